@@ -1,0 +1,52 @@
+"""Child registries of mmengine's, with the scope ``mnv2_mm``.
+
+A config entry ``type='mnv2_mm.X'`` makes mmengine import this module and,
+on the first look-up, the ``locations`` below: no ``custom_imports`` needed.
+Only registries that hold something are here, and nothing is registered in
+mmengine's root.
+"""
+
+from mmengine.registry import DATASETS as _DATASETS
+from mmengine.registry import HOOKS as _HOOKS
+from mmengine.registry import MODELS as _MODELS
+from mmengine.registry import OPTIMIZERS as _OPTIMIZERS
+from mmengine.registry import TASK_UTILS as _TASK_UTILS
+from mmengine.registry import TRANSFORMS as _TRANSFORMS
+from mmengine.registry import Registry
+
+#: Backbones, necks, heads.
+MODELS = Registry(
+    'model', parent=_MODELS, scope='mnv2_mm', locations=['mnv2_mm.models']
+)
+#: Anchor generators.
+TASK_UTILS = Registry(
+    'task util',
+    parent=_TASK_UTILS,
+    scope='mnv2_mm',
+    locations=['mnv2_mm.models'],
+)
+#: Data sets.
+DATASETS = Registry(
+    'dataset',
+    parent=_DATASETS,
+    scope='mnv2_mm',
+    locations=['mnv2_mm.datasets'],
+)
+#: Data transforms.
+TRANSFORMS = Registry(
+    'transform',
+    parent=_TRANSFORMS,
+    scope='mnv2_mm',
+    locations=['mnv2_mm.datasets'],
+)
+#: Training hooks.
+HOOKS = Registry(
+    'hook', parent=_HOOKS, scope='mnv2_mm', locations=['mnv2_mm.engine']
+)
+#: Optimizers.
+OPTIMIZERS = Registry(
+    'optimizer',
+    parent=_OPTIMIZERS,
+    scope='mnv2_mm',
+    locations=['mnv2_mm.engine'],
+)
