@@ -7,7 +7,6 @@ inside a runner (the hook) and outside of one (:func:`load`).
 import logging
 from collections.abc import Sequence
 
-import torch
 from mmengine.hooks import Hook
 from mmengine.runner import BaseLoop, Runner
 from torch import nn
@@ -30,18 +29,14 @@ class CheckpointGuardHook(Hook):
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Raise or warn before mmengine loads the weights."""
         source = str(runner._load_from or 'the checkpoint')
+        training = isinstance(runner._train_loop, BaseLoop)  # built
         use: Use = 'test'
-        loader = runner._test_dataloader
         if runner._resume:
             use = 'resume'
-        elif isinstance(runner._train_loop, BaseLoop):
+        elif training:
             use = 'finetune'
-        if isinstance(runner._train_loop, BaseLoop):
-            classes = _classes(runner.train_dataloader)
-        else:
-            loop = runner._test_loop or runner._val_loop
-            loader = getattr(loop, 'dataloader', None)
-            classes = _classes(loader)
+        loop = runner._train_loop if training else runner._test_loop
+        classes = _classes(getattr(loop, 'dataloader', None))
         message = check(
             checkpoint,
             runner.model,
@@ -98,6 +93,11 @@ def load(
     checkpoint = read(source)
     warning = check(checkpoint, model, source=source, use=use, classes=classes)
     weights = state_dict_of(checkpoint, source)
-    with torch.no_grad():
-        unwrap(model).load_state_dict(weights, strict=False)
+    own = unwrap(model).state_dict()
+    weights = {
+        key: value
+        for key, value in weights.items()
+        if key not in own or own[key].shape == value.shape
+    }
+    unwrap(model).load_state_dict(weights, strict=False)
     return checkpoint, warning
