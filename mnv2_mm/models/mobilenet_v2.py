@@ -1,0 +1,303 @@
+"""MobileNetV2 (section 4, Table 2) as a backbone for every OpenMMLab host.
+
+What differs from the backbone of the same name in mmdet, mmseg and
+mmpretrain, because trained weights and published numbers need it:
+
+* taps by TF end-point name too, so that SSDLite gets the expansion of
+  layer_15 (576 channels, section 6.2) and DeepLab the 320-channel layer_18;
+* ``output_stride`` follows TF's rule for atrous rates; mmseg gives the rate
+  to the wrong blocks;
+* padding can be TF's SAME; BN epsilon and momentum are TF's by default;
+* only what the deepest tap needs is built, freezing covers BN statistics,
+  and ``train()`` returns the module.
+"""
+
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from mnv2_mm.errors import InputError
+from mnv2_mm.models.layers import (
+    BN_CLASSIFICATION,
+    ConvNormAct,
+    InvertedResidual,
+    Padding,
+    make_divisible,
+    padding_conv_cfg,
+    truncated_normal,
+)
+from mnv2_mm.registry import MODELS
+
+
+class Row(NamedTuple):
+    """A row of Table 2: t, c, n, s."""
+
+    expand_ratio: int
+    channels: int
+    repeats: int
+    stride: int
+
+
+#: Table 2. TF counts the stem as layer_1, the blocks as layer_2 to layer_18
+#: and the last 1x1 convolution as layer_19.
+TABLE_2 = (
+    Row(1, 16, 1, 1),
+    Row(6, 24, 2, 2),
+    Row(6, 32, 3, 2),
+    Row(6, 64, 4, 2),
+    Row(6, 96, 3, 1),
+    Row(6, 160, 3, 2),
+    Row(6, 320, 1, 1),
+)
+STEM_CHANNELS = 32
+LAST_CHANNELS = 1280
+LAST_LAYER = 2 + sum(row.repeats for row in TABLE_2)  # 19
+#: TF layer number of the last block of each stage, then of layer_19: what
+#: the hosts' ``out_indices`` 0..7 mean.
+STAGE_ENDS = (
+    *(1 + sum(r.repeats for r in TABLE_2[: i + 1]) for i in range(7)),
+    LAST_LAYER,
+)
+EXPANSION = '/expansion_output'
+
+
+def parse_tap(tap: int | str) -> tuple[int, bool]:
+    """Return the TF layer number of a tap and whether it is an expansion.
+
+    >>> parse_tap('layer_15/expansion_output'), parse_tap(6)
+    ((15, True), (18, False))
+    """
+    if isinstance(tap, int) and 0 <= tap < len(STAGE_ENDS):
+        return STAGE_ENDS[tap], False
+    match = re.fullmatch(rf'layer_(\d+)(/output|{EXPANSION})?', str(tap))
+    if match:
+        layer, expansion = int(match[1]), match[2] == EXPANSION
+        first, last = (3, LAST_LAYER - 1) if expansion else (1, LAST_LAYER)
+        if first <= layer <= last:
+            return layer, expansion
+    raise InputError(
+        f'out_indices: the tap {tap!r} does not exist; use a stage index '
+        f"0..{len(STAGE_ENDS) - 1}, 'layer_1'..'layer_{LAST_LAYER}' or "
+        f"'layer_3{EXPANSION}'..'layer_{LAST_LAYER - 1}{EXPANSION}'"
+    )
+
+
+class StridePlan:
+    """TF's rule of how strides turn into atrous rates.
+
+    Once the running stride equals ``output_stride`` every further stride
+    becomes 1. The layer that would have strided keeps the rate so far, and
+    the rate of the layers *after* it is multiplied.
+    """
+
+    def __init__(self, output_stride: int) -> None:
+        self.output_stride = output_stride
+        self.stride = 1
+        self.rate = 1
+
+    def next(self, stride: int) -> tuple[int, int]:
+        """Return (stride, dilation) of the next layer and step past it."""
+        if self.stride < self.output_stride:
+            self.stride *= stride
+            return stride, 1
+        dilation, self.rate = self.rate, self.rate * stride
+        return 1, dilation
+
+
+@MODELS.register_module()
+class MobileNetV2(BaseModule):
+    """MobileNetV2 with named taps.
+
+    Args:
+        widen_factor: Width multiplier; channels are rounded to multiples of
+            8 and never lose more than 10 %.
+        out_indices: The maps to return, in this order. Stage indices as in
+            the hosts (0..6 are the seven stages of Table 2, 7 is layer_19)
+            and TF end-point names (``'layer_15/expansion_output'``,
+            ``'layer_18'``) can be mixed.
+        output_stride: 32, 16 or 8: input size over the size of the last
+            map. Below 32 the later blocks are dilated instead.
+        padding: ``'symmetric'`` (PyTorch) or ``'same'`` (TensorFlow), see
+            :func:`~mnv2_mm.models.layers.padding_conv_cfg`.
+        shrink_last: Let the width multiplier shrink layer_19 below 1280
+            channels too, as TF's detection extractor does; classification
+            keeps 1280 (section 4.1, "Trade-off hyper parameters").
+        norm_cfg: Normalisation layers.
+        act_cfg: Activation; the paper's is ReLU6.
+        frozen_stages: -1 freezes nothing, 0 the stem, n the stem and the
+            first n stages: parameters and BN statistics; 8 is everything.
+        norm_eval: Keep all BN statistics fixed while training.
+        with_cp: Trade time for memory by recomputing blocks backwards.
+        init_cfg: Initialisation; the default is TF's truncated normal of
+            standard deviation 0.09. ``dict(type='Pretrained',
+            checkpoint=FILE)`` also reads state dicts of torchvision and
+            mmpretrain (:mod:`mnv2_mm.weights`).
+
+    Attributes:
+        out_channels: Channels of each returned map.
+        out_strides: Input size over map size of each returned map.
+    """
+
+    def __init__(
+        self,
+        widen_factor: float = 1.0,
+        out_indices: Sequence[int | str] = (7,),
+        *,
+        output_stride: int = 32,
+        padding: Padding = 'symmetric',
+        shrink_last: bool = False,
+        norm_cfg: dict | None = None,
+        act_cfg: dict | None = None,
+        frozen_stages: int = -1,
+        norm_eval: bool = False,
+        with_cp: bool = False,
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
+        super().__init__(init_cfg or truncated_normal(0.09, layer='Conv2d'))
+        self._check(widen_factor, out_indices, output_stride, frozen_stages)
+        self.taps = tuple(parse_tap(tap) for tap in out_indices)
+        self.frozen_stages = frozen_stages
+        self.norm_eval = norm_eval
+        self.norm_cfg = norm_cfg or dict(BN_CLASSIFICATION)
+        common = dict(
+            conv_cfg=padding_conv_cfg(padding),
+            norm_cfg=self.norm_cfg,
+            act_cfg=act_cfg or dict(type='ReLU6'),
+        )
+        # (channels, stride) of every end point, by (TF layer, is expansion)
+        facts: dict[tuple[int, bool], tuple[int, int]] = {}
+        deepest = max(layer for layer, _ in self.taps)
+
+        plan = StridePlan(output_stride)
+        stride, _ = plan.next(2)
+        channels = make_divisible(STEM_CHANNELS * widen_factor)
+        self.conv1 = ConvNormAct(
+            3, channels, 3, stride=stride, padding=1, **common
+        )
+        layer = 1
+        facts[layer, False] = channels, plan.stride
+        self.stages: list[str] = []
+        for index, row in enumerate(TABLE_2, start=1):
+            blocks = []
+            out_channels = make_divisible(row.channels * widen_factor)
+            for repeat in range(row.repeats):
+                if layer == deepest:
+                    break
+                layer += 1
+                stride_in = plan.stride
+                stride, dilation = plan.next(row.stride if not repeat else 1)
+                block = InvertedResidual(
+                    channels,
+                    out_channels,
+                    stride=stride,
+                    expand_ratio=row.expand_ratio,
+                    dilation=dilation,
+                    with_cp=with_cp,
+                    **common,
+                )
+                blocks.append(block)
+                facts[layer, True] = block.expanded_channels, stride_in
+                facts[layer, False] = out_channels, plan.stride
+                channels = out_channels
+            if blocks:
+                self.stages.append(f'layer{index}')
+                self.add_module(self.stages[-1], nn.Sequential(*blocks))
+        if deepest == LAST_LAYER:
+            last = make_divisible(LAST_CHANNELS * widen_factor)
+            last = last if shrink_last else max(last, LAST_CHANNELS)
+            self.conv2 = ConvNormAct(channels, last, 1, **common)
+            facts[LAST_LAYER, False] = last, plan.stride
+        self.out_channels = tuple(facts[tap][0] for tap in self.taps)
+        self.out_strides = tuple(facts[tap][1] for tap in self.taps)
+        self._freeze()
+
+    @staticmethod
+    def _check(
+        widen_factor: float,
+        out_indices: Sequence[int | str],
+        output_stride: int,
+        frozen_stages: int,
+    ) -> None:
+        if not isinstance(widen_factor, int | float) or not (
+            0 < widen_factor < float('inf')
+        ):
+            raise InputError(
+                f'widen_factor={widen_factor!r} is no width; use a positive '
+                'number, published ones are 0.35 0.5 0.75 1.0 1.3 1.4'
+            )
+        if isinstance(out_indices, str | int) or not len(out_indices):
+            raise InputError(
+                f'out_indices={out_indices!r} must be a non-empty sequence '
+                "of taps, for example (6,) or ('layer_18',)"
+            )
+        if output_stride not in (8, 16, 32):
+            raise InputError(
+                f'output_stride={output_stride!r} is not offered; use 32, '
+                '16 or 8'
+            )
+        if frozen_stages not in range(-1, 9):
+            raise InputError(
+                f'frozen_stages={frozen_stages!r} is out of range; use -1 '
+                '(none), 0 (stem) to 7 (all stages) or 8 (everything)'
+            )
+
+    def init_weights(self) -> None:
+        """Initialise; ``Pretrained`` goes through the name conversion."""
+        configs = self.init_cfg
+        configs = [configs] if isinstance(configs, dict) else list(configs)
+        pretrained = [c for c in configs if c['type'] == 'Pretrained']
+        if not pretrained or self._is_init:
+            super().init_weights()
+            return
+        from mnv2_mm.weights import load_backbone
+
+        self.init_cfg = [c for c in configs if c['type'] != 'Pretrained']
+        self.init_cfg = self.init_cfg or None
+        super().init_weights()
+        self.init_cfg = configs
+        for config in pretrained:
+            load_backbone(
+                self, config['checkpoint'], prefix=config.get('prefix')
+            )
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """(B, 3, H, W) -> the tapped maps, (B, C, H/stride, W/stride)."""
+        wanted = set(self.taps)
+        found: dict[tuple[int, bool], Tensor] = {}
+        layer = 1
+        x = self.conv1(x)
+        if (layer, False) in wanted:
+            found[layer, False] = x
+        for stage in self.stages:
+            for block in getattr(self, stage):
+                layer += 1
+                expanded, x = block.forward_with_expansion(x)
+                if (layer, True) in wanted:
+                    found[layer, True] = expanded
+                if (layer, False) in wanted:
+                    found[layer, False] = x
+        if (LAST_LAYER, False) in wanted:
+            found[LAST_LAYER, False] = self.conv2(x)
+        return tuple(found[tap] for tap in self.taps)
+
+    def train(self, mode: bool = True) -> 'MobileNetV2':
+        """Set the mode; frozen stages and ``norm_eval`` keep theirs."""
+        super().train(mode)
+        self._freeze()
+        if mode and self.norm_eval:
+            for module in self.modules():
+                if isinstance(module, _BatchNorm):
+                    module.eval()
+        return self
+
+    def _freeze(self) -> None:
+        names = ['conv1', *(f'layer{i}' for i in range(1, 8)), 'conv2']
+        for name in names[: self.frozen_stages + 1]:
+            module = getattr(self, name, None)
+            if module is not None:
+                module.eval()
+                module.requires_grad_(False)
