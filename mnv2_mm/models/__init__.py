@@ -14,7 +14,8 @@ from mnv2_mm.registry import MODELS
 #: modules that needs it the registry and the names registered there.
 _HOSTED = {
     'mmdet': [],
-    'mmseg': [],
+    'mmseg': [('lite_aspp_head', MODELS, ['LiteASPPHead'])],
+    'mmpretrain': [('dropout_cls_head', MODELS, ['DropoutClsHead'])],
 }
 
 
