@@ -22,10 +22,10 @@ for a picture of that size is the global average.
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from mmengine.dist import get_world_size
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from torch import Tensor, nn
+from torch.nn.functional import interpolate
 
 from mnv2_mm.errors import InputError
 from mnv2_mm.models.layers import ConvNormAct, truncated_normal
@@ -138,7 +138,7 @@ class LiteASPPHead(BaseDecodeHead):
         x = self._transform_inputs(inputs)
         if not torch.jit.is_tracing():
             self._check_channels(x)
-        pooled = F.interpolate(
+        pooled = interpolate(
             self._pool(x),
             size=x.shape[2:],
             mode='bilinear',
