@@ -1,0 +1,313 @@
+"""Writes the generated scenes as a data set of three forms.
+
+- ``annotations/{train,val}.json``: COCO, category id = label + 1, masks as
+  uncompressed run lengths (exact, and readable by pycocotools);
+- ``masks/{train,val}/*.png``: index masks, 0 background, label + 1;
+- ``classify/{train,val}/<class>/*.jpg``: crops around single objects.
+
+Each picture draws from a numpy Generator seeded with (seed, split, picture
+number): the same settings give the same set, whatever the number of
+pictures. The set is written into a temporary folder that takes its final
+name at the very end, so an interrupted run leaves nothing half-written.
+"""
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from itertools import groupby
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from mnv2_mm.datasets.sample_scenes import CLASSES, Scene, make_scene
+from mnv2_mm.errors import InputError
+
+#: Raised with every change that changes a picture or an annotation.
+GENERATOR_VERSION = 1
+SPLITS = ('train', 'val')
+#: Objects less visible than this get no classification crop.
+MIN_CROP_VISIBLE = 0.75
+
+
+@dataclass(frozen=True)
+class SampleSettings:
+    """What determines the content of a sample set."""
+
+    seed: int = 0
+    width: int = 256  #: of the pictures, in pixels
+    height: int = 192
+    train: int = 400  #: pictures
+    val: int = 100
+    crop_size: int = 96  #: side of a classification crop, in pixels
+    crops_per_object: int = 2  #: of the train split; one in val
+
+    def __post_init__(self) -> None:
+        """Refuse sizes that cannot give a usable set."""
+        for name, least in (
+            ('seed', 0), ('width', 64), ('height', 64), ('train', 1),
+            ('val', 1), ('crop_size', 32), ('crops_per_object', 1),
+        ):  # fmt: skip
+            if getattr(self, name) < least:
+                raise InputError(
+                    f'{name} is {getattr(self, name)}; the least is {least}'
+                )
+
+    def meta(self) -> dict:
+        """What ``meta.json`` holds: these settings and their maker."""
+        return {
+            'generator': 'mnv2_mm sample set',
+            'generator_version': GENERATOR_VERSION,
+            'classes': list(CLASSES),
+            **asdict(self),
+        }
+
+
+def write_sample_set(
+    out: str | Path,
+    settings: SampleSettings | None = None,
+    *,
+    force: bool = False,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> bool:
+    """Make the sample set unless it is there already.
+
+    Args:
+        out: folder of the set.
+        settings: what to make; the defaults when None.
+        force: replace a sample set that was made with other settings.
+        progress: called with (pictures done, pictures in all).
+
+    Returns:
+        Whether something was written.
+
+    Raises:
+        InputError: ``out`` holds something else than a sample set, or one
+            with other settings and ``force`` is not set.
+    """
+    out = Path(out)
+    settings = settings or SampleSettings()
+    state, differs = compare(out, settings)
+    if state == 'wanted':
+        return False
+    if state == 'foreign':  # never deleted, not even with --force
+        raise InputError(
+            f'{out} is there, but is not a generated sample set: choose '
+            'another folder with --out, or move that one away'
+        )
+    if state == 'other' and not force:
+        raise InputError(
+            f'{out} holds a sample set with other settings ({differs}): '
+            'replace it with --force, or choose another folder with --out'
+        )
+    out.parent.mkdir(parents=True, exist_ok=True)
+    _remove_leftovers(out)
+    work = Path(
+        tempfile.mkdtemp(prefix=f'.{out.name}-{os.getpid()}-', dir=out.parent)
+    )
+    try:
+        made = work / 'made'
+        total, done = settings.train + settings.val, 0
+        for split in SPLITS:
+            for _ in _write_split(made, split, settings):
+                done += 1
+                progress(done, total)
+        _write_json(made / 'meta.json', settings.meta())
+        (made / 'README.md').write_text(_readme(settings), encoding='utf-8')
+        if out.exists():
+            out.rename(work / 'old')
+        made.rename(out)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return True
+
+
+def compare(out: Path, settings: SampleSettings) -> tuple[str, str]:
+    """Compare what ``out`` holds with ``settings``.
+
+    Returns:
+        'absent', 'wanted', 'other' (a sample set with other settings) or
+        'foreign' (something else), and what differs in the third case.
+    """
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return 'absent', ''
+    wanted = settings.meta()
+    try:
+        found = json.loads((out / 'meta.json').read_text(encoding='utf-8'))
+        if found['generator'] != wanted['generator']:
+            return 'foreign', ''
+    except (OSError, ValueError, KeyError, TypeError):
+        return 'foreign', ''
+    differs = ', '.join(
+        f'{key} {found.get(key)!r} instead of {value!r}'
+        for key, value in wanted.items()
+        if found.get(key) != value
+    )
+    return ('other' if differs else 'wanted'), differs
+
+
+def run_lengths(mask: np.ndarray) -> list[int]:
+    """COCO's uncompressed run lengths of a mask (H, W) bool.
+
+    Counted down the columns, beginning with a run of zeros.
+    """
+    flat = mask.ravel(order='F')
+    runs = [len(list(group)) for _, group in groupby(flat.tolist())]
+    return [0, *runs] if flat[0] else runs
+
+
+def crop_around(
+    scene: Scene, index: int, rng: np.random.Generator, *, size: int
+) -> np.ndarray:
+    """A square crop (size, size, 3) around one object of ``scene``.
+
+    The object fills 60 to 90 % of the side and is off the middle by up to
+    an eighth; beyond the picture's edge the picture is mirrored.
+
+    Args:
+        scene: the scene.
+        index: which of ``scene.objects``.
+        rng: source of randomness.
+        size: side of the crop in pixels.
+    """
+    x, y, width, height = scene.objects[index].box
+    side = max(width, height) / rng.uniform(0.6, 0.9)
+    shift = rng.uniform(-0.125, 0.125, 2) * side
+    left = x + width / 2 + shift[0] - side / 2
+    top = y + height / 2 + shift[1] - side / 2
+    scale = size / side
+    matrix = np.array([[scale, 0, -left * scale], [0, scale, -top * scale]])
+    # area averaging is not to be had here, so smooth first when shrinking
+    image = scene.image
+    if scale < 0.75:
+        image = cv2.GaussianBlur(image, (3, 3), 0.5 / scale)
+    return cv2.warpAffine(
+        image,
+        matrix,
+        (size, size),
+        flags=cv2.INTER_LINEAR,
+        borderMode=cv2.BORDER_REFLECT_101,
+    )
+
+
+def _write_split(
+    root: Path, split: str, settings: SampleSettings
+) -> Iterator[None]:
+    """Write one split under ``root``; yields after each picture."""
+    folders = {kind: root / kind / split for kind in ('images', 'masks')}
+    folders |= {name: root / 'classify' / split / name for name in CLASSES}
+    for folder in folders.values():
+        folder.mkdir(parents=True)
+    count = settings.train if split == 'train' else settings.val
+    crops = settings.crops_per_object if split == 'train' else 1
+    images: list[dict] = []
+    annotations: list[dict] = []
+    for number in range(count):
+        rng = np.random.default_rng(
+            [settings.seed, SPLITS.index(split), number]
+        )
+        scene = make_scene(rng, size=(settings.width, settings.height))
+        stem = f'{number:05d}'
+        quality = int(rng.integers(75, 96))
+        _write_image(folders['images'] / f'{stem}.jpg', scene.image, quality)
+        _write_image(folders['masks'] / f'{stem}.png', scene.index_mask())
+        images.append(
+            {
+                'id': number + 1,
+                'file_name': f'{stem}.jpg',
+                'width': settings.width,
+                'height': settings.height,
+            }
+        )
+        for index, item in enumerate(scene.objects):
+            annotations.append(
+                {
+                    'id': len(annotations) + 1,
+                    'image_id': number + 1,
+                    'category_id': item.label + 1,
+                    'bbox': list(item.box),
+                    'area': int(item.mask.sum()),
+                    'iscrowd': 0,
+                    'segmentation': {
+                        'size': list(item.mask.shape),
+                        'counts': run_lengths(item.mask),
+                    },
+                }
+            )
+            if item.visible < MIN_CROP_VISIBLE:
+                continue
+            for turn in range(crops):
+                crop = crop_around(scene, index, rng, size=settings.crop_size)
+                name = f'{stem}_{index}_{turn}.jpg'
+                folder = folders[CLASSES[item.label]]
+                _write_image(folder / name, crop, quality)
+        yield
+    categories = [
+        {'id': label + 1, 'name': name, 'supercategory': 'shape'}
+        for label, name in enumerate(CLASSES)
+    ]
+    (root / 'annotations').mkdir(exist_ok=True)
+    _write_json(
+        root / 'annotations' / f'{split}.json',
+        {
+            'info': {'description': f'mnv2_mm sample set, {split}'},
+            'licenses': [],
+            'categories': categories,
+            'images': images,
+            'annotations': annotations,
+        },
+    )
+
+
+def _write_image(path: Path, image: np.ndarray, quality: int = 90) -> None:
+    """Write a JPEG or PNG; unlike cv2.imwrite it says when it fails."""
+    options = [cv2.IMWRITE_JPEG_QUALITY, quality]
+    done, data = cv2.imencode(
+        path.suffix, image, options if path.suffix == '.jpg' else []
+    )
+    if not done:
+        raise RuntimeError(f'{path} could not be encoded')
+    path.write_bytes(data.tobytes())
+
+
+def _write_json(path: Path, content: dict) -> None:
+    text = json.dumps(content, separators=(',', ':'))
+    path.write_text(text + '\n', encoding='utf-8')
+
+
+def _remove_leftovers(out: Path) -> None:
+    """Remove temporary folders of runs that were killed."""
+    for folder in out.parent.glob(f'.{out.name}-*-*'):
+        pid = folder.name.removeprefix(f'.{out.name}-').split('-')[0]
+        if pid.isdigit() and not _is_running(int(pid)):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_running(pid: int) -> bool:
+    """Whether a process with this id exists on this machine."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _readme(settings: SampleSettings) -> str:
+    """The text of the set's README.md."""
+    return (
+        '# Generated sample set\n\n'
+        'Made by `tools/make_sample_data.py`; meta.json holds the settings.\n'
+        f'Pictures of {settings.width}x{settings.height}, '
+        f'{settings.train} train and {settings.val} val, classes '
+        f'{", ".join(CLASSES)}.\n\n'
+        '- annotations/{train,val}.json: COCO (boxes and masks of the '
+        'visible part)\n'
+        '- images/{train,val}/*.jpg\n'
+        '- masks/{train,val}/*.png: 0 background, 1.. the classes in order\n'
+        '- classify/{train,val}/<class>/*.jpg: crops around single objects\n'
+    )
