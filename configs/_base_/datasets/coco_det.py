@@ -26,8 +26,9 @@ train_pipeline = [
     dict(type='RandomFlip', prob=0.5),
     dict(type='PackDetInputs'),
 ]
+# The hosts' inferencers look for LoadImageFromFile by this very name.
 test_pipeline = [
-    dict(type='mnv2_mm.LoadImage'),
+    dict(type='LoadImageFromFile'),
     dict(type='Resize', scale=input_size, keep_ratio=False),
     dict(type='LoadAnnotations', with_bbox=True),
     dict(
