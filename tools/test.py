@@ -12,10 +12,14 @@ import argparse
 import copy
 import json
 import os
+import sys
+from pathlib import Path
 
 from mmengine.config import Config, ConfigDict, DictAction
 from mmengine.dist import is_main_process
 from mmengine.runner import Runner
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from mnv2_mm.config_files import apply_options, get_config
 from mnv2_mm.engine import launch

@@ -10,9 +10,13 @@ newest checkpoint that is complete, and processes without a GPU talk by gloo.
 
 import argparse
 import os
+import sys
+from pathlib import Path
 
 import torch
 from mmengine.config import Config, DictAction
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from mnv2_mm.config_files import apply_options, config_name, get_config
 from mnv2_mm.engine import launch

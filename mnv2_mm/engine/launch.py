@@ -14,7 +14,7 @@ import warnings
 
 import torch
 from mmengine.config import Config
-from mmengine.dist import is_main_process
+from mmengine.dist import is_distributed, is_main_process
 from mmengine.registry import RUNNERS, Registry, init_default_scope
 from mmengine.runner import Runner
 
@@ -26,7 +26,9 @@ HOSTS = ('mmdet', 'mmseg', 'mmpretrain')
 
 def say(text: str) -> None:
     """Print on the first process only."""
-    if is_main_process():
+    # before the processes are joined only the launcher knows the rank
+    rank = os.environ.get('RANK') or os.environ.get('SLURM_PROCID') or '0'
+    if is_main_process() and (is_distributed() or rank == '0'):
         print(text, flush=True)
 
 
