@@ -18,7 +18,8 @@ _HOSTED = {
         ('ssdlite_head', MODELS, ['SSDLiteHead']),
         ('ssdlite_anchors', TASK_UTILS, ['SSDLiteAnchorGenerator']),
     ],
-    'mmseg': [],
+    'mmseg': [('lite_aspp_head', MODELS, ['LiteASPPHead'])],
+    'mmpretrain': [('dropout_cls_head', MODELS, ['DropoutClsHead'])],
 }
 
 

@@ -1,0 +1,118 @@
+# PASCAL VOC 2012 with the additional masks of SBD: train_aug, 10582 pictures
+# in training and 1449 in validation.
+# Source of the numbers: the flags and defaults of the DeepLab code: crop 513,
+# scale 0.5 to 2.0 in steps of 0.25, flip; no other augmentation.
+# What differs: a test picture is resized to a longer side of 513 (VOC's are
+# 500), so that any picture works; the DeepLab code pads it to 513x513.
+#
+# Often changed: data_root; the crop, which the model's data_preprocessor.size
+# has to follow; batch_size (the schedule's learning rate is for 16 in all,
+# see --auto-scale-lr).
+data_root = 'data/VOCdevkit/VOC2012'
+data_help = """PASCAL VOC 2012, about 3.9 GB unpacked.
+1. VOCtrainval_11-May-2012.tar from http://host.robots.ox.ac.uk/pascal/VOC/voc2012/
+   unpacked into data/, so that there is
+     data/VOCdevkit/VOC2012/{JPEGImages,SegmentationClass,ImageSets/Segmentation}
+2. The additional masks: benchmark.tgz of the Semantic Boundaries Dataset
+   (Hariharan et al. 2011) unpacked into data/VOCdevkit/VOCaug, then
+   mmsegmentation's tools/dataset_converters/voc_aug.py:
+     python voc_aug.py data/VOCdevkit data/VOCdevkit/VOCaug --nproc 8
+   which makes SegmentationClassAug/ and ImageSets/Segmentation/aug.txt in
+   data/VOCdevkit/VOC2012.
+Elsewhere? Make data/VOCdevkit a link to it."""  # noqa: E501
+
+train_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='LoadAnnotations'),
+    dict(
+        type='RandomChoice',
+        transforms=[
+            [dict(type='Resize', scale_factor=0.5, keep_ratio=True)],
+            [dict(type='Resize', scale_factor=0.75, keep_ratio=True)],
+            [dict(type='Resize', scale_factor=1.0, keep_ratio=True)],
+            [dict(type='Resize', scale_factor=1.25, keep_ratio=True)],
+            [dict(type='Resize', scale_factor=1.5, keep_ratio=True)],
+            [dict(type='Resize', scale_factor=1.75, keep_ratio=True)],
+            [dict(type='Resize', scale_factor=2.0, keep_ratio=True)],
+        ],
+    ),
+    dict(type='RandomCrop', crop_size=(513, 513)),
+    dict(type='RandomFlip', prob=0.5),
+    dict(type='PackSegInputs'),
+]
+test_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='Resize', scale=(513, 513), keep_ratio=True),
+    # after Resize: the mask keeps its size, predictions are resized to it
+    dict(type='LoadAnnotations'),
+    dict(type='PackSegInputs'),
+]
+# MF of Table 7: 0.5 to 1.75 of 513 in steps of 0.25, int(512 * s + 1), each
+# with its mirror image; SegTTAModel averages the softmax of the 12.
+tta_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(
+        type='TestTimeAug',
+        transforms=[
+            [
+                dict(type='Resize', scale=(size, size), keep_ratio=True)
+                for size in (257, 385, 513, 641, 769, 897)
+            ],
+            [
+                dict(type='RandomFlip', prob=0.0, direction='horizontal'),
+                dict(type='RandomFlip', prob=1.0, direction='horizontal'),
+            ],
+            [dict(type='LoadAnnotations')],
+            [dict(type='PackSegInputs')],
+        ],
+    ),
+]
+
+train_dataloader = dict(
+    batch_size=16,
+    num_workers=4,
+    persistent_workers=True,
+    sampler=dict(type='InfiniteSampler', shuffle=True),
+    dataset=dict(
+        type='ConcatDataset',
+        datasets=[
+            dict(
+                type='PascalVOCDataset',
+                data_root=data_root,
+                data_prefix=dict(
+                    img_path='JPEGImages', seg_map_path='SegmentationClass'
+                ),
+                ann_file='ImageSets/Segmentation/train.txt',
+                pipeline=train_pipeline,
+            ),
+            dict(
+                type='PascalVOCDataset',
+                data_root=data_root,
+                data_prefix=dict(
+                    img_path='JPEGImages', seg_map_path='SegmentationClassAug'
+                ),
+                ann_file='ImageSets/Segmentation/aug.txt',
+                pipeline=train_pipeline,
+            ),
+        ],
+    ),
+)
+val_dataloader = dict(
+    batch_size=1,
+    num_workers=4,
+    persistent_workers=True,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(
+        type='PascalVOCDataset',
+        data_root=data_root,
+        data_prefix=dict(
+            img_path='JPEGImages', seg_map_path='SegmentationClass'
+        ),
+        ann_file='ImageSets/Segmentation/val.txt',
+        pipeline=test_pipeline,
+    ),
+)
+test_dataloader = val_dataloader
+
+val_evaluator = dict(type='IoUMetric', iou_metrics=['mIoU'])
+test_evaluator = val_evaluator

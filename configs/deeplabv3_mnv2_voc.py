@@ -1,0 +1,18 @@
+# Mobile DeepLabv3 on PASCAL VOC 2012: the row "V2*, output stride 16, no
+# ASPP" of Table 7 (2.11M parameters, 75.32 mIoU published; its start is a
+# model trained on ImageNet and COCO, this config's a random one unless
+# load_from or backbone.init_cfg names weights).
+# Source of the numbers: see the comment of each base.
+#
+# Often changed:
+#   train with weights of the ImageNet classifier
+#     model.backbone.init_cfg="dict(type='Pretrained',checkpoint=FILE)"
+#   ASPP, output stride, width, classes: _base_/models/deeplabv3_mnv2.py
+#   data, crop: _base_/datasets/voc_seg.py
+#   length: train_cfg.max_iters with param_scheduler.0.end
+_base_ = [
+    '_base_/models/deeplabv3_mnv2.py',
+    '_base_/datasets/voc_seg.py',
+    '_base_/schedules/deeplabv3_30k.py',
+    '_base_/runtime/seg.py',
+]

@@ -1,0 +1,67 @@
+"""The classifier of MobileNetV2: dropout before the last layer (section 6.1).
+
+The official code drops one value in five between the global average and the
+classifier. mmpretrain's ``LinearClsHead`` has no dropout and its
+``StackedLinearClsHead`` puts one only behind a hidden layer, so this is the
+former with dropout in front. The classifier's weights start as the source
+has it: a truncated normal of standard deviation 0.09.
+"""
+
+from collections.abc import Sequence
+
+from mmpretrain.models.heads import LinearClsHead
+from torch import Tensor, nn
+
+from mnv2_mm.errors import InputError
+from mnv2_mm.models.layers import truncated_normal
+from mnv2_mm.registry import MODELS
+
+
+@MODELS.register_module()
+class DropoutClsHead(LinearClsHead):
+    """mmpretrain's linear classifier behind a dropout.
+
+    Args:
+        num_classes: Classes, without a background class.
+        in_channels: Values per picture: 1280 at widths up to 1, 1664 at 1.3,
+            1792 at 1.4 (``backbone.out_channels`` has them).
+        dropout_ratio: Share of the values that are dropped in training.
+        loss: The loss; cross-entropy if None.
+        init_cfg: As the source if None.
+        kwargs: The rest of mmpretrain's ClsHead (``topk``, ``cal_acc``).
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        in_channels: int,
+        *,
+        dropout_ratio: float = 0.2,
+        loss: dict | None = None,
+        init_cfg: dict | None = None,
+        **kwargs,
+    ) -> None:
+        super().__init__(
+            num_classes,
+            in_channels,
+            loss=loss or dict(type='mmpretrain.CrossEntropyLoss'),
+            init_cfg=init_cfg or truncated_normal(0.09, layer='Linear'),
+            **kwargs,
+        )
+        self.dropout = nn.Dropout(dropout_ratio)
+
+    def pre_logits(self, feats: Sequence[Tensor]) -> Tensor:
+        """Drop values of the pooled feature: (B, C) -> (B, C).
+
+        Raises:
+            InputError: The feature has another number of channels.
+        """
+        feature = super().pre_logits(feats)
+        if feature.shape[-1] != self.in_channels:
+            raise InputError(
+                f'DropoutClsHead: the feature has {feature.shape[-1]} '
+                f'channels but in_channels={self.in_channels}; set '
+                f'model.head.in_channels={feature.shape[-1]} (the number '
+                "follows the backbone's widen_factor and out_indices)"
+            )
+        return self.dropout(feature)
