@@ -26,16 +26,21 @@ _MODEL = {
 _CHANGES = {
     'det': """
     model = dict(
-        backbone=dict(widen_factor=0.35), bbox_head=dict(num_classes=5)
+        backbone=dict(widen_factor=0.35),
+        neck=dict(in_channels=(192, 448), widen_factor=0.25),
+        bbox_head=dict(
+            num_classes=5,
+            in_channels=(192, 448, 128, 64, 64, 32),
+            anchor_generator=dict(input_size=192),
+        ),
     )
     val_evaluator = dict(ann_file='{data}/annotations/val.json')
     test_evaluator = val_evaluator
     """,
     'seg': """
-    crop = (64, 64)
     model = dict(
         backbone=dict(widen_factor=0.35),
-        data_preprocessor=dict(size=crop),
+        data_preprocessor=dict(size=(192, 192)),
         decode_head=dict(in_channels=112, channels=32, num_classes=6),
     )
     """,

@@ -214,13 +214,20 @@ def main() -> int:
     if args.show or args.show_dir:
         set_pictures(cfg, host, args)
     if args.tta:
+        if host == 'mmpretrain' and (args.show or args.show_dir):
+            raise InputError(
+                "--tta and pictures together are beyond mmpretrain's drawing "
+                'hook; leave out --tta for the pictures'
+            )
         set_tta(cfg, host)
     launch.set_launcher(cfg, args.launcher, args.local_rank)
     launch.preflight(cfg, splits=('test',))
-    runner = launch.build_runner(cfg)
-    if args.out:
-        add_dump(runner, host, args.out)
-    report(cfg, args.checkpoint, runner.test())
+    with launch.explained(cfg):
+        runner = launch.build_runner(cfg)
+        if args.out:
+            add_dump(runner, host, args.out)
+        metrics = runner.test()
+    report(cfg, args.checkpoint, metrics)
     if args.out:
         launch.say(f'predictions are in {args.out}')
     if args.show_dir:

@@ -206,9 +206,9 @@ def main() -> int:
         return 0
     launch.preflight(cfg, splits=('train', 'val'))
     announce(cfg)
-    runner = launch.build_runner(cfg)
     try:
-        runner.train()
+        with launch.explained(cfg):
+            launch.build_runner(cfg).train()
     except KeyboardInterrupt:
         launch.say(
             f'\nstopped; continue with: python tools/train.py {args.config} '

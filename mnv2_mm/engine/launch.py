@@ -13,8 +13,9 @@ import io
 import logging
 import os
 import re
+import traceback
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from mmengine.config import Config
@@ -62,6 +63,9 @@ _WARNINGS = (
     (r'torch\.meshgrid: in an upcoming release', UserWarning),
     # mmseg says so whenever pictures are not asked for
     (r'The draw is False, it means that the hook', UserWarning),
+    # mmdet and mmseg about what drawing and resizing do at the edges
+    (r'Warning: The (bbox|polygon|circle|line) is out of bounds', UserWarning),
+    (r'When align_corners=True, the output would more', UserWarning),
     # mmengine calls the older of two torch interfaces for mixed precision
     (r'.*torch\.cuda\.amp\..* is deprecated', FutureWarning),
     # setuptools to packages that the hosts import
@@ -179,19 +183,30 @@ def preflight(cfg: Config, *, splits: Sequence[str]) -> None:
 
 
 def build_runner(cfg: Config) -> Runner:
-    """Build the runner; a mistake in the config becomes one sentence.
+    """Build the runner; call it inside of :func:`explained`."""
+    init_default_scope(cfg.get('default_scope', 'mmengine'))
+    if 'runner_type' in cfg:
+        return RUNNERS.build(cfg)
+    return ToolRunner.from_cfg(cfg)
+
+
+@contextlib.contextmanager
+def explained(cfg: Config) -> Iterator[None]:
+    """Turn a mistake in the config into one sentence.
+
+    mmengine builds the model at once, and loops, optimizer and data loaders
+    when the run starts; both belong inside.
 
     Raises:
         InputError: a type that no registry knows, or an argument that a
             type does not take.
     """
-    init_default_scope(cfg.get('default_scope', 'mmengine'))
     try:
-        if 'runner_type' in cfg:
-            return RUNNERS.build(cfg)
-        return ToolRunner.from_cfg(cfg)
+        yield
     except (KeyError, TypeError) as error:
-        text = explain(error)
+        frames = traceback.extract_tb(error.__traceback__)
+        building = any(frame.name == 'build_from_cfg' for frame in frames)
+        text = explain(error) if building else None
         if text is None:
             raise
         raise InputError(f'config {config_name(cfg)}: {text}') from error
