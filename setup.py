@@ -19,8 +19,9 @@ from setuptools import find_packages, setup
 from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).resolve().parent
-#: What mim expects in `<package>/.mim`, by its name in the repository.
-MIM_CONTENT = ('configs', 'tools', 'model-index.yml')
+#: What goes into `<package>/.mim`, by its name in the repository: what mim
+#: expects, and the tested versions for `mnv2_mm.check`.
+MIM_CONTENT = ('configs', 'tools', 'model-index.yml', 'requirements')
 
 
 def pinned(*names: str) -> list[str]:
