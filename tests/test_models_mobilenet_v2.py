@@ -138,7 +138,7 @@ def test_bn_and_initialisation_are_tfs():
     )
 
 
-@pytest.mark.parametrize('frozen', [-1, 0, 3, 8])
+@pytest.mark.parametrize('frozen', [-1, 0, 3, 7])
 def test_frozen_stages_keep_parameters_and_statistics(frozen):
     net = MobileNetV2(0.35, frozen_stages=frozen)
     assert net.train() is net
@@ -193,7 +193,7 @@ def test_with_cp_changes_no_gradient():
     ],
 )
 def test_bad_arguments_name_the_value_and_the_remedy(kwargs, named):
-    with pytest.raises(InputError, match='(?s).+') as caught:
+    with pytest.raises(InputError) as caught:
         MobileNetV2(**kwargs)
     assert named in str(caught.value)
     assert next(iter(kwargs)) in str(caught.value)

@@ -27,7 +27,7 @@ from mnv2_mm.datasets.sample_scenes import CLASSES, Scene, make_scene
 from mnv2_mm.errors import InputError
 
 #: Raised with every change that changes a picture or an annotation.
-GENERATOR_VERSION = 1
+GENERATOR_VERSION = 2
 SPLITS = ('train', 'val')
 #: Objects less visible than this get no classification crop.
 MIN_CROP_VISIBLE = 0.75
@@ -165,7 +165,8 @@ def crop_around(
     """A square crop (size, size, 3) around one object of ``scene``.
 
     The object fills 60 to 90 % of the side and is off the middle by up to
-    an eighth; beyond the picture's edge the picture is mirrored.
+    an eighth, and more where the crop would leave the picture. Beyond the
+    edge, which only the largest objects need, its last pixels repeat.
 
     Args:
         scene: the scene.
@@ -176,8 +177,12 @@ def crop_around(
     x, y, width, height = scene.objects[index].box
     side = max(width, height) / rng.uniform(0.6, 0.9)
     shift = rng.uniform(-0.125, 0.125, 2) * side
-    left = x + width / 2 + shift[0] - side / 2
-    top = y + height / 2 + shift[1] - side / 2
+    corner = np.array([x + width / 2, y + height / 2]) + shift - side / 2
+    room = np.array(scene.image.shape[1::-1]) - side
+    # kept inside; centred on the picture along a side that is too short
+    left, top = np.where(
+        room >= 0, np.clip(corner, 0, np.maximum(room, 0)), room / 2
+    )
     scale = size / side
     matrix = np.array([[scale, 0, -left * scale], [0, scale, -top * scale]])
     # area averaging is not to be had here, so smooth first when shrinking
@@ -189,7 +194,7 @@ def crop_around(
         matrix,
         (size, size),
         flags=cv2.INTER_LINEAR,
-        borderMode=cv2.BORDER_REFLECT_101,
+        borderMode=cv2.BORDER_REPLICATE,
     )
 
 

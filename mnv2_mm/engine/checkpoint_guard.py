@@ -1,315 +1,19 @@
-"""Say what of a checkpoint fits a model before it is loaded.
+"""Look at every checkpoint before mmengine loads it.
 
-mmengine loads weights non-strictly: a checkpoint of another model leaves the
-network at its random start, and a long list of keys scrolls by. Here the keys
-and shapes are compared first. What must fit depends on the use:
-
-======== ==================================================================
-resume   everything; each difference is an error
-test     every tensor of the model; extra tensors in the file are a warning
-finetune half of the backbone; the rest is a warning that names what keeps
-         its initial value
-======== ==================================================================
+The rules are in :mod:`mnv2_mm.engine.checkpoint_fit`; here they are applied
+inside a runner (the hook) and outside of one (:func:`load`).
 """
 
 import logging
-import os
-import pickle
-import zipfile
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Literal
+from collections.abc import Sequence
 
-import torch
 from mmengine.hooks import Hook
-from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.runner import BaseLoop, Runner
-from mmengine.runner.checkpoint import CheckpointLoader
-from torch import Tensor, nn
+from torch import nn
 
-from mnv2_mm.errors import InputError
+from mnv2_mm.engine.checkpoint_file import read, state_dict_of
+from mnv2_mm.engine.checkpoint_fit import Use, check, unwrap
 from mnv2_mm.registry import HOOKS
-
-Use = Literal['resume', 'test', 'finetune']
-
-#: Share of the backbone's tensors that a checkpoint to start from must have.
-MIN_BACKBONE_SHARE = 0.5
-_SHOWN = 3  # mismatching tensors named in a message
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Keys of a checkpoint against those of a model."""
-
-    matched: list[str] = field(default_factory=list)
-    #: (key, shape in the file, shape in the model)
-    reshaped: list[tuple[str, tuple, tuple]] = field(default_factory=list)
-    #: in the model only
-    missing: list[str] = field(default_factory=list)
-    #: in the file only
-    unexpected: list[str] = field(default_factory=list)
-
-    @property
-    def exact(self) -> bool:
-        """Whether both hold the same keys with the same shapes."""
-        return not (self.reshaped or self.missing or self.unexpected)
-
-    def share(self, prefix: str) -> float:
-        """Matched part (0 to 1) of the model's keys below ``prefix``."""
-        matched = sum(k.startswith(prefix) for k in self.matched)
-        other = [k for k, *_ in self.reshaped] + self.missing
-        total = matched + sum(k.startswith(prefix) for k in other)
-        return matched / total if total else 0.0
-
-
-def read(source: str) -> dict:
-    """Read a checkpoint on the CPU, with a clear message when it is none.
-
-    Raises:
-        InputError: there is no such file, or it is not a checkpoint.
-    """
-    source = os.fspath(source)
-    if '://' not in source:
-        check_file(source)
-    try:
-        checkpoint = CheckpointLoader.load_checkpoint(
-            source, map_location='cpu', logger=None
-        )
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
-        reason = str(error).strip().partition('\n')[0]
-        raise InputError(
-            f'checkpoint {source} cannot be read: {reason}'
-        ) from error
-    state_dict_of(checkpoint, source)
-    return checkpoint
-
-
-def check_file(path: str) -> None:
-    """Raise :class:`InputError` unless ``path`` is a complete file of torch.
-
-    Only the directory at the end of the file is read, so this is quick.
-    """
-    path = os.path.expanduser(path)
-    if not os.path.isfile(path):
-        raise InputError(
-            f'there is no checkpoint {path}; give the .pth file of a '
-            'training, e.g. work_dirs/<config name>/epoch_1.pth'
-        )
-    with open(path, 'rb') as file:
-        start = file.read(2)
-    if start == b'PK' and not is_complete(path):
-        raise InputError(
-            f'checkpoint {path} is cut off: the program that wrote it was '
-            'stopped, or the copy was; take an earlier checkpoint (--resume '
-            'without a file name does) or copy it again'
-        )
-    # protocol byte of a pickle: the form torch wrote before version 1.6
-    if start != b'PK' and start[:1] != b'\x80':
-        raise InputError(
-            f'{path} is not a checkpoint of PyTorch; give the .pth file of a '
-            'training'
-        )
-
-
-def is_complete(path: str) -> bool:
-    """Whether the zip file that torch.save writes has its end."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return bool(archive.namelist())
-    except (zipfile.BadZipFile, OSError):
-        return False
-
-
-def state_dict_of(checkpoint: object, source: str) -> dict[str, Tensor]:
-    """Weights of a checkpoint, without the prefix that DDP puts before."""
-    weights = checkpoint
-    if isinstance(checkpoint, Mapping) and 'state_dict' in checkpoint:
-        weights = checkpoint['state_dict']
-    if not isinstance(weights, Mapping) or not any(
-        isinstance(value, Tensor) for value in weights.values()
-    ):
-        raise InputError(
-            f'{source} holds no weights: expected tensors by name, alone or '
-            'below the key "state_dict"'
-        )
-    return {key.removeprefix('module.'): v for key, v in weights.items()}
-
-
-def compare(weights: Mapping[str, Tensor], model: nn.Module) -> Comparison:
-    """Compare keys and shapes; counters of batch norm do not count."""
-    own = {
-        key: value
-        for key, value in unwrap(model).state_dict().items()
-        if not key.endswith('num_batches_tracked')
-    }
-    result = Comparison()
-    for key, value in own.items():
-        if key not in weights:
-            result.missing.append(key)
-        elif weights[key].shape != value.shape:
-            shapes = tuple(weights[key].shape), tuple(value.shape)
-            result.reshaped.append((key, *shapes))
-        else:
-            result.matched.append(key)
-    result.unexpected.extend(
-        key
-        for key in weights
-        if key not in own and not key.endswith('num_batches_tracked')
-    )
-    return result
-
-
-def unwrap(model: nn.Module) -> nn.Module:
-    """The network inside of data parallelism and test-time augmentation."""
-    while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
-        model = model.module
-    return model
-
-
-def check(
-    checkpoint: Mapping,
-    model: nn.Module,
-    *,
-    source: str,
-    use: Use = 'test',
-    classes: Sequence[str] | None = None,
-) -> str | None:
-    """Compare a checkpoint with a model for one of the three uses.
-
-    Args:
-        checkpoint: What :func:`read` or ``torch.load`` returned.
-        model: The network that is to receive the weights.
-        source: File name, for the message.
-        use: What the weights are for; see the table above.
-        classes: Class names of the config, for the message.
-
-    Returns:
-        A warning, or None when everything fits.
-
-    Raises:
-        InputError: the checkpoint does not fit for this use.
-    """
-    weights = state_dict_of(checkpoint, source)
-    found = compare(weights, model)
-    if found.exact:
-        return None
-    keys = found.matched + found.missing + [k for k, *_ in found.reshaped]
-    backbone = 'backbone.'
-    if not any(key.startswith(backbone) for key in keys):
-        backbone = ''
-    if found.share(backbone) < MIN_BACKBONE_SHARE:
-        raise InputError(_foreign(found, source, backbone, weights))
-    if use == 'resume' or (
-        use == 'test' and (found.reshaped or found.missing)
-    ):
-        raise InputError(_unfit(found, source, use, checkpoint, classes))
-    return _warning(found, source, use)
-
-
-def _differences(found: Comparison) -> str:
-    """Name the first differing tensors, with both shapes."""
-    lines = [
-        f'  {key}: {a} in the file, {b} in the model'
-        for key, a, b in found.reshaped
-    ]
-    lines += [f'  {key}: not in the file' for key in found.missing]
-    lines += [f'  {key}: not in the model' for key in found.unexpected]
-    more = len(lines) - _SHOWN
-    if more > 0:
-        lines[_SHOWN:] = [f'  ... and {more} more']
-    return '\n'.join(lines)
-
-
-def _foreign(
-    found: Comparison, source: str, backbone: str, weights: Mapping
-) -> str:
-    """Message for a checkpoint of another network."""
-    part = 'backbone' if backbone else 'model'
-    alike = sum(key.startswith(backbone) for key in found.matched)
-    text = (
-        f'{source} is a checkpoint of another model: {alike} tensors of the '
-        f'{part} fit\n{_differences(found)}\n'
-    )
-    if backbone and not any(key.startswith(backbone) for key in weights):
-        return text + (
-            'Weights of a backbone alone are given in the config, as '
-            "model=dict(backbone=dict(init_cfg=dict(type='Pretrained', "
-            f"checkpoint='{source}'))), not as load_from."
-        )
-    return text + (
-        'Give the checkpoint that belongs to this config, or the config that '
-        'the checkpoint was trained with (it lies beside the checkpoint in '
-        'the work_dir).'
-    )
-
-
-def _unfit(
-    found: Comparison,
-    source: str,
-    use: Use,
-    checkpoint: Mapping,
-    classes: Sequence[str] | None,
-) -> str:
-    """Message for a checkpoint of the same backbone that must fit wholly."""
-    text = f'{source} does not fit the model:\n{_differences(found)}\n'
-    meta = checkpoint.get('meta') if isinstance(checkpoint, Mapping) else None
-    trained = ((meta or {}).get('dataset_meta') or {}).get('classes')
-    if trained and classes and len(trained) != len(classes):
-        text += (
-            f'It was trained with {len(trained)} classes ({_few(trained)}), '
-            f'the config has {len(classes)} ({_few(classes)}): set `classes` '
-            'of the config to those of the checkpoint.'
-        )
-    elif trained:
-        text += (
-            f'It was trained with {len(trained)} classes ({_few(trained)}). '
-            'Give the config that it was trained with; it lies beside the '
-            'checkpoint in the work_dir.'
-        )
-    else:
-        text += 'Give the config that the checkpoint was trained with.'
-    if use == 'resume':
-        text += (
-            '\nTo start a new training from these weights instead, use '
-            f'--cfg-options load_from={source} without --resume.'
-        )
-    return text
-
-
-def _few(names: Sequence[str]) -> str:
-    """At most five names."""
-    shown = ', '.join(str(name) for name in list(names)[:5])
-    return shown + (', ...' if len(names) > 5 else '')
-
-
-def _warning(found: Comparison, source: str, use: Use) -> str:
-    """What keeps its initial value, counted per part of the model."""
-    left = found.missing + [key for key, *_ in found.reshaped]
-    text = []
-    if left:
-        text.append(
-            f'{len(found.matched)} tensors are taken from {source}; '
-            f'{len(left)} keep their initial value: {_parts(left)}'
-        )
-    if found.unexpected:
-        text.append(
-            f'{len(found.unexpected)} tensors of {source} have no place in '
-            f'the model: {_parts(found.unexpected)}'
-        )
-    if found.reshaped and use == 'finetune':
-        key, a, b = found.reshaped[0]
-        text.append(
-            f'other shape (another class count?), e.g. {key}: {a} in the '
-            f'file, {b} in the model'
-        )
-    return '\n'.join(text)
-
-
-def _parts(keys: Sequence[str]) -> str:
-    """Count keys by the module they belong to, e.g. ``neck (24)``."""
-    counts = Counter(key.partition('.')[0] for key in keys)
-    return ', '.join(f'{part} ({n})' for part, n in counts.items())
 
 
 @HOOKS.register_module()
@@ -325,18 +29,14 @@ class CheckpointGuardHook(Hook):
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Raise or warn before mmengine loads the weights."""
         source = str(runner._load_from or 'the checkpoint')
+        training = isinstance(runner._train_loop, BaseLoop)  # built
         use: Use = 'test'
-        loader = runner._test_dataloader
         if runner._resume:
             use = 'resume'
-        elif isinstance(runner._train_loop, BaseLoop):
+        elif training:
             use = 'finetune'
-        if isinstance(runner._train_loop, BaseLoop):
-            classes = _classes(runner.train_dataloader)
-        else:
-            loop = runner._test_loop or runner._val_loop
-            loader = getattr(loop, 'dataloader', None)
-            classes = _classes(loader)
+        loop = runner._train_loop if training else runner._test_loop
+        classes = _classes(getattr(loop, 'dataloader', None))
         message = check(
             checkpoint,
             runner.model,
@@ -393,6 +93,11 @@ def load(
     checkpoint = read(source)
     warning = check(checkpoint, model, source=source, use=use, classes=classes)
     weights = state_dict_of(checkpoint, source)
-    with torch.no_grad():
-        unwrap(model).load_state_dict(weights, strict=False)
+    own = unwrap(model).state_dict()
+    weights = {
+        key: value
+        for key, value in weights.items()
+        if key not in own or own[key].shape == value.shape
+    }
+    unwrap(model).load_state_dict(weights, strict=False)
     return checkpoint, warning

@@ -9,7 +9,7 @@ file whose directory comes last, so one that can be listed is complete.
 import os
 import re
 
-from mnv2_mm.engine.checkpoint_guard import is_complete
+from mnv2_mm.engine.checkpoint_file import is_complete
 
 #: Names that CheckpointHook gives; the best checkpoint has no optimizer.
 _NAME = re.compile(r'^(?:epoch|iter)_(\d+)\.pth$')

@@ -8,12 +8,16 @@ from importlib import import_module
 
 from mnv2_mm.errors import InputError
 from mnv2_mm.models.mobilenet_v2 import MobileNetV2
-from mnv2_mm.registry import MODELS
+from mnv2_mm.registry import MODELS, TASK_UTILS
 
 #: Per host: its import name, its package on the index, and for each of our
 #: modules that needs it the registry and the names registered there.
 _HOSTED = {
-    'mmdet': [],
+    'mmdet': [
+        ('ssdlite_neck', MODELS, ['SSDLiteNeck']),
+        ('ssdlite_head', MODELS, ['SSDLiteHead']),
+        ('ssdlite_anchors', TASK_UTILS, ['SSDLiteAnchorGenerator']),
+    ],
     'mmseg': [('lite_aspp_head', MODELS, ['LiteASPPHead'])],
     'mmpretrain': [('dropout_cls_head', MODELS, ['DropoutClsHead'])],
 }

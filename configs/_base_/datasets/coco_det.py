@@ -1,0 +1,79 @@
+# COCO 2017 detection at 320x320, aspect ratio not kept (as TF's
+# fixed_shape_resizer).
+data_root = 'data/coco/'
+data_help = (
+    'Download train2017.zip, val2017.zip and annotations_trainval2017.zip '
+    'from https://cocodataset.org/#download and unpack them into data/coco, '
+    'so that there are data/coco/train2017/*.jpg, data/coco/val2017/*.jpg '
+    'and data/coco/annotations/instances_{train,val}2017.json. A copy '
+    'elsewhere can be linked: ln -s /path/to/coco data/coco'
+)
+input_size = (320, 320)  # width, height
+batch_size = 24
+num_workers = 4
+
+# Pictures keep their horizontal flip and one of the random crops of SSD.
+# TF's ssd_random_crop differs from MinIoURandomCrop in its crop range.
+train_pipeline = [
+    dict(type='mnv2_mm.LoadImage'),
+    dict(type='LoadAnnotations', with_bbox=True),
+    dict(
+        type='MinIoURandomCrop',
+        min_ious=(0.1, 0.3, 0.5, 0.7, 0.9),
+        min_crop_size=0.3,
+    ),
+    dict(type='Resize', scale=input_size, keep_ratio=False),
+    dict(type='RandomFlip', prob=0.5),
+    dict(type='PackDetInputs'),
+]
+# The hosts' inferencers look for LoadImageFromFile by this very name.
+test_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='Resize', scale=input_size, keep_ratio=False),
+    dict(type='LoadAnnotations', with_bbox=True),
+    dict(
+        type='PackDetInputs',
+        meta_keys=(
+            'img_id',
+            'img_path',
+            'ori_shape',
+            'img_shape',
+            'scale_factor',
+        ),
+    ),
+]
+train_dataloader = dict(
+    batch_size=batch_size,
+    num_workers=num_workers,
+    persistent_workers=True,
+    sampler=dict(type='DefaultSampler', shuffle=True),
+    dataset=dict(
+        type='CocoDataset',
+        data_root=data_root,
+        ann_file='annotations/instances_train2017.json',
+        data_prefix=dict(img='train2017/'),
+        filter_cfg=dict(filter_empty_gt=True, min_size=0),
+        pipeline=train_pipeline,
+    ),
+)
+val_dataloader = dict(
+    batch_size=batch_size,
+    num_workers=num_workers,
+    persistent_workers=True,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(
+        type='CocoDataset',
+        data_root=data_root,
+        ann_file='annotations/instances_val2017.json',
+        data_prefix=dict(img='val2017/'),
+        test_mode=True,
+        pipeline=test_pipeline,
+    ),
+)
+test_dataloader = val_dataloader
+val_evaluator = dict(
+    type='CocoMetric',
+    ann_file=data_root + 'annotations/instances_val2017.json',
+    metric='bbox',
+)
+test_evaluator = val_evaluator

@@ -1,0 +1,12 @@
+# SSDLite 320 on MobileNetV2 1.0, COCO (Table 6, last row).
+#
+# Another width: model.backbone.widen_factor, model.neck.widen_factor and the
+# channels of both taps (the error message says which). Another input: both
+# Resize scales and model.bbox_head.anchor_generator.input_size. Own data:
+# configs/examples/ssdlite_own_data.py.
+_base_ = [
+    '_base_/models/ssdlite_mnv2.py',
+    '_base_/datasets/coco_det.py',
+    '_base_/schedules/ssdlite_200k.py',
+    '_base_/runtime/det.py',
+]

@@ -1,0 +1,205 @@
+"""Find and read config files, and apply overrides to them.
+
+A config is named by its path or, for those of this project, by its file stem
+(``ssdlite_mnv2_coco``). mmengine takes any override of a key: a misspelt one
+is added and changes nothing. Here that is said.
+"""
+
+import difflib
+import inspect
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from mmengine.config import Config
+from mmengine.runner import Runner
+
+import mnv2_mm
+from mnv2_mm.errors import InputError
+
+#: Top-level keys that are read by mmengine or by the tools.
+_KNOWN_KEYS = {
+    *inspect.signature(Runner.__init__).parameters,
+    'activation_checkpointing',
+    'compile',
+    'custom_imports',
+    'efficient_conv_bn_eval',
+    'find_unused_parameters',
+    'model_wrapper_cfg',
+    'runner_type',
+    'sync_bn',
+    'tta_model',
+    'tta_pipeline',
+} - {'self', 'cfg'}
+
+
+def config_root() -> Path:
+    """Folder of the configs: of the checkout, else of the installation."""
+    package = Path(mnv2_mm.__file__).resolve().parent
+    checkout = package.parent / 'configs'
+    if (checkout / '_base_').is_dir():
+        return checkout
+    return package / '.mim' / 'configs'
+
+
+def list_models(pattern: str = '') -> list[str]:
+    """Names of the configs, sorted; those that contain ``pattern``."""
+    return sorted(name for name in _index() if pattern in name)
+
+
+def _index() -> dict[str, Path]:
+    root = config_root()
+    return {
+        path.stem: path
+        for path in sorted(root.rglob('*.py'))
+        if '_base_' not in path.relative_to(root).parts
+    }
+
+
+def config_path(name_or_path: str | os.PathLike) -> Path:
+    """Path of a config given by path or by name.
+
+    Raises:
+        InputError: there is none; near matches are named.
+    """
+    path = Path(name_or_path).expanduser()
+    if path.is_file():
+        return path
+    index = _index()
+    if str(name_or_path) in index:
+        return index[str(name_or_path)]
+    near = difflib.get_close_matches(path.stem, index, n=3, cutoff=0.5)
+    looks_like_path = path.suffix or len(path.parts) > 1
+    what = 'config file' if looks_like_path else 'config'
+    text = f'there is no {what} {name_or_path}'
+    if near:
+        shown = [str(_short(index[n])) if looks_like_path else n for n in near]
+        text += '; did you mean ' + ' or '.join(shown) + '?'
+    else:
+        text += '; the names are: ' + ', '.join(sorted(index))
+    raise InputError(text)
+
+
+def _short(path: Path) -> Path:
+    """The path as seen from here, where that is below."""
+    try:
+        return path.relative_to(Path.cwd())
+    except ValueError:
+        return path
+
+
+def get_config(name_or_path: str | os.PathLike | Config) -> Config:
+    """Read a config by path or name; a :class:`Config` is returned as it is.
+
+    Raises:
+        InputError: there is none, or it cannot be parsed.
+    """
+    if isinstance(name_or_path, Config):
+        return name_or_path
+    path = config_path(name_or_path)
+    try:
+        return Config.fromfile(path)
+    except FileNotFoundError as error:
+        raise InputError(
+            f'config {path} inherits from a file that is not there: {error}'
+        ) from error
+    except Exception as error:
+        # a config is a program: it can fail in any way
+        raise InputError(
+            f'config {path} cannot be read: {type(error).__name__}: '
+            f'{_text(error)}'
+        ) from error
+
+
+def _text(error: BaseException) -> str:
+    """Message of an exception; str(KeyError) would quote it."""
+    if isinstance(error, KeyError) and error.args:
+        return str(error.args[0])
+    return str(error)
+
+
+def apply_options(
+    cfg: Config, options: Mapping[str, object] | None
+) -> list[str]:
+    """Merge ``--cfg-options`` into a config.
+
+    Returns:
+        Warnings about keys that change nothing.
+
+    Raises:
+        InputError: an option does not go with the config's structure.
+    """
+    if not options:
+        return []
+    warnings = [w for key in options if (w := _doubt(cfg, key))]
+    try:
+        cfg.merge_from_dict(dict(options))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise InputError(
+            '--cfg-options '
+            + ' '.join(f'{k}={v}' for k, v in options.items())
+            + f' does not go with the config: {_text(error)}'
+        ) from error
+    return warnings
+
+
+def _doubt(cfg: Config, key: str) -> str | None:
+    """Why an override may change nothing; None if it is fine."""
+    first, *rest = key.split('.')
+    if first not in _KNOWN_KEYS:
+        if first in cfg:
+            return (
+                f'--cfg-options {key}: "{first}" is a variable of the config '
+                'file. It was used when the file was read, so changing it '
+                'now changes nothing: override the places where it is used, '
+                'or edit the file.'
+            )
+        return (
+            f'--cfg-options {key}: the config has no "{first}", and nothing '
+            'reads it.' + _suggest(first, [*_KNOWN_KEYS, *cfg.keys()])
+        )
+    node = cfg.get(first)
+    path = first
+    for part in rest:
+        if isinstance(node, Sequence) and not isinstance(node, str):
+            if not part.isdigit() or int(part) >= len(node):
+                raise InputError(
+                    f'--cfg-options {key}: {path} is a list of {len(node)}; '
+                    f'give an index from 0 to {len(node) - 1} in place of '
+                    f'"{part}"'
+                )
+            node = node[int(part)]
+        elif isinstance(node, Mapping):
+            if part not in node:
+                hint = _suggest(part, node.keys())
+                # without a near match it is probably a new argument
+                return (
+                    f'--cfg-options {key}: {path} has no "{part}", it is '
+                    f'added.{hint}'
+                    if hint
+                    else None
+                )
+            node = node[part]
+        else:
+            return None
+        path += f'.{part}'
+    return None
+
+
+def _suggest(word: str, names: object) -> str:
+    near = difflib.get_close_matches(word, map(str, names), n=1, cutoff=0.75)
+    return f' Did you mean "{near[0]}"?' if near else ''
+
+
+def config_name(cfg: Config) -> str:
+    """File stem of a config, or "config" for one without a file."""
+    return Path(cfg.filename).stem if cfg.filename else 'config'
+
+
+def unknown_type(error: KeyError) -> tuple[str, str, str] | None:
+    """(type, scope, registry) out of a registry's KeyError, else None."""
+    match = re.search(
+        r'(\S+) is not in the (?:(\w+)::)?(.+?) registry', _text(error)
+    )
+    return (match[1], match[2] or '', match[3]) if match else None

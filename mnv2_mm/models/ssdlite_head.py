@@ -1,0 +1,290 @@
+"""SSDLite's predictors, targets and loss (section 6.2) for mmdet.
+
+Runs on mmdet's SingleStageDetector; prediction (score threshold, NMS, top
+k) is mmdet's own. Differs from mmdet's SSDHead: sigmoid loss with background
+slot and the official hard mining, one normaliser for the whole batch, and a
+wrong channel count, input size or class count is named.
+"""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from mmdet.models.dense_heads.base_dense_head import BaseDenseHead
+from mmdet.registry import TASK_UTILS
+from mmdet.utils import InstanceList, OptInstanceList
+from mmengine.structures import InstanceData
+from torch import Tensor, nn
+
+from mnv2_mm.errors import InputError
+from mnv2_mm.models.layers import (
+    BN_DETECTION,
+    Padding,
+    depthwise,
+    padding_conv_cfg,
+    truncated_normal,
+)
+from mnv2_mm.models.ssdlite_loss import ClassSlotLoss, mine_hard_examples
+from mnv2_mm.registry import MODELS
+
+#: TF's FasterRcnnBoxCoder with scales 10, 10, 5, 5, in mmdet's x, y, w, h.
+BOX_CODER = dict(
+    type='mmdet.DeltaXYWHBBoxCoder',
+    target_means=(0.0, 0.0, 0.0, 0.0),
+    target_stds=(0.1, 0.1, 0.2, 0.2),
+)
+#: TF's ArgMaxMatcher: matched from IoU 0.5, and every object forces its
+#: best anchor.
+ASSIGNER = dict(
+    type='mmdet.MaxIoUAssigner',
+    pos_iou_thr=0.5,
+    neg_iou_thr=0.5,
+    min_pos_iou=0.0,
+    gt_max_assign_all=False,
+)
+
+
+@MODELS.register_module()
+class SSDLiteHead(BaseDenseHead):
+    """Box and class predictors on every level, nothing shared.
+
+    Args:
+        num_classes: Classes without the background.
+        in_channels: Channels of each level, as ``SSDLiteNeck.out_channels``.
+        use_depthwise: Depthwise 3x3 + 1x1 (SSDLite) or a full 3x3 (SSD).
+        loss: ``'sigmoid'`` or ``'softmax'``, over the classes and the
+            background.
+        anchor_generator: Default boxes.
+        bbox_coder: Box coder.
+        padding: As the backbone's; without effect on these stride-1 layers
+            but stated once for all parts.
+        norm_cfg: Normalisation; TF's detection scope by default.
+        act_cfg: Activation; ReLU6 by default.
+        train_cfg: ``assigner`` and ``mining`` (arguments of
+            :func:`~mnv2_mm.models.ssdlite_loss.mine_hard_examples`);
+            official values by default.
+        test_cfg: ``nms_pre``, ``score_thr``, ``nms``, ``max_per_img``, as
+            in every mmdet head.
+        init_cfg: Initialisation; truncated normal 0.03 by default.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        in_channels: Sequence[int],
+        *,
+        use_depthwise: bool = True,
+        loss: str = 'sigmoid',
+        anchor_generator: dict | None = None,
+        bbox_coder: dict | None = None,
+        padding: Padding = 'symmetric',
+        norm_cfg: dict | None = None,
+        act_cfg: dict | None = None,
+        train_cfg: dict | None = None,
+        test_cfg: dict | None = None,
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
+        super().__init__(init_cfg or truncated_normal(0.03, layer='Conv2d'))
+        self.num_classes = num_classes
+        self.cls_out_channels = num_classes + 1
+        self.in_channels = tuple(in_channels)
+        self.use_depthwise = use_depthwise
+        self.prior_generator = TASK_UTILS.build(
+            anchor_generator or dict(type='mnv2_mm.SSDLiteAnchorGenerator')
+        )
+        self.bbox_coder = TASK_UTILS.build(bbox_coder or BOX_CODER)
+        self.loss_cls = ClassSlotLoss(num_classes, loss)
+        self.use_sigmoid_cls = loss == 'sigmoid'
+        train_cfg = train_cfg or {}
+        self.assigner = TASK_UTILS.build(train_cfg.get('assigner', ASSIGNER))
+        self.mining = dict(train_cfg.get('mining', {}))
+        self.train_cfg = train_cfg
+        self.test_cfg = test_cfg
+        levels = self.prior_generator.num_levels
+        if len(self.in_channels) != levels:
+            raise InputError(
+                f'SSDLiteHead has in_channels={self.in_channels}, its anchor '
+                f'generator makes {levels} levels; give one channel count a '
+                'level (SSDLiteNeck.out_channels)'
+            )
+        self._init_layers(
+            conv_cfg=padding_conv_cfg(padding),
+            norm_cfg=norm_cfg or dict(BN_DETECTION),
+            act_cfg=act_cfg or dict(type='ReLU6'),
+        )
+
+    def _init_layers(self, **common) -> None:
+        self.cls_convs = nn.ModuleList()
+        self.reg_convs = nn.ModuleList()
+        for channels, anchors in zip(
+            self.in_channels, self.prior_generator.num_base_priors, strict=True
+        ):
+            for convs, outputs in (
+                (self.cls_convs, self.cls_out_channels),
+                (self.reg_convs, self.bbox_coder.encode_size),
+            ):
+                if self.use_depthwise:
+                    predictor = nn.Sequential(
+                        depthwise(channels, **common),
+                        nn.Conv2d(channels, anchors * outputs, 1),
+                    )
+                else:
+                    predictor = nn.Conv2d(
+                        channels, anchors * outputs, 3, padding=1
+                    )
+                convs.append(predictor)
+
+    def forward(
+        self, feats: Sequence[Tensor]
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """Levels (B, C_k, H_k, W_k) -> class logits and box codes.
+
+        Returns:
+            Per level (B, A_k * (num_classes + 1), H_k, W_k), the background
+            last, and (B, A_k * 4, H_k, W_k), coded as dx, dy, dw, dh.
+        """
+        channels = tuple(x.shape[1] for x in feats)
+        if channels != self.in_channels:
+            raise InputError(
+                f'SSDLiteHead has in_channels={self.in_channels}, the neck '
+                f'gives {channels}; set model.bbox_head.in_channels='
+                f'{channels}'
+            )
+        cls_scores = [
+            conv(x) for conv, x in zip(self.cls_convs, feats, strict=True)
+        ]
+        bbox_preds = [
+            conv(x) for conv, x in zip(self.reg_convs, feats, strict=True)
+        ]
+        return cls_scores, bbox_preds
+
+    def flatten(self, maps: Sequence[Tensor], size: int) -> Tensor:
+        """Levels (B, A_k * size, H_k, W_k) -> (B, anchors, size)."""
+        return torch.cat(
+            [
+                x.permute(0, 2, 3, 1).reshape(x.shape[0], -1, size)
+                for x in maps
+            ],
+            dim=1,
+        )
+
+    def priors(self, maps: Sequence[Tensor]) -> Tensor:
+        """All default boxes (anchors, 4) in pixels, levels in order."""
+        sizes = [x.shape[-2:] for x in maps]
+        return torch.cat(
+            self.prior_generator.grid_priors(sizes, device=maps[0].device)
+        )
+
+    def _check_input_size(self, batch_img_metas: list[dict] | None) -> None:
+        for meta in batch_img_metas or []:
+            shape = meta.get('batch_input_shape')
+            if shape is not None and hasattr(self.prior_generator, 'check'):
+                self.prior_generator.check(shape)
+
+    def get_targets_single(
+        self,
+        priors: Tensor,
+        gt_instances: InstanceData,
+        img_meta: dict,
+        gt_ignore: InstanceData | None = None,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Match the default boxes of one picture with its objects.
+
+        Returns:
+            Labels (N,) with ``num_classes`` for the background and -1 for
+            anchors to ignore, the mask of matched anchors (N,), and their
+            codes (matched, 4).
+        """
+        name = img_meta.get('img_path', 'a picture')
+        boxes, labels = gt_instances.bboxes, gt_instances.labels
+        boxes = boxes.tensor if hasattr(boxes, 'tensor') else boxes
+        if len(labels) and int(labels.max()) >= self.num_classes:
+            raise InputError(
+                f'{name}: an object has class index {int(labels.max())}, but '
+                f'model.bbox_head.num_classes={self.num_classes}; set it to '
+                'the number of classes of the data set'
+            )
+        if len(boxes) and (boxes[:, 2:] <= boxes[:, :2]).any():
+            raise InputError(
+                f'{name}: an object has no width or no height; remove it '
+                'from the annotation file, or filter it in the pipeline '
+                '(mmdet.FilterAnnotations)'
+            )
+        assigned = self.assigner.assign(
+            InstanceData(priors=priors),
+            InstanceData(bboxes=boxes, labels=labels),
+            gt_ignore,
+        ).gt_inds
+        positive = assigned > 0
+        target = labels.new_full((len(priors),), self.num_classes)
+        target[assigned < 0] = -1
+        matched = assigned[positive] - 1
+        target[positive] = labels[matched]
+        codes = self.bbox_coder.encode(priors[positive], boxes[matched])
+        return target, positive, codes
+
+    def loss_by_feat(
+        self,
+        cls_scores: Sequence[Tensor],
+        bbox_preds: Sequence[Tensor],
+        batch_gt_instances: InstanceList,
+        batch_img_metas: list[dict],
+        batch_gt_instances_ignore: OptInstanceList = None,
+    ) -> dict[str, Tensor]:
+        """Sum over the mined anchors over the matches of the whole batch.
+
+        Args:
+            cls_scores: As returned by :meth:`forward`.
+            bbox_preds: As returned by :meth:`forward`.
+            batch_gt_instances: ``bboxes`` (n, 4) in pixels and ``labels``
+                (n,) of each picture.
+            batch_img_metas: Meta information of each picture.
+            batch_gt_instances_ignore: Regions that count neither way.
+        """
+        self._check_input_size(batch_img_metas)
+        priors = self.priors(cls_scores)
+        logits = self.flatten(cls_scores, self.cls_out_channels).float()
+        codes = self.flatten(bbox_preds, self.bbox_coder.encode_size).float()
+        ignored = batch_gt_instances_ignore or [None] * len(batch_img_metas)
+        loss_cls = logits.sum() * 0
+        loss_bbox = codes.sum() * 0
+        matches = 0
+        for i, gt_instances in enumerate(batch_gt_instances):
+            labels, positive, targets = self.get_targets_single(
+                priors, gt_instances, batch_img_metas[i], ignored[i]
+            )
+            matches += len(targets)
+            counted = (labels >= 0).to(logits.dtype)
+            losses = self.loss_cls(logits[i], labels.clamp(min=0)) * counted
+            mined = mine_hard_examples(
+                losses,
+                self.bbox_coder.decode(priors, codes[i].detach()),
+                positive,
+                **self.mining,
+            )
+            loss_cls = loss_cls + losses[mined].sum()
+            loss_bbox = loss_bbox + F.smooth_l1_loss(
+                codes[i][positive & mined],
+                targets[mined[positive]],
+                reduction='sum',
+            )
+        factor = max(matches, 1)
+        return dict(loss_cls=loss_cls / factor, loss_bbox=loss_bbox / factor)
+
+    def predict_by_feat(
+        self,
+        cls_scores: list[Tensor],
+        bbox_preds: list[Tensor],
+        *args,
+        batch_img_metas: list[dict] | None = None,
+        **kwargs,
+    ) -> InstanceList:
+        """mmdet's prediction, after a look at the input size."""
+        self._check_input_size(batch_img_metas)
+        return super().predict_by_feat(
+            cls_scores,
+            bbox_preds,
+            *args,
+            batch_img_metas=batch_img_metas,
+            **kwargs,
+        )

@@ -1,0 +1,108 @@
+"""SSDLite's losses and hard mining, as the official configuration has them.
+
+TF's class predictor has a slot for the background, and every slot is a
+sigmoid of its own: an unmatched anchor has target 1 in the background slot.
+mmdet's SSDHead knows softmax only, and mines without the suppression of near
+duplicates and without a least number of negatives.
+"""
+
+import torch
+import torch.nn.functional as F
+from mmcv.ops import nms
+from torch import Tensor, nn
+
+from mnv2_mm.errors import InputError
+
+
+def background_to_last(weight: Tensor, num_classes: int) -> Tensor:
+    """Reorder class slots from TF (background 0) to mmdet (background last).
+
+    The one place that knows of the difference: the network itself keeps the
+    background last everywhere.
+
+    Args:
+        weight: (A * (num_classes + 1), ...), the weight or bias of a class
+            predictor with A anchors a cell.
+        num_classes: Classes without the background.
+    """
+    slots = weight.reshape(-1, num_classes + 1, *weight.shape[1:])
+    return slots.roll(-1, dims=1).reshape(weight.shape)
+
+
+class ClassSlotLoss(nn.Module):
+    """Class loss of each anchor over C classes and the background, last.
+
+    mmdet asks a loss for the scores if it has ``custom_cls_channels``; that
+    is where the background slot is dropped at prediction.
+
+    Args:
+        num_classes: Classes without the background.
+        kind: ``'sigmoid'`` (official) or ``'softmax'``.
+    """
+
+    custom_cls_channels = True
+
+    def __init__(self, num_classes: int, kind: str = 'sigmoid') -> None:
+        super().__init__()
+        if kind not in ('sigmoid', 'softmax'):
+            raise InputError(
+                f"loss={kind!r} is unknown; use 'sigmoid' (as the official "
+                "SSDLite) or 'softmax' (as SSD)"
+            )
+        self.num_classes = num_classes
+        self.kind = kind
+
+    def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Logits (N, C + 1) and labels (N,), C = background -> (N,)."""
+        if self.kind == 'softmax':
+            return F.cross_entropy(logits, labels, reduction='none')
+        target = F.one_hot(labels, self.num_classes + 1).to(logits.dtype)
+        return F.binary_cross_entropy_with_logits(
+            logits, target, reduction='none'
+        ).sum(dim=1)
+
+    def get_activation(self, logits: Tensor) -> Tensor:
+        """Logits (N, C + 1) -> scores of the classes (N, C)."""
+        if self.kind == 'softmax':
+            return logits.softmax(dim=-1)[:, : self.num_classes]
+        return logits[:, : self.num_classes].sigmoid()
+
+
+def mine_hard_examples(
+    losses: Tensor,
+    boxes: Tensor,
+    positive: Tensor,
+    *,
+    negatives_per_positive: float = 3,
+    min_negatives: int = 3,
+    nms_iou: float = 0.99,
+    max_examples: int = 3000,
+) -> Tensor:
+    """Choose the anchors of one picture that take part in the loss.
+
+    TF's HardExampleMiner: rank by class loss, suppress near duplicates
+    among the predicted boxes, then keep the positives and the hardest
+    negatives. A suppressed positive takes no part either.
+
+    Args:
+        losses: Class loss of each anchor (N,).
+        boxes: Predicted boxes (N, 4) in pixels.
+        positive: Which anchors are matched (N,).
+        negatives_per_positive: At most so many negatives a positive.
+        min_negatives: But so many in any picture, also in an empty one.
+        nms_iou: Boxes that overlap a harder one by more are dropped.
+        max_examples: At most so many boxes survive the suppression.
+
+    Returns:
+        Mask (N,).
+    """
+    losses, boxes = losses.detach().float(), boxes.detach().float()
+    _, hardest = nms(boxes, losses, nms_iou, max_num=max_examples)
+    is_positive = positive[hardest]
+    limit = max(
+        min_negatives, int(negatives_per_positive * int(is_positive.sum()))
+    )
+    rank = (~is_positive).cumsum(0)  # 1 is the hardest negative
+    mask = torch.zeros_like(positive)
+    mask[hardest[is_positive | (rank <= limit)]] = True
+    return mask

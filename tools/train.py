@@ -1,0 +1,199 @@
+"""Train any config: detection, segmentation or classification.
+
+The flags are those of mmdet's tools/train.py. What differs: the data set and
+the checkpoint are looked at before anything starts, --resume takes the
+newest checkpoint that is complete, and processes without a GPU talk by gloo.
+
+    python tools/train.py configs/ssdlite_mnv2_coco.py
+    python tools/train.py ssdlite_sample --work-dir work_dirs/x --resume
+"""
+
+import argparse
+import os
+
+import torch
+from mmengine.config import Config, DictAction
+
+from mnv2_mm.config_files import apply_options, config_name, get_config
+from mnv2_mm.engine import launch
+from mnv2_mm.engine.checkpoint_file import read
+from mnv2_mm.engine.resume import checkpoints, latest_checkpoint
+from mnv2_mm.errors import InputError, command
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description='Train a model')
+    parser.add_argument('config', help='config file, or the name of one')
+    parser.add_argument(
+        '--work-dir',
+        help='where logs and checkpoints go '
+        '(default: work_dirs/<config name>)',
+    )
+    parser.add_argument(
+        '--amp', action='store_true', help='mixed precision (needs a GPU)'
+    )
+    parser.add_argument(
+        '--auto-scale-lr',
+        action='store_true',
+        help='scale the learning rate to the real total batch',
+    )
+    parser.add_argument(
+        '--resume',
+        nargs='?',
+        const='auto',
+        metavar='CHECKPOINT',
+        help='continue from this checkpoint; without a name from the newest '
+        'complete one of the work dir, or from the start if there is none',
+    )
+    parser.add_argument('--seed', type=int, help='seed (default: config)')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        help='override config keys: key=value, lists as key="[a,b]"',
+    )
+    parser.add_argument(
+        '--launcher',
+        choices=['none', 'pytorch', 'slurm', 'mpi'],
+        default='none',
+        help='how the processes of one training are started',
+    )
+    # torch.distributed.launch passes it with a dash or an underscore
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
+    return parser.parse_args()
+
+
+def set_precision(cfg: Config) -> None:
+    """Let the optimizer wrapper train in mixed precision.
+
+    Raises:
+        InputError: there is no GPU, which mmengine's wrapper insists on.
+    """
+    if not torch.cuda.is_available():
+        raise InputError(
+            '--amp needs a GPU and there is none here; train without --amp '
+            '(float32)'
+        )
+    cfg.optim_wrapper.type = 'AmpOptimWrapper'
+    cfg.optim_wrapper.loss_scale = 'dynamic'
+
+
+def set_auto_scale(cfg: Config) -> None:
+    """Scale the learning rate by real batch / batch of the recipe."""
+    scale = cfg.get('auto_scale_lr') or {}
+    if 'base_batch_size' not in scale:
+        raise InputError(
+            f'--auto-scale-lr: config {config_name(cfg)} does not say which '
+            'total batch its learning rate is meant for; add '
+            'auto_scale_lr=dict(base_batch_size=...) to it'
+        )
+    cfg.auto_scale_lr.enable = True
+
+
+def set_resume(cfg: Config, resume: str | None) -> str | None:
+    """Choose the checkpoint to continue from; returns it, or None."""
+    if resume is None:
+        old = checkpoints(cfg.work_dir)
+        if old and not cfg.get('resume'):
+            launch.warn(
+                [
+                    f'{cfg.work_dir} holds checkpoints of an earlier '
+                    f'training ({os.path.basename(old[0])}); they are '
+                    'overwritten as this one goes on. --resume would '
+                    'continue it.'
+                ]
+            )
+        return None
+    path: str | None = resume
+    if resume == 'auto':
+        path, broken = latest_checkpoint(cfg.work_dir)
+        launch.warn(
+            [f'{name} is cut off; it is passed over' for name in broken]
+        )
+        if path is None:
+            launch.say(
+                f'--resume: no checkpoint in {cfg.work_dir} yet; starting '
+                'from the beginning'
+            )
+            return None
+    cfg.resume = True
+    cfg.load_from = path
+    return path
+
+
+def is_finished(cfg: Config, path: str) -> bool:
+    """Whether a checkpoint stands at the end of the config's training."""
+    meta = read(path).get('meta', {})
+    if 'iter' not in meta:
+        raise InputError(
+            f'--resume: {path} holds weights but no state of a training; '
+            'start a new training from it by --cfg-options '
+            f'load_from={path}'
+        )
+    train_cfg = cfg.get('train_cfg') or {}
+    for unit in ('epoch', 'iter'):
+        end = train_cfg.get(f'max_{unit}s')
+        if end is not None:
+            launch.say(f'continuing from {path}: {unit} {meta[unit]} of {end}')
+            return meta[unit] >= end
+    return False
+
+
+def prepare(args: argparse.Namespace) -> Config:
+    """From the command line to a complete config."""
+    cfg = get_config(args.config)
+    launch.warn(apply_options(cfg, args.cfg_options))
+    launch.set_work_dir(cfg, args.work_dir)
+    launch.host_of(cfg)
+    if args.amp:
+        set_precision(cfg)
+    if args.auto_scale_lr:
+        set_auto_scale(cfg)
+    if args.seed is not None:
+        cfg.setdefault('randomness', {})['seed'] = args.seed
+    return cfg
+
+
+def report(cfg: Config) -> None:
+    """Say where the results lie and what to do next."""
+    best = sorted(
+        name for name in os.listdir(cfg.work_dir) if name.startswith('best_')
+    )
+    last, _ = latest_checkpoint(cfg.work_dir)
+    weights = os.path.join(cfg.work_dir, best[-1]) if best else last
+    launch.say(
+        f'\ntraining is complete; everything is in {cfg.work_dir}\n'
+        f'  evaluate: python tools/test.py {cfg.filename} {weights}\n'
+        f'  curves:   python tools/plot_curves.py {cfg.work_dir}'
+    )
+
+
+@command
+def main() -> int:
+    """Train."""
+    args = parse_args()
+    launch.quiet()
+    cfg = prepare(args)
+    launch.set_launcher(cfg, args.launcher, args.local_rank)
+    path = set_resume(cfg, args.resume)
+    if path is not None and is_finished(cfg, path):
+        launch.say('this training is complete already; nothing to do')
+        report(cfg)
+        return 0
+    launch.preflight(cfg)
+    runner = launch.build_runner(cfg)
+    try:
+        runner.train()
+    except KeyboardInterrupt:
+        launch.say(
+            f'\nstopped; continue with: python tools/train.py {args.config} '
+            f'--work-dir {cfg.work_dir} --resume'
+        )
+        raise
+    report(cfg)
+    return 0
+
+
+if __name__ == '__main__':
+    main()
