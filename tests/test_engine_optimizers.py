@@ -35,7 +35,7 @@ def test_two_steps_worked_by_hand():
     first = 0.1 * 2 / math.sqrt(2.3)
     second = 0.9 * first - 0.1 * 1 / math.sqrt(2.27)
     assert first == pytest.approx(0.1318761)
-    assert steps('RMSpropTF', [2.0, -1.0], lr=0.1) == pytest.approx(
+    assert steps('mnv2_mm.RMSpropTF', [2.0, -1.0], lr=0.1) == pytest.approx(
         [1 - first, 1 - first - second], abs=1e-12
     )
 
@@ -56,13 +56,13 @@ def test_rate_is_folded_into_the_momentum_buffer():
 def test_weight_decay_is_part_of_the_gradient():
     value = 1 - 0.1 * 2.5 / math.sqrt(0.9 + 0.1 * 2.5**2 + 1)
     assert steps(
-        'RMSpropTF', [2.0], lr=0.1, weight_decay=0.5
+        'mnv2_mm.RMSpropTF', [2.0], lr=0.1, weight_decay=0.5
     ) == pytest.approx([value])
 
 
 def test_it_is_not_the_rmsprop_of_torch():
     arguments = dict(lr=0.1, alpha=0.9, momentum=0.9, eps=1.0)
-    ours = steps('RMSpropTF', [2.0, -1.0], **arguments)
+    ours = steps('mnv2_mm.RMSpropTF', [2.0, -1.0], **arguments)
     torchs = steps('RMSprop', [2.0, -1.0], **arguments)
     assert ours != pytest.approx(torchs, rel=1e-2)
 
