@@ -22,8 +22,9 @@ data_help = """PASCAL VOC 2012, about 3.9 GB unpacked.
 Elsewhere? Make data/VOCdevkit a link to it."""
 
 train_pipeline = [
-    dict(type='LoadImageFromFile'),
+    dict(type='mnv2_mm.LoadImage'),
     dict(type='LoadAnnotations'),
+    dict(type='mnv2_mm.CheckSegMask', num_classes=21),
     dict(
         type='RandomChoice',
         transforms=[
