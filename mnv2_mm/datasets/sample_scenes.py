@@ -9,6 +9,9 @@ arcs, crosses, half discs, small bits) lies behind them.
 
 A mask holds the *visible* pixels of an object, and its box is the tight box
 around those pixels: what an annotator could draw who sees the picture only.
+
+Shapes are filled with numpy and not with OpenCV, whose rules for the pixels
+on an edge change between versions: annotations are the same everywhere.
 """
 
 from dataclasses import dataclass
@@ -26,8 +29,6 @@ SIZE_RANGE = (0.12, 0.60)
 MIN_VISIBLE = 0.6
 #: Most objects in a scene; there is at least one.
 MAX_OBJECTS = 6
-
-_SUBPIXEL_BITS = 4  # cv2 takes vertices as fixed-point numbers
 
 
 @dataclass(frozen=True)
@@ -162,38 +163,35 @@ def _place(
 
 def _clutter(rng: np.random.Generator, *, size: tuple[int, int]) -> np.ndarray:
     """The mask (H, W) bool of something that belongs to no class."""
-    mask = np.zeros((size[1], size[0]), np.uint8)
     centre = np.array([rng.uniform(0, side) for side in size])
+    turn = _rotation(rng.uniform(0, 2 * np.pi))
     kind = rng.integers(5)
-    x, y = (int(value) for value in centre)
     if kind == 0:  # a line
-        end = [int(rng.uniform(0, side)) for side in size]
-        cv2.line(mask, (x, y), end, 1, int(rng.integers(1, 4)))
-    elif kind == 1:  # an open arc
-        axes = [int(value) for value in rng.integers(8, 40, 2)]
-        start = float(rng.uniform(0, 360))
-        stop = start + float(rng.uniform(60, 190))
-        cv2.ellipse(
-            mask, (x, y), axes, 0, start, stop, 1, int(rng.integers(1, 4))
-        )
-    elif kind == 2:  # a bar, or two crossing ones
-        corners = _regular(4) @ _rotation(np.pi / 4)
-        bar = corners * np.array([rng.uniform(8, 40), rng.uniform(1.5, 4)])
-        turn = _rotation(rng.uniform(0, np.pi))
-        crossing = bar[:, ::-1] if rng.uniform() < 0.5 else bar
-        return _rasterise([bar @ turn], centre, size=size) | _rasterise(
-            [crossing @ turn], centre, size=size
-        )
-    elif kind == 3:  # a half disc
+        line = _bar(rng.uniform(20, max(size)), rng.uniform(1, 3))
+        return _rasterise([line @ turn], centre, size=size)
+    if kind == 1:  # an open arc
+        angles = np.linspace(0, np.radians(rng.uniform(60, 190)), 24)
+        curve = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+        curve = curve * rng.uniform(8, 40, 2)
+        inner = curve * (1 - rng.uniform(1, 4) / np.abs(curve).max())
+        arc = np.concatenate([curve, inner[::-1]])
+        return _rasterise([arc @ turn], centre, size=size)
+    if kind == 2:  # a bar, or two crossing ones
+        bar = _bar(rng.uniform(12, 56), rng.uniform(2, 6))
+        mask = _rasterise([bar @ turn], centre, size=size)
+        if rng.uniform() < 0.5:
+            crossing = [bar[:, ::-1] @ turn]
+            mask |= _rasterise(crossing, centre, size=size)
+        return mask
+    if kind == 3:  # a half disc
         disc = _regular(64)[:33] * rng.uniform(6, 24)
-        disc = disc @ _rotation(rng.uniform(0, 2 * np.pi))
-        return _rasterise([disc], centre, size=size)
-    else:  # scattered small bits
-        for _ in range(int(rng.integers(3, 12))):
-            at = centre + rng.normal(0, 24, 2)
-            bit = rng.uniform(-4, 4, (int(rng.integers(3, 6)), 2))
-            mask |= _rasterise([bit], at, size=size)
-    return mask.astype(bool)
+        return _rasterise([disc @ turn], centre, size=size)
+    mask = np.zeros((size[1], size[0]), bool)  # scattered small bits
+    for _ in range(int(rng.integers(3, 12))):
+        at = centre + rng.normal(0, 24, 2)
+        bit = rng.uniform(-4, 4, (int(rng.integers(3, 6)), 2))
+        mask |= _rasterise([bit], at, size=size)
+    return mask
 
 
 def _paint(
@@ -223,28 +221,40 @@ def _paint(
 
 
 def _rasterise(
-    polygons: list[np.ndarray],
-    centre: np.ndarray | float,
-    *,
-    size: tuple[int, int],
+    polygons: list[np.ndarray], centre: np.ndarray, *, size: tuple[int, int]
 ) -> np.ndarray:
-    """The pixels (H, W) bool inside ``polygons`` moved to ``centre``."""
-    mask = np.zeros((size[1], size[0]), np.uint8)
-    unit = 1 << _SUBPIXEL_BITS
-    fixed = [
-        np.rint((points + centre) * unit).astype(np.int32)
-        for points in polygons
-    ]
-    cv2.fillPoly(mask, fixed, 1, cv2.LINE_8, _SUBPIXEL_BITS)
-    return mask.astype(bool)
+    """The pixels (H, W) bool inside ``polygons`` moved to ``centre``.
+
+    Even-odd rule at the pixels' centres, which have whole coordinates.
+    """
+    width, height = size
+    start = np.concatenate(polygons) + centre
+    end = np.concatenate([np.roll(p, -1, axis=0) for p in polygons]) + centre
+    y = np.arange(height)[:, None]
+    crosses = (start[:, 1] <= y) != (end[:, 1] <= y)  # (H, edges)
+    rows, edges = np.nonzero(crosses)
+    (x0, y0), (x1, y1) = start[edges].T, end[edges].T
+    x = x0 + (rows - y0) / (y1 - y0) * (x1 - x0)
+    columns = np.clip(np.ceil(x), 0, width).astype(int)
+    # every crossing turns the rest of its row from outside to inside or back
+    turns = np.zeros((height, width + 1), np.int32)
+    np.add.at(turns, (rows, columns), 1)
+    return np.cumsum(turns[:, :width], axis=1) % 2 == 1
 
 
 def _area(polygons: list[np.ndarray]) -> float:
     """The area in pixels of a polygon minus that of its holes."""
     outer, *holes = (
-        cv2.contourArea(points.astype(np.float32)) for points in polygons
+        abs(np.sum(x * np.roll(y, -1) - y * np.roll(x, -1))) / 2
+        for x, y in (points.T for points in polygons)
     )
-    return outer - sum(holes)
+    return float(outer - sum(holes))
+
+
+def _bar(length: float, width: float) -> np.ndarray:
+    """The corners (4, 2) of a bar around the origin."""
+    signs = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]])
+    return signs * np.array([length, width]) / 2
 
 
 def _regular(corners: int) -> np.ndarray:

@@ -21,18 +21,19 @@ def random_colour(rng: np.random.Generator) -> np.ndarray:
 def contrasting_colour(
     rng: np.random.Generator, other: np.ndarray, *, distance: float = 110.0
 ) -> np.ndarray:
-    """A random BGR colour (3,) at least ``distance`` away from ``other``.
+    """A random BGR colour (3,) about ``distance`` away from ``other``.
 
     Args:
-        rng: source of randomness.
+        rng: source of randomness; always used equally often, so that what
+            follows does not hang on the last bit of ``other``.
         other: the BGR colour (3,) to keep away from.
-        distance: Euclidean distance in BGR units of 0..255. A colour of
-            at least 220 units distance always exists (a cube's corner).
+        distance: least Euclidean distance in BGR units of 0..255, or the
+            greatest of 16 tries where none is so far.
     """
-    colour = random_colour(rng)
-    while np.linalg.norm(colour - other) < distance:
-        colour = random_colour(rng)
-    return colour
+    colours = rng.uniform(0, 255, (16, 3)).astype(np.float32)
+    distances = np.linalg.norm(colours - other, axis=1)
+    far = distances >= distance
+    return colours[far.argmax() if far.any() else distances.argmax()]
 
 
 def weights(

@@ -27,7 +27,7 @@ from mnv2_mm.datasets.sample_scenes import CLASSES, Scene, make_scene
 from mnv2_mm.errors import InputError
 
 #: Raised with every change that changes a picture or an annotation.
-GENERATOR_VERSION = 2
+GENERATOR_VERSION = 3
 SPLITS = ('train', 'val')
 #: Objects less visible than this get no classification crop.
 MIN_CROP_VISIBLE = 0.75
@@ -175,27 +175,23 @@ def crop_around(
         size: side of the crop in pixels.
     """
     x, y, width, height = scene.objects[index].box
-    side = max(width, height) / rng.uniform(0.6, 0.9)
+    side = round(max(width, height) / rng.uniform(0.6, 0.9))
     shift = rng.uniform(-0.125, 0.125, 2) * side
     corner = np.array([x + width / 2, y + height / 2]) + shift - side / 2
     room = np.array(scene.image.shape[1::-1]) - side
     # kept inside; centred on the picture along a side that is too short
     left, top = np.where(
         room >= 0, np.clip(corner, 0, np.maximum(room, 0)), room / 2
+    ).astype(int)
+    margin = max(0, -room.min())
+    image = np.pad(
+        scene.image, ((margin, margin), (margin, margin), (0, 0)), 'edge'
     )
-    scale = size / side
-    matrix = np.array([[scale, 0, -left * scale], [0, scale, -top * scale]])
-    # area averaging is not to be had here, so smooth first when shrinking
-    image = scene.image
-    if scale < 0.75:
-        image = cv2.GaussianBlur(image, (3, 3), 0.5 / scale)
-    return cv2.warpAffine(
-        image,
-        matrix,
-        (size, size),
-        flags=cv2.INTER_LINEAR,
-        borderMode=cv2.BORDER_REPLICATE,
-    )
+    left, top = left + margin, top + margin
+    part = image[top : top + side, left : left + side].astype(np.float32)
+    way = cv2.INTER_AREA if side > size else cv2.INTER_LINEAR
+    part = cv2.resize(part, (size, size), interpolation=way)
+    return np.clip(np.rint(part), 0, 255).astype(np.uint8)
 
 
 def _write_split(
