@@ -4,13 +4,31 @@ Two families of OpenMMLab packages share their import names: upstream's last
 releases and the maintained ``onedl-*`` continuation. Which of the two is
 installed, what current torch changed under them, and what a torchvision
 without its compiled part needs, is answered here and nowhere else.
+
+Importing :mod:`mnv2_mm` calls :func:`apply`, which imports nothing heavy: a
+mend waits until the module that needs it is imported.
 """
 
-import importlib
 import importlib.util
+import re
 import sys
+from collections.abc import Callable
+from importlib.machinery import ModuleSpec
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from pickle import UnpicklingError
 
-_torchvision_ops = None  # torch.library handle; must outlive the process
+#: Import name of each OpenMMLab package, and its name on the package index
+#: by family.
+PACKAGES = {
+    'mmengine': {'onedl': 'onedl-mmengine', 'upstream': 'mmengine'},
+    'mmcv': {'onedl': 'onedl-mmcv', 'upstream': 'mmcv'},
+    'mmdet': {'onedl': 'onedl-mmdetection', 'upstream': 'mmdet'},
+    'mmseg': {'onedl': 'onedl-mmsegmentation', 'upstream': 'mmsegmentation'},
+    'mmpretrain': {'onedl': 'onedl-mmpretrain', 'upstream': 'mmpretrain'},
+}
+
+_kept = []  # torch.library handles; what they declare dies with them
 
 
 def installed(module: str) -> bool:
@@ -18,12 +36,62 @@ def installed(module: str) -> bool:
     return importlib.util.find_spec(module) is not None
 
 
+def version_of(distribution: str) -> str | None:
+    """Version of an installed distribution; None without it."""
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return None
+
+
+def families(module: str) -> dict[str, str]:
+    """Version by family of what is installed under ``module``'s name."""
+    found = {
+        family: version_of(distribution)
+        for family, distribution in PACKAGES[module].items()
+    }
+    return {family: found[family] for family in found if found[family]}
+
+
+def stack() -> str:
+    """The installed family: 'onedl', 'upstream', 'mixed' or 'none'."""
+    found = {family for module in PACKAGES for family in families(module)}
+    if not found:
+        return 'none'
+    return found.pop() if len(found) == 1 else 'mixed'
+
+
 def apply() -> None:
-    """Mend the installed torch stack in this process; safe to repeat."""
-    if not installed('torch'):
-        return
-    _mend_torchvision()
-    _mend_checkpoint_loading()
+    """Mend the installed stack in this process; safe to repeat."""
+    _Before.importing('torchvision', _mend_torchvision)
+    if 'onedl' not in families('mmengine'):
+        _Before.importing('mmengine.runner.checkpoint', _mend_checkpoints)
+
+
+class _Before:
+    """A meta-path entry: calls a function before a module is imported."""
+
+    def __init__(self, module: str, call: Callable[[], None]) -> None:
+        self.module = module
+        self.call = call
+
+    @classmethod
+    def importing(cls, module: str, call: Callable[[], None]) -> None:
+        """Call at once where ``module`` is there already."""
+        if module in sys.modules:
+            call()
+        elif not any(
+            isinstance(entry, cls) and entry.module == module
+            for entry in sys.meta_path
+        ):
+            sys.meta_path.insert(0, cls(module, call))
+
+    def find_spec(self, name: str, *_: object) -> ModuleSpec | None:
+        """Never find anything: the import goes on with the next entry."""
+        if name == self.module:
+            sys.meta_path.remove(self)
+            self.call()
+        return None
 
 
 def _mend_torchvision() -> None:
@@ -34,33 +102,79 @@ def _mend_torchvision() -> None:
     have declared. With their schemas declared the pure-Python transforms
     work, which is all that mmdet and mmpretrain use.
     """
-    global _torchvision_ops
-    if not installed('torchvision') or _torchvision_ops is not None:
+    spec = importlib.util.find_spec('torchvision')
+    if _kept or spec is None or spec.origin is None or not installed('torch'):
         return
-    try:
-        importlib.import_module('torchvision')
-    except RuntimeError as error:
-        if 'torchvision::' not in str(error):
-            raise
-        import torch
+    import torch
 
-        for name in [n for n in sys.modules if n.startswith('torchvision')]:
-            del sys.modules[name]
-        library = torch.library.Library('torchvision', 'DEF')
+    library = Path(spec.origin).parent / '_C.so'
+    try:
+        torch.ops.load_library(library)
+    except OSError:
+        declared = torch.library.Library('torchvision', 'FRAGMENT')
         for op in ('nms', 'qnms'):
-            library.define(
+            declared.define(
                 f'{op}(Tensor dets, Tensor scores, float iou_threshold)'
                 ' -> Tensor'
             )
-        _torchvision_ops = library
-        importlib.import_module('torchvision')
+        _kept.append(declared)
 
 
-def _mend_checkpoint_loading() -> None:
+def _mend_checkpoints() -> None:
     """Let upstream mmengine read its own checkpoints under torch >= 2.6.
 
-    torch.load reads tensors only by default since then; a checkpoint of
-    mmengine also holds its message hub. Only those classes are allowed, so
-    a file that wants to run code is still refused.
+    Since then torch.load reads tensors only, unless told otherwise, and a
+    checkpoint of mmengine also holds its message hub: histories of scalars
+    in numpy arrays. Those classes alone are allowed, so a file that wants to
+    run code is still refused by torch, naming what it wants to call.
+
+    onedl-mmengine needs no mend: it allows the same and, for anything else,
+    warns and reads the file with code and all. Setting
+    TORCH_FORCE_WEIGHTS_ONLY_LOAD=1 makes it refuse too.
     """
-    # filled in with the environment work
+    import torch
+
+    if not hasattr(torch.serialization, 'add_safe_globals'):
+        return  # torch < 2.4 reads everything
+    import numpy as np
+    from mmengine.logging.history_buffer import HistoryBuffer
+
+    try:
+        from numpy._core import multiarray
+    except ImportError:  # numpy < 2
+        from numpy.core import multiarray
+
+    def method_of_history(owner: type, name: str) -> Callable:
+        """``getattr`` for what a HistoryBuffer pickles: its statistics."""
+        if owner is not HistoryBuffer or name.startswith('_'):
+            raise UnpicklingError(
+                f'Unsupported global: GLOBAL getattr of {owner!r}, {name!r}'
+            )
+        return getattr(owner, name)
+
+    codes = np.typecodes['AllFloat'] + np.typecodes['AllInteger']
+    allowed: list = [HistoryBuffer, np.ndarray, np.dtype]
+    allowed += {type(np.dtype(code)) for code in codes}
+    # by the names that numpy 1 and numpy 2 write
+    allowed += [
+        (function, f'{package}.multiarray.{function.__name__}')
+        for function in (multiarray._reconstruct, multiarray.scalar)
+        for package in ('numpy.core', 'numpy._core')
+    ]
+    allowed += [
+        (method_of_history, f'{module}.getattr')
+        for module in ('builtins', '__builtin__')
+    ]
+    torch.serialization.add_safe_globals(allowed)
+
+
+def why_unreadable(error: UnpicklingError) -> str:
+    """One sentence for torch's page-long refusal to read a checkpoint."""
+    found = re.search(r'nsupported (?:\w+: )?GLOBAL (\S+)', str(error))
+    if found is None:
+        return str(error).strip().partition('\n')[0]
+    return (
+        f'it holds more than tensors and would run {found.group(1)} when '
+        'read, which is refused; save its "state_dict" alone where you trust '
+        'it'
+    )

@@ -1,3 +1,120 @@
-"""Shared fixtures; the package comes first, it mends torchvision."""
+"""Shared fixtures; the package comes first, it mends torchvision.
+
+``tiny_config`` gives complete configs of the three tasks that train in
+seconds: the real bases, a few small pictures, a narrow network.
+"""
+
+import os
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+# before torch is loaded; see tools/train.py
+os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
 
 import mnv2_mm  # noqa: F401
+
+ROOT = Path(__file__).resolve().parents[1]
+
+_MODEL = {
+    'det': 'ssdlite_mnv2',
+    'seg': 'deeplabv3_mnv2',
+    'cls': 'mnv2_cls',
+}
+_CHANGES = {
+    'det': """
+    model = dict(
+        backbone=dict(widen_factor=0.35),
+        neck=dict(in_channels=(192, 448), widen_factor=0.25),
+        bbox_head=dict(
+            num_classes=5,
+            in_channels=(192, 448, 128, 64, 64, 32),
+            anchor_generator=dict(input_size=192),
+        ),
+    )
+    val_evaluator = dict(ann_file='{data}/annotations/val.json')
+    test_evaluator = val_evaluator
+    """,
+    'seg': """
+    model = dict(
+        backbone=dict(widen_factor=0.35),
+        data_preprocessor=dict(size=(192, 192)),
+        decode_head=dict(in_channels=112, channels=32, num_classes=6),
+    )
+    """,
+    'cls': """
+    model = dict(backbone=dict(widen_factor=0.35), head=dict(num_classes=5))
+    """,
+}
+_COMMON = """
+    train_dataloader = dict(
+        batch_size=8,
+        num_workers=0,
+        persistent_workers=False,
+        dataset=dict(data_root='{data}'),
+    )
+    val_dataloader = dict(
+        num_workers=0,
+        persistent_workers=False,
+        dataset=dict(data_root='{data}'),
+    )
+    test_dataloader = val_dataloader
+    optim_wrapper = dict(
+        type='OptimWrapper',
+        optimizer=dict(type='SGD', lr=0.001, momentum=0.9),
+        clip_grad=dict(max_norm=5),
+    )
+    default_hooks = dict(logger=dict(interval=1), checkpoint=dict(interval=1))
+    val_cfg = dict(type='ValLoop')
+    test_cfg = dict(type='TestLoop')
+"""
+_LENGTH = {
+    True: "dict(type='EpochBasedTrainLoop', max_epochs=2, val_interval=1)",
+    False: "dict(type='IterBasedTrainLoop', max_iters=2, val_interval=1)",
+}
+
+
+@pytest.fixture(scope='session')
+def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The generated sample set, with 16 + 8 pictures of 64 x 64 pixels."""
+    from mnv2_mm.datasets.sample_writer import (
+        SampleSettings,
+        write_sample_set,
+    )
+
+    root = tmp_path_factory.mktemp('tiny') / 'sample'
+    settings = SampleSettings(
+        train=16, val=8, width=64, height=64, crop_size=32
+    )
+    write_sample_set(root, settings)
+    return root
+
+
+@pytest.fixture(scope='session')
+def tiny_config(
+    tiny_data: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., Path]:
+    """Write a config of a task ('det', 'seg', 'cls'); returns its path."""
+    folder = tmp_path_factory.mktemp('configs')
+
+    def write(task: str, extra: str = '', name: str | None = None) -> Path:
+        bases = [
+            f'models/{_MODEL[task]}',
+            f'datasets/sample_{task}',
+            f'runtime/{task}',
+        ]
+        lines = [
+            f'_base_ = {[f"{ROOT}/configs/_base_/{b}.py" for b in bases]}'
+        ]
+        for text in (_COMMON, _CHANGES[task]):
+            text = textwrap.dedent(text).replace('{data}', str(tiny_data))
+            lines.append(text)
+        lines.append(f'train_cfg = {_LENGTH[task != "seg"]}')
+        lines.append(textwrap.dedent(extra))
+        path = folder / f'{name or "tiny_" + task}.py'
+        path.write_text('\n'.join(lines))
+        return path
+
+    return write

@@ -10,6 +10,14 @@ newest checkpoint that is complete, and processes without a GPU talk by gloo.
 
 import argparse
 import os
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+# Before torch is loaded: threads that wait for each other must not keep the
+# cores busy. With more processes than cores (a data loader suffices) a step
+# on the CPU takes up to a hundred times as long otherwise.
+os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
 
 import torch
 from mmengine.config import Config, DictAction
@@ -155,6 +163,21 @@ def prepare(args: argparse.Namespace) -> Config:
     return cfg
 
 
+def announce(cfg: Config) -> None:
+    """Say what starts; the whole config is in the log file."""
+    train_cfg = cfg.get('train_cfg') or {}
+    length = [
+        f'{train_cfg[f"max_{unit}"]} {unit}'
+        for unit in ('epochs', 'iters')
+        if train_cfg.get(f'max_{unit}') is not None
+    ]
+    place = 'GPU' if torch.cuda.is_available() else 'CPU'
+    launch.say(
+        f'training {config_name(cfg)} for {" ".join(length)} on the {place}; '
+        f'log and checkpoints in {cfg.work_dir}'
+    )
+
+
 def report(cfg: Config) -> None:
     """Say where the results lie and what to do next."""
     best = sorted(
@@ -181,10 +204,11 @@ def main() -> int:
         launch.say('this training is complete already; nothing to do')
         report(cfg)
         return 0
-    launch.preflight(cfg)
-    runner = launch.build_runner(cfg)
+    launch.preflight(cfg, splits=('train', 'val'))
+    announce(cfg)
     try:
-        runner.train()
+        with launch.explained(cfg):
+            launch.build_runner(cfg).train()
     except KeyboardInterrupt:
         launch.say(
             f'\nstopped; continue with: python tools/train.py {args.config} '

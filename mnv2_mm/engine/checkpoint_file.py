@@ -27,7 +27,7 @@ def read(source: str) -> dict:
         check_file(source)
     try:
         checkpoint = CheckpointLoader.load_checkpoint(
-            source, map_location='cpu', logger=None
+            source, map_location='cpu', logger='silent'
         )
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
         reason = str(error).strip().partition('\n')[0]

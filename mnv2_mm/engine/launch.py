@@ -5,20 +5,27 @@ of registry internals into one sentence, and processes on machines without a
 GPU, where mmengine asks for CUDA devices.
 """
 
+import contextlib
 import difflib
 import importlib
 import inspect
+import io
+import logging
 import os
 import re
+import traceback
 import warnings
+from collections.abc import Iterator, Sequence
 
 import torch
 from mmengine.config import Config
-from mmengine.dist import is_main_process
+from mmengine.dist import is_distributed, is_main_process
+from mmengine.logging import MMLogger
 from mmengine.registry import RUNNERS, Registry, init_default_scope
 from mmengine.runner import Runner
 
 from mnv2_mm.config_files import config_name, unknown_type
+from mnv2_mm.datasets.preflight import check as check_data
 from mnv2_mm.errors import InputError, message_of
 
 HOSTS = ('mmdet', 'mmseg', 'mmpretrain')
@@ -26,7 +33,9 @@ HOSTS = ('mmdet', 'mmseg', 'mmpretrain')
 
 def say(text: str) -> None:
     """Print on the first process only."""
-    if is_main_process():
+    # before the processes are joined only the launcher knows the rank
+    rank = os.environ.get('RANK') or os.environ.get('SLURM_PROCID') or '0'
+    if is_main_process() and (is_distributed() or rank == '0'):
         print(text, flush=True)
 
 
@@ -36,27 +45,61 @@ def warn(messages: list[str]) -> None:
         say(f'warning: {message}')
 
 
+#: Log records that the console is spared; the log file has them all.
+_FILE_ONLY = (
+    # screens full of text that nobody reads while a training starts
+    'System environment:',
+    'Config:\n',
+    'Hooks will be executed in the following order',
+    'all SyncBatchNorm (SyncBN) layers in the model will be automatically',
+    # mmengine about its own calls
+    '"FileClient" will be deprecated',
+    '"HardDiskBackend" is the alias',
+    # a recipe without a schedule has none to save
+    '`save_param_scheduler` is True but `self.param_schedulers` is None',
+)
+_WARNINGS = (
+    # torch.meshgrid without indexing=, in mmdet's anchor generators
+    (r'torch\.meshgrid: in an upcoming release', UserWarning),
+    # mmseg says so whenever pictures are not asked for
+    (r'The draw is False, it means that the hook', UserWarning),
+    # mmdet and mmseg about what drawing and resizing do at the edges
+    (r'Warning: The (bbox|polygon|circle|line) is out of bounds', UserWarning),
+    (r'When align_corners=True, the output would more', UserWarning),
+    # mmengine calls the older of two torch interfaces for mixed precision
+    (r'.*torch\.cuda\.amp\..* is deprecated', FutureWarning),
+    # setuptools to packages that the hosts import
+    (r'.*pkg_resources.*', UserWarning),
+    (r'.*', DeprecationWarning),
+    # only a matter of speed; there is no accelerator to be fast for
+    (r"'pin_memory' argument is set as true", UserWarning),
+)
+
+
 def quiet() -> None:
     """Hide warnings that are known, harmless and not the user's to mend.
 
     For command lines only: a library leaves the filters to its user.
     """
-    for text, category in (
-        # torch's JIT, used by mmengine and mmdet for small functions
-        (r'.*torch\.jit\.script.*', DeprecationWarning),
-        # torch.meshgrid in mmdet's anchor generator without indexing=
-        (r'torch\.meshgrid: in an upcoming release', UserWarning),
-        # mmseg says so whenever pictures are not asked for
-        (r'The draw is False, it means that the hook', UserWarning),
-        # mmengine's GradScaler and autocast of an older torch interface
-        (r'.*torch\.cuda\.amp\..* is deprecated', FutureWarning),
-        # pkg_resources of setuptools, imported by packages of the hosts
-        (r'.*pkg_resources.*', UserWarning),
-        (r'.*pkg_resources.*', DeprecationWarning),
-        # only pinned memory; there is no accelerator to use it
-        (r"'pin_memory' argument is set as true", UserWarning),
-    ):
+    for text, category in _WARNINGS:
         warnings.filterwarnings('ignore', text, category)
+
+
+class ToolRunner(Runner):
+    """mmengine's runner, with a console that a person can read."""
+
+    def build_logger(self, *args: object, **kwargs: object) -> MMLogger:
+        """Send the long and the known records to the log file only."""
+        logger = super().build_logger(*args, **kwargs)
+        for handler in logger.handlers:
+            if type(handler) is logging.StreamHandler:
+                handler.addFilter(_for_console)
+        return logger
+
+
+def _for_console(record: logging.LogRecord) -> bool:
+    text = str(record.msg)
+    return not any(known in text for known in _FILE_ONLY)
 
 
 def host_of(cfg: Config) -> str:
@@ -71,14 +114,20 @@ def host_of(cfg: Config) -> str:
             f'config {config_name(cfg)} has default_scope={scope!r}; give '
             f'one of {", ".join(HOSTS)}'
         )
+    printed = io.StringIO()
     try:
-        importlib.import_module(scope)
+        with contextlib.redirect_stdout(printed):
+            importlib.import_module(f'{scope}.datasets')
     except ModuleNotFoundError as error:
         raise InputError(
             f'config {config_name(cfg)} needs {scope}, but {error.name} is '
             'not installed; run `python -m mnv2_mm.check` to see what is '
             'missing and how to install it'
         ) from error
+    for line in printed.getvalue().splitlines():
+        # an optional package of the onedl family, about which it prints
+        if 'Could not import OneDL' not in line:
+            say(line)
     return scope
 
 
@@ -128,27 +177,36 @@ def set_launcher(cfg: Config, launcher: str, local_rank: int = 0) -> None:
     cfg.model_wrapper_cfg = wrapper
 
 
-def preflight(cfg: Config) -> None:
+def preflight(cfg: Config, *, splits: Sequence[str]) -> None:
     """Look at the data before anything is built; see the data package."""
-    from mnv2_mm.datasets.preflight import check
-
-    warn(check(cfg))
+    warn(check_data(cfg, splits=splits))
 
 
 def build_runner(cfg: Config) -> Runner:
-    """Build the runner; a mistake in the config becomes one sentence.
+    """Build the runner; call it inside of :func:`explained`."""
+    init_default_scope(cfg.get('default_scope', 'mmengine'))
+    if 'runner_type' in cfg:
+        return RUNNERS.build(cfg)
+    return ToolRunner.from_cfg(cfg)
+
+
+@contextlib.contextmanager
+def explained(cfg: Config) -> Iterator[None]:
+    """Turn a mistake in the config into one sentence.
+
+    mmengine builds the model at once, and loops, optimizer and data loaders
+    when the run starts; both belong inside.
 
     Raises:
         InputError: a type that no registry knows, or an argument that a
             type does not take.
     """
-    init_default_scope(cfg.get('default_scope', 'mmengine'))
     try:
-        if 'runner_type' in cfg:
-            return RUNNERS.build(cfg)
-        return Runner.from_cfg(cfg)
+        yield
     except (KeyError, TypeError) as error:
-        text = explain(error)
+        frames = traceback.extract_tb(error.__traceback__)
+        building = any(frame.name == 'build_from_cfg' for frame in frames)
+        text = explain(error) if building else None
         if text is None:
             raise
         raise InputError(f'config {config_name(cfg)}: {text}') from error

@@ -19,11 +19,12 @@ data_help = """PASCAL VOC 2012, about 3.9 GB unpacked.
      python voc_aug.py data/VOCdevkit data/VOCdevkit/VOCaug --nproc 8
    which makes SegmentationClassAug/ and ImageSets/Segmentation/aug.txt in
    data/VOCdevkit/VOC2012.
-Elsewhere? Make data/VOCdevkit a link to it."""  # noqa: E501
+Elsewhere? Make data/VOCdevkit a link to it."""
 
 train_pipeline = [
-    dict(type='LoadImageFromFile'),
+    dict(type='mnv2_mm.LoadImage'),
     dict(type='LoadAnnotations'),
+    dict(type='mnv2_mm.CheckSegMask', num_classes=21),
     dict(
         type='RandomChoice',
         transforms=[

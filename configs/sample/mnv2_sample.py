@@ -1,0 +1,59 @@
+# MobileNetV2 on the generated sample set: some two minutes on two CPU cores,
+# from random weights.
+#
+# Half the paper's width and a plain recipe, since the paper's RMSProp is made
+# for millions of steps: SGD with a short warm-up and a cosine, no average of
+# the weights, and BN statistics that follow within tens of steps (momentum
+# 0.1; TF's 0.003 needs thousands).
+_base_ = [
+    '../_base_/models/mnv2_cls.py',
+    '../_base_/datasets/sample_cls.py',
+    '../_base_/runtime/cls.py',
+]
+
+# ---- changed most often -------------------------------------------------
+max_epochs = 10
+lr = 0.05
+# -------------------------------------------------------------------------
+
+model = dict(
+    backbone=dict(
+        widen_factor=0.5, norm_cfg=dict(type='BN', eps=1e-3, momentum=0.1)
+    ),
+    head=dict(num_classes=5, topk=(1,)),
+)
+
+optim_wrapper = dict(
+    type='OptimWrapper',
+    optimizer=dict(type='SGD', lr=lr, momentum=0.9, weight_decay=1e-4),
+    paramwise_cfg=dict(
+        norm_decay_mult=0.0, bias_decay_mult=0.0, dwconv_decay_mult=0.0
+    ),
+)
+param_scheduler = [
+    dict(
+        type='LinearLR',
+        start_factor=0.1,
+        by_epoch=True,
+        begin=0,
+        end=1,
+        convert_to_iter_based=True,
+    ),
+    dict(
+        type='CosineAnnealingLR',
+        eta_min=lr / 100,
+        begin=1,
+        end=max_epochs,
+        T_max=max_epochs - 1,
+        by_epoch=True,
+        convert_to_iter_based=True,
+    ),
+]
+train_cfg = dict(
+    type='EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=1
+)
+val_cfg = dict(type='ValLoop')
+test_cfg = dict(type='TestLoop')
+auto_scale_lr = dict(enable=False, base_batch_size=32)
+
+default_hooks = dict(logger=dict(interval=10))

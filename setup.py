@@ -1,0 +1,119 @@
+"""Packaging: the plug-in never replaces an OpenMMLab installation.
+
+Upstream's OpenMMLab packages and the maintained ``onedl-*`` continuation own
+the same import folders (``mmdet``, ``mmcv``, ...), so a hard requirement on
+either would overwrite the other. Nothing is required; the extras name what
+is needed and ``python -m mnv2_mm.check`` says what is missing.
+
+Wheels carry ``mnv2_mm/.mim`` with the configs, the tools and the model
+index, where mim and mmengine look for them (``mnv2_mm::name``). An editable
+install gets links instead, so that an edited config counts at once.
+"""
+
+import os
+import re
+import shutil
+from pathlib import Path
+
+from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
+
+ROOT = Path(__file__).resolve().parent
+#: What goes into `<package>/.mim`, by its name in the repository: what mim
+#: expects, and the tested versions for `mnv2_mm.check`.
+MIM_CONTENT = ('configs', 'tools', 'model-index.yml', 'requirements')
+
+
+def pinned(*names: str) -> list[str]:
+    """``name==version`` as stated in the tested onedl constraints."""
+    lines = (
+        (ROOT / 'requirements/constraints-onedl.txt').read_text().splitlines()
+    )
+    pins = {line.split('==')[0]: line for line in lines if '==' in line}
+    return [pins[name] for name in names]
+
+
+class BuildWithMim(build_py):
+    """Put ``.mim`` into the package: copied in a wheel, linked in place."""
+
+    def run(self) -> None:
+        """Build the modules, then ``.mim``."""
+        super().run()
+        # PEP 660 runs this command with editable_mode set
+        base = ROOT if self.editable_mode else Path(self.build_lib)
+        target = base / 'mnv2_mm/.mim'
+        if target.is_dir() and not target.is_symlink():
+            shutil.rmtree(target)  # what an earlier build left is stale
+        target.mkdir(parents=True)
+        for name in MIM_CONTENT:
+            source = ROOT / name
+            if self.editable_mode:
+                self._link(source, target / name)
+            else:
+                self._copy(source, target / name)
+
+    def _link(self, source: Path, target: Path) -> None:
+        try:
+            target.symlink_to(os.path.relpath(source, target.parent))
+        except OSError:  # no links on this file system
+            self._copy(source, target)
+
+    def _copy(self, source: Path, target: Path) -> None:
+        if source.is_dir():
+            ignore = shutil.ignore_patterns('__pycache__', '*.pyc')
+            shutil.copytree(source, target, ignore=ignore)
+        else:
+            shutil.copy2(source, target)
+
+
+setup(
+    name='mnv2_mm',
+    version=re.search(
+        r"__version__ = '(.+)'", (ROOT / 'mnv2_mm/version.py').read_text()
+    ).group(1),
+    description=(
+        'MobileNetV2, SSDLite and Mobile DeepLabv3 for mmdet, '
+        'mmsegmentation and mmpretrain'
+    ),
+    long_description=(ROOT / 'README.md').read_text(encoding='utf-8'),
+    long_description_content_type='text/markdown',
+    license='Apache-2.0',
+    classifiers=[
+        'Intended Audience :: Developers',
+        'Intended Audience :: Science/Research',
+        'Programming Language :: Python :: 3',
+        'Programming Language :: Python :: 3.10',
+        'Programming Language :: Python :: 3.11',
+        'Programming Language :: Python :: 3.12',
+    ],
+    python_requires='>=3.10',  # no upper bound: untested is not forbidden
+    packages=find_packages(include=['mnv2_mm', 'mnv2_mm.*']),
+    cmdclass={'build_py': BuildWithMim},
+    extras_require={
+        # The tested stack. onedl-mmcv compiles its ops against the installed
+        # torch: tools/setup_env.sh installs torch first and builds without
+        # isolation, which an extra cannot say.
+        'onedl': pinned(
+            'onedl-mmengine',
+            'onedl-mmcv',
+            'onedl-mmdetection',
+            'onedl-mmsegmentation',
+            'onedl-mmpretrain',
+            'torchvision',
+            'timm',
+        ),
+        # mmdeploy is never listed: its metadata caps protobuf at 3.20, below
+        # what a current onnx needs, and requires upstream's mmengine, which
+        # overwrites onedl-mmengine. It goes in with --no-deps; aenum and
+        # h5py are what it imports besides.
+        'deploy': [
+            'onnx>=1.18',
+            'onnxruntime',
+            'ncnn>=1.0.20250503',
+            'aenum',
+            'h5py',
+        ],
+        'dev': ['pytest', 'ruff', 'codespell', 'pre-commit', 'hypothesis'],
+    },
+    zip_safe=False,
+)

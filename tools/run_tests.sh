@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# Set the environment up and run all checks in it; the last line is pytest's.
+#   bash tools/run_tests.sh [--stack onedl|upstream] [pytest arguments]
+set -euo pipefail
+
+stack=onedl
+case ${1:-} in
+    -h | --help)
+        echo 'usage: bash tools/run_tests.sh [--stack onedl|upstream] [pytest arguments]'
+        exit 0
+        ;;
+    --stack)
+        stack=${2:?--stack needs a value: onedl or upstream}
+        shift 2
+        ;;
+    --stack=*) stack=${1#*=}; shift ;;
+esac
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+bash tools/setup_env.sh --stack "$stack" --dev
+venv=.venv
+[ "$stack" = onedl ] || venv=.venv-$stack
+bin=$PWD/$venv/bin
+export PATH=$bin:$PATH # for the scripts that the tests start
+unset PYTHONPATH PYTHONHOME
+
+say() { printf '\n== %s\n' "$*"; }
+say 'environment'
+"$bin/python" -m mnv2_mm.check
+if [ "$stack" = onedl ]; then # the sources are the same for both
+    say 'ruff, codespell'
+    "$bin/ruff" check .
+    "$bin/ruff" format --check .
+    "$bin/codespell"
+fi
+say 'tests'
+exec "$bin/python" -m pytest "$@"

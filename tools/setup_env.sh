@@ -1,0 +1,310 @@
+#!/usr/bin/env bash
+# Make or mend the virtual environment of this repository. `--help` says how.
+set -euo pipefail
+
+usage() {
+    cat <<'EOF'
+usage: bash tools/setup_env.sh [--stack onedl|upstream] [--venv DIR]
+                               [--python PY] [--dev]
+
+Makes a virtual environment with torch, the OpenMMLab packages and this one,
+in exact versions (requirements/constraints-*.txt). Safe to run again: what is
+there is kept, what is missing or half-installed is mended.
+
+  --stack onedl     the maintained onedl-* packages, in .venv (default)
+  --stack upstream  OpenMMLab's own last releases, in .venv-upstream
+  --venv DIR        another folder for the environment
+  --python PY       the Python to use, 3.10 to 3.12 (default: the first found)
+  --dev             also pytest, ruff, codespell and hypothesis
+
+Environment variables:
+  MNV2_TORCH_ARGS   extra arguments for `pip install torch`, to choose another
+                    build: e.g. '--index-url URL' for CPU or a CUDA version.
+                    Unset, torch comes from where pip is configured to look.
+  PIP_FIND_LINKS    folders with wheels, such as one of mmcv with its ops
+  MAX_JOBS          compilers at a time, when mmcv has to be compiled
+EOF
+}
+
+say() { printf '[%4ds] %s\n' "$SECONDS" "$*"; }
+
+fail() {
+    printf '\nerror: %s\n' "$1" >&2
+    exit "${2:-1}"
+}
+
+bad_option() {
+    printf 'error: %s\n\n' "$1" >&2
+    usage >&2
+    exit 2
+}
+
+# ---------------------------------------------------------------- arguments
+stack=onedl venv='' python='' dev=no
+while [ $# -gt 0 ]; do
+    case $1 in
+        --stack=* | --venv=* | --python=*) set -- "${1%%=*}" "${1#*=}" "${@:2}" ;;
+        --stack | --venv | --python)
+            [ $# -ge 2 ] || bad_option "$1 needs a value"
+            case $1 in
+                --stack) stack=$2 ;;
+                --venv) venv=$2 ;;
+                --python) python=$2 ;;
+            esac
+            shift 2
+            ;;
+        --dev) dev=yes; shift ;;
+        -h | --help) usage; exit 0 ;;
+        *) bad_option "unknown option '$1'" ;;
+    esac
+done
+case $stack in
+    onedl)
+        folder=.venv mmcv=onedl-mmcv other=mmengine
+        packages=(onedl-mmengine onedl-mmdetection onedl-mmsegmentation
+            onedl-mmpretrain torchvision timm)
+        ;;
+    upstream)
+        folder=.venv-upstream mmcv=mmcv other=onedl-mmengine
+        # mmsegmentation imports ftfy and regex without declaring them
+        packages=(mmengine mmdet mmsegmentation mmpretrain ftfy regex
+            torchvision timm)
+        ;;
+    *) bad_option "unknown stack '$stack': onedl or upstream" ;;
+esac
+base=(setuptools wheel ninja numpy)
+[ $dev = no ] || packages+=(pytest ruff codespell hypothesis)
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+case $venv in
+    '') venv=$root/$folder ;;
+    /*) ;;
+    *) venv=$PWD/$venv ;;
+esac
+cd "$root"
+constraints=$root/requirements/constraints-$stack.txt
+py=$venv/bin/python
+state=$venv/.mnv2_mm # ours: the log, the lock and what was installed
+log=$state/setup.log
+# Anything found on these would pass for installed in the environment.
+unset PYTHONPATH PYTHONHOME
+export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_USER=0 PIP_NO_INPUT=1
+
+# ------------------------------------------------------------ running stages
+# run TITLE COMMAND...: says TITLE, runs quietly with the output in the log,
+# shows a sign of life every half minute and the end of the log on failure.
+run() {
+    local title=$1 child started=$SECONDS shown=$SECONDS from
+    shift
+    say "$title"
+    printf '\n==== %s\n$ %s\n' "$title" "$*" >>"$log"
+    from=$(wc -l <"$log")
+    "$@" >>"$log" 2>&1 </dev/null &
+    child=$!
+    # shellcheck disable=SC2064
+    trap "kill $child 2>/dev/null; wait $child 2>/dev/null; exit 130" INT TERM
+    while kill -0 "$child" 2>/dev/null; do
+        sleep 0.2
+        if ((SECONDS - shown >= 30)); then
+            shown=$SECONDS
+            say "    still at it, $((SECONDS - started)) s$(compiled "$from")"
+        fi
+    done
+    trap - INT TERM
+    wait "$child"
+}
+
+# How far ninja is in the log behind line $1, with an estimate of the rest.
+compiled() {
+    tail -n "+$1" "$log" | grep -oE '^ *\[[0-9]+/[0-9]+\]' | tail -n 1 |
+        tr -d '[] ' | awk -F/ -v spent="$((SECONDS - started))" '{
+            left = $1 ? spent * ($2 - $1) / $1 : 0
+            printf ", compiled %d of %d files, about %d min left",
+                $1, $2, int(left / 60) + 1 }'
+}
+
+stage() {
+    run "$@" && return
+    printf '\n---- the last lines of %s\n' "$log" >&2
+    tail -n 25 "$log" >&2
+    fail "'$1' failed; the whole log is $log. Run the same command again once
+the cause is mended: what is installed so far is kept."
+}
+
+pip_install() {
+    "$py" -m pip install --progress-bar off -c "$constraints" "$@"
+}
+
+# ------------------------------------------------------------------- Python
+# Why $1 cannot be used, or nothing.
+unusable() {
+    command -v "$1" >/dev/null 2>&1 || { echo 'not found'; return; }
+    "$1" - 2>/dev/null <<'EOF' || echo 'does not start'
+import sys
+if not (3, 10) <= sys.version_info[:2] <= (3, 12):
+    print('is Python %d.%d' % sys.version_info[:2])
+else:
+    try:
+        import venv, ensurepip
+    except ImportError as error:
+        print('has no %s module' % error.name)
+EOF
+}
+
+find_python() {
+    local candidate reason reasons=''
+    for candidate in ${python:-python3 python3.12 python3.11 python3.10 python}; do
+        reason=$(unusable "$candidate")
+        [ -n "$reason" ] || { python=$candidate; return; }
+        reasons+="
+  $candidate $reason"
+    done
+    case $reasons in
+        *' module'*) fail "a Python was found, but it cannot make virtual environments:$reasons
+Install what your system keeps apart, on Debian and Ubuntu:
+  sudo apt-get install python3-venv" ;;
+        *) fail "no Python 3.10, 3.11 or 3.12 was found:$reasons
+Install one (Debian and Ubuntu: sudo apt-get install python3 python3-venv;
+anywhere: pyenv install 3.11 or conda create -n py311 python=3.11) and name it:
+  bash tools/setup_env.sh --python /path/to/python3.11" ;;
+    esac
+}
+
+make_venv() {
+    local version
+    if [ -e "$venv" ] && [ ! -e "$venv/pyvenv.cfg" ] && [ ! -d "$state" ] &&
+        [ -n "$(ls -A "$venv")" ]; then
+        fail "$venv exists and is not a virtual environment; name another
+folder with --venv, or remove it."
+    fi
+    mkdir -p "$state"
+    if "$py" -c '' 2>/dev/null; then
+        version=$("$py" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+        case $version in
+            3.10 | 3.11 | 3.12) ;;
+            *) fail "$venv is made of Python $version; 3.10 to 3.12 is tested.
+Remove it (rm -r '$venv') and run this again." ;;
+        esac
+        if [ -n "$python" ] && [ "$version" != "$("$python" -c \
+            'import sys; print("%d.%d" % sys.version_info[:2])')" ]; then
+            fail "$venv is made of Python $version, not of $python.
+Remove it (rm -r '$venv') or choose another folder with --venv."
+        fi
+        return
+    fi
+    find_python
+    # --clear takes away what a killed run left; never a foreign folder
+    stage "virtual environment $venv, of $("$python" -V 2>&1)" \
+        clear_venv
+}
+
+clear_venv() {
+    find "$venv" -mindepth 1 -maxdepth 1 ! -path "$state" -exec rm -rf {} +
+    "$python" -m venv "$venv"
+}
+
+# --------------------------------------------------------------------- mmcv
+ops_load() { "$py" -c 'import mmcv.ops' >>"$log" 2>&1; }
+
+# mmcv with its ops: a wheel if pip finds one, else compiled here.
+install_mmcv() {
+    local from
+    [ -z "$("$py" tools/env_state.py lacks "$constraints" $mmcv)" ] &&
+        ops_load && return
+    if run "$mmcv: looking for a wheel with its compiled ops" \
+        pip_install --no-deps --only-binary $mmcv $mmcv; then
+        ops_load && return
+        say "    the wheel's ops do not load beside this torch"
+        "$py" -m pip uninstall -q -y $mmcv >>"$log" 2>&1
+    fi
+    check_compiler
+    say "$mmcv: there is no wheel for this Python and torch. Its ops (NMS and
+        others) are compiled now against the installed torch, which takes
+        about ten minutes on two cores. This happens once."
+    from=$(wc -l <"$log")
+    stage "$mmcv: compiling" compile_mmcv
+    ops_load && return
+    # pip may have reused a build of its cache, made against another torch
+    if ! tail -n "+$from" "$log" | grep -q 'Building wheel'; then
+        stage "$mmcv: compiling anew, pip's cached build is of another torch" \
+            compile_mmcv --no-cache-dir --force-reinstall
+        ops_load && return
+    fi
+    fail "$mmcv is installed but its ops do not load; see the end of $log"
+}
+
+compile_mmcv() {
+    # -v puts ninja's counter into the log; setup.py reads MMCV_WITH_OPS in
+    # upstream's releases, onedl's always builds them
+    MMCV_WITH_OPS=1 MAX_JOBS=${MAX_JOBS:-$(getconf _NPROCESSORS_ONLN)} \
+        pip_install -v --no-deps --no-build-isolation "$@" $mmcv
+}
+
+check_compiler() {
+    local compiler=${CXX:-c++} header
+    command -v "${compiler%% *}" >/dev/null 2>&1 || command -v g++ >/dev/null 2>&1 ||
+        fail "$mmcv has to be compiled and there is no C++ compiler ('$compiler').
+Install one (Debian and Ubuntu: sudo apt-get install g++; Fedora: sudo dnf
+install gcc-c++; conda: conda install cxx-compiler) and run this again, or put
+a folder with a fitting $mmcv wheel into PIP_FIND_LINKS."
+    header=$("$py" -c 'import sysconfig; print(sysconfig.get_path("include"))')
+    [ -e "$header/Python.h" ] ||
+        fail "$mmcv has to be compiled and Python's headers are missing
+($header/Python.h). Install them (Debian and Ubuntu: sudo apt-get install
+python3-dev) and run this again."
+    if "$py" -c 'import sys, torch; sys.exit(not torch.cuda.is_available())' \
+        2>/dev/null && [ -z "${CUDA_HOME:-}" ] &&
+        ! command -v nvcc >/dev/null 2>&1 && [ ! -x /usr/local/cuda/bin/nvcc ]
+    then
+        fail "$mmcv has to be compiled for the GPU that torch sees, which needs
+nvcc. Install the CUDA toolkit $("$py" -c 'import torch; print(torch.version.cuda)') and set CUDA_HOME to its folder;
+or compile the ops for the CPU alone (NMS on the GPU then fails):
+  CUDA_VISIBLE_DEVICES= bash tools/setup_env.sh --stack $stack"
+    fi
+}
+
+# ------------------------------------------------------------------- stages
+make_venv
+if command -v flock >/dev/null 2>&1; then
+    exec 9>"$state/lock"
+    flock -n 9 || { say 'another setup of this environment runs; waiting'; flock 9; }
+fi
+undone=$("$py" tools/env_state.py mend)
+[ -z "$undone" ] || say "half-installed, goes in again: ${undone//$'\n'/, }"
+"$py" -c 'import importlib.metadata as m, pip; m.version("pip")' 2>/dev/null ||
+    stage 'pip' "$py" -m ensurepip --default-pip
+
+# What the result depends on; with nothing changed there is nothing to do.
+key=$(cat "$constraints" setup.py tools/setup_env.sh mnv2_mm/version.py | cksum)
+key+=" $root ${MNV2_TORCH_ARGS:-}"
+if [ "$(cat "$state/key" 2>/dev/null)" = "$key" ] &&
+    [ -z "$("$py" tools/env_state.py changed "$state/installed.json" 2>&1)" ] &&
+    [ -z "$("$py" tools/env_state.py lacks "$constraints" \
+        "${base[@]}" torch $mmcv "${packages[@]}")" ]; then
+    say "the $stack environment $venv is complete"
+    exit 0
+fi
+if "$py" -m pip show -q $other 2>/dev/null; then
+    fail "$venv holds '$other' of the other OpenMMLab family, whose packages
+own the same folders. Use another folder with --venv, or remove it."
+fi
+rm -f "$state/key"
+
+stage 'build tools' pip_install "${base[@]}"
+# shellcheck disable=SC2206
+torch_args=(torch ${MNV2_TORCH_ARGS:-})
+if [ -e "$state/torch_args" ] &&
+    [ "$(cat "$state/torch_args")" != "${MNV2_TORCH_ARGS:-}" ]; then
+    torch_args+=(--force-reinstall) # another build has the same version
+fi
+stage "torch (about 1 GB on disk, or 8 GB where the build is one with CUDA)" \
+    pip_install "${torch_args[@]}"
+printf '%s\n' "${MNV2_TORCH_ARGS:-}" >"$state/torch_args"
+stage "the $stack packages and what they need (about 1 GB on disk)" \
+    pip_install --no-build-isolation "${packages[@]}"
+install_mmcv
+stage 'mnv2_mm, as an editable installation of this folder' \
+    pip_install --no-deps --no-build-isolation -e .
+"$py" tools/env_state.py save "$state/installed.json"
+printf '%s\n' "$key" >"$state/key"
+say "done: $venv (activate it with: source '$venv/bin/activate')"
