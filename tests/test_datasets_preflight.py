@@ -145,7 +145,8 @@ HEAD80 = setting('model', dict(bbox_head=dict(num_classes=80)))
 
 ERRORS = {
     # ---- detection ------------------------------------------------------
-    'no data': ('det', lambda root, cfg: shutil.rmtree(root), 'data folder .*sample/ is missing'
+    'no data': ('det', lambda root, cfg: shutil.rmtree(root),
+                'data folder .*sample/ is missing'
                 r'.*train_dataloader.dataset.data_root.*make_sample_data.py'),
     'no annotations': ('det', remove(ANN), f'{ANN} is missing'
                        r'.*dataset.ann_file.*has val.json.*make_sample_data'),
