@@ -4,10 +4,13 @@
 seconds: the real bases, a few small pictures, a narrow network.
 """
 
+import importlib.util
 import os
+import sys
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
@@ -118,3 +121,41 @@ def tiny_config(
         return path
 
     return write
+
+
+@pytest.fixture(scope='session')
+def run_tool() -> Callable[..., int]:
+    """Run tools/NAME.py in this process; returns its exit code."""
+
+    def run(name: str, *args: object) -> int:
+        path = ROOT / 'tools' / f'{name}.py'
+        spec = importlib.util.spec_from_file_location(f'tool_{name}', path)
+        module = importlib.util.module_from_spec(spec)
+        with mock.patch.object(sys, 'argv', [str(path), *map(str, args)]):
+            spec.loader.exec_module(module)
+            with pytest.raises(SystemExit) as ended:
+                module.main()
+        return ended.value.code or 0
+
+    return run
+
+
+@pytest.fixture(scope='session')
+def trained(
+    tiny_config: Callable[..., Path],
+    run_tool: Callable[..., int],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Callable[[str], tuple[Path, Path]]:
+    """Config and checkpoint of a finished short training of a task."""
+    done: dict[str, tuple[Path, Path]] = {}
+
+    def get(task: str) -> tuple[Path, Path]:
+        if task not in done:
+            work_dir = tmp_path_factory.mktemp(f'trained_{task}')
+            config = tiny_config(task)
+            assert run_tool('train', config, '--work-dir', work_dir) == 0
+            unit = 'iter' if task == 'seg' else 'epoch'
+            done[task] = config, work_dir / f'{unit}_2.pth'
+        return done[task]
+
+    return get

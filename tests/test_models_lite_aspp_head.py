@@ -3,12 +3,6 @@
 import pytest
 import torch
 from torch import nn
-
-import mnv2_mm  # noqa: F401  mends torchvision before mmseg imports it
-
-pytest.importorskip('mmseg.models')
-
-from mmengine.registry import init_default_scope
 from torch.utils.flop_counter import FlopCounterMode
 
 from mnv2_mm.errors import InputError
@@ -183,7 +177,6 @@ def test_exports_with_standard_operators():
 def test_builds_from_a_config_of_the_host():
     from mmseg.registry import MODELS as HOST
 
-    init_default_scope('mmseg')
     model = HOST.build(
         dict(type='mnv2_mm.LiteASPPHead', in_channels=320, num_classes=3)
     )

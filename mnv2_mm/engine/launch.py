@@ -52,6 +52,7 @@ _FILE_ONLY = (
     'Config:\n',
     'Hooks will be executed in the following order',
     'all SyncBatchNorm (SyncBN) layers in the model will be automatically',
+    'paramwise_options -- ',  # three lines for each layer
     # mmengine about its own calls
     '"FileClient" will be deprecated',
     '"HardDiskBackend" is the alias',
