@@ -23,7 +23,7 @@ from mnv2_mm.datasets.sample_scenes import CLASSES, Scene, make_scene
 from mnv2_mm.errors import InputError
 
 #: Raised with every change that changes a picture or an annotation.
-GENERATOR_VERSION = 3
+GENERATOR_VERSION = 5
 SPLITS = ('train', 'val')
 #: Objects less visible than this get no classification crop.
 MIN_CROP_VISIBLE = 0.75
