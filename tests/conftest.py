@@ -123,6 +123,19 @@ def tiny_config(
     return write
 
 
+def _forget_runs() -> None:
+    """Drop mmengine's global loggers and visualizers, by name.
+
+    A second run in one process would write into the files of the first.
+    """
+    from mmengine.utils import ManagerMixin
+
+    classes = [ManagerMixin]
+    for cls in classes:
+        classes += cls.__subclasses__()
+        cls._instance_dict.clear()
+
+
 @pytest.fixture(scope='session')
 def run_tool() -> Callable[..., int]:
     """Run tools/NAME.py in this process; returns its exit code."""
@@ -133,8 +146,12 @@ def run_tool() -> Callable[..., int]:
         module = importlib.util.module_from_spec(spec)
         with mock.patch.object(sys, 'argv', [str(path), *map(str, args)]):
             spec.loader.exec_module(module)
-            with pytest.raises(SystemExit) as ended:
-                module.main()
+            _forget_runs()
+            try:
+                with pytest.raises(SystemExit) as ended:
+                    module.main()
+            finally:
+                _forget_runs()
         return ended.value.code or 0
 
     return run
