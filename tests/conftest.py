@@ -34,7 +34,7 @@ _CHANGES = {
         bbox_head=dict(
             num_classes=5,
             in_channels=(192, 448, 128, 64, 64, 32),
-            anchor_generator=dict(input_size=192),
+            anchor_generator=dict(input_size=128),
         ),
     )
     val_evaluator = dict(ann_file='{data}/annotations/val.json')

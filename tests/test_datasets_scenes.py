@@ -11,18 +11,18 @@ import numpy as np
 import pytest
 
 from mnv2_mm.datasets import sample_textures, sample_writer
+from mnv2_mm.datasets.sample_forms import (
+    SampleSettings,
+    crop_around,
+    run_lengths,
+)
 from mnv2_mm.datasets.sample_scenes import (
     CLASSES,
     MIN_VISIBLE,
     make_scene,
     outline,
 )
-from mnv2_mm.datasets.sample_writer import (
-    SampleSettings,
-    crop_around,
-    run_lengths,
-    write_sample_set,
-)
+from mnv2_mm.datasets.sample_writer import write_sample_set
 from mnv2_mm.errors import InputError
 
 SMALL = SampleSettings(train=5, val=3)
@@ -215,7 +215,8 @@ def test_killed_midway_leaves_nothing_half_written(tmp_path):
     out = tmp_path / 'set'
     code = (
         'import os, sys\n'
-        'from mnv2_mm.datasets.sample_writer import *\n'
+        'from mnv2_mm.datasets.sample_forms import SampleSettings\n'
+        'from mnv2_mm.datasets.sample_writer import write_sample_set\n'
         'def die(done, total):\n'
         '    if done == 2: os._exit(9)\n'  # no clean-up runs, as with kill -9
         f'write_sample_set({str(out)!r}, SampleSettings(train=3, val=1),'

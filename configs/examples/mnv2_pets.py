@@ -81,15 +81,20 @@ train_pipeline = [
         crop_ratio_range=(0.25, 1.0),
     ),
     dict(type='RandomFlip', prob=0.5, direction='horizontal'),
-    dict(type='ColorJitter', brightness=0.3, contrast=0.3, saturation=0.3),
+    dict(
+        type='ColorJitter',
+        brightness=0.3,
+        contrast=0.3,
+        saturation=0.3,
+        backend='cv2',
+    ),
     dict(type='PackInputs'),
 ]
 test_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(
-        type='CenterCrop',
+        type='EfficientNetCenterCrop',
         crop_size=input_size,
-        efficientnet_style=True,
         crop_padding=input_size // 7,  # 87.5 % of the short side
         interpolation='bilinear',
     ),

@@ -1,10 +1,9 @@
 """Checks of a detection set in COCO form, before a run.
 
-mmdet's CocoDataset leaves out, without a word, boxes thinner than a pixel,
-of no area or outside the picture, and every annotation when the class names
-do not match. It numbers the classes in the order of the annotation file,
-whatever the order in the config, so that a different order there swaps the
-names on pictures. All of this is said here.
+mmdet's CocoDataset leaves out, without a word, every annotation when the
+class names do not match. It numbers the classes in the order of the
+annotation file, whatever the order in the config, so that a different order
+there swaps the names on pictures. All of this is said here.
 """
 
 import gc
@@ -17,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mnv2_mm.datasets.check_boxes import check_boxes, check_filter
 from mnv2_mm.datasets.check_source import (
     Findings,
     Source,
@@ -45,21 +45,22 @@ def check_coco(source: Source, findings: Findings) -> None:
         return
     if not file_exists(path, f'{source.key}.ann_file', source, findings):
         return
-    coco = _load(path, findings)
-    if coco is None or not _is_complete(coco, path, source, findings):
-        return
-    used = _check_classes(coco, path, source, findings)
-    if used is None:
-        return
-    usable = _check_boxes(coco, path, source, findings, used=used)
-    _check_filter(coco, path, source, findings, used=used, usable=usable)
-    _check_images(coco, source, findings)
+    with _no_garbage_collection():
+        coco = _load(path, findings)
+        if coco is None or not _is_complete(coco, path, source, findings):
+            return
+        used = _check_classes(coco, path, source, findings)
+        if used is None:
+            return
+        usable = check_boxes(coco, path, source, findings, used=used)
+        check_filter(coco, path, source, findings, used=used, usable=usable)
+        _check_images(coco, source, findings)
 
 
 def _load(path: Path, findings: Findings) -> dict | None:
     """The content of the annotation file, or None after an error."""
     try:
-        with path.open('rb') as file, _no_garbage_collection():
+        with path.open('rb') as file:
             content = json.load(file)
     except (ValueError, RecursionError) as error:
         findings.error(
@@ -111,7 +112,7 @@ def _is_complete(
             )
     if not coco['images']:
         findings.error(f'{path}: the list of images is empty.')
-    bad = [row['id'] for row in coco['annotations'] if not _is_box(row)]
+    bad = _bad_boxes(coco['annotations'])
     if bad:
         findings.error(
             f'{path}: {len(bad)} annotations have a bbox that is not four '
@@ -120,13 +121,19 @@ def _is_complete(
     return len(findings.errors) == before
 
 
-def _is_box(row: dict) -> bool:
-    box = row['bbox']
-    return (
-        isinstance(box, list)
-        and len(box) == 4
-        and all(isinstance(value, int | float) for value in box)
-    )
+def _bad_boxes(rows: list[dict]) -> list[int]:
+    """The ids of annotations whose bbox is not four numbers."""
+
+    def shape(boxes: list) -> tuple[int, ...]:
+        try:
+            return np.array(boxes, np.float64).shape
+        except (TypeError, ValueError):
+            return ()
+
+    # all at once; one by one only to find the culprits
+    if not rows or shape([row['bbox'] for row in rows]) == (len(rows), 4):
+        return []
+    return [row['id'] for row in rows if shape(row['bbox']) != (4,)]
 
 
 def _check_classes(
@@ -190,117 +197,6 @@ def _nearest(name: str, names: list[str]) -> str | None:
     return lower[near[0]] if near else None
 
 
-def _check_boxes(
-    coco: dict,
-    path: Path,
-    source: Source,
-    findings: Findings,
-    *,
-    used: list[int],
-) -> set[int]:
-    """Report unusable boxes; the ids of the pictures with a usable one."""
-    sizes = {
-        row['id']: (row['width'], row['height']) for row in coco['images']
-    }
-    rows = [row for row in coco['annotations'] if row['image_id'] in sizes]
-    stray = len(coco['annotations']) - len(rows)
-    if stray:
-        findings.warn(
-            f'{path}: {stray} annotations belong to no picture of the file '
-            'and are left out.'
-        )
-    if not rows:
-        if source.split == 'train':
-            findings.error(f'{path} has no boxes to train on.')
-        return set()
-    box = np.array([row['bbox'] for row in rows], np.float64)
-    size = np.array([sizes[row['image_id']] for row in rows], np.float64)
-    area = np.array([row['area'] for row in rows], np.float64)
-    start, extent = box[:, :2], box[:, 2:]
-    inside = np.minimum(start + extent, size) - np.maximum(start, 0)
-    empty = (extent < 1).any(1) | (area <= 0)
-    outside = ~empty & (inside <= 0).any(1)
-    wrong = empty | outside
-    hint = _guess_format(box, size)
-    if wrong.any():
-        kinds = [
-            f'{mask.sum()} {kind} (annotation ids '
-            f'{listed(rows[i]["id"] for i in np.flatnonzero(mask))})'
-            for mask, kind in (
-                (empty, 'of less than one pixel'),
-                (outside, 'outside their picture'),
-            )
-            if mask.any()
-        ]
-        findings.warn(
-            f'{path}: {wrong.sum()} of {len(rows)} boxes are left out, as '
-            f'mmdet does: {", ".join(kinds)}. Correct or remove them.{hint}'
-        )
-    elif hint:
-        findings.warn(f'{path}:{hint}')
-    category = np.array([row['category_id'] for row in rows])
-    good = ~wrong & np.isin(category, used)
-    if source.split == 'train' and not good.any():
-        findings.error(
-            f'{path} has no usable box to train on: all {len(rows)} are '
-            f'empty, outside their picture or of other classes.{hint}'
-        )
-    return {rows[i]['image_id'] for i in np.flatnonzero(good)}
-
-
-def _guess_format(box: np.ndarray, size: np.ndarray) -> str:
-    """What boxes (N, 4) in pictures of ``size`` (N, 2) may really be."""
-    if box.max() <= 1:
-        return (
-            ' All numbers are at most 1: these look like relative boxes; '
-            'COCO wants pixels.'
-        )
-    too_far = (box[:, :2] + box[:, 2:] > size + 1).any(1).mean()
-    ordered = (box[:, 2:] >= box[:, :2]).all(1).mean()
-    if too_far > 0.3 and ordered > 0.95:
-        return (
-            f' {too_far:.0%} of the boxes reach beyond their picture: these '
-            'look like [x1, y1, x2, y2]; COCO wants [x, y, width, height].'
-        )
-    return ''
-
-
-def _check_filter(
-    coco: dict,
-    path: Path,
-    source: Source,
-    findings: Findings,
-    *,
-    used: list[int],
-    usable: set[int],
-) -> None:
-    """Report when filter_cfg leaves no picture, as mmdet applies it."""
-    rules = source.cfg.get('filter_cfg')
-    if not rules or source.cfg.get('test_mode'):
-        return
-    least = rules.get('min_size', 0)
-    large = [
-        r for r in coco['images'] if min(r['width'], r['height']) >= least
-    ]
-    annotated = {
-        row['image_id']
-        for row in coco['annotations']
-        if row['category_id'] in set(used)
-    }
-    left = [
-        row
-        for row in large
-        if not rules.get('filter_empty_gt') or row['id'] in annotated
-    ]
-    if not left:
-        findings.error(
-            f'{path}: {source.key}.filter_cfg leaves none of the '
-            f'{len(coco["images"])} pictures ({len(large)} are at least '
-            f'min_size={least} pixels, {len(usable)} have a usable box). '
-            'Lower min_size, or set filter_empty_gt=False.'
-        )
-
-
 def _check_images(coco: dict, source: Source, findings: Findings) -> None:
     """Report missing and broken picture files."""
     folder = source.folder('img')
@@ -331,7 +227,7 @@ def _check_images(coco: dict, source: Source, findings: Findings) -> None:
 
 @contextmanager
 def _no_garbage_collection():
-    """Parsing makes millions of objects, none of them garbage."""
+    """COCO's annotations are millions of objects, none of them garbage."""
     was_on = gc.isenabled()
     gc.disable()
     try:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 
-from mnv2_mm.datasets.image_files import problem_of_file
+from mnv2_mm.datasets.image_files import REMEDY, problem_of_file
 
 #: Up to so many picture files are opened; of more an even selection.
 MAX_OPENED = 2000
@@ -179,16 +179,12 @@ def files_whole(
     broken = []
     for path in evenly(paths, MAX_OPENED):
         problem = problem_of_file(path)
-        if problem is None:
-            continue
-        if loader.get('accept_truncated') and 'cut off' in problem:
-            continue
-        broken.append(f'{path} {problem}')
+        if problem is not None:
+            broken.append(f'{path} {problem}')
     if broken:
         findings.error(
             f'{len(broken)} of the {source.split} {what} cannot be used: '
-            f'{listed(broken, 3, separator="; ")}. Fetch these files again, '
-            'or remove them and their entries in the annotations.'
+            f'{listed(broken, 3, separator="; ")}. {REMEDY}'
         )
 
 
@@ -208,7 +204,28 @@ def listed(
     return separator.join(items[:most]) + more
 
 
+def walk(folder: Path) -> list[str]:
+    """All files below ``folder``, relative to it."""
+    return [
+        os.path.relpath(os.path.join(parent, name), folder)
+        for parent, _, names in os.walk(folder, followlinks=True)
+        for name in names
+    ]
+
+
+def suffixes(folder: Path) -> str:
+    """'240 .jpg, 2 .txt': what kinds of files a folder holds."""
+    kinds: dict[str, int] = {}
+    for name in walk(folder) if folder.is_dir() else ():
+        kind = os.path.splitext(name)[1] or 'without suffix'
+        kinds[kind] = kinds.get(kind, 0) + 1
+    found = [f'{count} {kind}' for kind, count in sorted(kinds.items())]
+    return listed(found) or 'no files'
+
+
 def _help(source: Source) -> str:
+    if '\n' in source.help:
+        return f'To get the data:\n{source.help}'
     return source.help or (
         'Set data_root and the paths below it in the config to where the '
         'data are.'

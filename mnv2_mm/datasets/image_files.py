@@ -1,8 +1,8 @@
 """Is this picture file whole? Answered from its bytes, without decoding.
 
-OpenCV fills the missing part of a cut-off JPEG with grey and says so on
-stderr only, so a broken download trains without anybody noticing. The end
-markers of JPEG and PNG tell it at next to no cost.
+Older versions of OpenCV fill the missing part of a cut-off JPEG with grey and
+say so on stderr only, newer ones do not say what is wrong. The end markers of
+JPEG and PNG tell it at next to no cost.
 """
 
 import os
@@ -22,7 +22,8 @@ _FOREIGN = (
 _TAIL = 4096
 
 REMEDY = (
-    'Fetch this file again, or remove it and its entry in the annotations.'
+    'Fetch this file again, or remove it and its entry in the annotations '
+    '(in training, ignore_empty=True of mnv2_mm.LoadImage skips such files).'
 )
 
 

@@ -12,11 +12,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from mmengine.config import Config
 from mmengine.registry import DATASETS
 
+from mnv2_mm.datasets.check_classes import check_classification
 from mnv2_mm.datasets.check_coco import check_coco
-from mnv2_mm.datasets.check_folders import (
-    check_classification,
-    check_segmentation,
-)
+from mnv2_mm.datasets.check_masks import check_segmentation
 from mnv2_mm.datasets.check_source import Findings, Source, exists, file_exists
 from mnv2_mm.errors import InputError
 

@@ -1,9 +1,10 @@
 """Loading that refuses broken pictures and wrong masks, naming the file.
 
-mmcv's ``LoadImageFromFile`` fails without naming an empty file, and takes a
-cut-off JPEG as a picture with a grey rest. mmseg takes any mask: labels
-beyond the classes end in a crash of the loss on the device, and the common
-masks of 0 and 255 train to an IoU of 0 without a word, 255 being ignored.
+mmcv's ``LoadImageFromFile`` fails without naming an empty file, and with an
+older OpenCV takes a cut-off JPEG as a picture with a grey rest. mmseg takes
+any mask: labels beyond the classes end in a crash of the loss on the device,
+and the common masks of 0 and 255 train to an IoU of 0 without a word, 255
+being ignored.
 
 ``LoadImage`` is for training pipelines. Test pipelines keep the hosts'
 ``LoadImageFromFile`` and ``LoadAnnotations``, because the hosts'
@@ -31,7 +32,6 @@ class LoadImage(LoadImageFromFile):
         imdecode_backend: as in mmcv.
         ignore_empty: skip a missing or broken file (as in mmcv, the data
             set then takes another one) instead of raising.
-        accept_truncated: take a cut-off JPEG or PNG as far as it decodes.
         backend_args: as in mmcv.
     """
 
@@ -42,7 +42,6 @@ class LoadImage(LoadImageFromFile):
         *,
         imdecode_backend: str = 'cv2',
         ignore_empty: bool = False,
-        accept_truncated: bool = False,
         backend_args: dict | None = None,
     ) -> None:
         super().__init__(
@@ -52,7 +51,6 @@ class LoadImage(LoadImageFromFile):
             ignore_empty=ignore_empty,
             backend_args=backend_args,
         )
-        self.accept_truncated = accept_truncated
 
     def transform(self, results: dict) -> dict | None:
         """Load ``results['img_path']``.
@@ -91,8 +89,6 @@ class LoadImage(LoadImageFromFile):
                 f'picture {path} cannot be read: {error.strerror or error}'
             ) from error
         problem = problem_of(data)
-        if problem and self.accept_truncated and 'cut off' in problem:
-            problem = None
         if problem is None:
             try:
                 image = mmcv.imfrombytes(

@@ -9,7 +9,7 @@
 #
 # Often changed: data_root; batch_size (the schedule's learning rate is for
 # 96 in all, see --auto-scale-lr); the input size, 96 128 160 192 or 224 in
-# the paper: scale of RandomResizedCrop and crop_size of CenterCrop.
+# the paper: scale of RandomResizedCrop and crop_size of the centre crop.
 data_root = 'data/imagenet'
 data_help = """ImageNet-1k (ILSVRC 2012), about 150 GB.
 1. An account at https://image-net.org gives ILSVRC2012_img_train.tar and
@@ -31,16 +31,20 @@ train_pipeline = [
         aspect_ratio_range=(3.0 / 4.0, 4.0 / 3.0),
     ),
     dict(type='RandomFlip', prob=0.5, direction='horizontal'),
-    dict(type='ColorJitter', brightness=32.0 / 255.0, saturation=0.5),
+    dict(
+        type='ColorJitter',
+        brightness=32.0 / 255.0,
+        saturation=0.5,
+        backend='cv2',
+    ),
     dict(type='PackInputs'),
 ]
 test_pipeline = [
     dict(type='LoadImageFromFile'),
     # 224 / (224 + 32) = 87.5 % of the short side, then resized to 224
     dict(
-        type='CenterCrop',
+        type='EfficientNetCenterCrop',
         crop_size=224,
-        efficientnet_style=True,
         crop_padding=32,
         interpolation='bilinear',
     ),
