@@ -178,3 +178,16 @@ def why_unreadable(error: UnpicklingError) -> str:
         'read, which is refused; save its "state_dict" alone where you trust '
         'it'
     )
+
+
+def mend_ssd_head() -> None:
+    """Let mmdet's own SSDHead predict.
+
+    The prediction that it inherits reads ``loss_cls``, which this one head
+    never sets: mmdet 3.3.0 and onedl-mmdetection 3.5.1 end any evaluation of
+    an SSD with an AttributeError.
+    """
+    from mmdet.models import SSDHead
+
+    if not hasattr(SSDHead, 'loss_cls'):
+        SSDHead.loss_cls = None

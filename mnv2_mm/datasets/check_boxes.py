@@ -104,10 +104,11 @@ def check_filter(
     large = [
         r for r in coco['images'] if min(r['width'], r['height']) >= least
     ]
+    wanted = set(used)
     annotated = {
         row['image_id']
         for row in coco['annotations']
-        if row['category_id'] in set(used)
+        if row['category_id'] in wanted
     }
     left = [
         row

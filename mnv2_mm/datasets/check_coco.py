@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
 
+import numpy as np
+
 from mnv2_mm.datasets.check_boxes import check_boxes, check_filter
 from mnv2_mm.datasets.check_source import (
     Findings,
@@ -43,21 +45,22 @@ def check_coco(source: Source, findings: Findings) -> None:
         return
     if not file_exists(path, f'{source.key}.ann_file', source, findings):
         return
-    coco = _load(path, findings)
-    if coco is None or not _is_complete(coco, path, source, findings):
-        return
-    used = _check_classes(coco, path, source, findings)
-    if used is None:
-        return
-    usable = check_boxes(coco, path, source, findings, used=used)
-    check_filter(coco, path, source, findings, used=used, usable=usable)
-    _check_images(coco, source, findings)
+    with _no_garbage_collection():
+        coco = _load(path, findings)
+        if coco is None or not _is_complete(coco, path, source, findings):
+            return
+        used = _check_classes(coco, path, source, findings)
+        if used is None:
+            return
+        usable = check_boxes(coco, path, source, findings, used=used)
+        check_filter(coco, path, source, findings, used=used, usable=usable)
+        _check_images(coco, source, findings)
 
 
 def _load(path: Path, findings: Findings) -> dict | None:
     """The content of the annotation file, or None after an error."""
     try:
-        with path.open('rb') as file, _no_garbage_collection():
+        with path.open('rb') as file:
             content = json.load(file)
     except (ValueError, RecursionError) as error:
         findings.error(
@@ -109,7 +112,7 @@ def _is_complete(
             )
     if not coco['images']:
         findings.error(f'{path}: the list of images is empty.')
-    bad = [row['id'] for row in coco['annotations'] if not _is_box(row)]
+    bad = _bad_boxes(coco['annotations'])
     if bad:
         findings.error(
             f'{path}: {len(bad)} annotations have a bbox that is not four '
@@ -118,13 +121,19 @@ def _is_complete(
     return len(findings.errors) == before
 
 
-def _is_box(row: dict) -> bool:
-    box = row['bbox']
-    return (
-        isinstance(box, list)
-        and len(box) == 4
-        and all(isinstance(value, int | float) for value in box)
-    )
+def _bad_boxes(rows: list[dict]) -> list[int]:
+    """The ids of annotations whose bbox is not four numbers."""
+
+    def shape(boxes: list) -> tuple[int, ...]:
+        try:
+            return np.array(boxes, np.float64).shape
+        except (TypeError, ValueError):
+            return ()
+
+    # all at once; one by one only to find the culprits
+    if not rows or shape([row['bbox'] for row in rows]) == (len(rows), 4):
+        return []
+    return [row['id'] for row in rows if shape(row['bbox']) != (4,)]
 
 
 def _check_classes(
@@ -218,7 +227,7 @@ def _check_images(coco: dict, source: Source, findings: Findings) -> None:
 
 @contextmanager
 def _no_garbage_collection():
-    """Parsing makes millions of objects, none of them garbage."""
+    """COCO's annotations are millions of objects, none of them garbage."""
     was_on = gc.isenabled()
     gc.disable()
     try:

@@ -224,6 +224,8 @@ def suffixes(folder: Path) -> str:
 
 
 def _help(source: Source) -> str:
+    if '\n' in source.help:
+        return f'To get the data:\n{source.help}'
     return source.help or (
         'Set data_root and the paths below it in the config to where the '
         'data are.'

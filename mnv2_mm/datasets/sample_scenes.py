@@ -2,10 +2,11 @@
 
 A scene is a picture and the objects in it. Boxes, masks and class labels of
 the sample set are all read off the same objects, so the three tasks see the
-same truth. Objects differ in colour, texture, size (12 to 60 % of the
-picture's shorter side), rotation and proportion, cover one another in part
-and may stick out of the picture. Clutter that belongs to no class (bars,
-arcs, crosses, half discs, small bits) lies behind them.
+same truth. Objects of a class often share a hue; they differ in texture,
+size (12 to 60 % of the picture's shorter side), rotation and proportion,
+cover one another in part and may stick out of the picture. Clutter that
+belongs to no class (bars, arcs, crosses, half discs, small bits) lies behind
+them, most of it as pale as the background.
 
 A mask holds the *visible* pixels of an object, and its box is the tight box
 around those pixels: what an annotator could draw who sees the picture only.
@@ -23,6 +24,14 @@ from mnv2_mm.datasets import sample_textures as textures
 
 #: Class names; label 0 is the first, index masks hold the label plus one.
 CLASSES = ('circle', 'square', 'triangle', 'star', 'ring')
+#: Typical hue of each class in degrees, as things often have one. It is a
+#: hint and no proof: some objects have another colour, and the clutter and
+#: the backgrounds have these too.
+HUES = (0, 220, 120, 50, 290)
+#: Share of the objects that have their typical hue, where it stands out.
+TYPICAL = 0.85
+#: Share of the clutter that is no more colourful than the background.
+PALE_CLUTTER = 0.7
 #: Object size (diameter of the enclosing circle) / shorter picture side.
 SIZE_RANGE = (0.12, 0.60)
 #: Share of an object that has to stay visible, inside and uncovered.
@@ -72,7 +81,9 @@ def make_scene(
     """
     canvas = textures.background(rng, size=size)
     for _ in range(int(rng.integers(3, 13))):
-        _paint(rng, canvas, _clutter(rng, size=size), distance=40)
+        mask = _clutter(rng, size=size)
+        pale = rng.uniform() < PALE_CLUTTER
+        _paint(rng, canvas, mask, distance=40, pale=pale)
 
     wholes: list[float] = []  # area of each shape, also outside the picture
     labels: list[int] = []
@@ -84,7 +95,9 @@ def make_scene(
             continue
         mask, whole = placed
         masks = [other & ~mask for other in masks]
-        _paint(rng, canvas, mask, distance=110)
+        typical = rng.uniform() < TYPICAL
+        hue = HUES[label] if typical else None
+        _paint(rng, canvas, mask, distance=110, hue=hue)
         labels.append(label)
         masks.append(mask)
         wholes.append(whole)
@@ -200,16 +213,24 @@ def _paint(
     mask: np.ndarray,
     *,
     distance: float,
+    hue: float | None = None,
+    pale: bool = False,
 ) -> None:
     """Fill ``mask`` (H, W) on ``canvas`` (H, W, 3) with a random texture.
 
-    The colour is at least ``distance`` from the mean of what it covers; the
-    edge is softened by one pixel.
+    The colour is at least ``distance`` from the mean of what it covers, and
+    of the ``hue`` if there is one that far; the edge is softened by one
+    pixel.
     """
     if not mask.any():
         return
     behind = canvas[mask].mean(axis=0)
     colour = textures.contrasting_colour(rng, behind, distance=distance)
+    if hue is not None:
+        typical = textures.typical_colour(rng, hue, behind, distance=distance)
+        colour = colour if typical is None else typical
+    if pale:
+        colour = textures.muted(colour, textures.BACKGROUND_SATURATION)
     x, y, width, height = cv2.boundingRect(mask.astype(np.uint8))
     # only the part that changes, one pixel wider for the soft edge
     part = np.s_[max(y - 1, 0) : y + height + 1, max(x - 1, 0) : x + width + 1]

@@ -7,15 +7,25 @@ never tells an object from its surroundings.
 All randomness comes from the numpy Generator that is handed in.
 """
 
+from colorsys import hsv_to_rgb
+
 import cv2
 import numpy as np
 
+#: Backgrounds are paler than most things in front of them.
+BACKGROUND_SATURATION = 0.35
 TEXTURES = ('plain', 'gradient', 'stripes', 'checker', 'dots', 'blotches')
 
 
 def random_colour(rng: np.random.Generator) -> np.ndarray:
     """A BGR colour (3,), float32 in 0..255, grey ones being rare."""
     return rng.uniform(0, 255, 3).astype(np.float32)
+
+
+def muted(surface: np.ndarray, share: float) -> np.ndarray:
+    """``surface`` (..., 3) with only ``share`` (0 to 1) of its saturation."""
+    grey = surface.mean(axis=-1, keepdims=True)
+    return grey + (surface - grey) * np.float32(share)
 
 
 def contrasting_colour(
@@ -34,6 +44,37 @@ def contrasting_colour(
     distances = np.linalg.norm(colours - other, axis=1)
     far = distances >= distance
     return colours[far.argmax() if far.any() else distances.argmax()]
+
+
+def typical_colour(
+    rng: np.random.Generator,
+    hue: float,
+    other: np.ndarray,
+    *,
+    distance: float,
+) -> np.ndarray | None:
+    """A strong BGR colour (3,) of a hue, away from ``other``.
+
+    Args:
+        rng: source of randomness.
+        hue: in degrees, 0 is red and 120 green.
+        other: the BGR colour (3,) to keep away from.
+        distance: least Euclidean distance in units of 0..255.
+
+    Returns:
+        None when no shade of that hue is far enough away.
+    """
+    shades = np.stack(
+        [
+            (hue + rng.uniform(-14, 14, 16)) / 360 % 1,
+            rng.uniform(0.6, 1.0, 16),
+            rng.uniform(0.5, 1.0, 16),
+        ],
+        axis=1,
+    )
+    colours = np.array([hsv_to_rgb(*shade)[::-1] for shade in shades]) * 255
+    far = np.linalg.norm(colours - other, axis=1) >= distance
+    return colours[far.argmax()].astype(np.float32) if far.any() else None
 
 
 def weights(
@@ -123,6 +164,7 @@ def background(
     blotch = smooth_noise(rng, size=size, cells=int(rng.integers(3, 12)))
     tint = rng.uniform(-70, 70, 3).astype(np.float32)
     surface = surface + (blotch[..., None] - 0.5) * tint
+    surface = muted(surface, BACKGROUND_SATURATION)
     grain = rng.standard_normal((size[1], size[0]), dtype=np.float32)
     return surface + grain[..., None] * np.float32(rng.uniform(0, 14))
 

@@ -6,6 +6,7 @@ names are then registered as stand-ins that say so when they are built.
 
 from importlib import import_module
 
+from mnv2_mm import compat
 from mnv2_mm.errors import InputError
 from mnv2_mm.models.mobilenet_v2 import MobileNetV2
 from mnv2_mm.registry import MODELS, TASK_UTILS
@@ -43,5 +44,7 @@ for _host, _modules in _HOSTED.items():
     else:
         for _module, _, _ in _modules:
             import_module(f'mnv2_mm.models.{_module}')
+        if _host == 'mmdet':
+            compat.mend_ssd_head()
 
 __all__ = ['MobileNetV2']

@@ -7,11 +7,14 @@ expanded tensor (the tap that SSDLite needs), and the padding can be
 TensorFlow's SAME, which official weights were trained with.
 """
 
+import math
 from typing import Literal
 
 import torch.utils.checkpoint as cp
 from mmcv.cnn import ConvModule
+from mmengine.dist import get_world_size
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from mnv2_mm.errors import InputError
 
@@ -64,14 +67,46 @@ def truncated_normal(std: float, **kwargs) -> dict:
 
 
 class ConvNormAct(ConvModule):
-    """mmcv's ConvModule, initialised by the ``init_cfg`` of its owner.
+    """mmcv's ConvModule for "same" layers: maps shrink by the stride only.
 
-    The original re-initialises itself with Kaiming after its owner's
-    ``init_cfg`` has been applied, and so silently wins over it.
+    Differs in two points. The original re-initialises itself with Kaiming
+    after the ``init_cfg`` of its owner, and so silently wins over it; here
+    the owner's counts. And a map that holds one value a channel (the last
+    level of SSDLite, the pooled map of DeepLab) trains with a batch of one
+    too.
     """
 
     def init_weights(self) -> None:
         """Leave the weights to the owner's ``init_cfg``."""
+
+    def forward(self, x: Tensor, *args, **kwargs) -> Tensor:
+        """(B, C, H, W) -> (B, C', H/stride, W/stride), rounded up.
+
+        From a single value no variance can be taken, and torch raises; TF
+        would go on with a variance of zero, which makes the layer a
+        constant. Here the running statistics serve instead, as they do at
+        test time. Larger batches are normalised by their own as ever.
+        """
+        if not self._is_single_value(x):
+            return super().forward(x, *args, **kwargs)
+        self.norm.eval()
+        try:
+            return super().forward(x, *args, **kwargs)
+        finally:
+            self.norm.train()
+
+    def _is_single_value(self, x: Tensor) -> bool:
+        """Whether batch norm would see one value a channel."""
+        if not self.training or not self.with_norm:
+            return False
+        norm, stride = self.norm, self.conv.stride[0]
+        if not isinstance(norm, _BatchNorm) or not norm.training:
+            return False
+        rows, columns = (math.ceil(side / stride) for side in x.shape[-2:])
+        values = x.shape[0] * rows * columns
+        if isinstance(norm, nn.SyncBatchNorm):
+            values *= get_world_size()
+        return values == 1 and norm.track_running_stats
 
 
 def depthwise(

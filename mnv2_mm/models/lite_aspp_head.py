@@ -22,7 +22,6 @@ for a picture of that size is the global average.
 from collections.abc import Sequence
 
 import torch
-from mmengine.dist import get_world_size
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
@@ -139,41 +138,13 @@ class LiteASPPHead(BaseDecodeHead):
         if not torch.jit.is_tracing():
             self._check_channels(x)
         pooled = interpolate(
-            self._pool(x),
+            self.image_pool(x),
             size=x.shape[2:],
             mode='bilinear',
             align_corners=self.align_corners,
         )
         branches = [pooled] + [conv(x) for conv in self.aspp_modules]
         return self.cls_seg(self.bottleneck(torch.cat(branches, dim=1)))
-
-    def _pool(self, x: Tensor) -> Tensor:
-        """Image-level feature, (B, channels, 1, 1), for any batch size.
-
-        The pooled map has one value per channel and picture. From a batch
-        of one no variance can be taken, and torch raises; TF would go on
-        with a variance of zero, which makes the branch a constant. Here the
-        running statistics serve instead, as they do at test time. Larger
-        batches are normalised by their own statistics as ever. With SyncBN
-        the batch is that of all processes together.
-        """
-        norm = self.image_pool[1].norm
-        values = x.shape[0]
-        if isinstance(norm, nn.SyncBatchNorm):
-            values *= get_world_size()
-        alone = (
-            values == 1
-            and isinstance(norm, nn.modules.batchnorm._BatchNorm)
-            and norm.training
-            and norm.track_running_stats
-        )
-        if not alone:
-            return self.image_pool(x)
-        norm.eval()
-        try:
-            return self.image_pool(x)
-        finally:
-            norm.train()
 
     def _check_channels(self, x: Tensor) -> None:
         """Compare the map with what the layers were built for."""

@@ -1,0 +1,160 @@
+"""Counts of ground-truth labels, and what is odd about them.
+
+The counts are of what training will see: after the hosts' filters, after
+mmseg's ``reduce_zero_label`` and its renumbering of chosen classes.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+from mmengine.dataset import BaseDataset
+
+from mnv2_mm.datasets.check_source import evenly, listed
+
+#: Of segmentation masks so many, evenly picked, are read.
+MASKS_READ = 300
+
+
+@dataclass
+class LabelHistogram:
+    """Counts by label number."""
+
+    classes: tuple[str, ...]
+    unit: str  #: what is counted: 'boxes', 'pixels' or 'pictures'
+    counts: Counter = field(default_factory=Counter)
+    pictures: Counter = field(default_factory=Counter)
+    looked_at: int = 0  #: pictures that were counted
+    total: int = 0  #: pictures of the data set
+    ignore_index: int | None = None  #: label that training ignores
+
+    def name_of(self, label: int) -> str:
+        """Class name of a label, or what is wrong with it."""
+        if label == self.ignore_index:
+            return f'({label} = ignored)'
+        if 0 <= label < len(self.classes):
+            return self.classes[label]
+        return f'({label} = NO CLASS)'
+
+    def rows(self) -> list[tuple[str, int, float, int]]:
+        """(class, count, share of all counts, pictures) by label.
+
+        Classes without a single label are there too.
+        """
+        labels = sorted({*range(len(self.classes)), *self.counts})
+        whole = max(1, self.counts.total())
+        return [
+            (
+                self.name_of(label),
+                self.counts[label],
+                self.counts[label] / whole,
+                self.pictures[label],
+            )
+            for label in labels
+        ]
+
+    def warnings(self) -> list[str]:
+        """What a user should look at before training on this."""
+        found, messages = set(self.counts), []
+        known = set(range(len(self.classes)))
+        if self.unit == 'pixels' and found <= {0, 255} and 255 in found:
+            messages.append(
+                'the masks hold only 0 and 255, and 255 is '
+                + ('ignored' if self.ignore_index == 255 else 'no class')
+                + ': nothing will be learned. For two classes write the '
+                'object as 1: mask[mask == 255] = 1.'
+            )
+            return messages
+        strange = sorted(found - known - {self.ignore_index})
+        if strange:
+            messages.append(
+                f'the labels {listed(strange)} belong to no class; 0 to '
+                f'{len(self.classes) - 1} are allowed. Map them to this '
+                'range, or add the missing classes.'
+            )
+        absent = [self.classes[i] for i in sorted(known - found)]
+        if absent:
+            messages.append(f'no {self.unit} of: {listed(absent, 20)}.')
+        elif len(found & known) == 1 < len(known):
+            messages.append('there is only one label.')
+        return messages
+
+    def __str__(self) -> str:
+        """A table with one line per class."""
+        rows = self.rows()
+        width = max([len(name) for name, *_ in rows] + [5])
+        lines = [
+            f'{"class":{width}}  {self.unit:>12}  share     pictures  '
+            f'(of {self.looked_at} looked at, {self.total} in all)'
+        ]
+        for name, count, share, pictures in rows:
+            bar = '#' * round(share * 30)
+            lines.append(
+                f'{name:{width}}  {count:12}  {share:6.1%}  {pictures:10}'
+                f'  {bar}'.rstrip()
+            )
+        return '\n'.join(lines)
+
+
+def count_labels(
+    dataset: BaseDataset,
+    host: str,
+    *,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> LabelHistogram:
+    """Count the labels of a built data set.
+
+    Args:
+        dataset: of mmdet, mmseg or mmpretrain, wrapped or not.
+        host: which of the three.
+        progress: called with (pictures done, pictures in all).
+    """
+    classes = tuple(map(str, dataset.metainfo.get('classes') or ()))
+    unit = {'mmdet': 'boxes', 'mmseg': 'pixels'}.get(host, 'pictures')
+    histogram = LabelHistogram(classes, unit, total=len(dataset))
+    indices = list(range(len(dataset)))
+    loader = None
+    if host == 'mmseg':
+        indices = evenly(indices, MASKS_READ)
+        loader = _mask_loader()
+        histogram.ignore_index = getattr(_inner(dataset), 'ignore_index', 255)
+    for done, index in enumerate(indices, 1):
+        info = dataset.get_data_info(index)
+        if host == 'mmdet':
+            labels = [
+                instance['bbox_label']
+                for instance in info['instances']
+                if not instance.get('ignore_flag')
+            ]
+            counts = Counter(labels)
+        elif host == 'mmseg':
+            mask = loader(info)['gt_seg_map']
+            values, sizes = np.unique(mask, return_counts=True)
+            counts = Counter(
+                dict(zip(values.tolist(), sizes.tolist(), strict=True))
+            )
+        else:
+            counts = Counter(np.atleast_1d(info['gt_label']).tolist())
+        histogram.counts.update(counts)
+        histogram.pictures.update(counts.keys())
+        histogram.looked_at += 1
+        progress(done, len(indices))
+    return histogram
+
+
+def _mask_loader() -> Callable[[dict], dict]:
+    """mmseg's own, so that masks are read as in training."""
+    from mmseg.registry import TRANSFORMS
+
+    return TRANSFORMS.build({'type': 'mmseg.LoadAnnotations'})
+
+
+def _inner(dataset: BaseDataset) -> BaseDataset:
+    """The data set inside of wrappers, the first of several."""
+    while True:
+        inner = getattr(dataset, 'dataset', None)
+        several = getattr(dataset, 'datasets', None)
+        if inner is None and not several:
+            return dataset
+        dataset = inner if inner is not None else several[0]

@@ -1,0 +1,143 @@
+"""Look at the data of a config: ground truth on pictures, and label counts.
+
+    python tools/browse_dataset.py configs/sample/ssdlite_sample.py
+    python tools/browse_dataset.py ssdlite_sample --split val --num 30
+
+The pictures are those that the network gets, after the pipeline with its
+random parts. Odd labels (masks of 0 and 255, labels without a class, classes
+without a label) are said.
+"""
+
+import argparse
+import random
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import cv2
+import numpy as np
+import torch
+from mmengine.config import Config, DictAction
+from mmengine.dataset import BaseDataset
+from mmengine.registry import DATASETS, init_default_scope
+
+from mnv2_mm.config_files import apply_options, get_config
+from mnv2_mm.datasets.check_source import evenly
+from mnv2_mm.datasets.gt_painter import GroundTruthPainter
+from mnv2_mm.datasets.label_histogram import count_labels
+from mnv2_mm.datasets.preflight import check
+from mnv2_mm.engine import launch
+from mnv2_mm.errors import InputError, command, message_of
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description='Draw the ground truth of a config and count its labels'
+    )
+    parser.add_argument('config', help='config file, or the name of one')
+    parser.add_argument(
+        '--split', choices=['train', 'val', 'test'], default='train'
+    )
+    parser.add_argument(
+        '--out-dir',
+        help='where pictures go (default: work_dirs/browse/<config>_<split>)',
+    )
+    parser.add_argument(
+        '--num', type=int, default=12, help='pictures to draw, evenly picked'
+    )
+    parser.add_argument(
+        '--seed', type=int, default=0, help='of the random transforms'
+    )
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        help='override config keys: key=value, lists as key="[a,b]"',
+    )
+    return parser.parse_args()
+
+
+def build(cfg: Config, split: str) -> tuple[BaseDataset, bool]:
+    """Build the data set, saying what is wrong with it.
+
+    Returns:
+        The data set, and whether something is wrong that can be looked at
+        nevertheless.
+
+    Raises:
+        InputError: it cannot be built.
+    """
+    problem = None
+    try:
+        for text in check(cfg, splits=[split]):
+            print(f'warning: {text}')
+    except InputError as error:
+        problem = error
+    try:
+        init_default_scope(cfg.default_scope)
+        dataset = DATASETS.build(cfg[f'{split}_dataloader'].dataset)
+    except Exception as error:
+        # the check has said it better than the host does
+        raise (problem or error) from error
+    if problem:
+        print(f'warning: {message_of(problem)}')
+    return dataset, problem is not None
+
+
+def draw(
+    dataset: BaseDataset, painter: GroundTruthPainter, *, num: int, out: Path
+) -> list[Path]:
+    """Draw ``num`` pictures into ``out``; broken ones are said and left."""
+    out.mkdir(parents=True, exist_ok=True)
+    written = []
+    for index in evenly(range(len(dataset)), num):
+        info = dataset.get_data_info(index)
+        stem = Path(info.get('img_path', 'picture')).stem
+        try:
+            data = dataset[index]
+        except InputError as error:
+            print(f'warning: not drawn: {message_of(error)}')
+            continue
+        image = painter.draw(data['inputs'], data['data_samples'])
+        path = out / f'{index:06d}_{stem}.jpg'
+        if not cv2.imwrite(str(path), image):
+            raise InputError(f'{path} cannot be written')
+        written.append(path)
+    return written
+
+
+@command
+def main() -> int:
+    """Browse."""
+    args = parse_args()
+    launch.quiet()
+    if args.num < 0:
+        raise InputError(f'--num is {args.num}; give 0 or more')
+    cfg = get_config(args.config)
+    launch.warn(apply_options(cfg, args.cfg_options))
+    if not cfg.get(f'{args.split}_dataloader'):
+        raise InputError(f'{args.config} has no {args.split}_dataloader')
+    host = launch.host_of(cfg)
+    dataset, failed = build(cfg, args.split)
+    print(f'{args.split}: {len(dataset)} pictures; counting labels')
+    histogram = count_labels(dataset, host)
+    print(f'\n{histogram}\n')
+    for text in histogram.warnings():
+        print(f'warning: {text}')
+
+    random.seed(args.seed)
+    np.random.seed(args.seed)
+    torch.manual_seed(args.seed)
+    name = f'{Path(args.config).stem}_{args.split}'
+    out = Path(args.out_dir or Path('work_dirs', 'browse', name)).expanduser()
+    pipeline = cfg[f'{args.split}_dataloader'].dataset.get('pipeline') or ()
+    painter = GroundTruthPainter(host, dataset.metainfo, pipeline=pipeline)
+    written = draw(dataset, painter, num=args.num, out=out)
+    print(f'{len(written)} pictures in {out}')
+    return 1 if failed else 0
+
+
+if __name__ == '__main__':
+    main()
