@@ -4,7 +4,7 @@
 # ---- changed most often -------------------------------------------------
 data_root = 'data/bccd_coco/'
 classes = ('RBC', 'WBC', 'Platelets')
-input_size = (320, 320)  # width, height
+input_size = (224, 224)  # width, height
 batch_size = 8
 num_workers = 1
 # -------------------------------------------------------------------------
