@@ -5,7 +5,7 @@
 data_root = 'data/bccd_coco/'
 classes = ('RBC', 'WBC', 'Platelets')
 input_size = (224, 224)  # width, height
-batch_size = 8
+batch_size = 4
 num_workers = 1
 # -------------------------------------------------------------------------
 data_help = (
