@@ -48,6 +48,8 @@ test_pipeline = [
 ]
 train_dataloader = dict(
     batch_size=batch_size,
+    # 205 pictures leave a last batch of one, on which mmdet's SSDLite fails
+    drop_last=True,
     num_workers=num_workers,
     persistent_workers=True,
     sampler=dict(type='DefaultSampler', shuffle=True),
