@@ -8,7 +8,6 @@ is added and changes nothing. Here that is said.
 import difflib
 import inspect
 import os
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -195,11 +194,3 @@ def _suggest(word: str, names: object) -> str:
 def config_name(cfg: Config) -> str:
     """File stem of a config, or "config" for one without a file."""
     return Path(cfg.filename).stem if cfg.filename else 'config'
-
-
-def unknown_type(error: KeyError) -> tuple[str, str, str] | None:
-    """(type, scope, registry) out of a registry's KeyError, else None."""
-    match = re.search(
-        r'(\S+) is not in the (?:(\w+)::)?(.+?) registry', _text(error)
-    )
-    return (match[1], match[2] or '', match[3]) if match else None

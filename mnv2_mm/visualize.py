@@ -60,9 +60,13 @@ class Painter:
             order = order[found.scores[order] >= self.score_thr]
             labels = found.labels[order].tolist()
             return {
-                'boxes': np.round(found.bboxes[order], 1).tolist(),
+                'boxes': np.round(
+                    found.bboxes[order].astype(float), 1
+                ).tolist(),
                 'labels': labels,
-                'scores': np.round(found.scores[order], 4).tolist(),
+                'scores': np.round(
+                    found.scores[order].astype(float), 4
+                ).tolist(),
                 'classes': [self.name_of(label) for label in labels],
             }
         if self.host == 'mmseg':
@@ -103,9 +107,17 @@ class Painter:
         canvas = cv2.resize(image, size, interpolation=cv2.INTER_CUBIC)
         canvas = cv2.cvtColor(canvas, cv2.COLOR_BGR2RGB)
         sample = sample.cpu().clone()
+        if self.host == 'mmseg':
+            mask = cv2.resize(
+                self.mask(sample), size, interpolation=cv2.INTER_NEAREST
+            )
+            return cv2.cvtColor(self._paint(canvas, mask), cv2.COLOR_RGB2BGR)
         if self.host == 'mmdet':
-            boxes = sample.pred_instances
-            boxes.bboxes = boxes.bboxes * factor
+            found = sample.pred_instances
+            found.bboxes = found.bboxes * factor
+            # a line on the very edge would enlarge the picture
+            found.bboxes[:, 0::2].clamp_(1, size[0] - 2)
+            found.bboxes[:, 1::2].clamp_(1, size[1] - 2)
             self.visualizer.add_datasample(
                 '',
                 canvas,
@@ -113,22 +125,43 @@ class Painter:
                 draw_gt=False,
                 pred_score_thr=self.score_thr,
             )
-        elif self.host == 'mmseg':
-            mask = cv2.resize(
-                self.mask(sample), size, interpolation=cv2.INTER_NEAREST
-            )
-            data = sample.pred_sem_seg.data.new_tensor(mask[None])
-            sample.set_data({'pred_sem_seg': type(sample.pred_sem_seg)()})
-            sample.pred_sem_seg.data = data
-            self.visualizer.add_datasample(
-                '', canvas, sample, draw_gt=False, with_labels=True
-            )
         else:
             self.visualizer.visualize_cls(
                 canvas, sample, classes=self.classes or None, draw_gt=False
             )
         drawn = np.ascontiguousarray(self.visualizer.get_image())
         return cv2.cvtColor(drawn, cv2.COLOR_RGB2BGR)
+
+    def _paint(self, canvas: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        """Colour the regions of a mask, with borders and a legend.
+
+        mmseg's own drawing covers a background class too, in black.
+        """
+        colours = np.asarray(self.visualizer.dataset_meta['palette'])
+        colours = np.uint8(np.resize(colours, (256, 3)))
+        labels = [
+            i for i in np.unique(mask) if self.name_of(i) != 'background'
+        ]
+        regions = np.isin(mask, labels)
+        blend = cv2.addWeighted(canvas, 0.5, colours[mask], 0.5, 0)
+        drawn = np.where(regions[..., None], blend, canvas)
+        border = cv2.morphologyEx(
+            mask, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)
+        )
+        drawn[border > 0] = 255
+        for row, label in enumerate(labels):
+            top = 8 + 24 * row
+            colour = tuple(map(int, colours[label]))
+            text = self.name_of(label)
+            font = cv2.FONT_HERSHEY_SIMPLEX, 0.55
+            width = cv2.getTextSize(text, *font, 1)[0][0]
+            corner = (8 + 26 + width + 8, top + 22)
+            cv2.rectangle(drawn, (8, top), corner, (0, 0, 0), -1)
+            cv2.rectangle(drawn, (12, top + 4), (28, top + 18), colour, -1)
+            place = (34, top + 17)
+            white = (255, 255, 255)
+            cv2.putText(drawn, text, place, *font, white, 1, cv2.LINE_AA)
+        return drawn
 
 
 def summarize(description: dict) -> str:

@@ -4,10 +4,13 @@
 seconds: the real bases, a few small pictures, a narrow network.
 """
 
+import importlib.util
 import os
+import sys
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
@@ -31,7 +34,7 @@ _CHANGES = {
         bbox_head=dict(
             num_classes=5,
             in_channels=(192, 448, 128, 64, 64, 32),
-            anchor_generator=dict(input_size=192),
+            anchor_generator=dict(input_size=128),
         ),
     )
     val_evaluator = dict(ann_file='{data}/annotations/val.json')
@@ -118,3 +121,58 @@ def tiny_config(
         return path
 
     return write
+
+
+def _forget_runs() -> None:
+    """Drop mmengine's global loggers and visualizers, by name.
+
+    A second run in one process would write into the files of the first.
+    """
+    from mmengine.utils import ManagerMixin
+
+    classes = [ManagerMixin]
+    for cls in classes:
+        classes += cls.__subclasses__()
+        cls._instance_dict.clear()
+
+
+@pytest.fixture(scope='session')
+def run_tool() -> Callable[..., int]:
+    """Run tools/NAME.py in this process; returns its exit code."""
+
+    def run(name: str, *args: object) -> int:
+        path = ROOT / 'tools' / f'{name}.py'
+        spec = importlib.util.spec_from_file_location(f'tool_{name}', path)
+        module = importlib.util.module_from_spec(spec)
+        with mock.patch.object(sys, 'argv', [str(path), *map(str, args)]):
+            spec.loader.exec_module(module)
+            _forget_runs()
+            try:
+                with pytest.raises(SystemExit) as ended:
+                    module.main()
+            finally:
+                _forget_runs()
+        return ended.value.code or 0
+
+    return run
+
+
+@pytest.fixture(scope='session')
+def trained(
+    tiny_config: Callable[..., Path],
+    run_tool: Callable[..., int],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Callable[[str], tuple[Path, Path]]:
+    """Config and checkpoint of a finished short training of a task."""
+    done: dict[str, tuple[Path, Path]] = {}
+
+    def get(task: str) -> tuple[Path, Path]:
+        if task not in done:
+            work_dir = tmp_path_factory.mktemp(f'trained_{task}')
+            config = tiny_config(task)
+            assert run_tool('train', config, '--work-dir', work_dir) == 0
+            unit = 'iter' if task == 'seg' else 'epoch'
+            done[task] = config, work_dir / f'{unit}_2.pth'
+        return done[task]
+
+    return get

@@ -8,12 +8,6 @@ import cv2
 import numpy as np
 import pytest
 import torch
-
-import mnv2_mm  # noqa: F401  mends torchvision before the hosts import it
-
-pytest.importorskip('mmseg.models')
-pytest.importorskip('mmpretrain.models')
-
 from mmengine.config import Config, ConfigDict, DictAction
 from mmengine.dataset import Compose, pseudo_collate
 from mmengine.optim import build_optim_wrapper

@@ -187,7 +187,7 @@ ERRORS = {
         r'model.roi_head.bbox_head\[1\].num_classes is 3'),
     'anchors': ('det', setting('model', dict(bbox_head=dict(
         anchor_generator=dict(input_size=300)))),
-        r'pictures of 192x192, but .*input_size is 300x300.*one input_size'),
+        r'pictures of 128x128, but .*input_size is 300x300.*one input_size'),
     'anchors, two': ('det', setting('model', dict(bbox_head=dict(
         anchor_generator=dict(input_size=(192, 160))))),
         r'input_size is 192x160 \(width x height\)'),

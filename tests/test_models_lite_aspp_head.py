@@ -3,12 +3,6 @@
 import pytest
 import torch
 from torch import nn
-
-import mnv2_mm  # noqa: F401  mends torchvision before mmseg imports it
-
-pytest.importorskip('mmseg.models')
-
-from mmengine.registry import init_default_scope
 from torch.utils.flop_counter import FlopCounterMode
 
 from mnv2_mm.errors import InputError
@@ -118,7 +112,7 @@ def test_batch_of_one_trains_and_its_pool_uses_running_statistics():
     norm.running_mean.fill_(-0.5)
     before = norm.running_mean.clone()
     x = torch.randn(1, 8, 5, 5, requires_grad=True)
-    pooled = model._pool(x)
+    pooled = model.image_pool(x)
     expected = (
         model.image_pool[1].conv(x.mean((2, 3), keepdim=True)) + 0.5
     ) / (1 + 1e-5) ** 0.5
@@ -138,14 +132,14 @@ def test_larger_batches_use_their_own_statistics():
     expected = nn.functional.batch_norm(
         values, None, None, training=True, eps=1e-5
     ).relu()
-    assert torch.allclose(model._pool(x), expected, atol=1e-6)
+    assert torch.allclose(model.image_pool(x), expected, atol=1e-6)
     assert norm.num_batches_tracked == 1
 
 
 def test_pool_mode_is_put_back_after_an_error():
     model = head(in_channels=8).train()
     with pytest.raises(RuntimeError):
-        model._pool(torch.randn(1, 9, 5, 5))
+        model.image_pool(torch.randn(1, 9, 5, 5))
     assert model.image_pool[1].bn.training
 
 
@@ -183,7 +177,6 @@ def test_exports_with_standard_operators():
 def test_builds_from_a_config_of_the_host():
     from mmseg.registry import MODELS as HOST
 
-    init_default_scope('mmseg')
     model = HOST.build(
         dict(type='mnv2_mm.LiteASPPHead', in_channels=320, num_classes=3)
     )

@@ -1,4 +1,4 @@
-# SSDLite at 192 px on the generated sample set: a few minutes on two CPU
+# SSDLite at 128 px on the generated sample set: a few minutes on two CPU
 # cores.
 #
 # Half of the paper's width and a short recipe, since TF's is made for 200k
@@ -22,7 +22,7 @@ model = dict(
     bbox_head=dict(
         num_classes=5,
         in_channels=(288, 640, 256, 128, 128, 64),
-        anchor_generator=dict(input_size=192),
+        anchor_generator=dict(input_size=128),
         norm_cfg=norm,
     ),
     test_cfg=dict(score_thr=0.01),

@@ -23,7 +23,7 @@ from mnv2_mm.datasets.sample_scenes import CLASSES, Scene, make_scene
 from mnv2_mm.errors import InputError
 
 #: Raised with every change that changes a picture or an annotation.
-GENERATOR_VERSION = 5
+GENERATOR_VERSION = 7
 SPLITS = ('train', 'val')
 #: Objects less visible than this get no classification crop.
 MIN_CROP_VISIBLE = 0.75
@@ -36,10 +36,10 @@ class SampleSettings:
     seed: int = 0
     width: int = 256  #: of the pictures, in pixels
     height: int = 192
-    train: int = 400  #: pictures
+    train: int = 1000  #: pictures
     val: int = 100
     crop_size: int = 96  #: side of a classification crop, in pixels
-    crops_per_object: int = 2  #: of the train split; one in val
+    crops_per_object: int = 1  #: of the train split; one in val
 
     def __post_init__(self) -> None:
         """Refuse sizes that cannot give a usable set."""

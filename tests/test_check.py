@@ -1,0 +1,287 @@
+"""The report of ``python -m mnv2_mm.check``."""
+
+import os
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+import pytest
+
+from mnv2_mm import check, compat
+from mnv2_mm.check import Report
+from mnv2_mm.probe import MODULES, Probe, probe_all
+
+ROOT = Path(__file__).resolve().parents[1]
+FACTS = {
+    'torch': {'version': '2.13.0+cpu', 'cuda': ''},
+    'torchvision': {'version': '0.28.0', 'ops': 'yes'},
+    'mmcv.ops': {'cuda': 'not available'},
+}
+
+
+@pytest.fixture
+def environment(monkeypatch):
+    """Make up an environment; returns its report.
+
+    Arguments: the versions by distribution (None: not there), errors by
+    module, further facts by module.
+    """
+
+    def make(versions=(), *, errors=(), facts=(), family='onedl'):
+        there = check.tested(family) | dict(versions)
+        monkeypatch.setattr(compat, 'version_of', there.get)
+        probes = {}
+        for module in MODULES:
+            name = check.DISTRIBUTIONS.get(module, module)
+            found = bool(there.get(name))
+            if module.partition('.')[0] in compat.PACKAGES:
+                found = bool(compat.families(module.partition('.')[0]))
+            probes[module] = Probe(module, found)
+            if found:
+                probes[module].facts = FACTS.get(module, {}) | dict(
+                    dict(facts).get(module, {})
+                )
+                probes[module].error = dict(errors).get(module, '')
+        for module in MODULES:
+            error = probes[module].error
+            if error.startswith("No module named '"):
+                probes[module].missing = error.split("'")[1]
+        return Report(probes, family)
+
+    return make
+
+
+def states(report):
+    return {name: (version, state) for name, version, state in report.rows}
+
+
+def commands(entries):
+    return [
+        line.removeprefix(sys.executable + ' -m pip ')
+        for _, mend in entries
+        for line in mend.splitlines()
+    ]
+
+
+@pytest.mark.parametrize('family', ['onedl', 'upstream'])
+def test_the_tested_environment_is_well(environment, family):
+    report = environment(family=family)
+    assert report.problems == []
+    assert report.remarks == []
+    rows = states(report)
+    assert rows['torch'] == ('2.13.0', 'CPU build, no GPU in sight')
+    for name in compat.PACKAGES:
+        assert rows[name][1] == family
+    for gives in check.GIVES.values():
+        assert rows[gives] == ('', 'available')
+
+
+@pytest.mark.parametrize(
+    ('name', 'command'),
+    [
+        ('torch', 'install torch==2.13.0'),
+        ('onedl-mmengine', 'install onedl-mmengine==0.10.12'),
+    ],
+)
+def test_what_everything_needs_is_missing(environment, name, command):
+    report = environment({name: None})
+    assert commands(report.problems) == [command]
+    assert 'is missing' in report.problems[0][0]
+
+
+def test_mmcv_is_missing(environment):
+    report = environment({'onedl-mmcv': None})
+    assert commands(report.problems)[-1] == (
+        f'MMCV_WITH_OPS=1 {sys.executable} -m pip install '
+        '--no-build-isolation onedl-mmcv==2.3.6'
+    )
+
+
+def test_commands_stay_in_the_family_that_is_there(environment):
+    report = environment({'mmengine': None}, family='upstream')
+    assert commands(report.problems) == ['install mmengine==0.10.7']
+
+
+@pytest.mark.parametrize('host', ['mmdet', 'mmseg', 'mmpretrain'])
+def test_one_host_is_enough(environment, host):
+    others = set(check.GIVES) - {host}
+    report = environment(
+        {compat.PACKAGES[other]['onedl']: None for other in others}
+    )
+    assert report.problems == []
+    rows = states(report)
+    assert rows[check.GIVES[host]][1] == 'available'
+    for other in others:
+        assert rows[check.GIVES[other]][1] == f'needs {other}'
+
+
+def test_no_host(environment):
+    report = environment(
+        {compat.PACKAGES[host]['onedl']: None for host in check.GIVES}
+    )
+    assert len(report.problems) == 1
+    assert commands(report.problems) == [
+        'install onedl-mmdetection==3.5.1',
+        'install onedl-mmsegmentation==1.4.2',
+        'install onedl-mmpretrain==1.3.6',
+    ]
+
+
+@pytest.mark.parametrize('module', ['mmengine', 'mmcv'])
+def test_both_families_under_one_name(environment, module):
+    report = environment({module: '0.1'})
+    text = report.problems[0][0]
+    assert f'onedl-{module} and {module}' in text
+    first, *rest = commands(report.problems)
+    assert first == f'uninstall -y onedl-{module} {module}'
+    assert f'onedl-{module}==' in rest[-1]
+
+
+def test_mmengine_of_the_other_family(environment):
+    report = environment({'onedl-mmengine': None, 'mmengine': '0.10.7'})
+    assert commands(report.problems) == [
+        'uninstall -y mmengine',
+        'install onedl-mmengine==0.10.12',
+    ]
+
+
+def test_a_host_of_the_other_family_is_a_remark(environment):
+    report = environment({'onedl-mmdetection': None, 'mmdet': '3.3.0'})
+    assert report.problems == []
+    assert 'mixed' in states(report)['mmdet'][1]
+    assert commands(report.remarks)[0] == 'uninstall -y mmdet'
+
+
+@pytest.mark.parametrize('module', ['torch', 'mmengine', 'mmcv'])
+def test_what_everything_needs_is_broken(environment, module):
+    report = environment(errors={module: 'ImportError: undefined symbol'})
+    text, mend = report.problems[0]
+    assert f'{module} cannot be imported' in text
+    assert 'undefined symbol' in text
+    assert '--force-reinstall' in mend
+
+
+def test_ops_that_do_not_load(environment):
+    report = environment(errors={'mmcv.ops': "No module named 'mmcv._ext'"})
+    text, mend = report.problems[0]
+    assert 'ten minutes' in text
+    assert 'MMCV_WITH_OPS=1' in mend
+    # a cached build is the one that does not load
+    assert '--no-cache-dir' in mend
+    assert '--force-reinstall' in mend
+
+
+def test_ops_without_the_gpu_are_a_remark(environment):
+    report = environment(facts={'torch': {'cuda': '13.0', 'gpu': 'H200'}})
+    assert report.problems == []
+    assert states(report)['torch'][1] == 'CUDA 13.0 build, H200'
+    assert 'NMS on the GPU fails' in report.remarks[0][0]
+    report = environment(
+        facts={
+            'torch': {'cuda': '13.0', 'gpu': 'H200'},
+            'mmcv.ops': {'cuda': '13.0'},
+        }
+    )
+    assert report.remarks == []
+
+
+@pytest.mark.parametrize(
+    ('missing', 'command'),
+    [
+        ('ftfy', 'install ftfy==6.3.1'),
+        ('cv2', 'install opencv-python==4.12.0.88'),
+        ('yaml.reader', 'install pyyaml==6.0.3'),
+        ('unheard_of', 'install unheard_of'),
+        ('mmengine.model', 'install onedl-mmengine==0.10.12'),
+    ],
+)
+def test_a_host_that_lacks_a_module_is_a_remark(environment, missing, command):
+    report = environment(errors={'mmseg': f"No module named '{missing}'"})
+    assert report.problems == []
+    assert commands(report.remarks) == [command]
+    assert states(report)[check.GIVES['mmseg']][1] != 'available'
+    assert states(report)[check.GIVES['mmdet']][1] == 'available'
+
+
+def test_all_hosts_broken_is_a_problem(environment):
+    report = environment(errors=dict.fromkeys(check.GIVES, 'AssertionError'))
+    assert 'none of' in report.problems[0][0]
+
+
+@pytest.mark.parametrize(
+    'versions',
+    [{'torch': '2.14.1'}, {'onedl-mmcv': '2.9.0'}, {'numpy': '1.26.0'}],
+)
+def test_other_versions_are_remarks(environment, versions):
+    report = environment(versions)
+    assert report.problems == []
+    ((name, version),) = versions.items()
+    assert report.remarks[0][0].startswith(f'{name} {version} is not tested')
+
+
+def test_another_python_is_a_remark(environment, monkeypatch):
+    monkeypatch.setattr(check.platform, 'python_version', lambda: '3.14.0')
+    report = environment()
+    assert report.problems == []
+    assert report.remarks[0][0] == 'Python 3.14.0 is not tested'
+
+
+def test_timm_is_optional(environment):
+    report = environment({'timm': None})
+    assert report.problems == []
+    assert commands(report.remarks) == ['install timm==1.0.21']
+
+
+# ----------------------------------------------------------- probes for real
+def test_crashes_are_outlived(tmp_path, monkeypatch):
+    for name, code in {
+        'probe_good': 'print("chatter")',
+        'probe_abort': 'import os; os.abort()',
+        'probe_exit': 'raise SystemExit("no licence")',
+        'probe_lacks': 'import probe_lacked',
+        'probe_asserts': 'assert False, "mmcv<2.2.0\\nis needed"',
+    }.items():
+        (tmp_path / f'{name}.py').write_text(code)
+    monkeypatch.setenv('PYTHONPATH', f'{ROOT}{os.pathsep}{tmp_path}')
+    names = ('abort', 'good', 'exit', 'absent', 'lacks', 'asserts', 'good')
+    results = probe_all(tuple(f'probe_{name}' for name in names))
+    abort, good, leaves, absent, lacks, asserts, again = results
+    assert 'crashed (exit code -6)' in abort.error
+    assert good.works
+    assert again.works
+    assert leaves.error == 'SystemExit: no licence'
+    assert not absent.found
+    assert lacks.missing == 'probe_lacked'
+    assert asserts.error == 'AssertionError: mmcv<2.2.0'
+
+
+def run_check(python, **env):
+    return subprocess.run(
+        [python, '-m', 'mnv2_mm.check'],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, 'PYTHONPATH': str(ROOT), **env},
+    )
+
+
+def test_with_nothing_installed(tmp_path):
+    venv.create(tmp_path / 'bare', with_pip=False)
+    python = tmp_path / 'bare/bin/python'
+    done = run_check(python)
+    assert done.returncode == 1
+    assert done.stderr == ''
+    for line in (
+        f'{python} -m pip install torch==2.13.0',
+        f'{python} -m pip install onedl-mmengine==0.10.12',
+        'none of mmdet, mmseg and mmpretrain works',
+        f'bash {ROOT / "tools/setup_env.sh"}',
+    ):
+        assert line in done.stdout
+
+
+def test_this_environment_is_usable():
+    done = run_check(sys.executable)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f' {compat.stack()}\n' in done.stdout

@@ -1,0 +1,89 @@
+"""tools/test.py: figures, pictures, predictions; a checkpoint must fit."""
+
+import json
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import pytest
+import torch
+
+Tool = Callable[..., int]
+Trained = Callable[[str], tuple[Path, Path]]
+KEYS = {'det': 'coco/bbox_mAP', 'seg': 'mIoU', 'cls': 'accuracy/top1'}
+
+
+@pytest.mark.parametrize('task', ['det', 'seg', 'cls'])
+def test_writes_figures_pictures_and_predictions(
+    trained: Trained,
+    run_tool: Tool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture,
+    task: str,
+) -> None:
+    config, checkpoint = trained(task)
+    monkeypatch.chdir(tmp_path)
+    flags = ['--out', 'deep/er/out.pkl', '--show-dir', 'pictures']
+    code = run_tool('test', config, checkpoint, '--work-dir', 'run', *flags)
+    assert code == 0
+    result = json.loads((tmp_path / 'run' / 'metrics.json').read_text())
+    assert KEYS[task] in result['metrics']
+    assert result['checkpoint'] == str(checkpoint)
+    with open('deep/er/out.pkl', 'rb') as file:
+        assert len(pickle.load(file)) >= 8
+    pictures = [
+        p for p in Path('pictures').rglob('*') if p.suffix in ('.jpg', '.png')
+    ]
+    assert len(pictures) >= 8
+    assert cv2.imread(str(pictures[0])) is not None
+    assert 'written to run/metrics.json' in capfd.readouterr().out
+
+
+@pytest.mark.parametrize('task', ['det', 'seg', 'cls'])
+def test_time_augmentation(
+    trained: Trained, run_tool: Tool, tmp_path: Path, task: str
+) -> None:
+    config, checkpoint = trained(task)
+    flags = ['--work-dir', tmp_path, '--tta']
+    assert run_tool('test', config, checkpoint, *flags) == 0
+    result = json.loads((tmp_path / 'metrics.json').read_text())
+    assert KEYS[task] in result['metrics']
+
+
+def test_missing_and_foreign_checkpoints(
+    trained: Trained,
+    run_tool: Tool,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture,
+) -> None:
+    config, _ = trained('cls')
+    flags = ['--work-dir', tmp_path]
+    assert run_tool('test', config, tmp_path / 'none.pth', *flags) == 2
+    assert 'there is no checkpoint' in capfd.readouterr().err
+    _, other = trained('seg')
+    assert run_tool('test', config, other, *flags) == 2
+    error = capfd.readouterr().err
+    assert f'error: {other} does not fit' in error or 'another model' in error
+    assert 'Traceback' not in error
+
+
+def test_other_class_count_names_the_classes(
+    trained: Trained,
+    run_tool: Tool,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture,
+) -> None:
+    config, checkpoint = trained('cls')
+    state = torch.load(checkpoint, weights_only=False)
+    for key, value in state['state_dict'].items():
+        if key.startswith('head.'):
+            state['state_dict'][key] = value[:3].clone()
+    state['meta']['dataset_meta'] = {'classes': ('cat', 'dog', 'owl')}
+    torch.save(state, tmp_path / 'three.pth')
+    path = tmp_path / 'three.pth'
+    assert run_tool('test', config, path, '--work-dir', tmp_path) == 2
+    error = capfd.readouterr().err
+    assert '3 classes (cat, dog, owl)' in error
+    assert 'the config has 5 (circle, ring,' in error
