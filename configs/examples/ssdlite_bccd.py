@@ -22,4 +22,4 @@ model = dict(
     ),
     test_cfg=dict(score_thr=0.01),
 )
-default_hooks = dict(logger=dict(interval=13))
+default_hooks = dict(logger=dict(interval=17))

@@ -88,4 +88,4 @@ model = dict(
         max_per_img=200,
     ),
 )
-default_hooks = dict(logger=dict(interval=13))
+default_hooks = dict(logger=dict(interval=17))
