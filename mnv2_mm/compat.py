@@ -9,6 +9,7 @@ Importing :mod:`mnv2_mm` calls :func:`apply`, which imports nothing heavy: a
 mend waits until the module that needs it is imported.
 """
 
+import functools
 import importlib.util
 import re
 import sys
@@ -189,5 +190,15 @@ def mend_ssd_head() -> None:
     """
     from mmdet.models import SSDHead
 
-    if not hasattr(SSDHead, 'loss_cls'):
-        SSDHead.loss_cls = None
+    original = SSDHead.__init__
+    if hasattr(original, '__wrapped__'):
+        return
+
+    @functools.wraps(original)
+    def init(self: SSDHead, *args: object, **kwargs: object) -> None:
+        original(self, *args, **kwargs)
+        # on the instance: a class attribute would hide a subclass's module
+        if not hasattr(self, 'loss_cls'):
+            self.loss_cls = None
+
+    SSDHead.__init__ = init

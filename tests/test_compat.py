@@ -211,3 +211,28 @@ def test_getattr_reaches_histories_only(tmp_path, owner, name):
 def test_other_reasons_are_kept_to_one_line():
     error = UnpicklingError('invalid load key.\nSee the documentation.')
     assert compat.why_unreadable(error) == 'invalid load key.'
+
+
+# ------------------------------------------------------------- mmdet's SSD
+def test_stock_ssd_head_gets_what_its_prediction_reads():
+    pytest.importorskip('mmdet.models')
+    from mmdet.models import SSDHead
+    from mmdet.utils import register_all_modules
+
+    register_all_modules()
+    compat.mend_ssd_head()
+    compat.mend_ssd_head()  # once is enough
+
+    class WithLoss(SSDHead):
+        def __init__(self):
+            coder = dict(type='DeltaXYWHBBoxCoder')
+            anchors = dict(
+                type='SSDAnchorGenerator',
+                strides=[8, 16, 32, 64, 100, 300],
+                ratios=([2],) * 6,
+            )
+            super().__init__(bbox_coder=coder, anchor_generator=anchors)
+            assert self.loss_cls is None
+            self.loss_cls = torch.nn.CrossEntropyLoss()
+
+    assert WithLoss().loss_cls is not None

@@ -36,7 +36,7 @@ def tool():
 @pytest.fixture
 def sample(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    write_sample_set('data/sample', SampleSettings(train=4, val=2))
+    write_sample_set('data/sample', SampleSettings(train=6, val=8))
     return tmp_path / 'data' / 'sample'
 
 
@@ -82,7 +82,7 @@ def test_labels_out_of_range_are_counted_and_not_drawn(
     assert browse(tool, monkeypatch, 'deeplabv3_sample', '--num', 9) == 1
     text = capsys.readouterr().out
     assert '(9 = NO CLASS)' in text and 'labels 9 belong to no class' in text
-    assert 'not drawn: mask ' in text and '3 pictures in' in text
+    assert 'not drawn: mask ' in text and '5 pictures in' in text
 
 
 def test_no_data(tool, tmp_path, monkeypatch, capsys):

@@ -24,7 +24,7 @@ REAL = ROOT.parent / 'shared' / 'data'
 @pytest.fixture(scope='module')
 def made(tmp_path_factory):
     out = tmp_path_factory.mktemp('made') / 'sample'
-    write_sample_set(out, SampleSettings(train=6, val=4))
+    write_sample_set(out, SampleSettings(train=6, val=16))
     return out
 
 
@@ -192,7 +192,7 @@ ERRORS = {
         anchor_generator=dict(input_size=(192, 160))))),
         r'input_size is 192x160 \(width x height\)'),
     'pictures missing': ('det', remove('images/val/0000[12].jpg'),
-                         r'2 of the 4 pictures .*val.json.*00001.jpg, '
+                         r'2 of the 16 pictures .*val.json.*00001.jpg, '
                          '00002.jpg.*data_prefix.img'),
     'no picture folder': ('det', remove('images/val'), 'images/val is missing'
                           '.*val_dataloader.dataset.data_prefix.img'),

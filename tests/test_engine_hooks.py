@@ -222,6 +222,27 @@ def test_hook_resumes_only_what_fits(tmp_path: Path) -> None:
     assert (runner.epoch, runner.iter) == (3, 12)
 
 
+def test_resume_restores_the_moving_average(tmp_path: Path) -> None:
+    def run(epochs: int, hook: EMAHook, **changes: object) -> None:
+        toy_runner(
+            tmp_path / 'run',
+            Toy(),
+            custom_hooks=[hook],
+            train_cfg=dict(by_epoch=True, max_epochs=epochs),
+            **changes,
+        ).train()
+
+    first, second = EMAHook(momentum=0.5), EMAHook(momentum=0.5)
+    run(2, first)
+    last = str(tmp_path / 'run' / 'epoch_2.pth')
+    run(2, second, load_from=last, resume=True)  # nothing left to train
+    for key, value in first.ema_model.state_dict().items():
+        torch.testing.assert_close(second.ema_model.state_dict()[key], value)
+    assert second.ema_model.state_dict()['steps'] == 8
+    for key, value in first.src_model.state_dict().items():
+        torch.testing.assert_close(second.src_model.state_dict()[key], value)
+
+
 # -- resume ------------------------------------------------------------------
 def make_checkpoints(folder: Path, names: list[str]) -> None:
     for age, name in enumerate(reversed(names)):
@@ -285,6 +306,17 @@ def test_bar_on_a_terminal(tmp_path: Path) -> None:
     assert len(lines) == 8
     assert all('loss: ' in line for line in lines)
     assert screen.rstrip().endswith('\x1b[?25h')  # the cursor is shown
+
+
+def test_bar_named_twice_is_one_bar(tmp_path: Path) -> None:
+    screens = [io.StringIO(), io.StringIO()]
+    hooks = [
+        ProgressHook(console=Console(file=s, force_terminal=True, width=150))
+        for s in screens
+    ]
+    toy_runner(tmp_path / 'run', Toy(), custom_hooks=hooks).train()
+    assert '8/8' in screens[0].getvalue()
+    assert screens[1].getvalue() == ''
 
 
 def test_no_bar_in_a_pipe(

@@ -12,6 +12,7 @@ from mmdet.registry import MODELS
 from mmdet.utils import register_all_modules
 
 from mnv2_mm.errors import InputError
+from mnv2_mm.models.layers import ConvNormAct
 from mnv2_mm.models.ssdlite_anchors import SSDLiteAnchorGenerator
 from mnv2_mm.models.ssdlite_loss import (
     ClassSlotLoss,
@@ -260,6 +261,67 @@ def test_the_normaliser_is_the_whole_batch_not_each_picture():
     only = head.loss_by_feat(*maps(1), [empty], [{}])
     assert only['loss_cls'].item() == pytest.approx(6 * math.log(2))
     assert only['loss_bbox'].item() == 0
+
+
+def test_a_suppressed_positive_leaves_the_box_loss_too():
+    """Two matched anchors predict one box; only the harder one counts."""
+    head = build_head(num_classes=2)
+    sizes = head.prior_generator.featmap_sizes
+    anchors = head.prior_generator.num_base_priors
+    levels = list(zip(anchors, sizes, strict=True))
+    cls = [torch.zeros(1, a * 3, *s) for a, s in levels]
+    priors = head.priors(cls)
+    first = priors[1500]
+    gt = InstanceData(bboxes=first[None], labels=torch.tensor([0]))
+    overlaps = head.assigner.iou_calculator(priors, gt.bboxes)[:, 0]
+    positive = (overlaps >= 0.5).nonzero()[:, 0]
+    assert len(positive) > 1
+    # every matched anchor predicts the same box, off by one eighth
+    box = first + (first[2] - first[0]) / 8
+    codes = torch.zeros(1, len(priors), 4)
+    codes[0, positive] = head.bbox_coder.encode(
+        priors[positive], box.expand(len(positive), 4)
+    )
+    harder = positive[0]
+    logits = torch.zeros(1, len(priors), 3)
+    logits[0, harder, 0] = -5.0
+    losses = head.loss_by_feat(
+        _to_maps(logits, levels), _to_maps(codes, levels), [gt], [{}]
+    )
+    target = head.bbox_coder.encode(priors[harder][None], first[None])
+    expected = torch.nn.functional.smooth_l1_loss(
+        codes[0, harder][None], target, reduction='sum'
+    )
+    assert losses['loss_bbox'].item() == pytest.approx(
+        expected.item() / len(positive), rel=1e-4
+    )
+
+
+def _to_maps(flat, levels):
+    """Undo SSDLiteHead.flatten: (1, anchors, n) -> (1, A * n, H, W)."""
+    maps, start = [], 0
+    for a, (h, w) in levels:
+        part = flat[:, start : start + a * h * w]
+        start += a * h * w
+        part = part.reshape(1, h, w, -1)
+        maps.append(part.permute(0, 3, 1, 2).contiguous())
+    return maps
+
+
+def test_activations_are_where_the_released_graph_has_them():
+    """ReLU6 behind every convolution but the last 1x1 of a predictor."""
+    _, neck, head = build(2)
+    convs = [
+        m
+        for part in (neck, head)
+        for m in part.modules()
+        if isinstance(m, ConvNormAct)
+    ]
+    assert len(convs) == 4 * 3 + 2 * 6
+    assert all(isinstance(m.activate, torch.nn.ReLU6) for m in convs)
+    assert all(m.with_norm and m.norm.eps == 1e-3 for m in convs)
+    last = [p[-1] for p in (*head.cls_convs, *head.reg_convs)]
+    assert all(type(m) is torch.nn.Conv2d for m in last)
 
 
 @pytest.mark.parametrize(

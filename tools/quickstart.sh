@@ -109,11 +109,12 @@ banner 'pictures' 'half a minute'
 if [ "$task" = cls ]; then
     pictures=()
     for folder in data/sample/classify/val/*/; do
-        mapfile -t some < <(ls "$folder"*.jpg | head -n 3)
-        pictures+=("${some[@]}")
+        all=("$folder"*.jpg)
+        pictures+=("${all[@]:0:3}")
     done
 else
-    mapfile -t pictures < <(ls data/sample/images/val/*.jpg | head -n 12)
+    all=(data/sample/images/val/*.jpg)
+    pictures=("${all[@]:0:12}")
 fi
 logged "$python" tools/demo.py "$config" "${pictures[@]}" \
     --weights "$weights" --out-dir "$work/pictures"

@@ -131,8 +131,13 @@ def set_resume(cfg: Config, resume: str | None) -> str | None:
 
 
 def is_finished(cfg: Config, path: str) -> bool:
-    """Whether a checkpoint stands at the end of the config's training."""
-    meta = read(path).get('meta', {})
+    """Whether a checkpoint stands at the end of the config's training.
+
+    Raises:
+        InputError: the checkpoint has no state of a training.
+    """
+    state = read(path)
+    meta = state.get('meta') or {}
     if 'iter' not in meta:
         raise InputError(
             f'--resume: {path} holds weights but no state of a training; '
@@ -144,7 +149,16 @@ def is_finished(cfg: Config, path: str) -> bool:
         end = train_cfg.get(f'max_{unit}s')
         if end is not None:
             launch.say(f'continuing from {path}: {unit} {meta[unit]} of {end}')
-            return meta[unit] >= end
+            if meta[unit] >= end:
+                return True
+    if 'optimizer' not in state:
+        launch.warn(
+            [
+                f'{path} holds no state of the optimizer (the best_* files '
+                'have none): momentum and learning rate start anew. '
+                '--resume without a name continues from the last checkpoint.'
+            ]
+        )
     return False
 
 

@@ -2,7 +2,8 @@
 # ssdlite_mobilenetv2-scratch_8xb24-600e_coco) on BCCD, with the data,
 # schedule and input size of ssdlite_bccd.py. It taps the 96-channel stage
 # instead of the expansion, pads symmetrically, has six boxes on the lowest
-# level and a softmax loss.
+# level and a softmax loss. Strides are input size over map size and box sizes
+# 224/320 of its own, which are for 320 px.
 _base_ = [
     '../_base_/datasets/bccd_det.py',
     '../_base_/schedules/adamw_short_det.py',
@@ -52,10 +53,10 @@ model = dict(
         anchor_generator=dict(
             type='SSDAnchorGenerator',
             scale_major=False,
-            strides=[16, 32, 64, 107, 160, 320],
+            strides=[16, 32, 56, 112, 224, 224],
             ratios=[[2, 3]] * 6,
-            min_sizes=[48, 100, 150, 202, 253, 304],
-            max_sizes=[100, 150, 202, 253, 304, 320],
+            min_sizes=[34, 70, 105, 141, 177, 213],
+            max_sizes=[70, 105, 141, 177, 213, 224],
         ),
         bbox_coder=dict(
             type='DeltaXYWHBBoxCoder',
@@ -87,4 +88,4 @@ model = dict(
         max_per_img=200,
     ),
 )
-default_hooks = dict(logger=dict(interval=13))
+default_hooks = dict(logger=dict(interval=17))

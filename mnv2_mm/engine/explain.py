@@ -106,8 +106,6 @@ def _known(registry: str, scope: str) -> list[str]:
 
 def _unknown_type(error: KeyError) -> tuple[str, str, str] | None:
     """(type, scope, registry) out of a registry's KeyError, else None."""
-    match = re.search(
-        r'(\S+) is not in the (?:(\w+)::)?(.+?) registry',
-        str(error.args[0] if error.args else ''),
-    )
-    return (match[1], match[2] or '', match[3]) if match else None
+    text = str(error.args[0]) if error.args else ''
+    match = re.search(r'(\S+) is not in the (?:(\w+)::)?(.+?) registry', text)
+    return (match[1], match[2] or 'mmengine', match[3]) if match else None

@@ -15,6 +15,7 @@ from mmengine.config import Config
 from mmengine.registry import RUNNERS, init_default_scope
 from mmengine.runner import Runner
 
+from mnv2_mm import compat
 from mnv2_mm.config_files import config_name
 from mnv2_mm.datasets.preflight import check as check_data
 from mnv2_mm.engine.console import ToolRunner, quiet, say, warn
@@ -60,6 +61,8 @@ def host_of(cfg: Config) -> str:
         # an optional package of the onedl family, about which it prints
         if 'Could not import OneDL' not in line:
             say(line)
+    if scope == 'mmdet':
+        compat.mend_ssd_head()
     return scope
 
 

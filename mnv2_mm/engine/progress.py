@@ -76,6 +76,9 @@ class ProgressHook(Hook):
         """Show the bar if there is a terminal; True if there is one."""
         if self._progress is not None:
             return True
+        bars = (h for h in runner.hooks if isinstance(h, ProgressHook))
+        if next(bars, self) is not self:
+            return False  # named twice: one bar is enough
         console = self._console or Console(file=sys.stdout)
         if not is_main_process() or not console.is_terminal:
             return False

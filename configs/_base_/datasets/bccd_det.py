@@ -4,8 +4,8 @@
 # ---- changed most often -------------------------------------------------
 data_root = 'data/bccd_coco/'
 classes = ('RBC', 'WBC', 'Platelets')
-input_size = (320, 320)  # width, height
-batch_size = 8
+input_size = (224, 224)  # width, height
+batch_size = 4
 num_workers = 1
 # -------------------------------------------------------------------------
 data_help = (
@@ -48,6 +48,8 @@ test_pipeline = [
 ]
 train_dataloader = dict(
     batch_size=batch_size,
+    # 205 pictures leave a last batch of one, on which mmdet's SSDLite fails
+    drop_last=True,
     num_workers=num_workers,
     persistent_workers=True,
     sampler=dict(type='DefaultSampler', shuffle=True),
