@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 import zipfile
 from email.parser import Parser
 from pathlib import Path
@@ -279,6 +280,54 @@ def test_no_usable_python(tmp_path, answer, reason, remedy):
     assert done.returncode == 1
     assert f'{python} {reason}' in done.stderr
     assert remedy in done.stderr
+
+
+def test_a_failed_stage_shows_the_end_of_its_log(tmp_path):
+    python = fake_python(tmp_path / 'python', '[ $1 = - ] || echo boom')
+    python.write_text(python.read_text() + '[ "$2" != venv ]\n')
+    done = setup_env('--venv', tmp_path / 'new', '--python', python)
+    assert done.returncode == 1
+    assert 'boom' in done.stderr
+    assert f'the whole log is {tmp_path}/new/' in done.stderr
+
+
+def test_interrupting_leaves_nothing_running(tmp_path):
+    # stands for pip with its compilers: a child that has a child
+    fake_python(
+        tmp_path / 'python',
+        '[ "$2" = venv ] || exit 0\n'
+        f'sleep 60 & echo $! >{tmp_path}/new; mv {tmp_path}/new {tmp_path}/pid'
+        '\nwait',
+    )
+    script = subprocess.Popen(
+        ['bash', SETUP, '--venv', tmp_path / 'x', '--python', 'python'],
+        cwd=tmp_path,
+        env={**os.environ, 'PATH': f'{tmp_path}:{os.environ["PATH"]}'},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    wait_until((tmp_path / 'pid').exists)
+    script.terminate()
+    assert script.communicate(timeout=10)[1] == 'interrupted\n'
+    assert script.returncode == 130
+    wait_until(lambda: not alive(int((tmp_path / 'pid').read_text())))
+
+
+def wait_until(holds):
+    for _ in range(200):
+        if holds():
+            return
+        time.sleep(0.05)
+    raise AssertionError('not within ten seconds')
+
+
+def alive(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def test_a_folder_of_the_users_is_left_alone(tmp_path):

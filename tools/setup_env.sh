@@ -99,10 +99,13 @@ run() {
     say "$title"
     printf '\n==== %s\n$ %s\n' "$title" "$*" >>"$log"
     from=$(wc -l <"$log")
+    set -m # a process group of its own, so that compilers die with pip
     "$@" >>"$log" 2>&1 </dev/null &
     child=$!
+    set +m
     # shellcheck disable=SC2064
-    trap "kill $child 2>/dev/null; wait $child 2>/dev/null; exit 130" INT TERM
+    trap "kill -- -$child 2>/dev/null; echo interrupted >&2; exit 130" \
+        INT TERM HUP
     while kill -0 "$child" 2>/dev/null; do
         sleep 0.2
         if ((SECONDS - shown >= 30)); then
@@ -110,7 +113,7 @@ run() {
             say "    still at it, $((SECONDS - started)) s$(compiled "$from")"
         fi
     done
-    trap - INT TERM
+    trap - INT TERM HUP
     wait "$child"
 }
 
@@ -170,14 +173,24 @@ anywhere: pyenv install 3.11 or conda create -n py311 python=3.11) and name it:
     esac
 }
 
-make_venv() {
-    local version
+# The folder, with its log and lock. What a killed run left running holds the
+# lock until it ends.
+claim_folder() {
     if [ -e "$venv" ] && [ ! -e "$venv/pyvenv.cfg" ] && [ ! -d "$state" ] &&
         [ -n "$(ls -A "$venv")" ]; then
         fail "$venv exists and is not a virtual environment; name another
 folder with --venv, or remove it."
     fi
     mkdir -p "$state"
+    command -v flock >/dev/null 2>&1 || return 0
+    exec 9>"$state/lock"
+    flock -n 9 && return
+    say 'another setup of this environment is running; waiting for it'
+    flock 9
+}
+
+make_venv() {
+    local version
     if "$py" -c '' 2>/dev/null; then
         version=$("$py" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
         case $version in
@@ -264,11 +277,8 @@ or compile the ops for the CPU alone (NMS on the GPU then fails):
 }
 
 # ------------------------------------------------------------------- stages
+claim_folder
 make_venv
-if command -v flock >/dev/null 2>&1; then
-    exec 9>"$state/lock"
-    flock -n 9 || { say 'another setup of this environment runs; waiting'; flock 9; }
-fi
 undone=$("$py" tools/env_state.py mend)
 [ -z "$undone" ] || say "half-installed, goes in again: ${undone//$'\n'/, }"
 "$py" -c 'import importlib.metadata as m, pip; m.version("pip")' 2>/dev/null ||
