@@ -17,21 +17,24 @@ _base_ = [
 ]
 
 # ---- changed most often -------------------------------------------------
-max_iters = 1200
+max_iters = 1000
 batch_size = 16
-lr = 0.05
+lr = 0.002
 # -------------------------------------------------------------------------
 data_help = """A segmentation set in data/pets_seg (see the top of the config):
   data/pets_seg/img_dir/{train,val}/*.jpg
   data/pets_seg/ann_dir/{train,val}/*.png, labels 0, 1, 2 and 255 (ignored)
 Elsewhere? ln -s FOLDER data/pets_seg"""
 
-# Statistics of BN that follow in tens of steps: TF's are made for long
-# training from trained weights.
+# Half the width (so few pictures fill no larger net), and statistics of BN
+# that follow in tens of steps: TF's are made for long training.
 model = dict(
     data_preprocessor=dict(size=crop),
-    backbone=dict(norm_cfg=dict(type='BN', eps=1e-3, momentum=0.1)),
+    backbone=dict(
+        widen_factor=0.5, norm_cfg=dict(type='BN', eps=1e-3, momentum=0.1)
+    ),
     decode_head=dict(
+        in_channels=160,
         num_classes=len(classes),
         norm_cfg=dict(type='BN', eps=1e-5, momentum=0.1),
     ),
@@ -113,7 +116,7 @@ test_evaluator = val_evaluator
 
 optim_wrapper = dict(
     type='OptimWrapper',
-    optimizer=dict(type='SGD', lr=lr, momentum=0.9, weight_decay=5e-4),
+    optimizer=dict(type='AdamW', lr=lr, weight_decay=0.05),
     paramwise_cfg=dict(
         norm_decay_mult=0.0, bias_decay_mult=0.0, dwconv_decay_mult=0.0
     ),

@@ -56,20 +56,22 @@ _base_ = [
 ]
 
 # ---- changed most often -------------------------------------------------
-max_epochs = 60
+max_epochs = 50
 batch_size = 32
 input_size = 128
-lr = 0.05
+lr = 0.002
 # -------------------------------------------------------------------------
 data_help = """A classification set in data/pets_mini, a folder per class:
   data/pets_mini/train/<class>/*.jpg
   data/pets_mini/val/<class>/*.jpg
 Elsewhere? ln -s FOLDER data/pets_mini"""
 
-# Statistics of BN that follow in tens of steps: TF's are made for long
-# training.
+# Half the width (so few pictures fill no larger net), and statistics of BN
+# that follow in tens of steps: TF's are made for long training.
 model = dict(
-    backbone=dict(norm_cfg=dict(type='BN', eps=1e-3, momentum=0.1)),
+    backbone=dict(
+        widen_factor=0.5, norm_cfg=dict(type='BN', eps=1e-3, momentum=0.1)
+    ),
     head=dict(num_classes=len(classes)),
 )
 
@@ -134,7 +136,7 @@ test_evaluator = val_evaluator
 
 optim_wrapper = dict(
     type='OptimWrapper',
-    optimizer=dict(type='SGD', lr=lr, momentum=0.9, weight_decay=5e-4),
+    optimizer=dict(type='AdamW', lr=lr, weight_decay=0.05),
     paramwise_cfg=dict(
         norm_decay_mult=0.0, bias_decay_mult=0.0, dwconv_decay_mult=0.0
     ),
