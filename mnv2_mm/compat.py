@@ -65,8 +65,9 @@ def stack() -> str:
 def apply() -> None:
     """Mend the installed stack in this process; safe to repeat."""
     _Before.importing('torchvision', _mend_torchvision)
-    if 'onedl' not in families('mmengine'):
-        _Before.importing('mmengine.runner.checkpoint', _mend_checkpoints)
+    upstream = 'onedl' not in families('mmengine')
+    mend = _mend_checkpoints if upstream else _allow_numbers
+    _Before.importing('mmengine.runner.checkpoint', mend)
 
 
 class _Before:
@@ -129,9 +130,9 @@ def _mend_checkpoints() -> None:
     in numpy arrays. Those classes alone are allowed, so a file that wants to
     run code is still refused by torch, naming what it wants to call.
 
-    onedl-mmengine needs no mend: it allows the same and, for anything else,
-    warns and reads the file with code and all. Setting
-    TORCH_FORCE_WEIGHTS_ONLY_LOAD=1 makes it refuse too.
+    onedl-mmengine allows the same by itself, but for the types in
+    :func:`_allow_numbers`. For anything else it warns and reads the file with
+    code and all; TORCH_FORCE_WEIGHTS_ONLY_LOAD=1 makes it refuse too.
     """
     import torch
 
@@ -153,9 +154,8 @@ def _mend_checkpoints() -> None:
             )
         return getattr(owner, name)
 
-    codes = np.typecodes['AllFloat'] + np.typecodes['AllInteger']
+    _allow_numbers()
     allowed: list = [HistoryBuffer, np.ndarray, np.dtype]
-    allowed += {type(np.dtype(code)) for code in codes}
     # by the names that numpy 1 and numpy 2 write
     allowed += [
         (function, f'{package}.multiarray.{function.__name__}')
@@ -167,6 +167,23 @@ def _mend_checkpoints() -> None:
         for module in ('builtins', '__builtin__')
     ]
     torch.serialization.add_safe_globals(allowed)
+
+
+def _allow_numbers() -> None:
+    """Let a checkpoint hold numbers of any numpy type.
+
+    mmseg's best mIoU is a float32. onedl-mmengine allows float64, int64 and
+    uint32 only: it would print a page for each file that mmseg has written,
+    and read it with code and all.
+    """
+    import torch
+
+    if hasattr(torch.serialization, 'add_safe_globals'):  # torch >= 2.4
+        import numpy as np
+
+        codes = np.typecodes['AllFloat'] + np.typecodes['AllInteger']
+        types = {type(np.dtype(code)) for code in codes}
+        torch.serialization.add_safe_globals(list(types))
 
 
 def why_unreadable(error: UnpicklingError) -> str:

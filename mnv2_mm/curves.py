@@ -128,17 +128,9 @@ def plot(
     left.set_title('loss (line: mean of neighbours)')
     for key, curve in metrics.items():
         x, y = zip(*curve, strict=True)
-        middle.plot(x, y, marker='o', markersize=3, label=key)
-        middle.annotate(
-            f'{y[-1]:.3g}',
-            (x[-1], y[-1]),
-            textcoords='offset points',
-            xytext=(5, 0),
-            va='center',
-            fontsize=8,
-        )
+        label = f'{key}, last {y[-1]:.3g}'
+        middle.plot(x, y, marker='o', markersize=3, label=label)
     middle.set_title('metrics on the validation set')
-    middle.margins(x=0.1)
     if metrics:
         middle.set_ylim(bottom=0)
         middle.legend(fontsize=8)

@@ -63,12 +63,14 @@ def test_cut_off_jpegs_are_noticed(picture, share, progressive, thumbnail):
     assert 'cut off' in problem_of(data[:cut])
 
 
-def test_cut_off_png_is_noticed(picture):
+def test_cut_off_png_is_noticed(picture, tmp_path):
     data = encoded(picture, '.png')
     assert problem_of(data) is None
     assert problem_of(data + b'\0\0') is None
     for cut in (len(data) // 2, len(data) - 1):
         assert 'cut off' in problem_of(data[:cut])
+        (tmp_path / 'mask.png').write_bytes(data[:cut])
+        assert 'cut off' in problem_of_file(tmp_path / 'mask.png')
 
 
 BROKEN = {

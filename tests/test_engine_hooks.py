@@ -5,6 +5,7 @@ import os
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from mmengine.hooks import EMAHook
@@ -155,6 +156,17 @@ def test_unreadable_files_are_told_apart(tmp_path: Path) -> None:
         _use_new_zipfile_serialization=False,
     )
     assert 'head.bias' in read(tmp_path / 'old.pth')
+
+
+def test_numbers_of_numpy_are_read_without_a_word(
+    tmp_path: Path, capfd: pytest.CaptureFixture
+) -> None:
+    """As mmseg's best mIoU in the message hub."""
+    best = {'best_score': np.float32(0.5), 'n': np.int16(1)}
+    state = {'state_dict': Toy().state_dict(), 'message_hub': best}
+    torch.save(state, tmp_path / 'a.pth')
+    assert read(tmp_path / 'a.pth')['message_hub']['best_score'] == 0.5
+    assert capfd.readouterr().out == ''
 
 
 def truncate(path: Path) -> None:

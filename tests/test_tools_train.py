@@ -304,7 +304,7 @@ def test_killed_run_continues_from_its_last_checkpoint(
 
 
 def wait_for(
-    done: Callable[[], bool], process: subprocess.Popen, seconds: int = 180
+    done: Callable[[], bool], process: subprocess.Popen, seconds: int = 400
 ) -> None:
     end = time.monotonic() + seconds
     while not done():
@@ -328,7 +328,7 @@ def test_two_processes_on_the_cpu(
         env=environment(PORT=str(20000 + os.getpid() % 20000)),
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=500,
         cwd=tmp_path,
         check=False,
     )

@@ -12,10 +12,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from mnv2_mm.datasets.sample_writer import (
-    SampleSettings,
-    write_sample_set,
-)
+import cv2
+
+from mnv2_mm.datasets.sample_forms import SampleSettings
+from mnv2_mm.datasets.sample_writer import write_sample_set
 from mnv2_mm.errors import command
 
 
@@ -86,6 +86,8 @@ def main() -> None:
         height=args.height,
     )
     print(f'Sample data set in {args.out}', flush=True)
+    # on pictures this small, threads only wait for each other
+    cv2.setNumThreads(1)
     if write_sample_set(
         args.out, settings, force=args.force, progress=Progress()
     ):

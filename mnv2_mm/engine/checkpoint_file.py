@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from mmengine.runner.checkpoint import CheckpointLoader
 from torch import Tensor
 
+from mnv2_mm.compat import why_unreadable
 from mnv2_mm.errors import InputError
 
 
@@ -29,7 +30,11 @@ def read(source: str) -> dict:
         checkpoint = CheckpointLoader.load_checkpoint(
             source, map_location='cpu', logger='silent'
         )
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
+    except pickle.UnpicklingError as error:
+        raise InputError(
+            f'checkpoint {source} cannot be read: {why_unreadable(error)}'
+        ) from error
+    except (RuntimeError, EOFError, OSError) as error:
         reason = str(error).strip().partition('\n')[0]
         raise InputError(
             f'checkpoint {source} cannot be read: {reason}'

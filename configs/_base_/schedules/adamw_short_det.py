@@ -1,6 +1,6 @@
 # A short training of a small detector from random weights: AdamW, warm-up
 # and cosine, gradients clipped so that any batch stays finite.
-max_epochs = 30
+max_epochs = 20
 lr = 0.002
 
 train_cfg = dict(
