@@ -12,8 +12,6 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import cv2
-
 from mnv2_mm.datasets.sample_forms import SampleSettings
 from mnv2_mm.datasets.sample_writer import write_sample_set
 from mnv2_mm.errors import command
@@ -86,8 +84,6 @@ def main() -> None:
         height=args.height,
     )
     print(f'Sample data set in {args.out}', flush=True)
-    # on pictures this small, threads only wait for each other
-    cv2.setNumThreads(1)
     if write_sample_set(
         args.out, settings, force=args.force, progress=Progress()
     ):

@@ -20,7 +20,8 @@ there is kept, what is missing or half-installed is mended.
 Environment variables:
   MNV2_TORCH_ARGS   extra arguments for `pip install torch`, to choose another
                     build: e.g. '--index-url URL' for CPU or a CUDA version.
-                    Unset, torch comes from where pip is configured to look.
+                    Unset, torch comes from where pip is configured to look,
+                    and one that is installed stays.
   PIP_FIND_LINKS    folders with wheels, such as one of mmcv with its ops
   MAX_JOBS          compilers at a time, when mmcv has to be compiled
 EOF
@@ -72,7 +73,10 @@ case $stack in
         ;;
     *) bad_option "unknown stack '$stack': onedl or upstream" ;;
 esac
-base=(setuptools wheel ninja numpy)
+# For the builds; and what torch needs, since an index that MNV2_TORCH_ARGS
+# names holds other versions of it.
+base=(setuptools wheel ninja numpy
+    filelock fsspec jinja2 networkx sympy typing-extensions)
 [ $dev = no ] || packages+=(pytest ruff codespell hypothesis)
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -217,31 +221,45 @@ clear_venv() {
 }
 
 # --------------------------------------------------------------------- mmcv
-ops_load() { "$py" -c 'import mmcv.ops' >>"$log" 2>&1; }
+# Whether the ops load, and serve the GPU where they could be made to.
+ops_fit() {
+    local code=0
+    "$py" - >>"$log" 2>&1 <<'EOF' || code=$?
+import sys, torch, mmcv.ops
+cpu = mmcv.ops.get_compiling_cuda_version() == 'not available'
+sys.exit(3 if cpu and torch.cuda.is_available() else 0)
+EOF
+    [ $code = 0 ] || { [ $code = 3 ] && ! have_nvcc; }
+}
+
+have_nvcc() {
+    [ -n "${CUDA_HOME:-}" ] || command -v nvcc >/dev/null 2>&1 ||
+        [ -x /usr/local/cuda/bin/nvcc ]
+}
 
 # mmcv with its ops: a wheel if pip finds one, else compiled here.
 install_mmcv() {
     local from
     [ -z "$("$py" tools/env_state.py lacks "$constraints" $mmcv)" ] &&
-        ops_load && return
+        ops_fit && return
     if run "$mmcv: looking for a wheel with its compiled ops" \
         pip_install --no-deps --only-binary $mmcv $mmcv; then
-        ops_load && return
-        say "    the wheel's ops do not load beside this torch"
+        ops_fit && return
+        say "    its ops do not load beside this torch, or lack its GPU"
         "$py" -m pip uninstall -q -y $mmcv >>"$log" 2>&1
     fi
     check_compiler
     say "$mmcv: there is no wheel for this Python and torch. Its ops (NMS and
         others) are compiled now against the installed torch, which takes
-        about ten minutes on two cores. This happens once."
+        about ten minutes on two cores (longer for a GPU), once."
     from=$(wc -l <"$log")
     stage "$mmcv: compiling" compile_mmcv
-    ops_load && return
+    ops_fit && return
     # pip may have reused a build of its cache, made against another torch
     if ! tail -n "+$from" "$log" | grep -q 'Building wheel'; then
         stage "$mmcv: compiling anew, pip's cached build is of another torch" \
             compile_mmcv --no-cache-dir --force-reinstall
-        ops_load && return
+        ops_fit && return
     fi
     fail "$mmcv is installed but its ops do not load; see the end of $log"
 }
@@ -266,9 +284,7 @@ a folder with a fitting $mmcv wheel into PIP_FIND_LINKS."
 ($header/Python.h). Install them (Debian and Ubuntu: sudo apt-get install
 python3-dev) and run this again."
     if "$py" -c 'import sys, torch; sys.exit(not torch.cuda.is_available())' \
-        2>/dev/null && [ -z "${CUDA_HOME:-}" ] &&
-        ! command -v nvcc >/dev/null 2>&1 && [ ! -x /usr/local/cuda/bin/nvcc ]
-    then
+        2>/dev/null && ! have_nvcc; then
         fail "$mmcv has to be compiled for the GPU that torch sees, which needs
 nvcc. Install the CUDA toolkit $("$py" -c 'import torch; print(torch.version.cuda)') and set CUDA_HOME to its folder;
 or compile the ops for the CPU alone (NMS on the GPU then fails):
@@ -286,7 +302,9 @@ undone=$("$py" tools/env_state.py mend)
 
 # What the result depends on; with nothing changed there is nothing to do.
 key=$(cat "$constraints" setup.py tools/setup_env.sh mnv2_mm/version.py | cksum)
-key+=" $root ${MNV2_TORCH_ARGS:-}"
+# Unset, the choice of the last run stands.
+torch_args=${MNV2_TORCH_ARGS-$(cat "$state/torch_args" 2>/dev/null || true)}
+key+=" $root $torch_args"
 if [ "$(cat "$state/key" 2>/dev/null)" = "$key" ] &&
     [ -z "$("$py" tools/env_state.py changed "$state/installed.json" 2>&1)" ] &&
     [ -z "$("$py" tools/env_state.py lacks "$constraints" \
@@ -300,16 +318,16 @@ own the same folders. Use another folder with --venv, or remove it."
 fi
 rm -f "$state/key"
 
-stage 'build tools' pip_install "${base[@]}"
-# shellcheck disable=SC2206
-torch_args=(torch ${MNV2_TORCH_ARGS:-})
+stage 'build tools, and what torch needs' pip_install "${base[@]}"
 if [ -e "$state/torch_args" ] &&
-    [ "$(cat "$state/torch_args")" != "${MNV2_TORCH_ARGS:-}" ]; then
-    torch_args+=(--force-reinstall) # another build has the same version
+    [ "$(cat "$state/torch_args")" != "$torch_args" ]; then
+    # another build of the same version, which pip would take for installed
+    stage 'torch: removing the build of other MNV2_TORCH_ARGS' \
+        "$py" -m pip uninstall -y torch
 fi
 stage "torch (about 1 GB on disk, or 8 GB where the build is one with CUDA)" \
-    pip_install "${torch_args[@]}"
-printf '%s\n' "${MNV2_TORCH_ARGS:-}" >"$state/torch_args"
+    pip_install torch $torch_args
+printf '%s\n' "$torch_args" >"$state/torch_args"
 stage "the $stack packages and what they need (about 1 GB on disk)" \
     pip_install --no-build-isolation "${packages[@]}"
 install_mmcv

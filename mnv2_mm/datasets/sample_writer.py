@@ -12,6 +12,8 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
+
 from mnv2_mm.datasets.sample_forms import (
     SPLITS,
     SampleSettings,
@@ -64,6 +66,8 @@ def write_sample_set(
     work = Path(
         tempfile.mkdtemp(prefix=f'.{out.name}-{os.getpid()}-', dir=out.parent)
     )
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)  # on a busy machine, more wait for each other
     try:
         made = work / 'made'
         total, done = settings.train + settings.val, 0
@@ -77,6 +81,7 @@ def write_sample_set(
             out.rename(work / 'old')
         made.rename(out)
     finally:
+        cv2.setNumThreads(threads)
         shutil.rmtree(work, ignore_errors=True)
     return True
 
