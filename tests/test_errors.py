@@ -51,7 +51,9 @@ def test_message_of_nested_builds():
             models.build(inner)
 
     with pytest.raises(InputError) as caught:
-        models.build(dict(type='Outer', inner=dict(type='Inner')))
+        # with the scope, since other tests may have left a default scope
+        inner = dict(type='test_errors.Inner')
+        models.build(dict(type='test_errors.Outer', inner=inner))
     assert message_of(caught.value) == MESSAGE
 
 

@@ -12,14 +12,15 @@ _base_ = [
 ]
 
 # ---- changed most often -------------------------------------------------
-max_iters = 600
+max_iters = 1200
 lr = 0.002
 # -------------------------------------------------------------------------
 
 model = dict(
-    data_preprocessor=dict(size=(192, 192)),  # input_size of the data set
+    data_preprocessor=dict(size=(128, 128)),  # input_size of the data set
     backbone=dict(
         widen_factor=0.5,
+        output_stride=8,
         norm_cfg=dict(type='BN', eps=1e-3, momentum=0.1),
     ),
     decode_head=dict(
@@ -49,13 +50,13 @@ param_scheduler = [
     ),
 ]
 train_cfg = dict(
-    type='IterBasedTrainLoop', max_iters=max_iters, val_interval=100
+    type='IterBasedTrainLoop', max_iters=max_iters, val_interval=200
 )
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 auto_scale_lr = dict(enable=False, base_batch_size=8)
 
-default_hooks = dict(logger=dict(interval=10), checkpoint=dict(interval=100))
+default_hooks = dict(logger=dict(interval=10), checkpoint=dict(interval=200))
 # three scales around the picture's, each with its mirror image
 tta_pipeline = [
     dict(type='LoadImageFromFile'),
@@ -63,9 +64,9 @@ tta_pipeline = [
         type='TestTimeAug',
         transforms=[
             [
-                dict(type='Resize', scale=(192, 144), keep_ratio=True),
-                dict(type='Resize', scale=(256, 192), keep_ratio=True),
-                dict(type='Resize', scale=(320, 240), keep_ratio=True),
+                dict(type='Resize', scale=(128, 96), keep_ratio=True),
+                dict(type='Resize', scale=(171, 128), keep_ratio=True),
+                dict(type='Resize', scale=(214, 160), keep_ratio=True),
             ],
             [
                 dict(type='RandomFlip', prob=0.0, direction='horizontal'),

@@ -4,8 +4,8 @@
 # ---- changed most often -------------------------------------------------
 data_root = 'data/sample/'
 classes = ('background', 'circle', 'square', 'triangle', 'star', 'ring')
-input_size = (192, 192)  # (width, height) of a training crop
-test_scale = (256, 192)  # (width, height) of a test picture
+input_size = (128, 128)  # (width, height) of a training crop
+test_scale = (171, 128)  # (width, height) of a test picture
 batch_size = 8
 num_workers = 1
 # -------------------------------------------------------------------------
