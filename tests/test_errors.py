@@ -1,5 +1,6 @@
 """What a user sees of an InputError, wherever it was raised."""
 
+import functools
 import subprocess
 import sys
 
@@ -37,6 +38,8 @@ def test_message_of_a_data_loader(workers):
 
 def test_message_of_nested_builds():
     models = Registry('model', parent=ROOT_MODELS, scope='test_errors')
+    # whatever default scope another test has left behind
+    scoped = functools.partial(dict, _scope_='test_errors')
 
     @models.register_module()
     class Inner(torch.nn.Module):
@@ -51,9 +54,7 @@ def test_message_of_nested_builds():
             models.build(inner)
 
     with pytest.raises(InputError) as caught:
-        # with the scope, since other tests may have left a default scope
-        inner = dict(type='test_errors.Inner')
-        models.build(dict(type='test_errors.Outer', inner=inner))
+        models.build(scoped(type='Outer', inner=scoped(type='Inner')))
     assert message_of(caught.value) == MESSAGE
 
 
