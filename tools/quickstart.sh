@@ -44,6 +44,9 @@ work=work_dirs/quickstart_$task
 log=$work/quickstart.log
 mkdir -p "$work"
 export PYTHONUNBUFFERED=1
+# The networks are so small that waking a second thread for each layer costs
+# more than it gives: measured 0.18 s a step with one thread, 0.37 with two.
+export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
 
 # ------------------------------------------------------------------- stages
 stage='' number=0 stages=6
