@@ -12,7 +12,7 @@ _base_ = [
 ]
 
 # ---- changed most often -------------------------------------------------
-max_epochs = 14
+max_epochs = 9
 # -------------------------------------------------------------------------
 norm = dict(type='BN', eps=1e-3, momentum=0.1)
 
@@ -27,7 +27,7 @@ model = dict(
     ),
     test_cfg=dict(score_thr=0.01),
 )
-train_cfg = dict(max_epochs=max_epochs, val_interval=2)
+train_cfg = dict(max_epochs=max_epochs, val_interval=3)
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=50),
     dict(
