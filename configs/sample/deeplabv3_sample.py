@@ -1,10 +1,14 @@
-# Mobile DeepLabv3 on the generated sample set: five to nine minutes on two CPU
+# Mobile DeepLabv3 on the generated sample set: some three minutes on two CPU
 # cores, from random weights.
 #
 # Half the paper's width and a plain recipe, since DeepLab's is made for a
 # trained backbone and 30k steps: AdamW with a short warm-up, and BN
 # statistics that follow within tens of steps (momentum 0.1; TF's 0.003 and
 # 0.0003 need thousands, and evaluation would see those of the random start).
+# He's random start, which grows with no layer's width, in place of TF's one
+# deviation for all: the same rate then moves all layers alike. The background
+# is six of seven pixels and counts a fifth in the loss. Together they reach
+# in 400 steps what took 1000.
 _base_ = [
     '../_base_/models/deeplabv3_mnv2.py',
     '../_base_/datasets/sample_seg.py',
@@ -12,7 +16,7 @@ _base_ = [
 ]
 
 # ---- changed most often -------------------------------------------------
-max_iters = 1200
+max_iters = 1000
 lr = 0.002
 # -------------------------------------------------------------------------
 
@@ -20,14 +24,15 @@ model = dict(
     data_preprocessor=dict(size=(128, 128)),  # input_size of the data set
     backbone=dict(
         widen_factor=0.5,
-        output_stride=8,
         norm_cfg=dict(type='BN', eps=1e-3, momentum=0.1),
+        init_cfg=dict(type='Kaiming', layer='Conv2d', mode='fan_out'),
     ),
     decode_head=dict(
         in_channels=160,
         channels=128,
         num_classes=6,
         norm_cfg=dict(type='BN', eps=1e-5, momentum=0.1),
+        loss_decode=dict(class_weight=[0.2, 1.0, 1.0, 1.0, 1.0, 1.0]),
     ),
 )
 
