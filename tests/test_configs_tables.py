@@ -191,7 +191,9 @@ def _own_scope():
 
 def on_meta(cfg: Config) -> nn.Module:
     with torch.device('meta'):
-        return MODELS.build(cfg.model).eval()
+        model = MODELS.build(cfg.model)
+    # some weights (mmdet's L2Norm) are made without heed of the context
+    return model.to('meta').eval()
 
 
 def batch(task: Task, side: int) -> dict:

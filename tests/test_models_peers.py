@@ -6,12 +6,19 @@ import math
 import pytest
 import torch
 from torch import nn
+from torch.nn.functional import avg_pool2d, max_pool2d
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.flop_counter import FlopCounterMode
 
 from mnv2_mm.errors import InputError
 from mnv2_mm.models import MobileNetV1, NASNetA
-from mnv2_mm.models.peers.nasnet_cells import FactorizedReduction
+from mnv2_mm.models.peers.nasnet_cells import (
+    NORMAL,
+    REDUCTION,
+    Cell,
+    FactorizedReduction,
+    Source,
+)
 from mnv2_mm.registry import MODELS
 
 pytest.importorskip('mmseg.models')
@@ -208,6 +215,55 @@ def test_nasnet_reads_the_map_before_the_last_too():
     with torch.no_grad():
         net.layer3[1].fit_before.conv.norm.weight.zero_()
     assert not torch.equal(net(x)[0], before)
+
+
+@pytest.mark.parametrize('stride', [1, 2])
+def test_nasnet_cells_are_those_of_the_figure(stride):
+    """Written out: no count shows which map an operation reads."""
+    cell = Cell(
+        NORMAL if stride == 1 else REDUCTION,
+        4,
+        here=Source(6, 8),
+        before=Source(5, 8),
+        stride=stride,
+        norm_cfg=dict(type='BN'),
+    ).eval()
+    here, before = torch.randn(1, 6, 9, 9), torch.randn(1, 5, 9, 9)
+    h, b = cell.fit_here(here), cell.fit_before(before)
+    left, right = cell.left, cell.right
+    if stride == 1:
+        wanted = [
+            b,
+            left[0](h) + right[0](b),
+            left[1](b) + right[1](b),
+            avg_pool(h) + b,
+            2 * avg_pool(b),
+            left[4](h) + h,
+        ]
+        kernels = [5, 3, 5, 3, 3]
+    else:
+        first = left[0](h) + right[0](b)
+        second = max_pool2d(h, 3, 2, 1) + right[1](b)
+        wanted = [
+            second,
+            avg_pool(h, 2) + right[2](b),
+            second + avg_pool(first),
+            left[4](first) + max_pool2d(h, 3, 2, 1),
+        ]
+        kernels = [5, 7, 7, 5, 3]
+    out = cell(here, before)
+    assert torch.allclose(out, torch.cat(wanted, 1), atol=1e-6)
+    assert cell.out == Source(out.shape[1], 8 * stride)
+    ops = [op for pair in zip(left, right, strict=True) for op in pair]
+    ops = [op for op in ops if isinstance(op, nn.Sequential)]
+    assert [op[1].kernel_size[0] for op in ops] == kernels
+
+
+def avg_pool(x: torch.Tensor, stride: int = 1) -> torch.Tensor:
+    """3x3 average of the pixels that are there."""
+    ones = torch.ones_like(x)
+    total, there = (avg_pool2d(t, 3, stride, 1) for t in (x, ones))
+    return total / there
 
 
 @pytest.mark.parametrize('side', [6, 7])
