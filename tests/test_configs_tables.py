@@ -283,8 +283,9 @@ def test_trains_one_step_and_predicts(name):
             not torch.equal(before[k], v) for k, v in model.named_parameters()
         ]
         assert changed[0], 'the first layer did not learn'
-        # a branch may see no object in this batch, hence not all
-        assert sum(changed) > 0.8 * len(changed)
+        # not all: a level may see no object in this batch, and RMSProp's
+        # first step may be less than the last digit of a weight of 1
+        assert sum(changed) > 0.5 * len(changed)
         model.eval()
         predictions = model.test_step(batch(task, side))
     assert len(predictions) == PICTURES
