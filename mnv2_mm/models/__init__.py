@@ -8,6 +8,7 @@ from importlib import import_module
 
 from mnv2_mm import compat
 from mnv2_mm.errors import InputError
+from mnv2_mm.models import peers
 from mnv2_mm.models.mobilenet_v2 import MobileNetV2
 from mnv2_mm.registry import MODELS, TASK_UTILS
 
@@ -18,6 +19,7 @@ _HOSTED = {
         ('ssdlite_neck', MODELS, ['SSDLiteNeck']),
         ('ssdlite_head', MODELS, ['SSDLiteHead']),
         ('ssdlite_anchors', TASK_UTILS, ['SSDLiteAnchorGenerator']),
+        ('peers.yolov2_head', MODELS, ['YOLOv2Head']),
     ],
     'mmseg': [('lite_aspp_head', MODELS, ['LiteASPPHead'])],
     'mmpretrain': [('dropout_cls_head', MODELS, ['DropoutClsHead'])],
@@ -47,4 +49,4 @@ for _host, _modules in _HOSTED.items():
         if _host == 'mmdet':
             compat.mend_ssd_head()
 
-__all__ = ['MobileNetV2']
+__all__ = ['MobileNetV2', 'peers']
