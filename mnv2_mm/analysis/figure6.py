@@ -142,19 +142,20 @@ def summary(records: Mapping) -> str:
     """The table of the experiment and what it does and does not show."""
     lines = [
         f'{"variant":30}{"seeds":>6}{"top-1":>8}{"sd":>7}{"least":>8}'
-        f'{"most":>8}'
+        f'{"most":>8}{"training loss":>16}'
     ]
-    values = last_values(records)
+    runs, values = records['runs'], last_values(records)
     for name, variant in VARIANTS.items():
         if name not in values:
             continue
         last = np.array(list(values[name].values()))
+        losses = [r['final_loss'] for r in runs if r['variant'] == name]
         spread = f'{last.std(ddof=1):7.2f}' if len(last) > 1 else f'{"-":>7}'
         label = variant.label_b or variant.label_a
         label = "the paper's network" if name == PAPER else label
         lines.append(
             f'{label:30}{len(last):6}{last.mean():8.2f}{spread}'
-            f'{last.min():8.2f}{last.max():8.2f}'
+            f'{last.min():8.2f}{last.max():8.2f}{np.mean(losses):16.3f}'
         )
     for name, variant in VARIANTS.items():
         found = None if name == PAPER else gap(records, name)
@@ -183,7 +184,7 @@ def plot_figure6(records: Mapping, path: str | os.PathLike) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(11, 4.6), layout='constrained')
+    figure = Figure(figsize=(11, 4.8), layout='constrained')
     FigureCanvasAgg(figure)
     panels = figure.subplots(1, 2, sharey=True)
     titles = (
@@ -204,8 +205,10 @@ def plot_figure6(records: Mapping, path: str | os.PathLike) -> None:
         axes.legend(loc='lower right', fontsize=9)
     panels[0].set_ylabel('top-1 on the validation set, %')
     figure.suptitle(
-        f'Figure 6 of the paper at a small scale: {records["title"]}',
-        fontsize=11,
+        f'Figure 6 of the paper at a small scale: {records["title"]}\n'
+        'line: mean of the seeds; band: least to most; at the end mean ± '
+        'standard deviation',
+        fontsize=10,
     )
     figure.savefig(path, dpi=130)
 
