@@ -84,9 +84,10 @@ def draw_1(args: argparse.Namespace, path: Path) -> None:
 
 def draw_5(args: argparse.Namespace, path: Path) -> None:
     """Accuracy against multiply-adds."""
-    from mnv2_mm.analysis.paper_plot import figure5_rows, plot_figure5
+    from mnv2_mm.analysis.figure5 import plot_figure5
+    from mnv2_mm.analysis.report import count_tables
 
-    plot_figure5(figure5_rows(), path)
+    plot_figure5(count_tables(['figure5'], progress=print), path)
 
 
 def draw_6(args: argparse.Namespace, path: Path) -> None:

@@ -143,7 +143,10 @@ def measure(
         backbone.train(training)
         backbone.load_state_dict(state)
     if not shares or not shares[0].positions:
-        raise InputError('no pictures were given, or the network is too short')
+        raise InputError(
+            'no expansion was seen: there are no pictures, the network ends '
+            'before layer 3, or it never computes its expansions whole'
+        )
     return shares
 
 
