@@ -28,6 +28,12 @@ from mnv2_mm.models.layers import (
     padding_conv_cfg,
     truncated_normal,
 )
+from mnv2_mm.models.residual_variants import (
+    ResidualVariant,
+    Shortcut,
+    join_expansions,
+    variant_options,
+)
 from mnv2_mm.models.tapped_backbone import (
     StridePlan,
     TappedBackbone,
@@ -116,6 +122,11 @@ class MobileNetV2(TappedBackbone):
             first n stages: parameters and BN statistics; 8 is everything.
         norm_eval: Keep all BN statistics fixed while training.
         with_cp: Trade time for memory by recomputing blocks backwards.
+        bottleneck_act: Activation after the projections, for Figure 6a;
+            None is the paper's linear bottleneck.
+        shortcut: ``'bottleneck'`` (the paper's network), ``'expansion'`` or
+            ``'none'``, for Figure 6b; see
+            :mod:`mnv2_mm.models.residual_variants`.
         init_cfg: Initialisation; the default is TF's truncated normal of
             standard deviation 0.09. ``dict(type='Pretrained',
             checkpoint=FILE)`` also reads state dicts of torchvision and
@@ -139,6 +150,8 @@ class MobileNetV2(TappedBackbone):
         frozen_stages: int = -1,
         norm_eval: bool = False,
         with_cp: bool = False,
+        bottleneck_act: dict | None = None,
+        shortcut: Shortcut = 'bottleneck',
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         super().__init__(
@@ -156,6 +169,9 @@ class MobileNetV2(TappedBackbone):
             norm_cfg=self.norm_cfg,
             act_cfg=act_cfg or dict(type='ReLU6'),
         )
+        variant = variant_options(bottleneck_act, shortcut)
+        block_type = ResidualVariant if variant else InvertedResidual
+        self.joins_expansions = shortcut == 'expansion'
         # (channels, stride) of every end point, by (TF layer, is expansion)
         facts: dict[tuple[int, bool], tuple[int, int]] = {}
         deepest = max(layer for layer, _ in self.taps)
@@ -178,13 +194,14 @@ class MobileNetV2(TappedBackbone):
                 layer += 1
                 stride_in = plan.stride
                 stride, dilation = plan.next(row.stride if not repeat else 1)
-                block = InvertedResidual(
+                block = block_type(
                     channels,
                     out_channels,
                     stride=stride,
                     expand_ratio=row.expand_ratio,
                     dilation=dilation,
                     with_cp=with_cp,
+                    **variant,
                     **common,
                 )
                 blocks.append(block)
@@ -194,6 +211,8 @@ class MobileNetV2(TappedBackbone):
             if blocks:
                 self.stages.append(f'layer{index}')
                 self.add_module(self.stages[-1], nn.Sequential(*blocks))
+        if self.joins_expansions:
+            join_expansions([b for s in self.stages for b in getattr(self, s)])
         if deepest == LAST_LAYER:
             last = make_divisible(LAST_CHANNELS * widen_factor)
             last = last if shrink_last else max(last, LAST_CHANNELS)
@@ -230,10 +249,14 @@ class MobileNetV2(TappedBackbone):
         x = self.conv1(x)
         if (layer, False) in wanted:
             found[layer, False] = x
+        expanded = None
         for stage in self.stages:
             for block in getattr(self, stage):
                 layer += 1
-                expanded, x = block.forward_with_expansion(x)
+                if self.joins_expansions:
+                    expanded, x = block.forward_with_expansion(x, expanded)
+                else:
+                    expanded, x = block.forward_with_expansion(x)
                 if (layer, True) in wanted:
                     found[layer, True] = expanded
                 if (layer, False) in wanted:

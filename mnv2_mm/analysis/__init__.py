@@ -1,0 +1,1 @@
+"""Numbers and figures of the paper, computed from the code here."""
