@@ -66,14 +66,11 @@ data_help = """A classification set in data/pets_mini, a folder per class:
   data/pets_mini/val/<class>/*.jpg
 Elsewhere? ln -s FOLDER data/pets_mini"""
 
-# Half the width (so few pictures fill no larger net), statistics of BN that
-# follow in tens of steps, and He's random start, from which the same rate
-# moves narrow and wide layers alike: TF's are made for long training.
+# Half the width (so few pictures fill no larger net), and statistics of BN
+# that follow in tens of steps: TF's are made for long training.
 model = dict(
     backbone=dict(
-        widen_factor=0.5,
-        norm_cfg=dict(type='BN', eps=1e-3, momentum=0.1),
-        init_cfg=dict(type='Kaiming', layer='Conv2d', mode='fan_out'),
+        widen_factor=0.5, norm_cfg=dict(type='BN', eps=1e-3, momentum=0.1)
     ),
     head=dict(num_classes=len(classes)),
 )

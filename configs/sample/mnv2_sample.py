@@ -4,8 +4,7 @@
 # Half the paper's width and a plain recipe, since the paper's RMSProp is made
 # for millions of steps: AdamW with a short warm-up and a cosine, no average
 # of the weights, and BN statistics that follow within tens of steps (momentum
-# 0.1; TF's 0.003 needs thousands). He's random start in place of TF's, so
-# that the same rate moves narrow and wide layers alike.
+# 0.1; TF's 0.003 needs thousands).
 _base_ = [
     '../_base_/models/mnv2_cls.py',
     '../_base_/datasets/sample_cls.py',
@@ -19,9 +18,7 @@ lr = 0.002
 
 model = dict(
     backbone=dict(
-        widen_factor=0.5,
-        norm_cfg=dict(type='BN', eps=1e-3, momentum=0.1),
-        init_cfg=dict(type='Kaiming', layer='Conv2d', mode='fan_out'),
+        widen_factor=0.5, norm_cfg=dict(type='BN', eps=1e-3, momentum=0.1)
     ),
     head=dict(num_classes=5, topk=(1,)),
 )
