@@ -322,8 +322,9 @@ def test_the_pull_to_the_anchors_ends():
 
 def test_half_precision_maps_give_a_finite_loss_and_boxes():
     head = build_head()
-    maps = torch.full((1, 35, 2, 2), 60000.0, dtype=torch.float16)
-    maps.requires_grad_()
+    maps = torch.full((1, 5, 7, 2, 2), 60000.0, dtype=torch.float16)
+    maps[:, :, 3] = -60000.0  # as wide as can be and without height
+    maps = maps.flatten(1, 2).requires_grad_()
     losses = head.loss_by_feat(maps, [objects([[0, 0, 40, 40]], [1])], [{}])
     assert all(torch.isfinite(value) for value in losses.values())
     meta = [dict(img_shape=(64, 64))]
@@ -336,10 +337,10 @@ def test_scores_are_objectness_times_class_and_nms_is_by_class():
     head = build_head(anchors=ANCHORS)
     maps = torch.zeros(1, 2, 7, 2, 3)
     maps[:, :, 4] = -20.0  # no object
-    maps[0, 0, 4, 1, 2] = 1.0
-    maps[0, 0, 5:, 1, 2] = torch.tensor([0.0, 2.0])
-    maps[0, 1, 4, 1, 2] = 0.5
-    maps[0, 1, 2:4, 1, 2] = torch.tensor([math.log(0.5), math.log(2)])
+    maps[0, 0, 4, 1, 1] = 1.0
+    maps[0, 0, 5:, 1, 1] = torch.tensor([0.0, 2.0])
+    maps[0, 1, 4, 1, 1] = 0.5
+    maps[0, 1, 2:4, 1, 1] = torch.tensor([math.log(0.5), math.log(2)])
     meta = [dict(img_shape=(64, 96), scale_factor=(2.0, 4.0))]
     (result,) = head.predict_by_feat(maps.flatten(1, 2), meta, rescale=True)
     first, second = torch.tensor([1.0, 0.5]).sigmoid().tolist()
@@ -348,8 +349,8 @@ def test_scores_are_objectness_times_class_and_nms_is_by_class():
     assert dict(
         zip(result.labels.tolist(), result.scores.tolist(), strict=True)
     ) == pytest.approx(expected, rel=1e-5)
-    # cell (1, 2), 1 x 2 cells, centre at (80, 48), cut at the lower edge
-    box = [64 / 2, 16 / 4, 96 / 2, 64 / 4]
+    # row 1, column 1, 1 x 2 cells, centre at (48, 48), cut at the lower edge
+    box = [32 / 2, 16 / 4, 64 / 2, 64 / 4]
     assert result.bboxes[0].tolist() == pytest.approx(box)
     limited = dict(TEST_CFG, score_thr=0.5)
     assert len(head.predict_by_feat(maps.flatten(1, 2), meta, limited)[0]) == 1
