@@ -8,7 +8,6 @@ of it.
 """
 
 import torch
-from mmengine.dist import is_distributed
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
@@ -19,10 +18,11 @@ from mnv2_mm.registry import HOOKS
 class ChannelsLastHook(Hook):
     """Convert the model before a training, validation or test.
 
-    Not in a run of several processes: there the model is wrapped by then,
-    and DistributedDataParallel's gradient buckets keep the layout that the
-    weights had when it was built.
+    With several processes too, though torch warns then that gradients no
+    longer lie as DistributedDataParallel's buckets do: it copies them.
     """
+
+    priority = 'VERY_HIGH'  # before the hooks that copy the model (EMA)
 
     def before_train(self, runner: Runner) -> None:
         """Convert ``runner.model`` in place.
@@ -30,8 +30,7 @@ class ChannelsLastHook(Hook):
         Not in ``before_run``: the random start comes after that, and would
         fill the weights in another order.
         """
-        if not is_distributed():
-            runner.model.to(memory_format=torch.channels_last)
+        runner.model.to(memory_format=torch.channels_last)
 
     before_val = before_train
     before_test = before_train
