@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from mnv2_mm.errors import InputError
+from mnv2_mm.models.expansion_split import ExpansionSplit
 from mnv2_mm.models.layers import (
     BN_CLASSIFICATION,
     ConvNormAct,
@@ -132,6 +133,10 @@ class MobileNetV2(BaseModule):
             first n stages: parameters and BN statistics; 8 is everything.
         norm_eval: Keep all BN statistics fixed while training.
         with_cp: Trade time for memory by recomputing blocks backwards.
+        expansion_split: Trade time for memory at inference: the parts in
+            which a block computes its expanded tensor (section 5.1), or
+            ``'full'`` for one channel at a time. A block whose expansion
+            is tapped computes it whole.
         init_cfg: Initialisation; the default is TF's truncated normal of
             standard deviation 0.09. ``dict(type='Pretrained',
             checkpoint=FILE)`` also reads state dicts of torchvision and
@@ -155,6 +160,7 @@ class MobileNetV2(BaseModule):
         frozen_stages: int = -1,
         norm_eval: bool = False,
         with_cp: bool = False,
+        expansion_split: ExpansionSplit = 1,
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         super().__init__(init_cfg or truncated_normal(0.09, layer='Conv2d'))
@@ -197,6 +203,7 @@ class MobileNetV2(BaseModule):
                     expand_ratio=row.expand_ratio,
                     dilation=dilation,
                     with_cp=with_cp,
+                    expansion_split=expansion_split,
                     **common,
                 )
                 blocks.append(block)
@@ -275,9 +282,11 @@ class MobileNetV2(BaseModule):
         for stage in self.stages:
             for block in getattr(self, stage):
                 layer += 1
-                expanded, x = block.forward_with_expansion(x)
                 if (layer, True) in wanted:
+                    expanded, x = block.forward_with_expansion(x)
                     found[layer, True] = expanded
+                else:
+                    x = block(x)
                 if (layer, False) in wanted:
                     found[layer, False] = x
         if (LAST_LAYER, False) in wanted:
