@@ -16,9 +16,7 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from mmengine.model import BaseModule
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from mnv2_mm.errors import InputError
 from mnv2_mm.models.expansion_split import ExpansionSplit
@@ -30,6 +28,12 @@ from mnv2_mm.models.layers import (
     make_divisible,
     padding_conv_cfg,
     truncated_normal,
+)
+from mnv2_mm.models.tapped_backbone import (
+    StridePlan,
+    TappedBackbone,
+    check_taps,
+    check_width,
 )
 from mnv2_mm.registry import MODELS
 
@@ -64,6 +68,8 @@ STAGE_ENDS = (
     LAST_LAYER,
 )
 EXPANSION = '/expansion_output'
+#: What ``frozen_stages`` counts: the stem, seven stages, layer_19.
+PARTS = ('conv1', *(f'layer{i}' for i in range(1, 8)), 'conv2')
 
 
 def parse_tap(tap: int | str) -> tuple[int, bool]:
@@ -87,30 +93,8 @@ def parse_tap(tap: int | str) -> tuple[int, bool]:
     )
 
 
-class StridePlan:
-    """TF's rule of how strides turn into atrous rates.
-
-    Once the running stride equals ``output_stride`` every further stride
-    becomes 1. The layer that would have strided keeps the rate so far, and
-    the rate of the layers *after* it is multiplied.
-    """
-
-    def __init__(self, output_stride: int) -> None:
-        self.output_stride = output_stride
-        self.stride = 1
-        self.rate = 1
-
-    def next(self, stride: int) -> tuple[int, int]:
-        """Return (stride, dilation) of the next layer and step past it."""
-        if self.stride < self.output_stride:
-            self.stride *= stride
-            return stride, 1
-        dilation, self.rate = self.rate, self.rate * stride
-        return 1, dilation
-
-
 @MODELS.register_module()
-class MobileNetV2(BaseModule):
+class MobileNetV2(TappedBackbone):
     """MobileNetV2 with named taps.
 
     Args:
@@ -163,11 +147,15 @@ class MobileNetV2(BaseModule):
         expansion_split: ExpansionSplit = 1,
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
-        super().__init__(init_cfg or truncated_normal(0.09, layer='Conv2d'))
-        self._check(widen_factor, out_indices, output_stride, frozen_stages)
+        super().__init__(
+            PARTS,
+            frozen_stages=frozen_stages,
+            norm_eval=norm_eval,
+            init_cfg=init_cfg or truncated_normal(0.09, layer='Conv2d'),
+        )
+        check_width(widen_factor, published='0.35 0.5 0.75 1.0 1.3 1.4')
+        check_taps(out_indices, example="(6,) or ('layer_18',)")
         self.taps = tuple(parse_tap(tap) for tap in out_indices)
-        self.frozen_stages = frozen_stages
-        self.norm_eval = norm_eval
         self.norm_cfg = norm_cfg or dict(BN_CLASSIFICATION)
         common = dict(
             conv_cfg=padding_conv_cfg(padding),
@@ -222,36 +210,6 @@ class MobileNetV2(BaseModule):
         self.out_strides = tuple(facts[tap][1] for tap in self.taps)
         self._freeze()
 
-    @staticmethod
-    def _check(
-        widen_factor: float,
-        out_indices: Sequence[int | str],
-        output_stride: int,
-        frozen_stages: int,
-    ) -> None:
-        if not isinstance(widen_factor, int | float) or not (
-            0 < widen_factor < float('inf')
-        ):
-            raise InputError(
-                f'widen_factor={widen_factor!r} is no width; use a positive '
-                'number, published ones are 0.35 0.5 0.75 1.0 1.3 1.4'
-            )
-        if isinstance(out_indices, str | int) or not len(out_indices):
-            raise InputError(
-                f'out_indices={out_indices!r} must be a non-empty sequence '
-                "of taps, for example (6,) or ('layer_18',)"
-            )
-        if output_stride not in (8, 16, 32):
-            raise InputError(
-                f'output_stride={output_stride!r} is not offered; use 32, '
-                '16 or 8'
-            )
-        if frozen_stages not in range(-1, 9):
-            raise InputError(
-                f'frozen_stages={frozen_stages!r} is out of range; use -1 '
-                '(none), 0 (stem) to 7 (all stages) or 8 (everything)'
-            )
-
     def init_weights(self) -> None:
         """Initialise; ``Pretrained`` goes through the name conversion."""
         configs = self.init_cfg
@@ -292,21 +250,3 @@ class MobileNetV2(BaseModule):
         if (LAST_LAYER, False) in wanted:
             found[LAST_LAYER, False] = self.conv2(x)
         return tuple(found[tap] for tap in self.taps)
-
-    def train(self, mode: bool = True) -> 'MobileNetV2':
-        """Set the mode; frozen stages and ``norm_eval`` keep theirs."""
-        super().train(mode)
-        self._freeze()
-        if mode and self.norm_eval:
-            for module in self.modules():
-                if isinstance(module, _BatchNorm):
-                    module.eval()
-        return self
-
-    def _freeze(self) -> None:
-        names = ['conv1', *(f'layer{i}' for i in range(1, 8)), 'conv2']
-        for name in names[: self.frozen_stages + 1]:
-            module = getattr(self, name, None)
-            if module is not None:
-                module.eval()
-                module.requires_grad_(False)
