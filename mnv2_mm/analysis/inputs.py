@@ -69,18 +69,17 @@ def tta_passes(cfg: Config) -> list[Pass]:
         InputError: the config has no ``tta_pipeline`` with a TestTimeAug.
     """
     steps = cfg.get('tta_pipeline') or ()
-    for index, step in enumerate(steps):
-        if _kind(step) == 'TestTimeAug':
-            break
-    else:
+    kinds = [_kind(step) for step in steps]
+    if 'TestTimeAug' not in kinds:
         raise InputError(
             f'config {config_name(cfg)} has no tta_pipeline with a '
             'TestTimeAug; leave out --tta, or inherit '
             '_base_/datasets/voc_seg.py, which has one'
         )
+    index = kinds.index('TestTimeAug')
     before = _size_after(steps[:index], None)
     passes = []
-    for view in itertools.product(*step['transforms']):
+    for view in itertools.product(*steps[index]['transforms']):
         size = _size_after(view, before or input_size(cfg))
         flipped = any(
             _kind(s) == 'RandomFlip' and s.get('prob') == 1.0 for s in view

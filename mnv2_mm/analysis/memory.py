@@ -18,7 +18,7 @@ tensors are disposable (section 5.1): what remains are the tensors between
 blocks, those of Table 3.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from torch import nn
@@ -154,43 +154,70 @@ class Resolution:
 
 
 def largest_by_resolution(
-    record: Trace, *, blocks: Sequence[str] = ()
+    record: Trace, *, blocks: Mapping[str, str] | None = None
 ) -> list[Resolution]:
     """The largest tensor of each resolution, finest first.
 
     Args:
         record: A recorded pass.
-        blocks: Paths of modules that are one operation each: tensors that
-            do not leave them are not counted.
+        blocks: Modules that are one operation: the name of the block by the
+            path of the module. Tensors that do not leave it do not count.
     """
-    inside = [_block_of(op, blocks) for op in record.ops]
-    made: dict[int, int] = {}
-    escapes: set[int] = set(record.outputs)
-    for step, op in enumerate(record.ops):
-        for tensor in op.reads:
-            source = inside[made[tensor]] if tensor in made else ''
-            if not source or source != inside[step]:
-                escapes.add(tensor)
-        for tensor in op.writes:
-            made.setdefault(tensor, step)
     found: dict[Size, Resolution] = {}
-    for tensor, step in made.items():
-        op, shape = record.ops[step], record.shapes[tensor]
-        # convolutions, and what joins their results: no views, no pads
-        if tensor == 0 or tensor not in escapes or not record.values[tensor]:
+    for tensor, step in _between(record, blocks or {}).items():
+        shape = record.shapes[tensor]
+        if len(shape) not in (2, 4) or not record.values[tensor]:
             continue
-        size = shape[2:4] if len(shape) == 4 else (1, 1)
-        one = Resolution(size, shape[1] if len(shape) > 1 else 1, op.layer)
-        if len(shape) in (2, 4) and (
-            size not in found or one.values > found[size].values
-        ):
+        size = shape[2:] if len(shape) == 4 else (1, 1)
+        one = Resolution(size, shape[1], record.ops[step].layer)
+        if size not in found or one.values > found[size].values:
             found[size] = one
     return sorted(found.values(), key=lambda row: (-row.size[0], -row.size[1]))
 
 
-def _block_of(op: Op, blocks: Sequence[str]) -> str:
+def transitions(
+    record: Trace, blocks: Mapping[str, str]
+) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
+    """Shapes of the first input and of the output of each block."""
+    between = _between(record, blocks)
+    made_by = {
+        tensor: _block_of(record.ops[step], blocks)
+        for tensor, step in between.items()
+    }
+    sources: dict[str, tuple[int, ...]] = {}
+    for op in record.ops:
+        block = _block_of(op, blocks)
+        for tensor in op.reads:
+            if block and made_by.get(tensor, block) != block:
+                sources.setdefault(block, record.shapes[tensor])
+    return [
+        (sources[block], record.shapes[tensor])
+        for tensor, block in made_by.items()
+        if block in sources
+    ]
+
+
+def _between(record: Trace, blocks: Mapping[str, str]) -> dict[int, int]:
+    """Tensors that leave the block that makes them, and the step of it.
+
+    The picture, made before the first layer, is none of them.
+    """
+    inside = [_block_of(op, blocks) for op in record.ops]
+    made: dict[int, int] = {}
+    leaving: set[int] = set(record.outputs)
+    for step, op in enumerate(record.ops):
+        for tensor in op.reads:
+            source = inside[made[tensor]] if tensor in made else ''
+            if not source or source != inside[step]:
+                leaving.add(tensor)
+        for tensor in op.writes:
+            made.setdefault(tensor, step)
+    return {t: step for t, step in made.items() if t and t in leaving}
+
+
+def _block_of(op: Op, blocks: Mapping[str, str]) -> str:
     """The block that an operation belongs to; '' for none."""
-    for block in blocks:
-        if f'{op.layer}.'.startswith(f'{block}.'):
+    for path, block in blocks.items():
+        if f'{op.layer}.'.startswith(f'{path}.'):
             return block
     return ''

@@ -8,6 +8,7 @@ billion multiply-adds then takes a fraction of a second and no memory.
 
 import copy
 import os
+from collections.abc import Sequence
 
 import torch
 from mmengine.config import Config
@@ -49,7 +50,10 @@ def checked_size(size: object) -> Size:
     Raises:
         InputError: it is not one or two whole numbers of at least 1.
     """
-    sides = [size] if isinstance(size, int) else list(size or ())
+    if isinstance(size, int):
+        sides = [size]
+    else:
+        sides = list(size) if isinstance(size, Sequence) else []
     whole = all(isinstance(s, int) and s > 0 for s in sides)
     if len(sides) not in (1, 2) or not whole:
         raise InputError(

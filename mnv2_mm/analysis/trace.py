@@ -158,11 +158,10 @@ class _Recorder(TorchDispatchMode):
             return result
         reads = self.numbers((args, kwargs))
         packet = func._overloadpacket
-        if packet is torch.ops.aten.native_batch_norm:
-            made = first  # the others are statistics, empty at inference
-        else:
-            made = result
-        cost = flop_registry.get(packet)
+        # the others are statistics, empty at inference
+        is_norm = packet is torch.ops.aten.native_batch_norm
+        made = first if is_norm else result
+        cost = _cost_of(packet)
         self.trace.ops.append(
             Op(
                 name=packet.__name__,
@@ -178,6 +177,12 @@ class _Recorder(TorchDispatchMode):
             )
         )
         return result
+
+
+def _cost_of(packet: torch._ops.OpOverloadPacket) -> Callable | None:
+    """torch's own count of an operation; it has no in-place ones."""
+    plain = getattr(torch.ops.aten, packet.__name__.removesuffix('_'), None)
+    return flop_registry.get(packet) or flop_registry.get(plain)
 
 
 def _rate(func: torch._ops.OpOverload, args: tuple) -> tuple[int, ...]:

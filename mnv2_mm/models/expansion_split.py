@@ -15,6 +15,7 @@ Batch norm is folded into the slices of weights on the way, so results agree
 with the plain path to rounding (1e-4 is tested), not bit by bit.
 """
 
+import itertools
 from typing import TYPE_CHECKING, Literal
 
 import torch.nn.functional as F
@@ -69,7 +70,7 @@ def split_forward(block: 'InvertedResidual', x: Tensor) -> Tensor:
     out = None
     bounds = split_bounds(block.expanded_channels, block.expansion_split)
     project = block.linear_conv.conv.weight.flatten(1)  # (C', t*C)
-    for start, end in zip(bounds, bounds[1:], strict=False):
+    for start, end in itertools.pairwise(bounds):
         group = slice(start, end)
         if isinstance(block.expand_conv, nn.Identity):
             part = x[:, group]
