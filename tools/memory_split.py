@@ -95,14 +95,16 @@ def times(
     """Milliseconds of processor time of each pass, after one to warm up."""
     found: dict[int | str, list[float]] = {key: [] for key in models}
     for turn in range(rounds + 1):
-        print(f'\r  round {turn} of {rounds}', end='', file=sys.stderr)
+        if sys.stderr.isatty():
+            print(f'\r  round {turn} of {rounds} ', end='', file=sys.stderr)
         for key, model in models.items():
             start = time.process_time()
             model(image)
             if turn:
                 seconds = time.process_time() - start
                 found[key].append(1000 * seconds)
-    print('\r' + ' ' * 24 + '\r', end='', file=sys.stderr, flush=True)
+    if sys.stderr.isatty():
+        print('\r' + ' ' * 24 + '\r', end='', file=sys.stderr, flush=True)
     return found
 
 

@@ -83,7 +83,6 @@ def split_forward(block: 'InvertedResidual', x: Tensor) -> Tensor:
             out = part.new_zeros(batch, len(project), height * width)
         # the 1x1 convolution as a product, which can add to what is there
         out.baddbmm_(project[:, group].expand(batch, -1, -1), part.flatten(2))
-        del part  # before the next group is computed
     out = out.view(batch, -1, height, width)
     scale, shift = _scale_and_shift(block.linear_conv, slice(None))
     if scale is not None:
