@@ -17,6 +17,11 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from mnv2_mm.errors import InputError
+from mnv2_mm.models.expansion_split import (
+    ExpansionSplit,
+    checked_split,
+    split_forward,
+)
 
 #: BN of the TF classification and DeepLab scopes: epsilon 1e-3 and moving
 #: average decay 0.997, which is a PyTorch momentum of 0.003.
@@ -153,6 +158,8 @@ class InvertedResidual(nn.Module):
         norm_cfg: Normalisation of all three convolutions.
         act_cfg: Activation of the first two.
         with_cp: Recompute the block in the backward pass to save memory.
+        expansion_split: Parts in which the expanded tensor is computed at
+            inference, see :mod:`mnv2_mm.models.expansion_split`.
     """
 
     def __init__(
@@ -167,8 +174,10 @@ class InvertedResidual(nn.Module):
         norm_cfg: dict | None = None,
         act_cfg: dict | None = None,
         with_cp: bool = False,
+        expansion_split: ExpansionSplit = 1,
     ) -> None:
         super().__init__()
+        self.expansion_split = checked_split(expansion_split)
         self.with_shortcut = stride == 1 and in_channels == out_channels
         self.with_cp = with_cp
         self.expanded_channels = in_channels * expand_ratio
@@ -197,6 +206,8 @@ class InvertedResidual(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C', H/stride, W/stride)."""
+        if self.expansion_split != 1 and not self.training:
+            return split_forward(self, x)
         return self.forward_with_expansion(x)[1]
 
     def forward_with_expansion(self, x: Tensor) -> tuple[Tensor, Tensor]:

@@ -19,6 +19,7 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 from mnv2_mm.errors import InputError
+from mnv2_mm.models.expansion_split import ExpansionSplit
 from mnv2_mm.models.layers import (
     BN_CLASSIFICATION,
     ConvNormAct,
@@ -122,6 +123,10 @@ class MobileNetV2(TappedBackbone):
             first n stages: parameters and BN statistics; 8 is everything.
         norm_eval: Keep all BN statistics fixed while training.
         with_cp: Trade time for memory by recomputing blocks backwards.
+        expansion_split: Trade time for memory at inference: the parts in
+            which a block computes its expanded tensor (section 5.1), or
+            ``'full'`` for one channel at a time. A block whose expansion
+            is tapped computes it whole.
         bottleneck_act: Activation after the projections, for Figure 6a;
             None is the paper's linear bottleneck.
         shortcut: ``'bottleneck'`` (the paper's network), ``'expansion'`` or
@@ -150,6 +155,7 @@ class MobileNetV2(TappedBackbone):
         frozen_stages: int = -1,
         norm_eval: bool = False,
         with_cp: bool = False,
+        expansion_split: ExpansionSplit = 1,
         bottleneck_act: dict | None = None,
         shortcut: Shortcut = 'bottleneck',
         init_cfg: dict | list[dict] | None = None,
@@ -201,6 +207,7 @@ class MobileNetV2(TappedBackbone):
                     expand_ratio=row.expand_ratio,
                     dilation=dilation,
                     with_cp=with_cp,
+                    expansion_split=expansion_split,
                     **variant,
                     **common,
                 )
@@ -255,8 +262,10 @@ class MobileNetV2(TappedBackbone):
                 layer += 1
                 if self.joins_expansions:
                     expanded, x = block.forward_with_expansion(x, expanded)
-                else:
+                elif (layer, True) in wanted:
                     expanded, x = block.forward_with_expansion(x)
+                else:
+                    x = block(x)
                 if (layer, True) in wanted:
                     found[layer, True] = expanded
                 if (layer, False) in wanted:

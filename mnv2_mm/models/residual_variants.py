@@ -52,7 +52,8 @@ class ResidualVariant(InvertedResidual):
             bottleneck.
         shortcut: What shortcuts connect, see the module. ``'expansion'``
             takes effect by :func:`join_expansions`.
-        **kwargs: Of :class:`~mnv2_mm.models.layers.InvertedResidual`.
+        **kwargs: Of :class:`~mnv2_mm.models.layers.InvertedResidual`, but
+            for ``expansion_split``.
 
     Attributes:
         joins_expansion: Whether the expanded tensor of the block before is
@@ -69,6 +70,12 @@ class ResidualVariant(InvertedResidual):
         **kwargs: object,
     ) -> None:
         super().__init__(in_channels, out_channels, **kwargs)
+        if self.expansion_split != 1:
+            raise InputError(
+                f'expansion_split={self.expansion_split!r} is for the block '
+                'of the paper; leave it out together with bottleneck_act or '
+                'shortcut'
+            )
         self.with_shortcut &= shortcut == 'bottleneck'
         self.bottleneck_act = (
             nn.Identity()

@@ -1,0 +1,234 @@
+"""Parameters and multiply-adds of a network, layer by layer.
+
+The paper's tables do not all count alike, and neither do the counters of the
+frameworks. What is counted here is named: a :class:`Convention`. Plain
+multiply-adds are those of convolutions and matrix products; biases, batch
+norm, activations, pooling and resizing cost nothing, as in the tables.
+
+mmengine's ``get_model_complexity_info`` agrees on convolutions and products
+(a test compares). It adds a few operations for batch norm and pooling, names
+multiply-adds FLOPs, and cannot tell an atrous convolution, which half of
+Table 7 hangs on.
+"""
+
+import copy
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from mmengine.config import Config
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from mnv2_mm.analysis.inputs import input_size, tta_passes
+from mnv2_mm.analysis.network import Size, build_network, checked_size
+from mnv2_mm.analysis.trace import Op, trace
+from mnv2_mm.config_files import apply_options, get_config
+from mnv2_mm.errors import InputError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Convention:
+    """How the cost of a layer is counted.
+
+    Attributes:
+        per_madd: Operations in a multiply-add.
+        per_output: Operations added for each value that comes out: a batch
+            norm that is not folded into the convolution.
+        space_to_batch: Whether an atrous convolution of rate r works on its
+            map padded to multiples of r. TensorFlow ran it as SpaceToBatch,
+            a plain convolution, BatchToSpace.
+        text: One line for people.
+    """
+
+    per_madd: int = 1
+    per_output: int = 0
+    space_to_batch: bool = False
+    text: str = ''
+
+
+#: By name, as ``tools/get_flops.py --convention`` takes them.
+CONVENTIONS = {
+    'madds': Convention(text='multiply-adds'),
+    'flops': Convention(per_madd=2, text='FLOPs, two per multiply-add'),
+    'madds+outputs': Convention(
+        per_output=1, text='multiply-adds and one operation per output value'
+    ),
+    's2b': Convention(
+        space_to_batch=True, text="multiply-adds of TF's SpaceToBatch"
+    ),
+    's2b+outputs': Convention(
+        space_to_batch=True,
+        per_output=1,
+        text="multiply-adds of TF's SpaceToBatch, one per output value",
+    ),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layer:
+    """A call of a convolution or a product.
+
+    Attributes:
+        name: Path of the module.
+        shape: Of the output, (B, C, H, W) or (B, C).
+        madds: Plain multiply-adds.
+        rate: Atrous rate, per spatial dimension; empty for none.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    madds: int
+    rate: tuple[int, ...] = ()
+
+    def cost(self, convention: Convention) -> int:
+        """Operations by a convention."""
+        madds = self.madds
+        if convention.space_to_batch and self.rate:
+            sides = self.shape[-len(self.rate) :]
+            padded = (
+                math.ceil(side / rate) * rate
+                for side, rate in zip(sides, self.rate, strict=True)
+            )
+            madds = madds // math.prod(sides) * math.prod(padded)
+        outputs = math.prod(self.shape)
+        return convention.per_madd * madds + convention.per_output * outputs
+
+
+@dataclass(frozen=True, kw_only=True)
+class Complexity:
+    """What a network holds and costs, for one picture.
+
+    Attributes:
+        params: Trained values by the path of the module that holds them.
+        norm_params: Those of batch norm among them (gamma and beta).
+        passes: The layers of each forward pass; test-time augmentation has
+            several.
+        sizes: Input size of each pass.
+    """
+
+    params: Mapping[str, int]
+    norm_params: Mapping[str, int]
+    passes: tuple[tuple[Layer, ...], ...]
+    sizes: tuple[Size, ...]
+
+    def num_params(self, *, norm: bool = True) -> int:
+        """Weights and biases; with ``norm`` also batch norm's two."""
+        total = sum(self.params.values())
+        return total if norm else total - sum(self.norm_params.values())
+
+    def cost(self, convention: str = 'madds') -> int:
+        """Operations of all passes, by the name of a convention."""
+        rule = named_convention(convention)
+        return sum(
+            layer.cost(rule) for layers in self.passes for layer in layers
+        )
+
+    def part(self, *modules: str) -> 'Complexity':
+        """The share of some modules of the model, such as ``neck``."""
+
+        def inside(name: str) -> bool:
+            return any(f'{name}.'.startswith(f'{m}.') for m in modules)
+
+        return Complexity(
+            params={k: v for k, v in self.params.items() if inside(k)},
+            norm_params={
+                k: v for k, v in self.norm_params.items() if inside(k)
+            },
+            passes=tuple(
+                tuple(layer for layer in layers if inside(layer.name))
+                for layers in self.passes
+            ),
+            sizes=self.sizes,
+        )
+
+
+def named_convention(name: str) -> Convention:
+    """The convention of a name.
+
+    Raises:
+        InputError: there is none.
+    """
+    if name not in CONVENTIONS:
+        raise InputError(
+            f'there is no convention {name!r}; use one of '
+            + ', '.join(CONVENTIONS)
+        )
+    return CONVENTIONS[name]
+
+
+def count(
+    model: nn.Module, size: Size | int | list[Size], **kwargs: object
+) -> Complexity:
+    """Count a model on the meta device.
+
+    Args:
+        model: Of :func:`~mnv2_mm.analysis.network.build_network`, or any
+            module on the meta device that takes (B, 3, H, W).
+        size: (height, width) of the input; a list of them for several
+            passes over one picture.
+        **kwargs: ``forward`` of :func:`~mnv2_mm.analysis.trace.trace`.
+
+    Raises:
+        InputError: the model cannot run at this size.
+    """
+    sizes = size if isinstance(size, list) else [size]
+    sizes = [checked_size(s) for s in sizes]
+    once = {s: _layers(model, s, **kwargs) for s in dict.fromkeys(sizes)}
+    params, norm_params = {}, {}
+    for name, module in model.named_modules():
+        own = sum(p.numel() for p in module.parameters(recurse=False))
+        if own:
+            params[name] = own
+            if isinstance(module, _BatchNorm):
+                norm_params[name] = own
+    return Complexity(
+        params=params,
+        norm_params=norm_params,
+        passes=tuple(once[s] for s in sizes),
+        sizes=tuple(sizes),
+    )
+
+
+def count_config(
+    config: str | os.PathLike | Config,
+    *,
+    size: Size | int | None = None,
+    tta: bool = False,
+    options: Mapping[str, object] | None = None,
+) -> Complexity:
+    """Count the model of a config.
+
+    Args:
+        config: Path, name or a read config.
+        size: (height, width); by default what the test pipeline leads to.
+        tta: Sum over the passes of the config's test-time augmentation.
+        options: Overrides in the form of ``--cfg-options``.
+
+    Raises:
+        InputError: the config, the size or the model is at fault.
+    """
+    cfg = copy.deepcopy(get_config(config))
+    apply_options(cfg, options)
+    if tta and size is not None:
+        raise InputError(
+            f'--shape {size} and --tta exclude each other: the sizes of '
+            "test-time augmentation are those of the config's tta_pipeline"
+        )
+    if tta:
+        sizes = [one.size for one in tta_passes(cfg)]
+    else:
+        sizes = [input_size(cfg) if size is None else size]
+    return count(build_network(cfg), sizes)
+
+
+def _layers(model: nn.Module, size: Size, **kwargs) -> tuple[Layer, ...]:
+    return tuple(
+        _layer(op) for op in trace(model, size, **kwargs).ops if op.madds
+    )
+
+
+def _layer(op: Op) -> Layer:
+    rate = op.rate if any(r > 1 for r in op.rate) else ()
+    return Layer(name=op.layer, shape=op.shape, madds=op.madds, rate=rate)

@@ -1,0 +1,67 @@
+"""Figure 5: accuracy against multiply-adds, one line a width.
+
+The accuracies are the official release's, quoted; the multiply-adds are
+counted from the configs. Nothing was trained for it.
+"""
+
+import os
+from pathlib import Path
+
+from mnv2_mm.analysis.paper import GRID, RELEASE
+
+#: Lines whose labels stand above them, so that neighbours do not overlap.
+_ABOVE = (0.5, 0.75, 1.3)
+
+Results = list[dict[str, object]]
+
+
+def plot_figure5(results: Results, path: str | os.PathLike) -> None:
+    """Draw the figure.
+
+    Args:
+        results: Rows of the table ``figure5`` of
+            :func:`mnv2_mm.analysis.report.count_tables`.
+        path: Picture to write; the ending gives the format.
+    """
+    # no window is opened: this runs on servers
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import ScalarFormatter
+
+    figure = Figure(figsize=(8, 5.5), layout='constrained')
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    for width in sorted(GRID):
+        rows = [
+            row
+            for row in results
+            if row['table'] == 'figure5'
+            and str(row['row']).startswith(f'{width:g},')
+        ]
+        x = [row['madds'] / 1e6 for row in rows]
+        y = [row['paper_accuracy'] for row in rows]
+        (line,) = axes.plot(x, y, marker='o', label=f'width {width:g}')
+        above = width in _ABOVE
+        for row, one, other in zip(rows, x, y, strict=True):
+            axes.annotate(
+                str(row['row']).partition(', ')[2],
+                (one, other),
+                xytext=(-4, 5) if above else (4, -9),
+                ha='right' if above else 'left',
+                textcoords='offset points',
+                fontsize=7,
+                color=line.get_color(),
+            )
+    axes.set_xscale('log')
+    axes.xaxis.set_major_formatter(ScalarFormatter())
+    axes.set_xticks([10, 20, 50, 100, 200, 500])
+    axes.set_xlabel('multiply-adds, millions (counted here, log scale)')
+    axes.set_ylabel('ImageNet top-1, %')
+    axes.set_title(
+        f'MobileNetV2 by width and resolution, top-1 {RELEASE}',
+        fontsize=10,
+    )
+    axes.grid(alpha=0.3, which='both')
+    axes.legend()
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=120)

@@ -1,0 +1,151 @@
+"""Counted tables as Markdown, and where they go in a README."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from mnv2_mm.analysis.complexity import CONVENTIONS
+from mnv2_mm.analysis.paper import METRICS, TITLES
+from mnv2_mm.analysis.report import Result
+from mnv2_mm.analysis.table3 import COLUMNS
+from mnv2_mm.errors import InputError
+
+#: Marks of the generated part of a Markdown file.
+BEGIN = '<!-- paper_tables:begin -->'
+END = '<!-- paper_tables:end -->'
+#: Tables whose multiply-adds are printed in millions; the others in
+#: billions.
+_MILLIONS = ('4', 'figure5')
+
+
+def markdown(results: list[Result]) -> str:
+    """All counted tables as Markdown."""
+    names = dict.fromkeys(str(result['table']) for result in results)
+    blocks = []
+    for name in names:
+        rows = [result for result in results if result['table'] == name]
+        lines = _table3(rows) if name == '3' else _table(name, rows)
+        blocks.append('\n'.join([f'#### {TITLES[name]}', '', *lines]))
+    return '\n\n'.join(blocks) + '\n'
+
+
+def _table(name: str, rows: list[Result]) -> list[str]:
+    unit, suffix = (1e6, 'M') if name in _MILLIONS else (1e9, 'B')
+    metric = METRICS.get(name)
+    differs = any(row['paper_convention'] != 'madds' for row in rows)
+    origin = 'release' if name == 'figure5' else 'paper'
+    head = ['', 'parameters', origin, 'error']
+    head += ['multiply-adds', origin, 'error']
+    head += ['as the paper counts', 'error'] if differs else []
+    head += [f'{metric}, quoted'] if metric else []
+    lines = [_line(head), _line(['---'] * len(head))]
+    notes: list[str] = list(
+        dict.fromkeys(str(row['note']) for row in rows if row['note'])
+    )
+    for row in rows:
+        note = str(row['note'])
+        mark = f' <sup>{notes.index(note) + 1}</sup>' if note else ''
+        with_norm = row['paper_params_with_norm']
+        params = row['params' if with_norm else 'params_without_norm']
+        madds, paper = row['madds'], row['paper_madds']
+        cells = [
+            f'[{row["row"]}]({row["config"]}){mark}',
+            f'{params / 1e6:.3f}M',
+            f'{row["paper_params"] / 1e6:g}M',
+            _error(params, row['paper_params']),
+            f'{_number(madds / unit)}{suffix}',
+            f'{paper / unit:g}{suffix}',
+            _error(madds, paper),
+        ]
+        if differs and row['paper_convention'] == 'madds':
+            cells += ['', '']
+        elif differs:
+            cells.append(_as_paper(row, unit, suffix))
+            cells.append(_error(row['madds_as_paper'], paper))
+        if metric:
+            digits = 2 if metric == 'mIOU' else 1
+            cells.append(f'{row["paper_accuracy"]:.{digits}f}')
+        lines.append(_line(cells))
+    with_norm = 'with' if rows[0]['paper_params_with_norm'] else 'without'
+    cells = 'Cells and accuracies' if metric else 'Cells'
+    lines += [
+        '',
+        f'Parameters {with_norm} those of batch norm. {cells} of the '
+        f'{origin}: {rows[0]["source"]}'
+        + ('; no accuracy was measured here.' if metric else '.'),
+    ]
+    if notes:
+        lines += ['', *(f'{i}. {note}' for i, note in enumerate(notes, 1))]
+    return lines
+
+
+def _as_paper(row: Result, unit: float, suffix: str) -> str:
+    text = CONVENTIONS[str(row['paper_convention'])].text
+    return f'{_number(row["madds_as_paper"] / unit)}{suffix}: {text}'
+
+
+def _number(value: float) -> str:
+    """Four digits or so."""
+    return f'{value:.{3 if value < 10 else 2 if value < 100 else 1}f}'
+
+
+def _error(counted: float, paper: float) -> str:
+    return f'{100 * (counted / paper - 1):+.1f} %'
+
+
+def _line(cells: Iterable[object]) -> str:
+    return '| ' + ' | '.join(map(str, cells)) + ' |'
+
+
+def _table3(rows: list[Result]) -> list[str]:
+    columns = dict.fromkeys(str(row['column']) for row in rows)
+    sizes = dict.fromkeys(row['resolution'] for row in rows)
+    head = ['channels/kB', *(f'{s}x{s}' for s in sizes), 'largest']
+    lines = [_line(head), _line(['---'] * len(head))]
+    largest = {column.name: column.paper_largest for column in COLUMNS}
+    for column in columns:
+        own = [row for row in rows if row['column'] == column]
+        pairs = [(row['channels'], row['kilobytes']) for row in own]
+        cells = [f'{c}/{kb:.4g}' if c else '-' for c, kb in pairs]
+        top = max(kb for _, kb in pairs if kb)
+        lines.append(_line([f'{column}: counted', *cells, f'{top:.4g}']))
+        if largest[column] is not None:
+            cells = [
+                f'{row["paper_channels"]}/{row["paper_kilobytes"]}'
+                for row in own
+            ]
+            lines.append(_line(['... in the paper', *cells, largest[column]]))
+    return [
+        *lines,
+        '',
+        'Tensors between blocks, kB of 1000 bytes. The paper leaves out the '
+        'first layer (computed in one stream with the block behind it), and '
+        'so do the counts unless they say otherwise. Its MobileNetV2 rows 56 '
+        "to 7 have the next resolution's channels; its ShuffleNet column is "
+        'g=2, not g=3 as captioned; its 199 is twice the right value.',
+    ]
+
+
+def rewrite(path: str | Path, results: list[Result]) -> bool:
+    """Put the tables between the marks of a Markdown file.
+
+    Returns:
+        Whether the file has changed.
+
+    Raises:
+        InputError: the file is not there or has no marks.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f'there is no file {path} to write the tables into')
+    text = path.read_text(encoding='utf-8')
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise InputError(
+            f'{path} has no place for the tables; put the lines {BEGIN} and '
+            f'{END} into it'
+        )
+    new = f'{before}{BEGIN}\n\n{markdown(results)}\n{END}{after}'
+    if new != text:
+        path.write_text(new, encoding='utf-8')
+    return new != text

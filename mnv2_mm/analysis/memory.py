@@ -1,0 +1,230 @@
+"""Memory of activations at inference: equation 2 and section 4.1.
+
+The memory of a pass is the largest sum, over its operations, of the tensors
+that are alive: the inputs and outputs of the operation (equation 2 of the
+paper) and those that wait for a later one, such as the shortcut of a
+residual block around it (the equation before it, for the given order of
+operations). A tensor lives from the operation that makes it to the last one
+that reads it. All of it is taken from the recorded pass of the real network;
+weights do not count, and neither does scratch space inside of a kernel.
+
+``reuse=True`` is a runtime that folds batch norm and lets ReLU6 and the
+residual sum write over an input that nobody needs any more: the paper's view
+of a layer as one operation. ``reuse=False`` is PyTorch as it runs, where
+ReLU6 works in place and batch norm and the sum do not.
+
+``blocks`` treats modules of some classes as one operation whose inner
+tensors are disposable (section 5.1): what remains are the tensors between
+blocks, those of Table 3.
+"""
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from torch import nn
+
+from mnv2_mm.analysis.network import Size
+from mnv2_mm.analysis.trace import Op, Trace, trace
+
+#: Operations that work value by value: with ``reuse`` they may write over
+#: an input. Trailing underscores (in place already) are left away.
+_POINTWISE = {
+    'add',
+    'clamp',
+    'hardtanh',
+    'leaky_relu',
+    'mul',
+    'native_batch_norm',
+    'relu',
+}
+
+
+@dataclass(frozen=True)
+class Peak:
+    """The operation during which most memory is taken.
+
+    Attributes:
+        values: Values alive during it.
+        layer: The module that it runs in.
+        op: Its name.
+        tensors: Shapes of the tensors alive, the largest first.
+    """
+
+    values: int
+    layer: str
+    op: str
+    tensors: tuple[tuple[int, ...], ...]
+
+    def bytes(self, bytes_per_value: int = 4) -> int:
+        """Bytes; 4 for float32, 2 for float16, 1 for 8-bit integers."""
+        return self.values * bytes_per_value
+
+
+def peak_memory(
+    model: nn.Module | Trace,
+    size: Size | None = None,
+    *,
+    reuse: bool = True,
+    count_input: bool = True,
+) -> Peak:
+    """Peak of the activations of one pass of one picture.
+
+    Args:
+        model: On the meta device, or its recorded pass.
+        size: (height, width) of the input; not for a recorded pass.
+        reuse: Fold what works value by value, see the module.
+        count_input: Count the picture, until its last use.
+
+    Raises:
+        InputError: the model cannot run at this size.
+    """
+    record = model if isinstance(model, Trace) else trace(model, size)
+    lives = _lives(record, reuse=reuse)
+    if not count_input:
+        lives.pop(0, None)
+    # what is added and taken away at each step: a pass in parts has 10^5
+    change = [0] * (len(record.ops) + 2)
+    for tensor, (birth, death) in lives.items():
+        change[birth] += record.values[tensor]
+        change[death + 1] -= record.values[tensor]
+    totals = list(itertools.accumulate(change))[: len(record.ops)]
+    step = max(range(len(totals)), key=totals.__getitem__)
+    alive = [
+        t for t, (birth, death) in lives.items() if birth <= step <= death
+    ]
+    alive.sort(key=lambda tensor: -record.values[tensor])
+    return Peak(
+        values=totals[step],
+        layer=record.ops[step].layer,
+        op=record.ops[step].name,
+        tensors=tuple(record.shapes[tensor] for tensor in alive),
+    )
+
+
+def _lives(record: Trace, *, reuse: bool) -> dict[int, tuple[int, int]]:
+    """First and last step of each tensor that takes memory."""
+    birth: dict[int, int] = {}
+    death: dict[int, int] = {}
+    for step, op in enumerate(record.ops):
+        for tensor in (*op.reads, *op.writes):
+            birth.setdefault(tensor, step)
+            death[tensor] = step
+    for tensor in record.outputs:
+        death[tensor] = len(record.ops)
+    if reuse:
+        _share(record, birth, death)
+    return {tensor: (birth[tensor], death[tensor]) for tensor in birth}
+
+
+def _share(
+    record: Trace, birth: dict[int, int], death: dict[int, int]
+) -> None:
+    """Let results take the place of an input that ends with them.
+
+    The result's life is joined to the input's.
+    """
+    place = {}  # tensor -> the one whose memory it has
+    for step, op in enumerate(record.ops):
+        new = [t for t in op.writes if birth[t] == step and record.values[t]]
+        if not new or op.name.rstrip('_') not in _POINTWISE:
+            continue
+        for tensor in op.reads:
+            root = place.get(tensor, tensor)
+            fits = record.values[root] == record.values[new[0]]
+            if fits and death[root] == step:
+                place[new[0]] = root
+                death[root] = death[new[0]]
+                break
+    for tensor in place:
+        del birth[tensor], death[tensor]
+
+
+@dataclass(frozen=True)
+class Resolution:
+    """The largest tensor of one resolution, as a row of Table 3.
+
+    Attributes:
+        size: Height and width.
+        channels: Of the largest tensor that has this size.
+        layer: The module that makes it.
+    """
+
+    size: Size
+    channels: int
+    layer: str
+
+    @property
+    def values(self) -> int:
+        """Height times width times channels."""
+        return self.size[0] * self.size[1] * self.channels
+
+
+def largest_by_resolution(
+    record: Trace, *, blocks: Mapping[str, str] | None = None
+) -> list[Resolution]:
+    """The largest tensor of each resolution, finest first.
+
+    Args:
+        record: A recorded pass.
+        blocks: Modules that are one operation: the name of the block by the
+            path of the module. Tensors that do not leave it do not count.
+    """
+    found: dict[Size, Resolution] = {}
+    for tensor, step in _between(record, blocks or {}).items():
+        shape = record.shapes[tensor]
+        if len(shape) not in (2, 4) or not record.values[tensor]:
+            continue
+        size = shape[2:] if len(shape) == 4 else (1, 1)
+        one = Resolution(size, shape[1], record.ops[step].layer)
+        if size not in found or one.values > found[size].values:
+            found[size] = one
+    return sorted(found.values(), key=lambda row: (-row.size[0], -row.size[1]))
+
+
+def transitions(
+    record: Trace, blocks: Mapping[str, str]
+) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
+    """Shapes of the first input and of the output of each block."""
+    between = _between(record, blocks)
+    made_by = {
+        tensor: _block_of(record.ops[step], blocks)
+        for tensor, step in between.items()
+    }
+    sources: dict[str, tuple[int, ...]] = {}
+    for op in record.ops:
+        block = _block_of(op, blocks)
+        for tensor in op.reads:
+            if block and made_by.get(tensor, block) != block:
+                sources.setdefault(block, record.shapes[tensor])
+    return [
+        (sources[block], record.shapes[tensor])
+        for tensor, block in made_by.items()
+        if block in sources
+    ]
+
+
+def _between(record: Trace, blocks: Mapping[str, str]) -> dict[int, int]:
+    """Tensors that leave the block that makes them, and the step of it.
+
+    The picture, made before the first layer, is none of them.
+    """
+    inside = [_block_of(op, blocks) for op in record.ops]
+    made: dict[int, int] = {}
+    leaving: set[int] = set(record.outputs)
+    for step, op in enumerate(record.ops):
+        for tensor in op.reads:
+            source = inside[made[tensor]] if tensor in made else ''
+            if not source or source != inside[step]:
+                leaving.add(tensor)
+        for tensor in op.writes:
+            made.setdefault(tensor, step)
+    return {t: step for t, step in made.items() if t and t in leaving}
+
+
+def _block_of(op: Op, blocks: Mapping[str, str]) -> str:
+    """The block that an operation belongs to; '' for none."""
+    for path, block in blocks.items():
+        if f'{op.layer}.'.startswith(f'{path}.'):
+            return block
+    return ''

@@ -1,0 +1,162 @@
+"""Table 3: the largest tensor at each resolution, from the built networks.
+
+The paper lists channels and kilobytes (1000 bytes, 16 bits a value) of the
+tensors between blocks; what is inside of a block is disposable. It leaves
+out the 32 channels of the first layer, which are computed in a stream with
+the block behind it. Three things in the printed table are not what these
+networks have, and are counted both ways here:
+
+* MobileNetV2, 56 to 7: the channels of the *next* resolution's blocks (32,
+  64, 160, 320) at the resolution of their input. There, tensors have 24,
+  32, 96 and 320. The first row, and so the maximum of 400K, is unaffected.
+* ShuffleNet: captioned 2x with g=3, listed 400/800/1600, which is g=2.
+* MobileNetV1 at 7x7: 199 kB, twice what 1024 channels take.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from mnv2_mm.analysis.memory import largest_by_resolution, transitions
+from mnv2_mm.analysis.network import build_network
+from mnv2_mm.analysis.trace import Trace, trace
+
+BYTES_PER_VALUE = 2
+RESOLUTIONS = (112, 56, 28, 14, 7, 1)
+INPUT = (224, 224)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """A column of Table 3.
+
+    Attributes:
+        name: The network.
+        config: The file in configs/.
+        block: Class of the blocks that are one operation each; '' where
+            every layer is one.
+        stem: Paths of modules that are computed in one stream.
+        paper: (channels, kB) as printed, by resolution; empty for what the
+            table does not have.
+        paper_largest: The kB that the table names as the maximum.
+        by_input: Count as the paper does MobileNetV2, see the module.
+    """
+
+    name: str
+    config: str
+    block: str = ''
+    stem: tuple[str, ...] = ()
+    paper: tuple[tuple[int, int], ...] = ()
+    paper_largest: int | None = None
+    by_input: bool = False
+
+
+_V1 = ((64, 1600), (128, 800), (256, 400), (512, 200), (1024, 199), (1024, 2))
+_V2 = ((16, 400), (32, 200), (64, 100), (160, 62), (320, 32), (1280, 2))
+_SHUFFLE = (
+    (32, 800),
+    (48, 300),
+    (400, 600),
+    (800, 310),
+    (1600, 156),
+    (1600, 3),
+)
+_V2_NET = dict(config='table4/mobilenet_v2.py', block='InvertedResidual')
+_STREAM = ('backbone.conv1', 'backbone.layer1.0')
+_SHUFFLE_NET = dict(
+    block='ShuffleUnit', stem=('backbone.conv1', 'backbone.maxpool')
+)
+COLUMNS = (
+    Column(
+        name='MobileNetV1',
+        config='table4/mobilenet_v1.py',
+        paper=_V1,
+        paper_largest=1600,
+    ),
+    Column(
+        name='MobileNetV2, as the paper counts',
+        paper=_V2,
+        paper_largest=400,
+        stem=_STREAM,
+        by_input=True,
+        **_V2_NET,
+    ),
+    Column(
+        name='MobileNetV2, between blocks',
+        stem=_STREAM,
+        **_V2_NET,
+    ),
+    Column(name='MobileNetV2, first layer kept', **_V2_NET),
+    Column(name='MobileNetV2, inside of blocks too', config=_V2_NET['config']),
+    Column(
+        name='ShuffleNet 2x, g=2',
+        config='table3/shufflenet_w200_g2.py',
+        paper=_SHUFFLE,
+        paper_largest=600,
+        **_SHUFFLE_NET,
+    ),
+    Column(
+        name='ShuffleNet 2x, g=3',
+        config='table4/shufflenet_w200_g3.py',
+        **_SHUFFLE_NET,
+    ),
+)
+
+
+def kilobytes(resolution: int, channels: int) -> float:
+    """Of a square map; 1000 bytes, 16 bits a value."""
+    return resolution**2 * channels * BYTES_PER_VALUE / 1000
+
+
+def count_columns(
+    root: str, *, progress: Callable[[str], None] = lambda _: None
+) -> dict[str, dict[int, int]]:
+    """Channels of the largest tensor, by column and resolution.
+
+    Args:
+        root: Folder of the configs.
+        progress: Is told what is counted.
+    """
+    records: dict[str, tuple[Trace, dict[str, str]]] = {}
+    found = {}
+    for column in COLUMNS:
+        if column.config not in records:
+            progress(f'Table 3: {column.config}')
+            model = build_network(f'{root}/{column.config}')
+            classes = {
+                name: type(module).__name__
+                for name, module in model.named_modules()
+            }
+            records[column.config] = trace(model, INPUT), classes
+        record, classes = records[column.config]
+        blocks = {
+            name: name
+            for name, kind in classes.items()
+            if column.block and kind == column.block
+        }
+        blocks.update(dict.fromkeys(column.stem, 'stem'))
+        if column.by_input:
+            found[column.name] = _by_input(record, blocks)
+        else:
+            found[column.name] = {
+                row.size[0]: row.channels
+                for row in largest_by_resolution(record, blocks=blocks)
+            }
+    return found
+
+
+def _by_input(record: Trace, blocks: dict[str, str]) -> dict[int, int]:
+    """The most output channels of the blocks that start at a resolution.
+
+    The first row of the paper is an exception, the output of its block, and
+    so is the last, which no block makes.
+    """
+    channels = {
+        row.size[0]: row.channels
+        for row in largest_by_resolution(record, blocks=blocks)
+        if row.size[0] in (max(RESOLUTIONS), min(RESOLUTIONS))
+    }
+    for source, made in transitions(record, blocks):
+        side = source[2]
+        if side < max(RESOLUTIONS):
+            channels[side] = max(channels.get(side, 0), made[1])
+    return channels

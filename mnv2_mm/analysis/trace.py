@@ -1,0 +1,195 @@
+"""What one forward pass does, operation by operation.
+
+A pass on the meta device is recorded below autograd, where torch's
+composite operations have come apart into those that compute. That sees all
+that runs, whatever the model is written like; a symbolic trace (torch.fx)
+stumbles over the hosts' data-dependent code, and hooks on layers miss the
+operations between them.
+
+Tensors are told apart by their storage: a view or an in-place result is the
+tensor it was made from.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import flop_registry
+
+from mnv2_mm.analysis.network import Size, run
+
+
+@dataclass(frozen=True, kw_only=True)
+class Op:
+    """One operation of a pass.
+
+    Attributes:
+        name: As torch calls it, ``convolution`` or ``add``.
+        layer: Path of the innermost module that it ran in.
+        reads: Activations that it takes (numbers of tensors).
+        writes: Activations that it makes or overwrites.
+        shape: Of its first output.
+        madds: Multiply-adds; 0 for all but convolutions and products.
+        rate: Atrous rate of a convolution, per spatial dimension; empty for
+            what has none.
+    """
+
+    name: str
+    layer: str
+    reads: tuple[int, ...]
+    writes: tuple[int, ...]
+    shape: tuple[int, ...]
+    madds: int = 0
+    rate: tuple[int, ...] = ()
+
+
+@dataclass
+class Trace:
+    """Operations in their order, and the activations between them.
+
+    Attributes:
+        ops: The operations.
+        values: Number of values in each activation; its index is the
+            tensor's number, and 0 is the picture.
+        shapes: Shape of each activation.
+        outputs: Activations that the pass returns.
+    """
+
+    ops: list[Op] = field(default_factory=list)
+    values: list[int] = field(default_factory=list)
+    shapes: list[tuple[int, ...]] = field(default_factory=list)
+    outputs: tuple[int, ...] = ()
+
+
+def trace(
+    model: nn.Module,
+    size: Size,
+    *,
+    forward: Callable[[nn.Module, Size], object] = run,
+) -> Trace:
+    """Record one pass of a model that is on the meta device.
+
+    Args:
+        model: Of :func:`~mnv2_mm.analysis.network.build_network`, or any
+            module on the meta device that takes (B, 3, H, W).
+        size: Height and width of the input.
+        forward: How the model is run.
+
+    Raises:
+        InputError: the model cannot run at this size.
+    """
+    recorder = _Recorder(model)
+    hooks = []
+    for name, module in model.named_modules():
+        hooks += recorder.follow(name, module)
+    try:
+        with recorder:
+            result = forward(model, size)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    recorder.trace.outputs = recorder.numbers(result)
+    return recorder.trace
+
+
+class _Recorder(TorchDispatchMode):
+    """Fills a :class:`Trace` with what is dispatched."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.trace = Trace()
+        self._layers = ['']
+        self._alive: list[Tensor] = []  # so that no storage is used twice
+        self._numbers: dict[int, int] = {}
+        state = (*model.parameters(), *model.buffers())
+        self._weights = {t.untyped_storage()._cdata for t in state}
+
+    def follow(self, name: str, module: nn.Module) -> list:
+        """Hooks that keep the path of the module that is running."""
+
+        def enter(*_: object) -> None:
+            self._layers.append(name)
+
+        def leave(*_: object) -> None:  # a hook's result would be the layer's
+            self._layers.pop()
+
+        return [
+            module.register_forward_pre_hook(enter),
+            module.register_forward_hook(leave),
+        ]
+
+    def numbers(self, values: object, *, new: bool = False) -> tuple[int, ...]:
+        """Numbers of the activations among some values."""
+        found = []
+        for leaf in tree_leaves(values):
+            if not isinstance(leaf, Tensor):
+                continue
+            storage = leaf.untyped_storage()
+            key = storage._cdata
+            if key in self._weights:
+                continue
+            if key not in self._numbers and new:
+                self._alive.append(leaf)
+                self._numbers[key] = len(self.trace.values)
+                size = storage.nbytes() // leaf.element_size()
+                self.trace.values.append(size)
+                self.trace.shapes.append(tuple(leaf.shape))
+            if key in self._numbers:
+                found.append(self._numbers[key])
+        return tuple(dict.fromkeys(found))
+
+    def __torch_dispatch__(
+        self,
+        func: torch._ops.OpOverload,
+        types: tuple,
+        args: tuple = (),
+        kwargs: dict | None = None,
+    ) -> object:
+        kwargs = kwargs or {}
+        result = func(*args, **kwargs)
+        first = next(
+            (x for x in tree_leaves(result) if isinstance(x, Tensor)), None
+        )
+        if first is None:
+            return result
+        reads = self.numbers((args, kwargs))
+        packet = func._overloadpacket
+        # the others are statistics, empty at inference
+        is_norm = packet is torch.ops.aten.native_batch_norm
+        made = first if is_norm else result
+        cost = _cost_of(packet)
+        self.trace.ops.append(
+            Op(
+                name=packet.__name__,
+                layer=self._layers[-1],
+                reads=reads,
+                writes=self.numbers(made, new=True),
+                shape=tuple(first.shape),
+                # torch counts a multiply-add as two operations
+                madds=cost(*args, **kwargs, out_val=result) // 2
+                if cost
+                else 0,
+                rate=_rate(func, args),
+            )
+        )
+        return result
+
+
+def _cost_of(packet: torch._ops.OpOverloadPacket) -> Callable | None:
+    """torch's own count of an operation; it has no in-place ones."""
+    plain = getattr(torch.ops.aten, packet.__name__.removesuffix('_'), None)
+    return flop_registry.get(packet) or flop_registry.get(plain)
+
+
+def _rate(func: torch._ops.OpOverload, args: tuple) -> tuple[int, ...]:
+    """Atrous rate of a convolution whose kernel is larger than 1."""
+    if func is not torch.ops.aten.convolution.default:
+        return ()
+    _, weight, _, _, _, dilation = args[:6]
+    if math.prod(weight.shape[2:]) == 1:
+        return ()
+    return tuple(dilation)

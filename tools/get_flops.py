@@ -1,0 +1,138 @@
+"""Count parameters and multiply-adds of a config's network.
+
+One picture, heads included, without NMS and resizing to the picture. The
+count needs no weights and no data, and is exact for any input size.
+
+    python tools/get_flops.py ssdlite_mnv2_coco
+    python tools/get_flops.py deeplabv3_mnv2_voc --tta --convention s2b
+    python tools/get_flops.py mnv2_in1k --shape 192 192 --per-layer
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from mmengine.config import DictAction
+
+from mnv2_mm.analysis.complexity import (
+    CONVENTIONS,
+    Complexity,
+    count_config,
+    named_convention,
+)
+from mnv2_mm.analysis.network import checked_size
+from mnv2_mm.config_files import apply_options, get_config
+from mnv2_mm.engine import launch
+from mnv2_mm.errors import InputError, command
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description='Parameters and multiply-adds of a network'
+    )
+    parser.add_argument('config', help='config file, or the name of one')
+    parser.add_argument(
+        '--shape',
+        nargs='+',
+        type=int,
+        metavar='PIXELS',
+        help='height and width of the input, or one side of a square '
+        "(default: what the config's test pipeline leads to)",
+    )
+    parser.add_argument(
+        '--tta',
+        action='store_true',
+        help="sum over the passes of the config's test-time augmentation",
+    )
+    parser.add_argument(
+        '--convention',
+        default='madds',
+        help='; '.join(f'{k}: {v.text}' for k, v in CONVENTIONS.items())
+        + ' (default: madds)',
+    )
+    parser.add_argument(
+        '--per-layer', action='store_true', help='a line for each layer too'
+    )
+    parser.add_argument('--json', metavar='FILE', help='write the figures')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        help='override config keys: key=value, lists as key="[a,b]"',
+    )
+    return parser.parse_args()
+
+
+def figures(counted: Complexity, convention: str) -> dict[str, object]:
+    """What is printed and written."""
+    rule = named_convention(convention)
+    return dict(
+        sizes=counted.sizes,
+        params=counted.num_params(),
+        params_without_norm=counted.num_params(norm=False),
+        convention=convention,
+        operations=counted.cost(convention),
+        madds=counted.cost(),
+        layers=[
+            dict(
+                name=layer.name,
+                output=layer.shape,
+                params=counted.params.get(layer.name, 0),
+                operations=layer.cost(rule),
+            )
+            for layer in counted.passes[0]
+        ],
+    )
+
+
+def show(found: dict[str, object], text: str, per_layer: bool) -> None:
+    """Print for people."""
+    sizes = found['sizes']
+    if per_layer:
+        print(f'{"layer":<52}{"output":<20}{"params":>12}{"ops":>16}')
+        for layer in found['layers']:
+            shape = 'x'.join(map(str, layer['output'][1:]))
+            print(
+                f'{layer["name"]:<52}{shape:<20}{layer["params"]:>12,}'
+                f'{layer["operations"]:>16,}'
+            )
+        if len(sizes) > 1:
+            print(f'(layers of the first of {len(sizes)} passes)')
+        print()
+    height, width = sizes[0]
+    passes = f'{len(sizes)} passes from ' if len(sizes) > 1 else ''
+    print(f'input:       {passes}{height}x{width} (height x width), batch 1')
+    print(
+        f'parameters:  {found["params"]:,} '
+        f'({found["params_without_norm"]:,} without batch norm)'
+    )
+    print(f'cost:        {found["operations"]:,} ({text})')
+
+
+@command
+def main() -> int:
+    """Count and print."""
+    args = parse_args()
+    launch.quiet()
+    rule = named_convention(args.convention)
+    size = None if args.shape is None else checked_size(args.shape)
+    cfg = get_config(args.config)
+    launch.warn(apply_options(cfg, args.cfg_options))
+    if cfg.get('model') is None:
+        raise InputError(f'config {args.config} has no model to count')
+    counted = count_config(cfg, size=size, tta=args.tta)
+    found = figures(counted, args.convention)
+    show(found, rule.text, args.per_layer)
+    if args.json:
+        Path(args.json).parent.mkdir(parents=True, exist_ok=True)
+        Path(args.json).write_text(json.dumps(found, indent=1) + '\n')
+        print(f'written to {args.json}')
+    return 0
+
+
+if __name__ == '__main__':
+    main()
