@@ -15,7 +15,7 @@ _base_ = [
 ]
 
 # ---- changed most often -------------------------------------------------
-max_iters = 1200
+max_iters = 1000
 lr = 0.002
 # -------------------------------------------------------------------------
 
@@ -60,13 +60,13 @@ param_scheduler = [
     ),
 ]
 train_cfg = dict(
-    type='IterBasedTrainLoop', max_iters=max_iters, val_interval=300
+    type='IterBasedTrainLoop', max_iters=max_iters, val_interval=250
 )
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 auto_scale_lr = dict(enable=False, base_batch_size=8)
 
-default_hooks = dict(logger=dict(interval=10), checkpoint=dict(interval=300))
+default_hooks = dict(logger=dict(interval=10), checkpoint=dict(interval=250))
 # three scales around the picture's, each with its mirror image
 tta_pipeline = [
     dict(type='LoadImageFromFile'),
