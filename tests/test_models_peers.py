@@ -1,16 +1,24 @@
 """MobileNetV1, NASNet-A and DeepLab's ResNet against TF and the tables."""
 
+import functools
 import math
 
 import pytest
 import torch
 from torch import nn
+from torch.nn.functional import avg_pool2d, max_pool2d
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.flop_counter import FlopCounterMode
 
 from mnv2_mm.errors import InputError
 from mnv2_mm.models import MobileNetV1, NASNetA
-from mnv2_mm.models.peers.nasnet_a import FactorizedReduction
+from mnv2_mm.models.peers.nasnet_cells import (
+    NORMAL,
+    REDUCTION,
+    Cell,
+    FactorizedReduction,
+    Source,
+)
 from mnv2_mm.registry import MODELS
 
 pytest.importorskip('mmseg.models')
@@ -26,10 +34,16 @@ def parameters(net: nn.Module) -> int:
     return sum(p.numel() for p in net.parameters())
 
 
+@functools.cache
+def on_meta(build: type[nn.Module]) -> nn.Module:
+    with torch.device('meta'):
+        return build().eval()
+
+
 def multiply_adds(net: nn.Module, size: int) -> float:
     """Of a network on the meta device; the counter counts two of each."""
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        net.eval()(torch.empty(1, 3, size, size, device='meta'))
+        net(torch.empty(1, 3, size, size, device='meta'))
     return counter.get_total_flops() / 2
 
 
@@ -48,8 +62,7 @@ def multiply_adds(net: nn.Module, size: int) -> float:
     ],
 )
 def test_counts(build, size, count, mult_adds):
-    with torch.device('meta'):
-        net = build()
+    net = on_meta(build)
     assert parameters(net) == count
     assert multiply_adds(net, size) == mult_adds
 
@@ -181,15 +194,14 @@ def test_nasnet_maps_have_the_announced_channels_and_strides(size):
 
 
 def test_nasnet_published_size():
-    with torch.device('meta'):
-        net = NASNetA(out_indices=(0, 1, 2))
-    assert net.out_channels == (264, 528, 1056)
-    maps = net(torch.empty(1, 3, 224, 224, device='meta'))
-    assert [x.shape[-1] for x in maps] == [28, 14, 7]
+    net = on_meta(NASNetA)
+    assert (net.out_channels, net.out_strides) == ((1056,), (32,))
+    (x,) = net(torch.empty(1, 3, 224, 224, device='meta'))
+    assert x.shape == (1, 1056, 7, 7)
     cells = [cell for name in net.parts[1:] for cell in getattr(net, name)]
     assert len(cells) == 3 * 4 + 2
-    separables = [m for m in net.modules() if isinstance(m, nn.Conv2d)]
-    kernels = {c.kernel_size[0] for c in separables if c.groups > 1}
+    convs = [m for m in net.modules() if isinstance(m, nn.Conv2d)]
+    kernels = {c.kernel_size[0] for c in convs if c.groups == c.in_channels}
     assert kernels == {3, 5, 7}
 
 
@@ -201,18 +213,66 @@ def test_nasnet_reads_the_map_before_the_last_too():
     x = torch.randn(2, 3, 64, 64)
     before = net(x)[0].detach()
     with torch.no_grad():
-        net.layer3[1].fit_before.norm.weight.zero_()
+        net.layer3[1].fit_before.conv.norm.weight.zero_()
     assert not torch.equal(net(x)[0], before)
+
+
+@pytest.mark.parametrize('stride', [1, 2])
+def test_nasnet_cells_are_those_of_the_figure(stride):
+    """Written out: no count shows which map an operation reads."""
+    cell = Cell(
+        NORMAL if stride == 1 else REDUCTION,
+        4,
+        here=Source(6, 8),
+        before=Source(5, 8),
+        stride=stride,
+        norm_cfg=dict(type='BN'),
+    ).eval()
+    here, before = torch.randn(1, 6, 9, 9), torch.randn(1, 5, 9, 9)
+    h, b = cell.fit_here(here), cell.fit_before(before)
+    left, right = cell.left, cell.right
+    if stride == 1:
+        wanted = [
+            b,
+            left[0](h) + right[0](b),
+            left[1](b) + right[1](b),
+            avg_pool(h) + b,
+            2 * avg_pool(b),
+            left[4](h) + h,
+        ]
+        kernels = [5, 3, 5, 3, 3]
+    else:
+        first = left[0](h) + right[0](b)
+        second = max_pool2d(h, 3, 2, 1) + right[1](b)
+        wanted = [
+            second,
+            avg_pool(h, 2) + right[2](b),
+            second + avg_pool(first),
+            left[4](first) + max_pool2d(h, 3, 2, 1),
+        ]
+        kernels = [5, 7, 7, 5, 3]
+    out = cell(here, before)
+    assert torch.allclose(out, torch.cat(wanted, 1), atol=1e-6)
+    assert cell.out == Source(out.shape[1], 8 * stride)
+    ops = [op for pair in zip(left, right, strict=True) for op in pair]
+    ops = [op for op in ops if isinstance(op, nn.Sequential)]
+    assert [op[1].kernel_size[0] for op in ops] == kernels
+
+
+def avg_pool(x: torch.Tensor, stride: int = 1) -> torch.Tensor:
+    """3x3 average of the pixels that are there."""
+    ones = torch.ones_like(x)
+    total, there = (avg_pool2d(t, 3, stride, 1) for t in (x, ones))
+    return total / there
 
 
 @pytest.mark.parametrize('side', [6, 7])
 def test_factorized_reduction_reads_every_second_pixel_twice(side):
     """Even pixels feed the first half of the channels, odd ones the rest."""
     net = FactorizedReduction(1, 2, dict(type='BN')).eval()
-    for conv in (net.even, net.odd):
-        nn.init.ones_(conv.weight)
+    nn.init.ones_(net.conv.conv.weight)
     x = torch.rand(1, 1, side, side) + 1
-    out = net(x) * (1 + net.norm.eps) ** 0.5
+    out = net(x) * (1 + net.conv.norm.eps) ** 0.5
     assert torch.allclose(out[:, :1], x[:, :, ::2, ::2])
     odd = x[:, :, 1::2, 1::2]
     assert out.shape[-1] == math.ceil(side / 2)

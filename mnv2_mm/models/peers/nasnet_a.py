@@ -1,223 +1,36 @@
 """NASNet-A for phones (Zoph et al. 2017), "4 @ 1056": a row of Table 4.
 
-Cells found by a search, stacked by hand. A cell looks at the outputs of the
-two cells before it, adds five pairs of operations and concatenates the sums;
-a reduction cell halves the map, a normal one keeps it::
+The cells are found by a search, their stack is made by hand::
 
     conv 3x3 /2 - reduction x2 - N normal - reduction - N normal
                 - reduction - N normal - ReLU
 
-No host has it. What differs from the TF code: odd kernels pad evenly at any
-size (TF's SAME lets the grid of even maps lie one pixel further; the counts
-agree), there is no auxiliary classifier (used in training only, and in no
-count of Table 4), and no drop path, which this size of the network does not
-use either.
+No host has it. What differs from the TF code: there is no auxiliary
+classifier (used in training only, and in no count of Table 4); for the rest
+see :mod:`mnv2_mm.models.peers.nasnet_cells`.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
-import torch
 from torch import Tensor, nn
-from torch.nn.functional import pad, relu
+from torch.nn.functional import relu
 
 from mnv2_mm.errors import InputError
 from mnv2_mm.models.layers import BN_DETECTION, ConvNormAct
+from mnv2_mm.models.peers.nasnet_cells import (
+    NORMAL,
+    REDUCTION,
+    Cell,
+    Genotype,
+    Source,
+)
 from mnv2_mm.models.tapped_backbone import TappedBackbone, check_taps
 from mnv2_mm.registry import MODELS
 
-
-class Pair(NamedTuple):
-    """Two operations, each on one state of the cell, whose sum is kept."""
-
-    left: str
-    left_state: int
-    right: str
-    right_state: int
-
-
-class Genotype(NamedTuple):
-    """What the search found: five pairs, and the states that go out."""
-
-    pairs: tuple[Pair, ...]
-    outputs: tuple[int, ...]
-
-
-#: States 0 and 1 of a cell are the outputs of the cell before it and of the
-#: one before that, fitted to its channels; state 2 is the first sum.
-HERE, BEFORE = 0, 1
-#: Figure 4 of the NASNet paper.
-NORMAL = Genotype(
-    pairs=(
-        Pair('separable_5', HERE, 'separable_3', BEFORE),
-        Pair('separable_5', BEFORE, 'separable_3', BEFORE),
-        Pair('average_3', HERE, 'identity', BEFORE),
-        Pair('average_3', BEFORE, 'average_3', BEFORE),
-        Pair('separable_3', HERE, 'identity', HERE),
-    ),
-    outputs=(BEFORE, 2, 3, 4, 5, 6),
-)
-REDUCTION = Genotype(
-    pairs=(
-        Pair('separable_5', HERE, 'separable_7', BEFORE),
-        Pair('max_3', HERE, 'separable_7', BEFORE),
-        Pair('average_3', HERE, 'separable_5', BEFORE),
-        Pair('identity', 3, 'average_3', 2),
-        Pair('separable_3', 2, 'max_3', HERE),
-    ),
-    outputs=(3, 4, 5, 6),
-)
 #: The stem's two reduction cells have a quarter and half of the channels.
 STEM_DIVISORS = (4, 2)
 STAGES = 3
 PARTS = ('stem', *(f'layer{i}' for i in range(1, STAGES + 1)))
-
-
-class Source(NamedTuple):
-    """Channels and stride of what a cell reads."""
-
-    channels: int
-    stride: int
-
-
-def conv_1x1(in_channels: int, channels: int, norm_cfg: dict) -> ConvNormAct:
-    """ReLU, 1x1 convolution, norm: the order of all layers of NASNet."""
-    return ConvNormAct(
-        in_channels,
-        channels,
-        1,
-        norm_cfg=norm_cfg,
-        act_cfg=dict(type='ReLU'),
-        inplace=False,  # other branches read the same map
-        order=('act', 'conv', 'norm'),
-    )
-
-
-def separable(
-    in_channels: int, channels: int, kernel: int, stride: int, norm_cfg: dict
-) -> nn.Sequential:
-    """ReLU, depthwise, pointwise, norm; twice, of which the first strides."""
-    layers: list[nn.Module] = []
-    for inputs, step in ((in_channels, stride), (channels, 1)):
-        layers += [
-            nn.ReLU(),
-            nn.Conv2d(
-                inputs,
-                inputs,
-                kernel,
-                stride=step,
-                padding=kernel // 2,
-                groups=inputs,
-                bias=False,
-            ),
-            ConvNormAct(inputs, channels, 1, norm_cfg=norm_cfg, act_cfg=None),
-        ]
-    return nn.Sequential(*layers)
-
-
-def operation(
-    name: str, in_channels: int, channels: int, stride: int, norm_cfg: dict
-) -> nn.Module:
-    """(B, C, H, W) -> (B, C', H/stride, W/stride), rounded up."""
-    kind, _, kernel = name.partition('_')
-    if kind == 'separable':
-        return separable(in_channels, channels, int(kernel), stride, norm_cfg)
-    if kind == 'average':
-        return nn.AvgPool2d(3, stride, 1, count_include_pad=False)
-    if kind == 'max':
-        return nn.MaxPool2d(3, stride, 1)
-    return nn.Identity()
-
-
-class FactorizedReduction(nn.Module):
-    """Halve a map without losing the pixels in between.
-
-    ReLU, then two 1x1 convolutions of half the channels on every second
-    pixel, one of them from the first and the other from the second pixel;
-    concatenated, normalised.
-    """
-
-    def __init__(
-        self, in_channels: int, channels: int, norm_cfg: dict
-    ) -> None:
-        super().__init__()
-        half = channels // 2
-        self.even = nn.Conv2d(in_channels, half, 1, stride=2, bias=False)
-        self.odd = nn.Conv2d(
-            in_channels, channels - half, 1, stride=2, bias=False
-        )
-        self.norm = MODELS.build(dict(norm_cfg, num_features=channels))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, C', H/2, W/2), rounded up."""
-        x = relu(x)
-        shifted = pad(x, (0, 1, 0, 1))[:, :, 1:, 1:]
-        return self.norm(torch.cat([self.even(x), self.odd(shifted)], dim=1))
-
-
-class Cell(nn.Module):
-    """One cell: fit the two inputs, add five pairs, concatenate.
-
-    Args:
-        genotype: The pairs of operations.
-        channels: Channels of every operation.
-        here: The output of the cell before this one.
-        before: The output of the one before that; None in the first cell,
-            which takes the stem's map twice, the second time as it is.
-        stride: 2 in a reduction cell.
-        norm_cfg: Normalisation layers.
-    """
-
-    def __init__(
-        self,
-        genotype: Genotype,
-        channels: int,
-        *,
-        here: Source,
-        before: Source | None,
-        stride: int,
-        norm_cfg: dict,
-    ) -> None:
-        super().__init__()
-        self.genotype = genotype
-        self.out = Source(
-            channels * len(genotype.outputs), here.stride * stride
-        )
-        self.fit_here = conv_1x1(here.channels, channels, norm_cfg)
-        widths = [channels] * (2 + len(genotype.pairs))
-        if before is None:
-            self.fit_before: nn.Module = nn.Identity()
-            widths[BEFORE] = here.channels
-        elif before.stride != here.stride:
-            self.fit_before = FactorizedReduction(
-                before.channels, channels, norm_cfg
-            )
-        elif before.channels != channels:
-            self.fit_before = conv_1x1(before.channels, channels, norm_cfg)
-        else:
-            self.fit_before = nn.Identity()
-
-        def build(name: str, state: int) -> nn.Module:
-            step = stride if state in (HERE, BEFORE) else 1
-            return operation(name, widths[state], channels, step, norm_cfg)
-
-        self.left = nn.ModuleList(
-            build(pair.left, pair.left_state) for pair in genotype.pairs
-        )
-        self.right = nn.ModuleList(
-            build(pair.right, pair.right_state) for pair in genotype.pairs
-        )
-
-    def forward(self, here: Tensor, before: Tensor) -> Tensor:
-        """Both (B, C, H, W), ``before`` up to twice as large -> the sums."""
-        states = [self.fit_here(here), self.fit_before(before)]
-        for pair, left, right in zip(
-            self.genotype.pairs, self.left, self.right, strict=True
-        ):
-            states.append(
-                left(states[pair.left_state]) + right(states[pair.right_state])
-            )
-        return torch.cat([states[i] for i in self.genotype.outputs], dim=1)
 
 
 @MODELS.register_module()
@@ -236,7 +49,8 @@ class NASNetA(TappedBackbone):
         frozen_stages: -1 freezes nothing, 0 the stem with its two reduction
             cells, n the stem and the first n stages; 3 is everything.
         norm_eval: Keep all BN statistics fixed while training.
-        init_cfg: Initialisation; TF's normal of variance 2 / fan out if None.
+        init_cfg: Initialisation; a normal of variance 2 / fan out if None, as
+            in TF but with the fan of a grouped layer that of a dense one.
 
     Raises:
         InputError: An argument is out of its range.
