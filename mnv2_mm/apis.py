@@ -113,6 +113,31 @@ def _config_meta(cfg: Config) -> dict:
     return {key.lower(): value for key, value in meta.items()}
 
 
+def prepare(model: nn.Module, image: np.ndarray) -> dict:
+    """Run the config's test pipeline on one picture.
+
+    Args:
+        model: Of :func:`init_model`.
+        image: (H, W, 3) uint8, in the order blue, green, red of OpenCV.
+
+    Returns:
+        ``inputs``, (3, H', W') as the network's data preprocessor takes it,
+        and ``data_samples``.
+    """
+    init_default_scope(model.cfg.default_scope)
+    if not hasattr(model, '_test_steps'):
+        steps = [
+            step
+            for step in _test_dataset(model.cfg)['pipeline']
+            if step['type'].rpartition('.')[2] not in _FILE_STEPS
+        ]
+        model._test_steps = Compose(steps)
+    size = image.shape[:2]
+    return model._test_steps(
+        dict(img=image, img_id=0, img_path='', img_shape=size, ori_shape=size)
+    )
+
+
 def predict(model: nn.Module, image: np.ndarray) -> BaseDataElement:
     """Predict for one picture.
 
@@ -124,18 +149,7 @@ def predict(model: nn.Module, image: np.ndarray) -> BaseDataElement:
         The host's data sample: ``pred_instances`` (boxes in pixels of the
         picture), ``pred_sem_seg`` (H, W) or ``pred_score`` (classes,).
     """
-    init_default_scope(model.cfg.default_scope)
-    if not hasattr(model, '_test_steps'):
-        steps = [
-            step
-            for step in _test_dataset(model.cfg)['pipeline']
-            if step['type'].rpartition('.')[2] not in _FILE_STEPS
-        ]
-        model._test_steps = Compose(steps)
-    size = image.shape[:2]
-    data = model._test_steps(
-        dict(img=image, img_id=0, img_path='', img_shape=size, ori_shape=size)
-    )
+    data = prepare(model, image)
     batch = {key: [value] for key, value in data.items()}
     with torch.no_grad():
         return model.test_step(batch)[0]

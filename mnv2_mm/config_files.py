@@ -1,13 +1,15 @@
 """Find and read config files, and apply overrides to them.
 
 A config is named by its path or, for those of this project, by its file stem
-(``ssdlite_mnv2_coco``). mmengine takes any override of a key: a misspelt one
-is added and changes nothing. Here that is said.
+(``ssdlite_mnv2_coco``), with its folder where two rows of the paper share one
+(``table6/ssdlite_mobilenet_v2``). mmengine takes any override of a key: a
+misspelt one is added and changes nothing. Here that is said.
 """
 
 import difflib
 import inspect
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -48,11 +50,19 @@ def list_models(pattern: str = '') -> list[str]:
 
 
 def _index() -> dict[str, Path]:
+    """Path of each config by name; the folder is part of it if need be."""
     root = config_root()
-    return {
-        path.stem: path
+    paths = [
+        path
         for path in sorted(root.rglob('*.py'))
         if '_base_' not in path.relative_to(root).parts
+    ]
+    stems = Counter(path.stem for path in paths)
+    return {
+        path.stem
+        if stems[path.stem] == 1
+        else f'{path.parent.name}/{path.stem}': path
+        for path in paths
     }
 
 

@@ -15,6 +15,7 @@ from mnv2_mm.apis import (
     list_models,
     predict,
 )
+from mnv2_mm.config_files import config_path, config_root
 from mnv2_mm.errors import InputError
 from mnv2_mm.visualize import Painter, summarize
 
@@ -29,7 +30,11 @@ def picture(tiny_data: Path) -> np.ndarray:
 
 def test_every_listed_model_has_a_config() -> None:
     names = list_models()
-    assert len(names) >= 6
+    root = config_root()
+    files = {path for path in root.rglob('*.py')} - {
+        path for path in (root / '_base_').rglob('*.py')
+    }
+    assert {config_path(name) for name in names} == files
     for name in names:
         cfg = get_config(name)
         assert cfg.default_scope in ('mmdet', 'mmseg', 'mmpretrain')

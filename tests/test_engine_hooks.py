@@ -20,6 +20,7 @@ from mnv2_mm.engine.checkpoint_fit import check, compare
 from mnv2_mm.engine.checkpoint_guard import load
 from mnv2_mm.engine.resume import latest_checkpoint
 from mnv2_mm.errors import InputError
+from mnv2_mm.models import MobileNetV2
 
 
 class Toy(BaseModel):
@@ -355,3 +356,53 @@ def test_bar_continues_where_a_resumed_run_stands(tmp_path: Path) -> None:
     ).train()
     assert '8/16' in screen.getvalue()
     assert '0/16' not in screen.getvalue()
+
+
+class TinyNet(BaseModel):
+    """A real backbone, so that a layout that is not kept would show.
+
+    In double precision: what a random start makes of the last digit of a
+    float would hide a real difference.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.backbone = MobileNetV2(0.35, (4,)).double()
+
+    def forward(
+        self, inputs: object, data_samples: object = None, mode: str = 'loss'
+    ) -> object:
+        (out,) = self.backbone(torch.stack(list(inputs)))
+        self.last_layout = out.is_contiguous(memory_format=torch.channels_last)
+        return {'loss': out.square().mean()}
+
+
+@pytest.mark.parametrize('ema', [False, True])
+def test_channels_last_changes_the_layout_and_not_the_result(
+    tmp_path: Path, ema: bool
+) -> None:
+    weights, layouts = [], []
+    for hooks in ([], [dict(type='mnv2_mm.ChannelsLastHook')]):
+        torch.manual_seed(0)
+        model = TinyNet()
+        data = [{'inputs': torch.rand(3, 48, 32).double()} for _ in range(8)]
+        average = [EMAHook(strict_load=True)] if ema else []
+        toy_runner(
+            tmp_path / str(len(hooks)),
+            model,
+            train_dataloader=dict(
+                dataset=data,
+                batch_size=4,
+                num_workers=0,
+                sampler=dict(type='DefaultSampler', shuffle=False),
+            ),
+            optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.001)),
+            randomness=dict(seed=0),
+            custom_hooks=hooks + average,
+        ).train()
+        layouts.append(model.last_layout)
+        weights.append(
+            torch.cat([p.detach().flatten() for p in model.parameters()])
+        )
+    assert layouts == [False, True]
+    torch.testing.assert_close(*weights, rtol=1e-6, atol=1e-9)

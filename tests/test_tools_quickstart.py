@@ -8,12 +8,14 @@ import sys
 from pathlib import Path
 
 import pytest
+from mmengine.config import Config
 
 ROOT = Path(__file__).resolve().parents[1]
 
 #: Stands in for Python: notes each call, leaves what the real tool leaves.
 _STUB = f"""#!/usr/bin/env bash
 [ "$1" = - ] && exec {sys.executable} "$@"
+while [[ $1 == -* || $1 == torch* ]]; do shift; done  # torchrun and its flags
 echo "$*" >> calls.txt
 name=$(basename "$1" .py)
 echo "this is $name"
@@ -96,7 +98,15 @@ def test_stages_in_order_and_again(
     work = f'work_dirs/quickstart_{task}'
     path = f'configs/sample/{config}.py'
     assert (ROOT / path).is_file()
-    assert calls[1] == f'tools/train.py {path} --work-dir {work} --resume'
+    train, *flags = calls[1].split(' --launcher ')
+    assert train == f'tools/train.py {path} --work-dir {work} --resume'
+    if task == 'seg' and os.cpu_count() > 1:
+        # two processes, and half of the batch for each
+        batch = Config.fromfile(ROOT / path).train_dataloader.batch_size
+        options = f'--cfg-options train_dataloader.batch_size={batch // 2}'
+        assert flags == [f'pytorch {options}']
+    else:
+        assert not flags
     assert calls[2].split()[1:3] == [path, f'{work}/best_x.pth']
     pictures = [word for word in calls[3].split() if word.endswith('.jpg')]
     assert len(pictures) == (6 if task == 'cls' else 5)

@@ -26,12 +26,15 @@ data_help = """A segmentation set in data/pets_seg (see the top of the config):
   data/pets_seg/ann_dir/{train,val}/*.png, labels 0, 1, 2 and 255 (ignored)
 Elsewhere? ln -s FOLDER data/pets_seg"""
 
-# Half the width (so few pictures fill no larger net), and statistics of BN
-# that follow in tens of steps: TF's are made for long training.
+# Half the width (so few pictures fill no larger net), statistics of BN that
+# follow in tens of steps, and He's random start, from which the same rate
+# moves narrow and wide layers alike: TF's are made for long training.
 model = dict(
     data_preprocessor=dict(size=crop),
     backbone=dict(
-        widen_factor=0.5, norm_cfg=dict(type='BN', eps=1e-3, momentum=0.1)
+        widen_factor=0.5,
+        norm_cfg=dict(type='BN', eps=1e-3, momentum=0.1),
+        init_cfg=dict(type='Kaiming', layer='Conv2d', mode='fan_out'),
     ),
     decode_head=dict(
         in_channels=160,

@@ -1,7 +1,13 @@
 """What the recipes need around the model: optimizer and hooks."""
 
 from mnv2_mm.engine.checkpoint_guard import CheckpointGuardHook
+from mnv2_mm.engine.memory_format import ChannelsLastHook
 from mnv2_mm.engine.optimizers import RMSpropTF
 from mnv2_mm.engine.progress import ProgressHook
 
-__all__ = ['CheckpointGuardHook', 'ProgressHook', 'RMSpropTF']
+__all__ = [
+    'ChannelsLastHook',
+    'CheckpointGuardHook',
+    'ProgressHook',
+    'RMSpropTF',
+]

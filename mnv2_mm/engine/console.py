@@ -52,6 +52,14 @@ _WARNINGS = (
     (r'When align_corners=True, the output would more', UserWarning),
     # an optional, faster evaluation of boxes
     (r'faster_coco_eval is not installed', UserWarning),
+    # mmseg about a default of its cross entropy
+    (r'Default ``avg_non_ignore`` is False', UserWarning),
+    # mmengine about threads and about its own wrapper, once a process
+    (r'Setting (OMP|MKL)_NUM_THREADS environment variable', UserWarning),
+    (r'`broadcast_buffers` is deprecated', FutureWarning),
+    # gradients that lie channels last are copied into torch's buckets, which
+    # costs less than the layout saves
+    (r'Grad strides do not match bucket view strides', UserWarning),
     # mmengine calls the older of two torch interfaces for mixed precision
     (r'.*torch\.cuda\.amp\..* is deprecated', FutureWarning),
     # setuptools to packages that the hosts import

@@ -8,8 +8,8 @@ from importlib import import_module
 
 from mnv2_mm import compat
 from mnv2_mm.errors import InputError
+from mnv2_mm.models import peers
 from mnv2_mm.models.mobilenet_v2 import MobileNetV2
-from mnv2_mm.models.peers import Darknet19, YOLOv2Neck
 from mnv2_mm.registry import MODELS, TASK_UTILS
 
 #: Per host: its import name, its package on the index, and for each of our
@@ -52,4 +52,4 @@ for _host, _modules in _HOSTED.items():
         if _host == 'mmdet':
             compat.mend_ssd_head()
 
-__all__ = ['Darknet19', 'MobileNetV2', 'YOLOv2Neck']
+__all__ = ['MobileNetV2', 'peers']

@@ -29,6 +29,12 @@ from mnv2_mm.models.layers import (
     padding_conv_cfg,
     truncated_normal,
 )
+from mnv2_mm.models.residual_variants import (
+    ResidualVariant,
+    Shortcut,
+    join_expansions,
+    variant_options,
+)
 from mnv2_mm.models.tapped_backbone import (
     StridePlan,
     TappedBackbone,
@@ -121,6 +127,11 @@ class MobileNetV2(TappedBackbone):
             which a block computes its expanded tensor (section 5.1), or
             ``'full'`` for one channel at a time. A block whose expansion
             is tapped computes it whole.
+        bottleneck_act: Activation after the projections, for Figure 6a;
+            None is the paper's linear bottleneck.
+        shortcut: ``'bottleneck'`` (the paper's network), ``'expansion'`` or
+            ``'none'``, for Figure 6b; see
+            :mod:`mnv2_mm.models.residual_variants`.
         init_cfg: Initialisation; the default is TF's truncated normal of
             standard deviation 0.09. ``dict(type='Pretrained',
             checkpoint=FILE)`` also reads state dicts of torchvision and
@@ -145,6 +156,8 @@ class MobileNetV2(TappedBackbone):
         norm_eval: bool = False,
         with_cp: bool = False,
         expansion_split: ExpansionSplit = 1,
+        bottleneck_act: dict | None = None,
+        shortcut: Shortcut = 'bottleneck',
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         super().__init__(
@@ -162,6 +175,15 @@ class MobileNetV2(TappedBackbone):
             norm_cfg=self.norm_cfg,
             act_cfg=act_cfg or dict(type='ReLU6'),
         )
+        variant = variant_options(bottleneck_act, shortcut)
+        if variant and expansion_split != 1:
+            raise InputError(
+                f'expansion_split={expansion_split!r} is for the linear '
+                'bottleneck with its shortcut; leave out bottleneck_act and '
+                'shortcut, or set expansion_split=1'
+            )
+        block_type = ResidualVariant if variant else InvertedResidual
+        self.joins_expansions = shortcut == 'expansion'
         # (channels, stride) of every end point, by (TF layer, is expansion)
         facts: dict[tuple[int, bool], tuple[int, int]] = {}
         deepest = max(layer for layer, _ in self.taps)
@@ -184,7 +206,7 @@ class MobileNetV2(TappedBackbone):
                 layer += 1
                 stride_in = plan.stride
                 stride, dilation = plan.next(row.stride if not repeat else 1)
-                block = InvertedResidual(
+                block = block_type(
                     channels,
                     out_channels,
                     stride=stride,
@@ -192,6 +214,7 @@ class MobileNetV2(TappedBackbone):
                     dilation=dilation,
                     with_cp=with_cp,
                     expansion_split=expansion_split,
+                    **variant,
                     **common,
                 )
                 blocks.append(block)
@@ -201,6 +224,8 @@ class MobileNetV2(TappedBackbone):
             if blocks:
                 self.stages.append(f'layer{index}')
                 self.add_module(self.stages[-1], nn.Sequential(*blocks))
+        if self.joins_expansions:
+            join_expansions([b for s in self.stages for b in getattr(self, s)])
         if deepest == LAST_LAYER:
             last = make_divisible(LAST_CHANNELS * widen_factor)
             last = last if shrink_last else max(last, LAST_CHANNELS)
@@ -237,14 +262,18 @@ class MobileNetV2(TappedBackbone):
         x = self.conv1(x)
         if (layer, False) in wanted:
             found[layer, False] = x
+        expanded = None
         for stage in self.stages:
             for block in getattr(self, stage):
                 layer += 1
-                if (layer, True) in wanted:
+                if self.joins_expansions:
+                    expanded, x = block.forward_with_expansion(x, expanded)
+                elif (layer, True) in wanted:
                     expanded, x = block.forward_with_expansion(x)
-                    found[layer, True] = expanded
                 else:
                     x = block(x)
+                if (layer, True) in wanted:
+                    found[layer, True] = expanded
                 if (layer, False) in wanted:
                     found[layer, False] = x
         if (LAST_LAYER, False) in wanted:

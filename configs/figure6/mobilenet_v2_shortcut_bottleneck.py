@@ -1,0 +1,4 @@
+# Figure 6b, "shortcut between bottlenecks": the paper's network.
+_base_ = '../mnv2_in1k.py'
+
+model = dict(backbone=dict(shortcut='bottleneck'))

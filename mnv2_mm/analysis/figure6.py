@@ -1,0 +1,239 @@
+"""Figure 6 of the paper as an experiment: its variants, records and picture.
+
+Figure 6a compares linear bottlenecks with ReLU6 in the bottleneck, Figure 6b
+shortcuts between bottlenecks, between expansions and none: top-1 against
+training steps, one ImageNet training each. Here every variant is trained
+with several seeds, at a size that a small machine can do, and the spread
+over the seeds is drawn and weighed. The paper's network is a row of both
+panels and trained once.
+
+``tools/figure6_experiment.py`` trains; ``tools/figures.py --figure 6`` draws.
+"""
+
+import json
+import math
+import os
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from mnv2_mm.errors import InputError
+
+TOP1 = 'accuracy/top1'
+RECORDS = 'figure6.json'
+
+
+class Variant(NamedTuple):
+    """A curve of Figure 6."""
+
+    label_a: str | None  # in panel a, None if it is not there
+    label_b: str | None
+    options: tuple[str, ...]  # of tools/train.py --cfg-options
+    color: str
+
+
+PAPER = 'paper'
+VARIANTS = {
+    PAPER: Variant(
+        'linear bottleneck', 'shortcut between bottlenecks', (), 'tab:blue'
+    ),
+    'relu6': Variant(
+        'ReLU6 in bottleneck',
+        None,
+        ('model.backbone.bottleneck_act.type=ReLU6',),
+        'tab:red',
+    ),
+    'expansion': Variant(
+        None,
+        'shortcut between expansions',
+        ('model.backbone.shortcut=expansion',),
+        'tab:orange',
+    ),
+    'none': Variant(
+        None, 'no shortcut', ('model.backbone.shortcut=none',), 'tab:green'
+    ),
+}
+#: 97.5 % quantile of Student's t by degrees of freedom, from 1: half the
+#: width of a 95 % interval for a mean of so few seeds, in standard errors.
+_STUDENT = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26)
+
+
+def read_records(path: str | os.PathLike) -> dict:
+    """Read the records of an experiment.
+
+    Args:
+        path: ``figure6.json`` or the folder that holds it.
+
+    Raises:
+        InputError: it is not there, or holds no finished training.
+    """
+    path = Path(path)
+    path = path / RECORDS if path.is_dir() else path
+    try:
+        records = json.loads(path.read_text(encoding='utf-8'))
+        runs = records['runs']
+        good = runs and all(
+            run['variant'] in VARIANTS and run['top1'] for run in runs
+        )
+    except FileNotFoundError as error:
+        raise InputError(
+            f'{path} is not there; python tools/figure6_experiment.py --out '
+            f'{path.parent} trains what Figure 6 compares'
+        ) from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f'{path} holds no records of tools/figure6_experiment.py'
+        ) from error
+    if not good:
+        raise InputError(f'{path} holds no finished training of Figure 6')
+    return records
+
+
+def curves(records: Mapping, variant: str) -> dict[int, np.ndarray]:
+    """Top-1 curves of a variant by seed, each (points, 2): step, percent."""
+    return {
+        run['seed']: np.asarray(run['top1'], float)
+        for run in records['runs']
+        if run['variant'] == variant
+    }
+
+
+def last_values(records: Mapping) -> dict[str, dict[int, float]]:
+    """Top-1 in percent at the end of training, by variant and seed."""
+    values: dict[str, dict[int, float]] = defaultdict(dict)
+    for run in records['runs']:
+        values[run['variant']][run['seed']] = run['top1'][-1][1]
+    return dict(values)
+
+
+class Gap(NamedTuple):
+    """How far a variant stays below the paper's network."""
+
+    mean: float  # percent points of top-1; positive: the paper's is better
+    margin: float  # half the 95 % interval of that mean, inf for one seed
+    above: int  # seeds for which the paper's network is better
+    seeds: int
+
+
+def gap(records: Mapping, variant: str) -> Gap | None:
+    """Compare seed by seed, since a seed fixes start and order of pictures.
+
+    Returns:
+        None where the two have no seed in common.
+    """
+    values = last_values(records)
+    ours, theirs = values.get(PAPER, {}), values.get(variant, {})
+    pairs = [ours[seed] - theirs[seed] for seed in ours if seed in theirs]
+    if not pairs:
+        return None
+    count = len(pairs)
+    margin = math.inf
+    if count > 1:
+        student = _STUDENT[min(count - 1, len(_STUDENT)) - 1]
+        margin = student * float(np.std(pairs, ddof=1)) / math.sqrt(count)
+    mean = float(np.mean(pairs))
+    return Gap(mean, margin, sum(pair > 0 for pair in pairs), count)
+
+
+def summary(records: Mapping) -> str:
+    """The table of the experiment and what it does and does not show."""
+    lines = [
+        f'{"variant":30}{"seeds":>6}{"top-1":>8}{"sd":>7}{"least":>8}'
+        f'{"most":>8}{"training loss":>16}'
+    ]
+    runs, values = records['runs'], last_values(records)
+    for name, variant in VARIANTS.items():
+        if name not in values:
+            continue
+        last = np.array(list(values[name].values()))
+        losses = [r['final_loss'] for r in runs if r['variant'] == name]
+        spread = f'{last.std(ddof=1):7.2f}' if len(last) > 1 else f'{"-":>7}'
+        label = variant.label_b or variant.label_a
+        label = "the paper's network" if name == PAPER else label
+        lines.append(
+            f'{label:30}{len(last):6}{last.mean():8.2f}{spread}'
+            f'{last.min():8.2f}{last.max():8.2f}{np.mean(losses):16.3f}'
+        )
+    for name, variant in VARIANTS.items():
+        found = None if name == PAPER else gap(records, name)
+        if found is not None:
+            lines.append(_verdict(variant.label_b or variant.label_a, found))
+    return '\n'.join(lines)
+
+
+def _verdict(label: str, found: Gap) -> str:
+    """One sentence on a gap; the paper has all of them positive."""
+    if found.seeds < 2:
+        outcome = 'one seed: nothing can be said about the order'
+    elif abs(found.mean) <= found.margin:
+        outcome = 'no order beyond the spread of the seeds'
+    else:
+        outcome = f"{'the' if found.mean > 0 else 'against the'} paper's order"
+    margin = f' ± {found.margin:.2f}' if found.seeds > 1 else ''
+    return (
+        f"the paper's network over {label}: {found.mean:+.2f}{margin} points "
+        f'(95 %), better for {found.above} of {found.seeds} seeds: {outcome}'
+    )
+
+
+def plot_figure6(records: Mapping, path: str | os.PathLike) -> None:
+    """Draw the two panels: mean (line) and spread (band) over the seeds."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(11, 4.8), layout='constrained')
+    FigureCanvasAgg(figure)
+    panels = figure.subplots(1, 2, sharey=True)
+    titles = (
+        '(a) non-linearity in the bottleneck',
+        '(b) what the shortcuts connect',
+    )
+    for panel, (axes, title) in enumerate(zip(panels, titles, strict=True)):
+        for name, variant in VARIANTS.items():
+            label = variant[panel]
+            found = curves(records, name)
+            if label is None or not found:
+                continue
+            _draw(axes, list(found.values()), label, variant.color)
+        axes.set_title(title)
+        axes.set_xlabel('training steps')
+        axes.set_ylim(bottom=0)
+        axes.grid(alpha=0.3)
+        axes.legend(loc='lower right', fontsize=9)
+    panels[0].set_ylabel('top-1 on the validation set, %')
+    figure.suptitle(
+        f'Figure 6 of the paper at a small scale: {records["title"]}\n'
+        'line: mean of the seeds; band: least to most; at the end mean ± '
+        'standard deviation',
+        fontsize=10,
+    )
+    figure.savefig(path, dpi=130)
+
+
+def _draw(
+    axes: object, seeds: Sequence[np.ndarray], label: str, color: str
+) -> None:
+    """One variant; only the steps that all its seeds have."""
+    count = min(len(curve) for curve in seeds)
+    steps = seeds[0][:count, 0]
+    top1 = np.stack([curve[:count, 1] for curve in seeds])
+    mean = top1.mean(0)
+    end = f'{mean[-1]:.1f}'
+    if len(seeds) > 1:
+        end += f' ± {top1[:, -1].std(ddof=1):.1f}'
+        axes.fill_between(
+            steps, top1.min(0), top1.max(0), color=color, alpha=0.15, lw=0
+        )
+        for curve in top1:
+            axes.plot(steps, curve, color=color, lw=0.6, alpha=0.5)
+    noun = 'seed' if len(seeds) == 1 else 'seeds'
+    axes.plot(
+        steps,
+        mean,
+        color=color,
+        lw=2,
+        label=f'{label}: {end} ({len(seeds)} {noun})',
+    )

@@ -1,0 +1,36 @@
+"""Lay the network's tensors out channels last.
+
+A 1x1 convolution, which is most of MobileNetV2, is then a plain matrix
+product over the pixels, and oneDNN and cuDNN need no reordering around it.
+The values are the same up to rounding. Maps take the layout of the weights
+that made them, so converting the weights is enough and no model file knows
+of it.
+"""
+
+import torch
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+
+from mnv2_mm.registry import HOOKS
+
+
+@HOOKS.register_module()
+class ChannelsLastHook(Hook):
+    """Convert the model before a training, validation or test.
+
+    With several processes too, though torch warns then that gradients no
+    longer lie as DistributedDataParallel's buckets do: it copies them.
+    """
+
+    priority = 'VERY_HIGH'  # before the hooks that copy the model (EMA)
+
+    def before_train(self, runner: Runner) -> None:
+        """Convert ``runner.model`` in place.
+
+        Not in ``before_run``: the random start comes after that, and would
+        fill the weights in another order.
+        """
+        runner.model.to(memory_format=torch.channels_last)
+
+    before_val = before_train
+    before_test = before_train

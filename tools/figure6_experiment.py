@@ -1,0 +1,256 @@
+"""Train the variants that Figure 6 of the paper compares, small, with seeds.
+
+    python tools/figure6_experiment.py --data sample --seeds 3 \
+        --out work_dirs/figure6_sample
+    python tools/figures.py --figure 6 --runs work_dirs/figure6_sample \
+        --out figures
+
+Four networks (the paper's own is in both panels) times the seeds, one process
+of tools/train.py each. Interrupted or repeated, the command goes on with what
+is there. Started twice at once with different --variants, the two share the
+work; with OMP_NUM_THREADS=1 that uses two cores better than one training
+with two threads does.
+"""
+
+import argparse
+import datetime
+import json
+import os
+import shlex
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import mmcv
+import mmengine
+import numpy as np
+import torch
+
+import mnv2_mm
+from mnv2_mm.analysis.figure6 import RECORDS, TOP1, VARIANTS, summary
+from mnv2_mm.config_files import get_config
+from mnv2_mm.curves import read_curves
+from mnv2_mm.errors import InputError, command
+
+ROOT = Path(__file__).resolve().parents[1]
+#: Data set: its config, epochs, input size in pixels, epochs from one
+#: evaluation to the next, and the options that set the input size.
+DATA = {
+    'sample': (
+        'configs/sample/mnv2_sample.py',
+        10,
+        64,
+        1,
+        (
+            'train_dataloader.dataset.pipeline.1.scale={0}',
+            'val_dataloader.dataset.pipeline.1.scale=({0},{0})',
+        ),
+    ),
+    'pets': (
+        'configs/examples/mnv2_pets.py',
+        60,
+        64,
+        4,
+        (
+            'train_dataloader.dataset.pipeline.1.scale={0}',
+            'val_dataloader.dataset.pipeline.1.crop_size={0}',
+            'val_dataloader.dataset.pipeline.1.crop_padding={1}',
+        ),
+    ),
+}
+MIN_SIZE = 32  # the network's output stride
+SETTINGS = 'settings.json'
+RESULT = 'result.json'
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description='Train the variants of Figure 6 with several seeds'
+    )
+    parser.add_argument('--data', choices=DATA, default='sample')
+    parser.add_argument(
+        '--seeds', type=int, default=3, help='number of seeds: 0, 1, ...'
+    )
+    parser.add_argument('--epochs', type=int, help='default: by --data')
+    parser.add_argument(
+        '--input-size', type=int, help='pixels (default: by --data)'
+    )
+    parser.add_argument(
+        '--variants',
+        nargs='+',
+        choices=VARIANTS,
+        default=list(VARIANTS),
+        help='train only these (default: all)',
+    )
+    parser.add_argument(
+        '--out', help='folder (default: work_dirs/figure6_<data>)'
+    )
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        default=[],
+        metavar='KEY=VALUE',
+        help='more options of tools/train.py, for all trainings',
+    )
+    args = parser.parse_args()
+    _, epochs, size, _, _ = DATA[args.data]
+    args.epochs = epochs if args.epochs is None else args.epochs
+    args.input_size = size if args.input_size is None else args.input_size
+    args.out = Path(args.out or f'work_dirs/figure6_{args.data}')
+    return args
+
+
+def common_options(args: argparse.Namespace) -> list[str]:
+    """The --cfg-options that all trainings share."""
+    config, _, _, interval, size_options = DATA[args.data]
+    cfg = get_config(ROOT / config)
+    (cosine,) = (
+        index
+        for index, scheduler in enumerate(cfg.param_scheduler)
+        if scheduler.type == 'CosineAnnealingLR'
+    )
+    begin = cfg.param_scheduler[cosine].begin
+    if args.epochs <= begin:
+        raise InputError(
+            f'--epochs is {args.epochs}, of which the warm-up of {config} '
+            f'takes {begin}; give {begin + 1} or more'
+        )
+    if args.input_size < MIN_SIZE:
+        raise InputError(
+            f'--input-size is {args.input_size}; give {MIN_SIZE} or more'
+        )
+    if args.seeds < 1:
+        raise InputError(f'--seeds is {args.seeds}; give 1 or more')
+    interval = min(interval, args.epochs)
+    size = args.input_size
+    return [
+        f'train_cfg.max_epochs={args.epochs}',
+        f'train_cfg.val_interval={interval}',
+        f'param_scheduler.{cosine}.end={args.epochs}',
+        f'param_scheduler.{cosine}.T_max={args.epochs - begin}',
+        f'default_hooks.checkpoint.interval={interval}',
+        'default_hooks.checkpoint.max_keep_ckpts=2',
+        *(option.format(size, size // 7) for option in size_options),
+        *args.cfg_options,
+    ]
+
+
+def check_settings(args: argparse.Namespace, options: list[str]) -> dict:
+    """Let a folder hold trainings of the same settings only."""
+    config = DATA[args.data][0]
+    settings = dict(
+        title=f'{Path(config).stem}, {args.input_size} px, '
+        f'{args.epochs} epochs',
+        config=config,
+        options=options,
+    )
+    path = args.out / SETTINGS
+    if not path.exists():
+        write(path, settings)
+    elif (old := json.loads(path.read_text())) != settings:
+        named = sorted({*old['options']} ^ {*options}) or [old['config']]
+        raise InputError(
+            f'{args.out} holds trainings with other settings '
+            f'({", ".join(named)}); give another --out'
+        )
+    return settings
+
+
+def write(path: Path, content: dict) -> None:
+    """Write JSON so that another process never reads a half of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f'{path.name}.{os.getpid()}')
+    part.write_text(json.dumps(content, indent=1), encoding='utf-8')
+    part.replace(path)
+
+
+def train(
+    work_dir: Path, settings: dict, variant: str, seed: int
+) -> dict[str, object]:
+    """Train one variant with one seed; returns its record.
+
+    Raises:
+        InputError: the training ended with an error, which it has printed.
+    """
+    arguments = [
+        'tools/train.py',
+        settings['config'],
+        '--work-dir',
+        str(work_dir),
+        '--seed',
+        str(seed),
+        '--cfg-options',
+        *settings['options'],
+        *VARIANTS[variant].options,
+    ]
+    start = time.monotonic()
+    # absolute paths: the tool can be started in any folder
+    process = [sys.executable, str(ROOT / arguments[0])]
+    process += [str(ROOT / arguments[1]), '--resume', *arguments[2:]]
+    code = subprocess.run(process, check=False).returncode
+    if code != 0:
+        raise InputError(
+            f'the training {work_dir} ended with {code}, see above; the same '
+            'command goes on from here'
+        )
+    curves = read_curves(work_dir)
+    loss = np.asarray(curves.train['loss'])
+    return dict(
+        variant=variant,
+        seed=seed,
+        command=shlex.join(['python', *arguments]),
+        date=datetime.date.today().isoformat(),
+        seconds=round(time.monotonic() - start),
+        resumed_at=curves.resumed,  # seconds are those since the last
+        versions=dict(
+            python=sys.version.split()[0],
+            torch=torch.__version__,
+            mmengine=mmengine.__version__,
+            mmcv=mmcv.__version__,
+            mnv2_mm=mnv2_mm.__version__,
+        ),
+        threads=torch.get_num_threads(),
+        top1=curves.metrics[TOP1],
+        # of the last tenth, beside which one record is noise
+        final_loss=float(loss[-max(1, len(loss) // 10) :, 1].mean()),
+    )
+
+
+def collect(out: Path, settings: dict) -> dict:
+    """Join what is finished in ``out`` to one file."""
+    runs = [
+        json.loads(path.read_text())
+        for path in sorted(out.glob(f'*_seed*/{RESULT}'))
+    ]
+    records = dict(settings, runs=runs)
+    write(out / RECORDS, records)
+    return records
+
+
+@command
+def main() -> int:
+    """Train what is not there yet, and say what came out."""
+    args = parse_args()
+    settings = check_settings(args, common_options(args))
+    settings['command'] = shlex.join(['python', *sys.argv])
+    # seed by seed, so that an unfinished experiment compares something too
+    todo = [(v, seed) for seed in range(args.seeds) for v in args.variants]
+    for number, (variant, seed) in enumerate(todo, start=1):
+        work_dir = args.out / f'{variant}_seed{seed}'
+        if (work_dir / RESULT).is_file():
+            continue
+        print(f'\n== {number} of {len(todo)}: {work_dir}', flush=True)
+        write(work_dir / RESULT, train(work_dir, settings, variant, seed))
+        collect(args.out, settings)
+    records = collect(args.out, settings)
+    print(f'\n{settings["title"]}, top-1 in percent:\n{summary(records)}')
+    print(f'records are in {args.out / RECORDS}')
+    return 0
+
+
+if __name__ == '__main__':
+    main()

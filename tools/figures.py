@@ -1,0 +1,181 @@
+"""Draw figures 1, 5, 6 and 7 of the paper from what is computed here.
+
+    python tools/figures.py --figure 1 --out figures
+    python tools/figures.py --figure 6 --runs work_dirs/figure6_sample
+    python tools/figures.py --figure 7 --config mnv2_sample --weights FILE.pth
+
+1: a spiral through a random embedding, ReLU and back (section 3.2).
+5: accuracy against multiply-adds (section 6.1).
+6: linear bottlenecks and shortcuts, from the trainings of
+   tools/figure6_experiment.py (section 6.4).
+7: positive channels behind every expansion, at step 0 and after training,
+   and Lemma 2 on real pictures (appendix A).
+"""
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import torch
+from mmengine.config import Config, DictAction
+from mmengine.logging import MMLogger
+
+from mnv2_mm.analysis import activations, activations_plot, figure6, manifold
+from mnv2_mm.apis import init_model
+from mnv2_mm.config_files import apply_options, config_name, get_config
+from mnv2_mm.engine import launch
+from mnv2_mm.errors import InputError, command
+
+MATRICES = 100  # random T for the means beside figure 1
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description="Draw the paper's figures")
+    parser.add_argument(
+        '--figure', type=int, nargs='+', choices=DRAW, required=True
+    )
+    parser.add_argument('--out', default='figures', help='folder of the PNGs')
+    parser.add_argument(
+        '--seed',
+        type=int,
+        default=0,
+        help='of the random embedding (1) and of the random start (7)',
+    )
+    six = parser.add_argument_group('figure 6')
+    six.add_argument('--runs', help='--out of tools/figure6_experiment.py')
+    seven = parser.add_argument_group('figure 7')
+    seven.add_argument('--config', help='config file, or the name of one')
+    seven.add_argument(
+        '--weights', help='checkpoint; without one step 0 alone is drawn'
+    )
+    seven.add_argument(
+        '--images', nargs='+', help="pictures (default: config's val set)"
+    )
+    seven.add_argument(
+        '--num', type=int, default=32, help='pictures of the val set'
+    )
+    seven.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        help='override config keys: key=value, lists as key="[a,b]"',
+    )
+    return parser.parse_args()
+
+
+def draw_1(args: argparse.Namespace, path: Path) -> None:
+    """Spiral: points that survive ReLU, by the number of dimensions."""
+    x = manifold.spiral()
+    print(f'          seed {args.seed}        mean of {MATRICES} matrices T')
+    print('   n   kept   error      kept   error')
+    for found in manifold.plot_figure1(path, seed=args.seed):
+        n = found.dimensions
+        many = [manifold.embed(x, n, seed=seed) for seed in range(MATRICES)]
+        kept = sum(e.kept for e in many) / MATRICES
+        error = sum(e.error for e in many) / MATRICES
+        print(
+            f'{n:4}{found.kept:7.1%}{found.error:8.3f}{kept:10.1%}{error:8.3f}'
+        )
+
+
+def draw_5(args: argparse.Namespace, path: Path) -> None:
+    """Accuracy against multiply-adds."""
+    from mnv2_mm.analysis.figure5 import plot_figure5
+    from mnv2_mm.analysis.report import count_tables
+
+    plot_figure5(count_tables(['figure5'], progress=print), path)
+
+
+def draw_6(args: argparse.Namespace, path: Path) -> None:
+    """Bottlenecks and shortcuts, from finished trainings."""
+    if not args.runs:
+        raise InputError(
+            '--figure 6 is drawn from trainings: give --runs, the --out of '
+            'tools/figure6_experiment.py'
+        )
+    records = figure6.read_records(args.runs)
+    print(f'{records["title"]}, top-1 in percent:\n{figure6.summary(records)}')
+    figure6.plot_figure6(records, path)
+
+
+def draw_7(args: argparse.Namespace, path: Path) -> None:
+    """Positive channels at step 0 and after training."""
+    if not args.config:
+        raise InputError(
+            '--figure 7 needs --config, for example mnv2_sample, and for '
+            'its second panel --weights of a training with it'
+        )
+    launch.quiet()
+    cfg = get_config(args.config)
+    launch.warn(apply_options(cfg, args.cfg_options))
+    launch.host_of(cfg)
+    if args.images:
+        pictures = [Path(image) for image in args.images]
+    else:
+        launch.preflight(cfg, splits=('val',))
+        pictures = activations.validation_pictures(cfg, args.num)
+    # a screen of mmengine's on every parameter that it initialises
+    MMLogger.get_current_instance().setLevel('WARNING')
+    states = {}
+    sources = {'(a) at step 0': None}
+    if args.weights:
+        sources['(b) after training'] = args.weights
+    for title, weights in sources.items():
+        print(f'\n{title}, {len(pictures)} pictures:', flush=True)
+        with launch.explained(cfg):
+            model = init_model(start_of(cfg, args.seed), weights)
+        states[title] = activations.measure(
+            activations.backbone_of(model),
+            activations.batches_of(model, pictures),
+            batch_statistics=weights is None,
+        )
+        print(activations_plot.table(states[title]), flush=True)
+    where = 'given' if args.images else 'of the validation set'
+    activations_plot.plot_figure7(
+        states,
+        path,
+        source=f'{config_name(cfg)}, {len(pictures)} pictures {where}',
+    )
+
+
+def start_of(cfg: Config, seed: int) -> Config:
+    """The config with a random start, which ``Pretrained`` would not be."""
+    torch.manual_seed(seed)
+    cfg = Config(cfg.to_dict(), filename=cfg.filename)
+    if 'backbone' in cfg.model:
+        cfg.model.backbone.init_cfg = None
+    return cfg
+
+
+DRAW: dict[int, Callable[[argparse.Namespace, Path], None]] = {
+    1: draw_1,
+    5: draw_5,
+    6: draw_6,
+    7: draw_7,
+}
+
+
+@command
+def main() -> int:
+    """Draw."""
+    args = parse_args()
+    if args.seed < 0:
+        raise InputError(f'--seed is {args.seed}; give 0 or more')
+    out = Path(args.out).expanduser()
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f'--out {out} cannot be a folder: {error}') from error
+    for number in args.figure:
+        path = out / f'figure{number}.png'
+        DRAW[number](args, path)
+        print(f'figure {number} is in {path}')
+    return 0
+
+
+if __name__ == '__main__':
+    main()
