@@ -196,7 +196,10 @@ def test_get_flops(run_tool: Tool, tmp_path, capfd):
         (['mnv2_in1k', '--shape', '224', '-3'], 'the input size [224, -3]'),
         (['mnv2_in1k', '--shape', '1', '2', '3'], '[1, 2, 3]'),
         (['mnv2_in1k', '--convention', 'x'], "no convention 'x'; use one of"),
-        (['yolov2', '--shape', '400'], 'run on an input of 400x400'),
+        (
+            ['yolov2', '--shape', '400'],
+            '400x400 (width x height); both must be',
+        ),
         (['mnv2_in1k', '--tta'], 'no tta_pipeline'),
         (['deeplabv3_mnv2_voc', '--tta', '--shape', '65'], 'exclude'),
         (['mnv2_in1'], 'did you mean mnv2_in1k'),

@@ -158,6 +158,14 @@ def test_other_norms_are_named():
         model(torch.rand(1, 8, 4, 4))
 
 
+@pytest.mark.parametrize(
+    'switch', [dict(shortcut='none'), dict(bottleneck_act=dict(type='ReLU6'))]
+)
+def test_figure_6_blocks_are_not_split(switch):
+    with pytest.raises(InputError, match='expansion_split=2 is for the bloc'):
+        MobileNetV2(expansion_split=2, **switch)
+
+
 # ------------------------------------------------------ tools/memory_split.py
 def test_tool(run_tool, capfd):
     flags = ['--shape', 32, '--split', 1, 2, '--rounds', 2]

@@ -236,11 +236,6 @@ def test_bad_switches_name_the_value_and_the_remedy(
     assert remedy in str(caught.value)
 
 
-def test_variants_are_not_split() -> None:
-    with pytest.raises(InputError, match=r'expansion_split=2'):
-        MobileNetV2(0.35, shortcut='none', expansion_split=2)
-
-
 @pytest.mark.parametrize(
     ('name', 'kinds'),
     [

@@ -86,6 +86,8 @@ def run(model: nn.Module, size: Size) -> object:
         if getattr(model, 'roi_head', None) is not None:
             return _run_two_stage(model, image)
         return model(image, mode='tensor')
+    except InputError:
+        raise  # the network says it better
     except (RuntimeError, ValueError) as error:
         text = str(error).partition('\n')[0]
         raise InputError(
