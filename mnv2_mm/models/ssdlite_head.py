@@ -24,6 +24,7 @@ from mnv2_mm.models.layers import (
     padding_conv_cfg,
     truncated_normal,
 )
+from mnv2_mm.models.objects import checked_objects
 from mnv2_mm.models.ssdlite_loss import ClassSlotLoss, mine_hard_examples
 from mnv2_mm.registry import MODELS
 
@@ -195,21 +196,9 @@ class SSDLiteHead(BaseDenseHead):
             anchors to ignore, the mask of matched anchors (N,), and their
             codes (matched, 4).
         """
-        name = img_meta.get('img_path', 'a picture')
-        boxes, labels = gt_instances.bboxes, gt_instances.labels
-        boxes = boxes.tensor if hasattr(boxes, 'tensor') else boxes
-        if len(labels) and int(labels.max()) >= self.num_classes:
-            raise InputError(
-                f'{name}: an object has class index {int(labels.max())}, but '
-                f'model.bbox_head.num_classes={self.num_classes}; set it to '
-                'the number of classes of the data set'
-            )
-        if len(boxes) and (boxes[:, 2:] <= boxes[:, :2]).any():
-            raise InputError(
-                f'{name}: an object has no width or no height; remove it '
-                'from the annotation file, or filter it in the pipeline '
-                '(mmdet.FilterAnnotations)'
-            )
+        boxes, labels = checked_objects(
+            gt_instances, img_meta, num_classes=self.num_classes
+        )
         assigned = self.assigner.assign(
             InstanceData(priors=priors),
             InstanceData(bboxes=boxes, labels=labels),

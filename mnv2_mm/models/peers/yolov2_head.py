@@ -18,6 +18,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from mnv2_mm.errors import InputError
+from mnv2_mm.models.objects import checked_objects
 from mnv2_mm.models.peers.darknet19 import DARKNET_INIT
 from mnv2_mm.models.peers.yolov2_boxes import (
     COCO_ANCHORS,
@@ -102,28 +103,6 @@ class YOLOv2Head(BaseDenseHead):
             .float()
         )
 
-    def _objects(
-        self, gt_instances: InstanceData, img_meta: dict
-    ) -> tuple[Tensor, Tensor]:
-        """Check the objects of a picture; boxes (n, 4) in cells, labels."""
-        name = img_meta.get('img_path', 'a picture')
-        boxes, labels = gt_instances.bboxes, gt_instances.labels
-        boxes = boxes.tensor if hasattr(boxes, 'tensor') else boxes
-        wrong = labels[(labels < 0) | (labels >= self.num_classes)]
-        if len(wrong):
-            raise InputError(
-                f'{name}: an object has class index {int(wrong[0])}, but '
-                f'model.bbox_head.num_classes={self.num_classes}; set it to '
-                'the number of classes of the data set'
-            )
-        if len(boxes) and (boxes[:, 2:] <= boxes[:, :2]).any():
-            raise InputError(
-                f'{name}: an object has no width or no height; remove it '
-                'from the annotation file, or filter it in the pipeline '
-                '(mmdet.FilterAnnotations)'
-            )
-        return boxes.float() / STRIDE, labels
-
     def loss_by_feat(
         self,
         pred_map: Tensor,
@@ -145,7 +124,7 @@ class YOLOv2Head(BaseDenseHead):
             InputError: If a class index is out of range, or a box empty.
         """
         objects = [
-            self._objects(gt_instances, meta)
+            checked_objects(gt_instances, meta, num_classes=self.num_classes)
             for gt_instances, meta in zip(
                 batch_gt_instances, batch_img_metas, strict=True
             )
@@ -154,7 +133,7 @@ class YOLOv2Head(BaseDenseHead):
             self.flatten(pred_map),
             self.anchors.float(),
             size=tuple(pred_map.shape[-2:]),
-            boxes=[boxes for boxes, _ in objects],
+            boxes=[boxes.float() / STRIDE for boxes, _ in objects],
             labels=[labels for _, labels in objects],
         )
 
