@@ -158,8 +158,14 @@ def test_tool_writes_json_and_markdown(run_tool, tmp_path, capfd):
     assert set(wanted.split()) <= ssd.keys()
     assert ssdlite['madds'] == 177_617_344
     text = (tmp_path / 't.md').read_text()
-    assert text in shown.out
     assert '0.355B: FLOPs' in text and '+1.5 %' in text
+    # the console has the same, aligned and without links
+    lines = [x for x in shown.out.splitlines() if x.startswith('SSD')]
+    assert lines[0].split()[:3] == ['SSD', '14.777M', '14.8M']
+    assert lines[1].split()[:3] == ['SSDLite', '[1]', '2.113M']
+    assert lines[0].index('14.777M') == lines[1].index(' 2.113M')
+    assert '](' not in shown.out and '<sup>' not in shown.out
+    assert '\n[1] This one cell of the paper is FLOPs' in shown.out
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from mnv2_mm.analysis import report
 from mnv2_mm.analysis.markdown import BEGIN, END, markdown, rewrite
+from mnv2_mm.analysis.plain import plain
 from mnv2_mm.engine import launch
 from mnv2_mm.errors import InputError, command
 
@@ -100,7 +101,7 @@ def main() -> int:
         changed = rewrite(args.readme, results)
         print(f'{args.readme} is {"rewritten" if changed else "up to date"}')
     else:
-        print(markdown(results))
+        print(plain(markdown(results)))
     if args.markdown:
         write(args.markdown, markdown(results))
     if args.json:
