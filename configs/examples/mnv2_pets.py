@@ -166,4 +166,8 @@ train_cfg = dict(
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 auto_scale_lr = dict(enable=False, base_batch_size=batch_size)
-default_hooks = dict(logger=dict(interval=10), checkpoint=dict(interval=5))
+default_hooks = dict(
+    logger=dict(interval=10),
+    checkpoint=dict(interval=5),
+    memory_format=dict(type='mnv2_mm.ChannelsLastHook'),
+)

@@ -88,4 +88,7 @@ model = dict(
         max_per_img=200,
     ),
 )
-default_hooks = dict(logger=dict(interval=17))
+default_hooks = dict(
+    logger=dict(interval=17),
+    memory_format=dict(type='mnv2_mm.ChannelsLastHook'),
+)

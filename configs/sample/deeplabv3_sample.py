@@ -66,7 +66,11 @@ val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 auto_scale_lr = dict(enable=False, base_batch_size=8)
 
-default_hooks = dict(logger=dict(interval=10), checkpoint=dict(interval=250))
+default_hooks = dict(
+    logger=dict(interval=10),
+    checkpoint=dict(interval=250),
+    memory_format=dict(type='mnv2_mm.ChannelsLastHook'),
+)
 # three scales around the picture's, each with its mirror image
 tta_pipeline = [
     dict(type='LoadImageFromFile'),

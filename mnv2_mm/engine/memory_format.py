@@ -2,9 +2,13 @@
 
 A 1x1 convolution, which is most of MobileNetV2, is then a plain matrix
 product over the pixels, and oneDNN and cuDNN need no reordering around it.
-The values are the same up to rounding. Maps take the layout of the weights
-that made them, so converting the weights is enough and no model file knows
-of it.
+Maps take the layout of the weights that made them, so converting the weights
+is enough and no model file knows of it.
+
+The values are the same up to rounding, which is coarser in torch's batch norm
+on the CPU: its statistics are off by some 1e-6 instead of 1e-7. A training
+from TF's random start, whose gradients amplify the last digit from layer to
+layer, takes another course with it, as it would with another seed.
 """
 
 import torch

@@ -20,8 +20,6 @@ default_hooks = dict(
     visualization=dict(type='DetVisualizationHook'),
     guard=dict(type='mnv2_mm.CheckpointGuardHook'),
     progress=dict(type='mnv2_mm.ProgressHook'),
-    # same results, less time; None leaves torch's default layout
-    memory_format=dict(type='mnv2_mm.ChannelsLastHook'),
 )
 
 env_cfg = dict(
