@@ -48,8 +48,7 @@ export PYTHONUNBUFFERED=1
 # more than it gives: measured 0.18 s a step with one thread, 0.37 with two.
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
 # Two processes of one thread each do use two cores: the segmentation, the
-# longest of the three, splits its batch of 8 between them. (The detector's
-# last maps hold one value a channel and picture: its batch norm wants all 8.)
+# longest of the three, splits its batch of 8 between them.
 launcher=() flags=()
 cores=$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)
 if [ "$task" = seg ] && [ "$cores" -ge 2 ]; then
