@@ -18,6 +18,10 @@ from importlib.machinery import ModuleSpec
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from pickle import UnpicklingError
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
 
 #: Import name of each OpenMMLab package, and its name on the package index
 #: by family.
@@ -219,3 +223,46 @@ def mend_ssd_head() -> None:
             self.loss_cls = None
 
     SSDHead.__init__ = init
+
+
+def mend_seg_cross_entropy() -> None:
+    """Let mmseg's cross entropy take class weights and ignored labels.
+
+    Together they end in an IndexError: in mmseg 1.2.2 always, in
+    onedl-mmsegmentation 1.4.2 with ``avg_non_ignore``. Only the divisor is
+    at fault, so it is given: the summed weights of the labelled pixels, as
+    torch's own mean has it.
+    """
+    from mmseg.models.losses import cross_entropy_loss as module
+
+    original = module.cross_entropy
+    if hasattr(original, '__wrapped__'):
+        return
+
+    @functools.wraps(original)
+    def cross_entropy(
+        pred: 'torch.Tensor',
+        label: 'torch.Tensor',
+        weight: 'torch.Tensor | None' = None,
+        class_weight: 'torch.Tensor | None' = None,
+        reduction: str = 'mean',
+        avg_factor: 'float | torch.Tensor | None' = None,
+        ignore_index: int = -100,
+        **kwargs: object,
+    ) -> 'torch.Tensor':
+        unset = avg_factor is None and reduction == 'mean'
+        if unset and class_weight is not None:
+            labelled = label[label != ignore_index]
+            avg_factor = class_weight[labelled].sum()
+        return original(
+            pred,
+            label,
+            weight=weight,
+            class_weight=class_weight,
+            reduction=reduction,
+            avg_factor=avg_factor,
+            ignore_index=ignore_index,
+            **kwargs,
+        )
+
+    module.cross_entropy = cross_entropy

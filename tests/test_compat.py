@@ -236,3 +236,24 @@ def test_stock_ssd_head_gets_what_its_prediction_reads():
             self.loss_cls = torch.nn.CrossEntropyLoss()
 
     assert WithLoss().loss_cls is not None
+
+
+# --------------------------------------------------- mmseg's cross entropy
+@pytest.mark.parametrize('avg_non_ignore', [False, True])
+def test_class_weights_go_with_ignored_labels(avg_non_ignore):
+    pytest.importorskip('mmseg.models')
+    from mmseg.models.losses import CrossEntropyLoss
+
+    compat.mend_seg_cross_entropy()
+    compat.mend_seg_cross_entropy()  # once is enough
+    torch.manual_seed(0)
+    logits, weights = torch.randn(2, 3, 4, 5), [0.5, 1.0, 2.0]
+    labels = torch.randint(0, 3, (2, 4, 5))
+    labels[:, 0] = 255
+    loss = CrossEntropyLoss(
+        class_weight=weights, avg_non_ignore=avg_non_ignore
+    )
+    wanted = torch.nn.functional.cross_entropy(
+        logits, labels, torch.tensor(weights), ignore_index=255
+    )
+    torch.testing.assert_close(loss(logits, labels, ignore_index=255), wanted)

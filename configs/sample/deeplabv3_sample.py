@@ -32,12 +32,7 @@ model = dict(
         channels=128,
         num_classes=6,
         norm_cfg=dict(type='BN', eps=1e-5, momentum=0.1),
-        loss_decode=dict(
-            class_weight=[0.5, 1.0, 1.0, 1.0, 1.0, 1.0],
-            # mmseg's loss takes no class weights with it, and needs it not:
-            # the weights are summed over the labelled pixels only
-            avg_non_ignore=False,
-        ),
+        loss_decode=dict(class_weight=[0.5, 1.0, 1.0, 1.0, 1.0, 1.0]),
     ),
 )
 

@@ -63,6 +63,8 @@ def host_of(cfg: Config) -> str:
             say(line)
     if scope == 'mmdet':
         compat.mend_ssd_head()
+    elif scope == 'mmseg':
+        compat.mend_seg_cross_entropy()
     return scope
 
 

@@ -56,6 +56,8 @@ for _host, _modules in _HOSTED.items():
             import_module(f'mnv2_mm.models.{_module}')
         if _host == 'mmdet':
             compat.mend_ssd_head()
+        elif _host == 'mmseg':
+            compat.mend_seg_cross_entropy()
 
 __all__ = [
     'Darknet19',
