@@ -86,7 +86,12 @@ def config_path(name_or_path: str | os.PathLike) -> Path:
         shown = [str(_short(index[n])) if looks_like_path else n for n in near]
         text += '; did you mean ' + ' or '.join(shown) + '?'
     else:
-        text += '; the names are: ' + ', '.join(sorted(index))
+        folder = config_root()
+        names = sorted(n for n, p in index.items() if p.parent == folder)
+        text += (
+            f'; the names are: {", ".join(names)} and those of the files in '
+            f'the folders of {_short(folder)}'
+        )
     raise InputError(text)
 
 

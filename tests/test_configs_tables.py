@@ -8,7 +8,6 @@ config. Pictures are small and classes few, the networks as they are.
 import ast
 import copy
 import functools
-import itertools
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -43,9 +42,6 @@ DIRECTORIES = (
     'figure5',
     'figure6',
 )
-#: Their configs differ in width and resolution only: all are built, the
-#: first and the last are trained.
-SAMPLED = ('figure5',)
 #: Half a minute and more for one step on one core.
 SLOW = ('table6/ssd512_vgg16',)
 NAMES = [
@@ -209,22 +205,6 @@ def batch(task: Task, side: int) -> dict:
     )
 
 
-def trained(names: list[str]) -> list:
-    """Those to train; of a sampled directory the first and the last."""
-    chosen = []
-    for directory, group in itertools.groupby(
-        names, key=lambda name: name.partition('/')[0]
-    ):
-        members = list(group)
-        if directory in SAMPLED:
-            members = [members[0], members[-1]]
-        chosen += [
-            pytest.param(m, marks=pytest.mark.slow) if m in SLOW else m
-            for m in members
-        ]
-    return chosen
-
-
 def bases_below(path: Path) -> int:
     """How many levels of ``_base_`` a config stands on."""
     for node in ast.parse(path.read_text(encoding='utf-8')).body:
@@ -265,7 +245,13 @@ def test_builds_and_its_parts_fit(name):
         on_meta(cfg)(x, mode='tensor')
 
 
-@pytest.mark.parametrize('name', trained(NAMES))
+@pytest.mark.parametrize(
+    'name',
+    [
+        pytest.param(n, marks=pytest.mark.slow) if n in SLOW else n
+        for n in NAMES
+    ],
+)
 def test_trains_one_step_and_predicts(name):
     cfg = load(name)
     task = TASKS[cfg.default_scope]

@@ -1,4 +1,7 @@
-"""The rows of Tables 5 and 6: counts, one training step, a prediction."""
+"""The rows of Tables 5 and 6: counts, sizes, and SSD512 behind its backbone.
+
+Their training step and prediction are in test_configs_tables.py.
+"""
 
 from pathlib import Path
 
@@ -136,24 +139,6 @@ def test_pictures_have_the_size_of_the_row(name):
         assert cfg[loader].dataset.type == 'CocoDataset'
     text = str(cfg.to_dict())
     assert 'open-mmlab://' not in text and 'RepeatDataset' not in text
-
-
-@pytest.mark.parametrize(
-    ('name', 'size'),
-    [
-        ('table5/ssd_mobilenet_v2', (320, 320)),
-        ('table6/ssdlite_mobilenet_v1', (320, 320)),
-        ('table6/yolov2', (96, 64)),
-        ('table6/ssd300_vgg16', (300, 300)),
-        pytest.param(SSD512, (512, 512), marks=pytest.mark.slow),
-    ],
-)
-def test_row_trains_a_step_and_predicts(name, size):
-    """Also with a picture without objects; VGG16 is too slow for two."""
-    torch.manual_seed(0)
-    model = MODELS.build(load(name).model)
-    model.init_weights()
-    train_and_predict(model, size, [3] if 'vgg16' in name else [3, 0])
 
 
 @pytest.mark.parametrize('table', ['table5', 'table6'])
