@@ -32,6 +32,8 @@ from mmdet.structures import DetDataSample
 from mmpretrain.structures import DataSample
 from mmseg.structures import SegDataSample
 
+import mnv2_mm.models  # noqa: F401  mends mmdet's SSDHead, also for stock rows
+
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
 DIRECTORIES = (
     'table3',
