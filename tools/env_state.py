@@ -9,6 +9,7 @@ Each prints one line per finding; no line means all is well. Run with the
 environment's own interpreter, it needs nothing installed, not even pip.
 """
 
+import csv
 import json
 import re
 import shutil
@@ -38,12 +39,14 @@ def whole(dist: Distribution) -> bool:
     """Whether every file that pip recorded is there.
 
     pip writes RECORD last, so a killed installation has none. Byte code may
-    come and go.
+    come and go. `dist.files` will not do: from Python 3.12 on it leaves out
+    what is missing.
     """
-    files = dist.files
-    return bool(files) and all(
-        file.suffix == '.pyc' or Path(dist.locate_file(file)).exists()
-        for file in files
+    rows = list(csv.reader((dist.read_text('RECORD') or '').splitlines()))
+    return bool(rows) and all(
+        row[0].endswith('.pyc') or Path(dist.locate_file(row[0])).exists()
+        for row in rows
+        if row
     )
 
 
