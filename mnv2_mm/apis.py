@@ -61,7 +61,7 @@ def init_model(
     """
     cfg = copy.deepcopy(get_config(config))
     init_default_scope(host_of(cfg))
-    meta = _config_meta(cfg)
+    meta = config_meta(cfg)
     with explained(cfg):
         model = revert_sync_batchnorm(MODELS.build(cfg.model))
     if weights is None:
@@ -104,10 +104,12 @@ def _test_dataset(cfg: Config) -> Mapping:
     return dataset
 
 
-def _config_meta(cfg: Config) -> dict:
+def config_meta(cfg: Config) -> dict:
     """Class names and colours of the config's data set; reads no data."""
     dataset = _test_dataset(cfg)
-    kind = DATASETS.get(dataset['type'])
+    # a name without a scope is the host's
+    with DATASETS.switch_scope_and_registry(cfg.default_scope) as registry:
+        kind = registry.get(dataset['type'])
     meta = dict(getattr(kind, 'METAINFO', None) or {})
     meta.update(dataset.get('metainfo') or {})
     return {key.lower(): value for key, value in meta.items()}

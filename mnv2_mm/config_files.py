@@ -1,7 +1,7 @@
 """Find and read config files, and apply overrides to them.
 
 A config is named by its path or, for those of this project, by its file stem
-(``ssdlite_mnv2_coco``), with its folder where two rows of the paper share one
+(``ssdlite_mnv2_coco``), with its folder where two share one
 (``table6/ssdlite_mobilenet_v2``). mmengine takes any override of a key: a
 misspelt one is added and changes nothing. Here that is said.
 """
@@ -50,7 +50,10 @@ def list_models(pattern: str = '') -> list[str]:
 
 
 def _index() -> dict[str, Path]:
-    """Path of each config by name; the folder is part of it if need be."""
+    """Path of each config by name; the folder is part of it if need be.
+
+    Of several with the same stem the one in the root keeps the short name.
+    """
     root = config_root()
     paths = [
         path
@@ -60,7 +63,7 @@ def _index() -> dict[str, Path]:
     stems = Counter(path.stem for path in paths)
     return {
         path.stem
-        if stems[path.stem] == 1
+        if stems[path.stem] == 1 or path.parent == root
         else f'{path.parent.name}/{path.stem}': path
         for path in paths
     }
@@ -78,6 +81,9 @@ def config_path(name_or_path: str | os.PathLike) -> Path:
     index = _index()
     if str(name_or_path) in index:
         return index[str(name_or_path)]
+    inside = config_root() / f'{name_or_path}.py'
+    if inside.is_file():
+        return inside
     near = difflib.get_close_matches(path.stem, index, n=3, cutoff=0.5)
     looks_like_path = path.suffix or len(path.parts) > 1
     what = 'config file' if looks_like_path else 'config'

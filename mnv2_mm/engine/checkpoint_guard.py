@@ -13,6 +13,10 @@ from torch import nn
 
 from mnv2_mm.engine.checkpoint_file import read, state_dict_of
 from mnv2_mm.engine.checkpoint_fit import Use, check, unwrap
+from mnv2_mm.engine.preprocessing import (
+    apply_preprocessing,
+    other_preprocessing,
+)
 from mnv2_mm.registry import HOOKS
 
 
@@ -46,7 +50,21 @@ class CheckpointGuardHook(Hook):
         )
         if message:
             runner.logger.log(logging.WARNING, message)
+        _match_pixels(checkpoint, runner, use)
         _fit(checkpoint, runner.model, source)
+
+
+def _match_pixels(checkpoint: dict, runner: Runner, use: Use) -> None:
+    """Scale pixels as converted weights state it, or warn before training."""
+    model, meta = unwrap(runner.model), checkpoint.get('meta')
+    if use == 'test':
+        message = apply_preprocessing(model, meta)
+        level = logging.INFO
+    else:
+        message = other_preprocessing(model, meta)
+        level = logging.WARNING
+    if message:
+        runner.logger.log(level, message)
 
 
 def _classes(loader: object) -> Sequence[str] | None:
@@ -100,4 +118,5 @@ def load(
         if key not in own or own[key].shape == value.shape
     }
     unwrap(model).load_state_dict(weights, strict=False)
+    apply_preprocessing(unwrap(model), checkpoint.get('meta'))
     return checkpoint, warning

@@ -169,6 +169,7 @@ class MobileNetV2(TappedBackbone):
         check_width(widen_factor, published='0.35 0.5 0.75 1.0 1.3 1.4')
         check_taps(out_indices, example="(6,) or ('layer_18',)")
         self.taps = tuple(parse_tap(tap) for tap in out_indices)
+        self.padding = padding
         self.norm_cfg = norm_cfg or dict(BN_CLASSIFICATION)
         common = dict(
             conv_cfg=padding_conv_cfg(padding),

@@ -55,6 +55,8 @@ class SSDLiteHead(BaseDenseHead):
         use_depthwise: Depthwise 3x3 + 1x1 (SSDLite) or a full 3x3 (SSD).
         loss: ``'sigmoid'`` or ``'softmax'``, over the classes and the
             background.
+        background_slot: False for a sigmoid head without a slot for the
+            background, as some of Google's detectors.
         anchor_generator: Default boxes.
         bbox_coder: Box coder.
         padding: As the backbone's; without effect on these stride-1 layers
@@ -76,6 +78,7 @@ class SSDLiteHead(BaseDenseHead):
         *,
         use_depthwise: bool = True,
         loss: str = 'sigmoid',
+        background_slot: bool = True,
         anchor_generator: dict | None = None,
         bbox_coder: dict | None = None,
         padding: Padding = 'symmetric',
@@ -87,14 +90,17 @@ class SSDLiteHead(BaseDenseHead):
     ) -> None:
         super().__init__(init_cfg or truncated_normal(0.03, layer='Conv2d'))
         self.num_classes = num_classes
-        self.cls_out_channels = num_classes + 1
         self.in_channels = tuple(in_channels)
         self.use_depthwise = use_depthwise
         self.prior_generator = TASK_UTILS.build(
             anchor_generator or dict(type='mnv2_mm.SSDLiteAnchorGenerator')
         )
         self.bbox_coder = TASK_UTILS.build(bbox_coder or BOX_CODER)
-        self.loss_cls = ClassSlotLoss(num_classes, loss)
+        self.loss_cls = ClassSlotLoss(
+            num_classes, loss, background_slot=background_slot
+        )
+        self.background_slot = background_slot
+        self.cls_out_channels = self.loss_cls.slots
         self.use_sigmoid_cls = loss == 'sigmoid'
         train_cfg = train_cfg or {}
         self.assigner = TASK_UTILS.build(train_cfg.get('assigner', ASSIGNER))
@@ -141,8 +147,8 @@ class SSDLiteHead(BaseDenseHead):
         """Levels (B, C_k, H_k, W_k) -> class logits and box codes.
 
         Returns:
-            Per level (B, A_k * (num_classes + 1), H_k, W_k), the background
-            last, and (B, A_k * 4, H_k, W_k), coded as dx, dy, dw, dh.
+            Per level (B, A_k * slots, H_k, W_k), the background (if it has
+            a slot) last, and (B, A_k * 4, H_k, W_k), coded as dx, dy, dw, dh.
         """
         channels = tuple(x.shape[1] for x in feats)
         if channels != self.in_channels:

@@ -38,31 +38,45 @@ class ClassSlotLoss(nn.Module):
     Args:
         num_classes: Classes without the background.
         kind: ``'sigmoid'`` (official) or ``'softmax'``.
+        background_slot: False leaves the background's slot out, as TF does
+            with ``add_background_class: false``; sigmoid only.
     """
 
     custom_cls_channels = True
 
-    def __init__(self, num_classes: int, kind: str = 'sigmoid') -> None:
+    def __init__(
+        self,
+        num_classes: int,
+        kind: str = 'sigmoid',
+        *,
+        background_slot: bool = True,
+    ) -> None:
         super().__init__()
         if kind not in ('sigmoid', 'softmax'):
             raise InputError(
                 f"loss={kind!r} is unknown; use 'sigmoid' (as the official "
                 "SSDLite) or 'softmax' (as SSD)"
             )
+        if kind == 'softmax' and not background_slot:
+            raise InputError(
+                "loss='softmax' needs a slot for the background: its scores "
+                "add up to one. Use loss='sigmoid' or background_slot=True"
+            )
         self.num_classes = num_classes
         self.kind = kind
+        self.slots = num_classes + background_slot
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Logits (N, C + 1) and labels (N,), C = background -> (N,)."""
+        """Logits (N, slots) and labels (N,), C = background -> (N,)."""
         if self.kind == 'softmax':
             return F.cross_entropy(logits, labels, reduction='none')
-        target = F.one_hot(labels, self.num_classes + 1).to(logits.dtype)
+        target = F.one_hot(labels, self.num_classes + 1)[:, : self.slots]
         return F.binary_cross_entropy_with_logits(
-            logits, target, reduction='none'
+            logits, target.to(logits.dtype), reduction='none'
         ).sum(dim=1)
 
     def get_activation(self, logits: Tensor) -> Tensor:
-        """Logits (N, C + 1) -> scores of the classes (N, C)."""
+        """Logits (N, slots) -> scores of the classes (N, C)."""
         if self.kind == 'softmax':
             return logits.softmax(dim=-1)[:, : self.num_classes]
         return logits[:, : self.num_classes].sigmoid()

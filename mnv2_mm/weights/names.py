@@ -24,7 +24,7 @@ class Flavour(NamedTuple):
     bn_eps: float
 
 
-def _block(layer: int) -> str:
+def block_name(layer: int) -> str:
     """``layer6.0`` for TF's layer_15."""
     index = layer - 2
     for stage, row in enumerate(TABLE_2, start=1):
@@ -64,7 +64,9 @@ def _from_torchvision(key: str) -> str | None:
         return None
     position = steps.index(path)
     branch = _branch(position // 2, expanded=expanded)
-    return f'{_block(layer)}.{branch}.{("conv", "bn")[position % 2]}.{leaf}'
+    return (
+        f'{block_name(layer)}.{branch}.{("conv", "bn")[position % 2]}.{leaf}'
+    )
 
 
 def _from_mmpretrain(key: str) -> str | None:

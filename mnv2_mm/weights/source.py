@@ -33,6 +33,15 @@ MINUS_ONE_TO_ONE = Preprocessing((127.5,) * 3, (127.5,) * 3)
 IMAGENET = Preprocessing((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
 
 
+class Anchors(NamedTuple):
+    """Default boxes stored in a file, to compare the config's with."""
+
+    #: (N, 4) as centre y, centre x, height, width over the input's side.
+    boxes: Tensor
+    #: How coarse they are stored, 0 for floats.
+    step: float
+
+
 @dataclass
 class Source:
     """The weights of a file, by the names and in the layout of the file."""
@@ -46,6 +55,10 @@ class Source:
     #: What in the file is no weight of the network (slots of an optimizer,
     #: a step counter), with the reason.
     set_aside: dict[str, str] = field(default_factory=dict)
+    #: What some formats say of the input: its values, and (height, width).
+    preprocessing: Preprocessing | None = None
+    input_size: tuple[int, int] | None = None
+    anchors: Anchors | None = None
 
 
 @dataclass

@@ -1,0 +1,262 @@
+"""Put translated weights into the network of a config.
+
+What may differ between the source and the network, and still is the same
+function of the picture: a folded batch norm, the epsilon of a batch norm,
+the background's row of an ImageNet classifier. These are converted. What
+cannot be the same (other shapes, other anchors, a tensor without a source)
+is an error.
+"""
+
+import logging
+from collections.abc import Callable
+
+import torch
+from mmengine.logging import print_log
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from mnv2_mm.errors import InputError
+from mnv2_mm.models.layers import make_divisible
+from mnv2_mm.weights.account import Account
+from mnv2_mm.weights.source import Anchors, Source, Translation
+
+_WIDTHS = (0.35, 0.5, 0.75, 1.0, 1.3, 1.4)
+
+
+def fit(
+    translation: Translation,
+    model: nn.Module,
+    source: Source,
+    *,
+    allow_missing: bool = False,
+) -> tuple[dict[str, Tensor], Account]:
+    """Fill a model's state dict from translated weights.
+
+    Args:
+        translation: The weights by our names.
+        model: Of the config, with its initial values.
+        source: Where they came from, for messages.
+        allow_missing: Let tensors of the model without a source keep their
+            initial values, also heads of another class count.
+
+    Returns:
+        The whole state dict, and what became of every tensor.
+
+    Raises:
+        InputError: a shape or the anchors differ, or a tensor of the model
+            has no source; see the module.
+    """
+    fitting = _Fit(translation, model, source)
+    for key in fitting.wanted:
+        fitting.fill(key)
+    fitting.account.unused = [
+        *translation.unused,
+        *fitting.names_of(set(translation.tensors) - fitting.used),
+    ]
+    account = fitting.account
+    if account.reshaped and not (
+        allow_missing
+        and not any(key.startswith('backbone.') for key in account.reshaped)
+    ):
+        raise InputError(fitting.shapes_message())
+    if account.missing and not allow_missing:
+        raise InputError(
+            f'{source.path} does not fill the network: '
+            f'{account.brief(account.missing)} have no counterpart in it. '
+            'Give the config that belongs to the file (--config), or '
+            '--allow-missing to let them keep their initial values'
+        )
+    account.missing += account.reshaped
+    if source.anchors is not None and hasattr(model, 'bbox_head'):
+        check_anchors(model, source.anchors, source.path)
+    _check_padding(translation, model, source.path)
+    return fitting.result, account
+
+
+class _Fit:
+    """Fills the tensors of one model, and keeps account."""
+
+    def __init__(
+        self, translation: Translation, model: nn.Module, source: Source
+    ) -> None:
+        self.given = translation
+        self.source = source
+        self.norms = {
+            name: module
+            for name, module in model.named_modules()
+            if isinstance(module, _BatchNorm)
+        }
+        self.result = model.state_dict()
+        self.wanted = [
+            key
+            for key in self.result
+            if not key.endswith('num_batches_tracked')
+        ]
+        self.used: set[str] = set()
+        self.account = Account(
+            source.path, source.format, translation.naming, source.set_aside
+        )
+
+    def names_of(self, keys: set[str]) -> list[str]:
+        """The names in the file that these were made of."""
+        return [name for key in keys for name in self.given.origin[key]]
+
+    def fill(self, key: str) -> None:
+        """Find the value of one tensor of the model."""
+        value, note = self._value(key)
+        if value is None:
+            self.account.missing.append(key)
+            return
+        wanted = self.result[key]
+        if value.shape != wanted.shape:
+            value, note = self._without_background(key, value, wanted.shape)
+        if value.shape != wanted.shape:
+            self.account.reshaped.append(key)
+            self.account.shapes[key] = (
+                tuple(value.shape),
+                tuple(wanted.shape),
+            )
+            return
+        self.result[key] = value.to(wanted.dtype)
+        self.account.matched[key] = note
+
+    def _value(self, key: str) -> tuple[Tensor | None, str]:
+        name, _, leaf = key.rpartition('.')
+        if key in self.given.tensors:
+            self.used.add(key)
+            value = self.given.tensors[key]
+            note = ', '.join(self.given.origin[key])
+            if name in self.norms and leaf == 'weight':
+                return self._for_epsilon(name, value), note
+            return value, note
+        folded = f'{name.removesuffix(".bn")}.conv.bias'
+        if name in self.norms and folded in self.given.tensors:
+            self.used.add(folded)
+            bias = self.given.tensors[folded]
+            note = ', '.join(self.given.origin[folded])
+            return self._identity(name, leaf, bias), f'{note} (folded)'
+        return None, ''
+
+    def _identity(self, name: str, leaf: str, bias: Tensor) -> Tensor:
+        """Batch norm that only adds a bias: its variance and eps make 1."""
+        return {
+            'weight': torch.ones_like(bias),
+            'bias': bias,
+            'running_mean': torch.zeros_like(bias),
+            'running_var': torch.full_like(bias, 1 - self.norms[name].eps),
+        }[leaf]
+
+    def _for_epsilon(self, name: str, gamma: Tensor) -> Tensor:
+        """Gamma that gives with the model's epsilon what the file means."""
+        eps = self.norms[name].eps
+        trained = [
+            (len(start), value)
+            for start, value in self.given.bn_eps.items()
+            if f'{name}.'.startswith(start)
+        ]
+        variance = self.given.tensors.get(f'{name}.running_var')
+        if not trained or variance is None or max(trained)[1] == eps:
+            return gamma
+        scale = ((variance.double() + eps) / (variance + max(trained)[1])) ** (
+            0.5
+        )
+        return (gamma * scale).to(gamma.dtype)
+
+    def _without_background(
+        self, key: str, value: Tensor, wanted: torch.Size
+    ) -> tuple[Tensor, str]:
+        """TF's ImageNet classifiers have the background as class 0."""
+        note = ', '.join(self.given.origin.get(key, ()))
+        if (
+            self.given.naming == 'TF-slim'
+            and key.startswith('head.fc.')
+            and value.shape[0] == wanted[0] + 1
+            and value.shape[1:] == wanted[1:]
+        ):
+            return value[1:], f'{note} (without the background)'
+        return value, note
+
+    def shapes_message(self) -> str:
+        """Which shapes differ, and what to set."""
+        key = self.account.reshaped[0]
+        theirs, ours = self.account.shapes[key]
+        count = len(self.account.reshaped)
+        text = (
+            f'{self.source.path} does not fit the network: '
+            f'{count} tensor{"s" * (count > 1)} of another shape, first '
+            f'{key}: {theirs} in the file, {ours} in the network. '
+        )
+        if not key.startswith('backbone.'):
+            return text + (
+                'Set the class count (num_classes), in_channels and anchors '
+                'of the config to those of the file, or give '
+                '--allow-missing to start this layer anew'
+            )
+        width = self._width()
+        guess = f'; the file looks like {width}' if width else ''
+        return text + (
+            f'Set model.backbone.widen_factor to the width of the file{guess}'
+        )
+
+    def _width(self) -> float | None:
+        """The published width whose last bottleneck has these channels."""
+        last = self.given.tensors.get(
+            'backbone.layer7.0.linear_conv.conv.weight'
+        )
+        for width in _WIDTHS if last is not None else ():
+            if make_divisible(320 * width) == len(last):
+                return width
+        return None
+
+
+def check_anchors(model: nn.Module, anchors: Anchors, path: str) -> float:
+    """Compare the anchors of a detector with those stored in its file.
+
+    Returns:
+        The largest difference, as a share of the input's side.
+
+    Raises:
+        InputError: there are fewer or more, or they lie elsewhere.
+    """
+    generator = model.bbox_head.prior_generator
+    own = torch.cat(
+        generator.grid_priors(generator.featmap_sizes, device='cpu')
+    )
+    width, height = generator.input_size
+    if len(own) != len(anchors.boxes):
+        raise InputError(
+            f'{path} has {len(anchors.boxes)} anchors, the config makes '
+            f'{len(own)} for an input of {width}x{height}; set '
+            'model.bbox_head.anchor_generator.input_size to the size of the '
+            'file'
+        )
+    x1, y1, x2, y2 = (own / own.new_tensor([width, height] * 2)).T
+    own = torch.stack([(y1 + y2) / 2, (x1 + x2) / 2, y2 - y1, x2 - x1], dim=1)
+    difference = float((own - anchors.boxes).abs().max())
+    if difference > anchors.step / 2 + 1e-4:
+        raise InputError(
+            f'{path} has other anchors than the config: they differ by '
+            f'{difference:.3f} of the side of the picture. Set scales and '
+            'reduce_lowest of model.bbox_head.anchor_generator as the file '
+            'was trained'
+        )
+    return difference
+
+
+def _check_padding(
+    translation: Translation, model: nn.Module, path: str
+) -> None:
+    """Warn of the padding rule: its wrong choice costs accuracy only."""
+    backbone = getattr(model, 'backbone', None)
+    padding = getattr(backbone, 'padding', None)
+    if None in (padding, translation.padding):
+        return
+    if padding != translation.padding:
+        print_log(
+            f'{path} was trained with padding={translation.padding!r}, the '
+            f"config's backbone has {padding!r}: unless every map is odd "
+            '(inputs of 16n+1), set model.backbone.padding'
+            f'={translation.padding!r}, and the same of neck and head',
+            'current',
+            logging.WARNING,
+        )

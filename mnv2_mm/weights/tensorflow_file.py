@@ -1,0 +1,2 @@
+def is_tensorflow(path):
+    return False
