@@ -5,6 +5,9 @@ which. A picture that cannot be read is reported, the others are done.
 
     python tools/demo.py ssdlite_mnv2_coco photo.jpg folder/ clip.mp4 \
         --weights work_dirs/x/epoch_1.pth --out-dir results
+    python tools/demo.py deeplabv3_mnv2_voc photo.jpg
+
+The second takes what Google published, see configs/official/metafile.yml.
 """
 
 import argparse
@@ -23,10 +26,10 @@ import numpy as np
 from torch import nn
 
 from mnv2_mm.apis import init_model, predict
-from mnv2_mm.config_files import get_config
 from mnv2_mm.engine import launch
 from mnv2_mm.errors import InputError, command
 from mnv2_mm.visualize import Painter, summarize
+from mnv2_mm.weights.published import resolve
 
 IMAGES = ('.bmp', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp')
 VIDEOS = ('.avi', '.m4v', '.mkv', '.mov', '.mp4', '.webm')
@@ -41,7 +44,11 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         'images', nargs='+', help='pictures, folders of pictures, videos'
     )
-    parser.add_argument('--weights', help='.pth file of a training (needed)')
+    parser.add_argument(
+        '--weights',
+        help='.pth file of a training, or a TFLite or TensorFlow file '
+        '(default: the published one of this name)',
+    )
     parser.add_argument(
         '--out-dir', default='demo_results', help='default: demo_results'
     )
@@ -228,18 +235,12 @@ def main() -> int:
     """Predict."""
     args = parse_args()
     launch.quiet()
-    cfg = get_config(args.config)
-    if args.weights is None:
-        raise InputError(
-            '--weights is missing: without a trained checkpoint the network '
-            'only guesses. Give the .pth file of a training, e.g. --weights '
-            f'work_dirs/{Path(args.config).stem}/epoch_1.pth'
-        )
     sources = find_sources(args.images)
     out_dir = Path(args.out_dir).expanduser()
     out_dir.mkdir(parents=True, exist_ok=True)
-    print(f'loading {args.weights}', flush=True)
-    model = init_model(cfg, args.weights, device=args.device)
+    cfg, weights = resolve(args.config, args.weights)
+    print(f'loading {weights}', flush=True)
+    model = init_model(cfg, weights, device=args.device)
     demo = Demo(model, out_dir, score_thr=args.score_thr)
     try:
         demo.run(sources)

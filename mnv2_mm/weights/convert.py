@@ -40,7 +40,7 @@ def read_weights(path: str | os.PathLike) -> Source:
         InputError: there is no such file, or it cannot be read.
     """
     path = Path(path).expanduser()
-    if path.is_file() and path.stat().st_size and is_tflite(path):
+    if path.is_file() and is_tflite(path):
         return read_tflite(path)
     from mnv2_mm.weights.tensorflow_file import (
         is_tensorflow,
@@ -57,6 +57,16 @@ def read_weights(path: str | os.PathLike) -> Source:
     from mnv2_mm.weights.torch_file import read_torch
 
     return read_torch(path)
+
+
+def is_foreign(path: str | os.PathLike) -> bool:
+    """Whether a file is of a format that only conversion can read."""
+    path = Path(path).expanduser()
+    from mnv2_mm.weights.tensorflow_file import is_tensorflow
+
+    if path.suffix == '.safetensors' or is_tensorflow(path):
+        return True
+    return path.is_file() and is_tflite(path)
 
 
 def translate(source: Source, *, background_slot: bool = True) -> Translation:
