@@ -4,10 +4,12 @@ from mnv2_mm.engine.checkpoint_guard import CheckpointGuardHook
 from mnv2_mm.engine.memory_format import ChannelsLastHook
 from mnv2_mm.engine.optimizers import RMSpropTF
 from mnv2_mm.engine.progress import ProgressHook
+from mnv2_mm.engine.unfold import UnfoldBatchNormHook
 
 __all__ = [
     'ChannelsLastHook',
     'CheckpointGuardHook',
     'ProgressHook',
     'RMSpropTF',
+    'UnfoldBatchNormHook',
 ]

@@ -56,7 +56,8 @@ def load_backbone(
 
     Args:
         backbone: The network.
-        source: A file or an address that mmengine can read.
+        source: A file, an address that mmengine can read, or
+            ``mnv2_mm://NAME`` for a network of configs/official.
         prefix: Take only keys below this prefix, and strip it.
 
     Raises:
@@ -64,6 +65,10 @@ def load_backbone(
     """
     from mnv2_mm.engine.checkpoint_file import read, state_dict_of
 
+    if source.startswith('mnv2_mm://'):
+        from mnv2_mm.weights.published import published_checkpoint
+
+        source = str(published_checkpoint(source))
     weights = state_dict_of(read(source), source)
     if prefix:
         start = prefix.rstrip('.') + '.'

@@ -8,7 +8,6 @@ is an error.
 """
 
 import logging
-from collections.abc import Callable
 
 import torch
 from mmengine.logging import print_log

@@ -21,6 +21,8 @@ from mnv2_mm.weights.convert import convert, is_foreign, save
 from mnv2_mm.weights.source import sha256_of
 
 CACHE_VARIABLE = 'MNV2_MM_CACHE'
+#: How configs name a published network as a checkpoint.
+SCHEME = 'mnv2_mm://'
 _PATIENCE = 30  # seconds without a byte
 
 
@@ -117,6 +119,27 @@ def checkpoint_of(model: Published) -> Path:
     if not (path.is_file() and is_complete(path)):
         _convert(fetch(model), get_config(model.config), path)
     return path
+
+
+def is_published(source: str) -> bool:
+    """Whether a checkpoint is named as ``mnv2_mm://NAME``."""
+    return source.startswith(SCHEME)
+
+
+def published_checkpoint(source: str) -> Path:
+    """The checkpoint of ``mnv2_mm://NAME``.
+
+    Raises:
+        InputError: nothing of that name is published, or no network.
+    """
+    models = published_models()
+    name = source.removeprefix(SCHEME)
+    if name not in models:
+        raise InputError(
+            f'{source}: no network of that name is published; there are '
+            + ', '.join(SCHEME + known for known in models)
+        )
+    return checkpoint_of(models[name])
 
 
 def resolve(
