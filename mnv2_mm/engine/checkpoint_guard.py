@@ -17,6 +17,7 @@ from mnv2_mm.engine.preprocessing import (
     apply_preprocessing,
     other_preprocessing,
 )
+from mnv2_mm.engine.unfold import UnfoldBatchNormHook, folded_norms
 from mnv2_mm.registry import HOOKS
 
 
@@ -29,6 +30,21 @@ class CheckpointGuardHook(Hook):
     """
 
     priority = 'VERY_HIGH'
+
+    def before_train(self, runner: Runner) -> None:
+        """Warn of converted weights that training would spoil."""
+        if any(isinstance(h, UnfoldBatchNormHook) for h in runner.hooks):
+            return
+        model = unwrap(runner.model)
+        model.train()  # which norm_eval keeps from fixed statistics
+        folded = [norm for norm in folded_norms(model) if norm.training]
+        if folded:
+            runner.logger.warning(
+                f'{len(folded)} batch norms come folded from a converted '
+                'file, and training would normalise what is normalised: add '
+                "custom_hooks=[dict(type='mnv2_mm.UnfoldBatchNormHook')], or "
+                'keep them fixed with model.backbone.norm_eval=True'
+            )
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Raise or warn before mmengine loads the weights."""

@@ -40,6 +40,11 @@ def read_weights(path: str | os.PathLike) -> Source:
         InputError: there is no such file, or it cannot be read.
     """
     path = Path(path).expanduser()
+    if not path.exists() and not path.with_name(f'{path.name}.index').exists():
+        raise InputError(
+            f'there is no file {path}; give a TFLite file, a checkpoint or '
+            'frozen graph of TensorFlow, or a state dict of PyTorch'
+        )
     if path.is_file() and is_tflite(path):
         return read_tflite(path)
     from mnv2_mm.weights.tensorflow_file import (
@@ -49,11 +54,6 @@ def read_weights(path: str | os.PathLike) -> Source:
 
     if is_tensorflow(path):
         return read_tensorflow(path)
-    if not path.is_file():
-        raise InputError(
-            f'there is no file {path}; give a TFLite file, a checkpoint or '
-            'frozen graph of TensorFlow, or a state dict of PyTorch'
-        )
     from mnv2_mm.weights.torch_file import read_torch
 
     return read_torch(path)
