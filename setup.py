@@ -101,7 +101,12 @@ setup(
             'onedl-mmpretrain',
             'torchvision',
             'timm',
+            'tflite',
         ),
+        # tools/convert_weights.py: the schema of TFLite files (as in the
+        # stack above), and what reads checkpoints of TensorFlow.
+        'convert': ['tflite', 'safetensors'],
+        'tensorflow': ['tensorflow'],
         # mmdeploy is never listed: its metadata caps protobuf at 3.20, below
         # what a current onnx needs, and requires upstream's mmengine, which
         # overwrites onedl-mmengine. It goes in with --no-deps; aenum and
@@ -113,7 +118,15 @@ setup(
             'aenum',
             'h5py',
         ],
-        'dev': ['pytest', 'ruff', 'codespell', 'pre-commit', 'hypothesis'],
+        'dev': [
+            'pytest',
+            'ruff',
+            'codespell',
+            'pre-commit',
+            'hypothesis',
+            # runs TFLite files: the reference of the agreement tests
+            'ai-edge-litert',
+        ],
     },
     zip_safe=False,
 )

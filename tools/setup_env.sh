@@ -15,7 +15,8 @@ there is kept, what is missing or half-installed is mended.
   --stack upstream  OpenMMLab's own last releases, in .venv-upstream
   --venv DIR        another folder for the environment
   --python PY       the Python to use, 3.10 to 3.12 (default: the first found)
-  --dev             also pytest, ruff, codespell and hypothesis
+  --dev             also pytest, ruff, codespell, hypothesis and the
+                    interpreter of TFLite files
 
 Environment variables:
   MNV2_TORCH_ARGS   extra arguments for `pip install torch`, to choose another
@@ -63,13 +64,13 @@ case $stack in
     onedl)
         folder=.venv mmcv=onedl-mmcv other=mmengine
         packages=(onedl-mmengine onedl-mmdetection onedl-mmsegmentation
-            onedl-mmpretrain torchvision timm)
+            onedl-mmpretrain torchvision timm tflite)
         ;;
     upstream)
         folder=.venv-upstream mmcv=mmcv other=onedl-mmengine
         # mmsegmentation imports ftfy and regex without declaring them
         packages=(mmengine mmdet mmsegmentation mmpretrain ftfy regex
-            torchvision timm)
+            torchvision timm tflite)
         ;;
     *) bad_option "unknown stack '$stack': onedl or upstream" ;;
 esac
@@ -77,7 +78,8 @@ esac
 # names holds other versions of it.
 base=(setuptools wheel ninja numpy
     filelock fsspec jinja2 networkx sympy typing-extensions)
-[ $dev = no ] || packages+=(pytest ruff codespell hypothesis)
+[ $dev = no ] || packages+=(pytest ruff codespell hypothesis
+    ai-edge-litert) # runs TFLite files, for the tests of agreement
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 case $venv in
