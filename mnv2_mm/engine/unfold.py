@@ -70,7 +70,8 @@ def unfold_batch_norm(model: nn.Module, batches: Iterable[dict]) -> int:
     model.eval()
     try:
         for batch in batches:
-            data = model.data_preprocessor(batch, False)
+            # as in training, where pictures are padded to one size
+            data = model.data_preprocessor(batch, True)
             model(data['inputs'], data.get('data_samples'), mode='tensor')
     finally:
         model.train(training)
