@@ -3,13 +3,19 @@
 Beside each official recipe lies a ``_modern`` one for the same network.
 """
 
+from argparse import ArgumentParser
 from pathlib import Path
 
 import pytest
 import torch
-from mmengine.config import Config
+from mmengine.config import Config, DictAction
 from mmengine.optim import StepLR, build_optim_wrapper
-from mmengine.registry import DATASETS, MODELS, DefaultScope
+from mmengine.registry import (
+    DATASETS,
+    MODELS,
+    PARAM_SCHEDULERS,
+    DefaultScope,
+)
 from torch import nn
 
 pytest.importorskip('mmdet.models')
@@ -22,6 +28,8 @@ OFFICIAL = {
     'seg': 'deeplabv3_mnv2_voc',
     'cls': 'mnv2_in1k',
 }
+#: Where the options begin that take our additions away.
+PLACES = ('optim_wrapper.', 'param_scheduler.', 'custom_hooks.')
 AVERAGE = 'mnv2_mm.TFExponentialMovingAverage'
 
 
@@ -149,6 +157,26 @@ def test_staircase_of_the_detector():
     assert rates == pytest.approx(
         [0.004, 0.004, 0.004, 0.0038, 0.0038, 0.0038, 0.00361]
     )
+
+
+def test_the_additions_to_the_detectors_recipe_can_be_taken_away():
+    """By the options that the comment of the schedule names."""
+    path = CONFIGS / '_base_/schedules/ssdlite_200k.py'
+    comment = path.read_text().partition('\nmax_epochs')[0]
+    words = comment.replace('#', ' ').split()
+    options = [w for w in words if '=' in w and w.startswith(PLACES)]
+    assert len(options) == 3
+    parser = ArgumentParser()
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction)
+    cfg = load('ssdlite_mnv2_coco')
+    args = parser.parse_args(['--cfg-options', *options])
+    cfg.merge_from_dict(args.cfg_options)
+    assert cfg.optim_wrapper.clip_grad is None
+    assert cfg.custom_hooks[0].warmup is False
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.004)
+    for scheduler in cfg.param_scheduler:
+        PARAM_SCHEDULERS.build(dict(scheduler, optimizer=optimizer))
+    assert optimizer.param_groups[0]['lr'] == 0.004
 
 
 def test_averages_of_the_sources():

@@ -8,7 +8,7 @@
 # fixed; warmup=False does so, and makes no difference after 200k steps). For
 # TF's recipe to the letter, from a checkpoint:
 #   load_from=FILE optim_wrapper.clip_grad=None
-#   param_scheduler.0.end=1 custom_hooks.0.warmup=False
+#   param_scheduler.0.start_factor=1.0 custom_hooks.0.warmup=False
 max_epochs = 41
 
 train_cfg = dict(
