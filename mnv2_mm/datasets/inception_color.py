@@ -7,6 +7,8 @@ grey picture, so it keeps the largest channel; and no value is clipped before
 both are done.
 """
 
+import functools
+
 import numpy as np
 from mmcv.transforms import BaseTransform
 from mmcv.transforms.utils import cache_randomness
@@ -32,8 +34,10 @@ def adjust_saturation(image: np.ndarray, factor: float) -> np.ndarray:
     Returns:
         (H, W, 3), not clipped.
     """
-    largest = image.max(axis=2, keepdims=True)
-    spread = largest - image.min(axis=2, keepdims=True)
+    # numpy's own reduction over an axis of three is several times slower
+    channels = np.moveaxis(image, 2, 0)
+    largest = functools.reduce(np.maximum, channels)[..., None]
+    spread = largest - functools.reduce(np.minimum, channels)[..., None]
     # largest / spread is the inverse of the saturation
     limit = np.divide(
         largest, spread, out=np.zeros_like(largest), where=spread > 0
