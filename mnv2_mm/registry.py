@@ -14,9 +14,12 @@ from mmengine.registry import TASK_UTILS as _TASK_UTILS
 from mmengine.registry import TRANSFORMS as _TRANSFORMS
 from mmengine.registry import Registry
 
-#: Backbones, necks, heads.
+#: Backbones, necks, heads; averages of a model.
 MODELS = Registry(
-    'model', parent=_MODELS, scope='mnv2_mm', locations=['mnv2_mm.models']
+    'model',
+    parent=_MODELS,
+    scope='mnv2_mm',
+    locations=['mnv2_mm.models', 'mnv2_mm.engine'],
 )
 #: Anchor generators.
 TASK_UTILS = Registry(

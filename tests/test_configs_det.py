@@ -17,6 +17,7 @@ from mmdet.structures import DetDataSample
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
 SSDLITE = (
     'ssdlite_mnv2_coco',
+    'ssdlite_mnv2_coco_modern',
     'sample/ssdlite_sample',
     'examples/ssdlite_bccd',
     'examples/ssdlite_own_data',

@@ -22,14 +22,16 @@ SEG = (
     'sample/deeplabv3_sample',
     'examples/deeplabv3_pets',
     'examples/pspnet_mnv2',
+    'deeplabv3_mnv2_voc_modern',
 )
 CLS = (
     'mnv2_in1k',
     'sample/mnv2_sample',
     'examples/mnv2_pets',
     'examples/classifier_mnv2',
+    'mnv2_in1k_modern',
 )
-DEEPLAB = SEG[:3]
+DEEPLAB = (*SEG[:3], SEG[4])
 WHOLE = (
     'train_dataloader',
     'val_dataloader',
@@ -266,7 +268,9 @@ def test_rmsprop_recipe():
         4e-5,
     }
     assert cfg.param_scheduler[0].gamma == 0.98
-    assert cfg.custom_hooks[0].momentum == pytest.approx(1 - 0.9999)
+    average = cfg.custom_hooks[0]
+    assert (average.decay, average.warmup) == (0.9999, True)
+    assert average.update_buffers
     assert cfg.auto_scale_lr.base_batch_size == 96
 
 
@@ -300,14 +304,29 @@ def voc_dataset(cfg: Config, split: str, root: Path):
 
 
 def test_voc_training_data(voc):
-    """train + aug; scale in steps of a quarter; padding without a label."""
+    """train + aug; scale in steps of a quarter; padding without a label.
+
+    Padding is below and on the right, by the mean, and flipped along.
+    """
     cfg = load('deeplabv3_mnv2_voc')
     dataset = voc_dataset(cfg, 'train', voc)
     assert len(dataset) == 2
     np.random.seed(0)
-    heights = {tuple(dataset[0]['inputs'].shape[1:]) for _ in range(60)}
+    shapes, flips = set(), set()
+    for _ in range(60):
+        item = dataset[0]
+        assert item['inputs'].shape == (3, 513, 513)
+        filled = (item['inputs'] != 127.5).any(dim=0)
+        rows, columns = filled.any(dim=1), filled.any(dim=0)
+        shapes.add((int(rows.sum()), int(columns.sum())))
+        assert rows[0]
+        flips.add(bool(columns[-1]))
+        labels = item['data_samples'].gt_sem_seg.data[0]
+        assert (labels[~rows] == 255).all()
+        assert (labels[:, ~columns] == 255).all()
     quarters = np.arange(2, 9) / 4
-    assert heights == {(int(60 * s), int(80 * s)) for s in quarters}
+    assert shapes == {(int(60 * s), int(80 * s)) for s in quarters}
+    assert flips == {True, False}
     model = build(cfg)
     data = pseudo_collate([dataset[0], dataset[1]])
     out = model.data_preprocessor(data, training=True)
@@ -317,6 +336,17 @@ def test_voc_training_data(voc):
     assert labels.shape == (1, 513, 513)
     assert (labels[:, -1] == 255).all()
     assert (out['inputs'][:, :, -1] == 0).all()
+
+
+def test_modern_voc_training_data(voc):
+    """Crops of any size up to 513, padded by the model."""
+    cfg = load('deeplabv3_mnv2_voc_modern')
+    dataset = voc_dataset(cfg, 'train', voc)
+    data = pseudo_collate([dataset[0], dataset[1]])
+    out = build(cfg).data_preprocessor(data, training=True)
+    assert out['inputs'].shape == (2, 3, 513, 513)
+    labels = out['data_samples'][1].gt_sem_seg.data
+    assert set(labels.unique().tolist()) <= {*range(21), 255}
 
 
 def test_voc_test_data(voc):
@@ -393,19 +423,21 @@ def test_classification_pipelines(name, tmp_path):
             assert item['data_samples'].gt_label.item() == 1
     side = 224 if 'in1k' in name or 'classifier' in name else 96
     side = 128 if 'pets' in name else side
-    assert shapes == {(3, side, side)}
+    sides = {176, 224} if 'modern' in name else {side}
+    assert shapes == {(3, side, side) for side in sides}
 
 
-def test_evaluation_crop_is_the_middle_square(tmp_path):
-    """Of 87.5 % of the short side: a frame of one sixteenth is cut off."""
+def test_evaluation_squeezes_the_middle_of_both_sides(tmp_path):
+    """Of 87.5 % each: a frame of one sixteenth is cut off."""
     cfg = load('mnv2_in1k')
-    picture = np.zeros((256, 256, 3), dtype=np.uint8)
-    picture[16:-16, 16:-16] = 255
+    picture = np.zeros((256, 512, 3), dtype=np.uint8)
+    picture[16:-16, 32:-32] = 255
     path = tmp_path / 'picture.png'
     cv2.imwrite(str(path), picture)
     with DefaultScope.overwrite_default_scope('mmpretrain'):
         pipeline = Compose(cfg.test_dataloader.dataset.pipeline)
         item = pipeline(dict(img_path=str(path), gt_label=0))
+    assert item['inputs'].shape == (3, 224, 224)
     assert (item['inputs'] == 255).all()
 
 

@@ -181,3 +181,16 @@ def test_builds_from_a_config_of_the_host():
         dict(type='mnv2_mm.LiteASPPHead', in_channels=320, num_classes=3)
     )
     assert isinstance(model, LiteASPPHead) and model.out_channels == 3
+
+
+def test_norm_eval_keeps_the_statistics_of_batch_norm():
+    """The DeepLab code's fine_tune_batch_norm=False; weights still learn."""
+    model = head(norm_eval=True).train()
+    norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
+    before = [n.running_mean.clone() for n in norms]
+    model([torch.rand(2, 320, 3, 3)]).sum().backward()
+    assert model.training and model.dropout.training
+    for norm, mean in zip(norms, before, strict=True):
+        assert not norm.training and torch.equal(norm.running_mean, mean)
+        assert norm.weight.grad is not None
+    assert all(m.training for m in head().train().modules())

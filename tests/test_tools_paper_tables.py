@@ -116,10 +116,9 @@ def test_figure5_trains_and_tests_at_its_resolution(row):
     cfg = get_config(config_root() / row.config)
     assert cfg.train_dataloader.dataset.pipeline[1].scale == side
     for loader in (cfg.val_dataloader, cfg.test_dataloader):
-        crop = loader.dataset.pipeline[1]
-        assert crop.crop_size == side
-        share = side / (side + crop.crop_padding)
-        assert share == pytest.approx(0.875, abs=4e-3)
+        crop, resize = loader.dataset.pipeline[1:3]
+        assert crop.fraction == 0.875
+        assert resize.scale == side
 
 
 def test_every_row_has_its_config_and_is_quoted(results):

@@ -3,8 +3,7 @@
 _base_ = '../mnv2_in1k.py'
 
 train_pipeline, test_pipeline = _base_.train_pipeline, _base_.test_pipeline
-train_pipeline[1].scale = test_pipeline[1].crop_size = 96
-test_pipeline[1].crop_padding = 14  # still 87.5 % of the short side
+train_pipeline[1].scale = test_pipeline[2].scale = 96
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
 val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
 test_dataloader = val_dataloader

@@ -1,5 +1,17 @@
-"""Data: the generated sample set, careful loading, checks before a run."""
+"""Data: transforms of the recipes, careful loading, checks before a run."""
 
+from mnv2_mm.datasets.inception_color import BrightnessSaturation
+from mnv2_mm.datasets.inception_crop import CentralCrop, DistortedCrop
+from mnv2_mm.datasets.random_scale import RandomScaleStep
+from mnv2_mm.datasets.ssd_random_crop import SSDRandomCrop
 from mnv2_mm.datasets.transforms import CheckSegMask, LoadImage
 
-__all__ = ['CheckSegMask', 'LoadImage']
+__all__ = [
+    'BrightnessSaturation',
+    'CentralCrop',
+    'CheckSegMask',
+    'DistortedCrop',
+    'LoadImage',
+    'RandomScaleStep',
+    'SSDRandomCrop',
+]

@@ -1,5 +1,6 @@
-"""What the recipes need around the model: optimizer and hooks."""
+"""What the recipes need around the model: optimizer, average, hooks."""
 
+from mnv2_mm.engine.averaged_model import TFExponentialMovingAverage
 from mnv2_mm.engine.checkpoint_guard import CheckpointGuardHook
 from mnv2_mm.engine.memory_format import ChannelsLastHook
 from mnv2_mm.engine.optimizers import RMSpropTF

@@ -16,6 +16,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils.data import DataLoader
 
 from mnv2_mm.engine.checkpoint_fit import unwrap
 from mnv2_mm.registry import HOOKS
@@ -110,7 +111,15 @@ class UnfoldBatchNormHook(Hook):
         if runner.iter:
             return
         loader = runner.train_loop.dataloader
-        batches = itertools.islice(iter(loader), self.num_batches)
+        # of its own: the loop's may be one iterator with its workers
+        shuffled = DataLoader(
+            loader.dataset,
+            loader.batch_size,
+            shuffle=True,
+            generator=torch.Generator().manual_seed(0),
+            collate_fn=loader.collate_fn,
+        )
+        batches = itertools.islice(shuffled, self.num_batches)
         count = unfold_batch_norm(unwrap(runner.model), batches)
         runner.logger.info(
             f'{count} folded batch norms unfolded from {self.num_batches} '

@@ -25,6 +25,7 @@ import torch
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from mnv2_mm.errors import InputError
 from mnv2_mm.models.layers import ConvNormAct, truncated_normal
@@ -46,6 +47,9 @@ class LiteASPPHead(BaseDecodeHead):
             16, (12, 24, 36) at 8; None leaves these branches away.
         dropout_ratio: Share of the fused values that are dropped.
         norm_cfg: Batch norm with DeepLab's epsilon and momentum if None.
+        norm_eval: Keep the BN statistics fixed while training, as the
+            backbone's argument of this name: the DeepLab code's
+            ``fine_tune_batch_norm=False`` is both.
         align_corners: How maps are resized, here and by the segmentor.
         loss_decode: Cross-entropy, mean over the pixels with a label, if
             None.
@@ -66,6 +70,7 @@ class LiteASPPHead(BaseDecodeHead):
         atrous_rates: Sequence[int] | None = None,
         dropout_ratio: float = 0.1,
         norm_cfg: dict | None = None,
+        norm_eval: bool = False,
         align_corners: bool = True,
         loss_decode: dict | Sequence[dict] | None = None,
         init_cfg: dict | Sequence[dict] | None = None,
@@ -89,6 +94,7 @@ class LiteASPPHead(BaseDecodeHead):
             **kwargs,
         )
         self.atrous_rates = _checked(atrous_rates)
+        self.norm_eval = norm_eval
         self._init_layers()
 
     def _init_layers(self) -> None:
@@ -120,6 +126,15 @@ class LiteASPPHead(BaseDecodeHead):
             norm_cfg=self.norm_cfg,
             act_cfg=self.act_cfg,
         )
+
+    def train(self, mode: bool = True) -> 'LiteASPPHead':
+        """Set the mode; with ``norm_eval`` the batch norm keeps its own."""
+        super().train(mode)
+        if mode and self.norm_eval:
+            for module in self.modules():
+                if isinstance(module, _BatchNorm):
+                    module.eval()
+        return self
 
     def forward(self, inputs: Sequence[Tensor]) -> Tensor:
         """Logits of every pixel of the feature map.

@@ -12,16 +12,12 @@ input_size = (320, 320)  # width, height
 batch_size = 24
 num_workers = 4
 
-# Pictures keep their horizontal flip and one of the random crops of SSD.
-# TF's ssd_random_crop differs from MinIoURandomCrop in its crop range.
+# Source: the official config's two augmentations, ssd_random_crop with its
+# seven settings and the horizontal flip.
 train_pipeline = [
     dict(type='mnv2_mm.LoadImage'),
     dict(type='LoadAnnotations', with_bbox=True),
-    dict(
-        type='MinIoURandomCrop',
-        min_ious=(0.1, 0.3, 0.5, 0.7, 0.9),
-        min_crop_size=0.3,
-    ),
+    dict(type='mnv2_mm.SSDRandomCrop'),
     dict(type='Resize', scale=input_size, keep_ratio=False),
     dict(type='RandomFlip', prob=0.5),
     dict(type='PackDetInputs'),

@@ -1,15 +1,17 @@
 # ImageNet-1k (ILSVRC 2012): 1 281 167 training and 50 000 validation pictures.
-# Source of the numbers: the official code's Inception preprocessing in its
-# fast form: crop of 5 % to 100 % of the area, aspect 3/4 to 4/3, resized to
-# 224 with its aspect lost; flip; brightness and saturation.
-# What differs: its brightness is an addition of up to 32/255 and here a
-# factor of up to that. In validation it takes the middle 87.5 % of both
-# sides and squeezes them to a square; here the middle square of 87.5 % of
-# the short side, the crop that other published numbers use.
+# Source of the numbers: slim's Inception preprocessing in its fast mode, with
+# which the official weights were trained and evaluated. Training: a crop of
+# 5 % to 100 % of the area (but see DistortedCrop), aspect 0.75 to 1.33,
+# resized to 224 with its aspect lost; flip; brightness and saturation in
+# random order. Evaluation: the middle 87.5 % of both sides, squeezed to
+# 224x224.
+# Other published numbers are of the middle square of 87.5 % of the short side:
+#   dict(type='EfficientNetCenterCrop', crop_size=224, crop_padding=32,
+#        interpolation='bilinear')
 #
 # Often changed: data_root; batch_size (the schedule's learning rate is for
 # 96 in all, see --auto-scale-lr); the input size, 96 128 160 192 or 224 in
-# the paper: scale of RandomResizedCrop and crop_size of the centre crop.
+# the paper: scale of DistortedCrop and of Resize.
 data_root = 'data/imagenet'
 data_help = """ImageNet-1k (ILSVRC 2012), about 150 GB.
 1. An account at https://image-net.org gives ILSVRC2012_img_train.tar and
@@ -25,29 +27,23 @@ Elsewhere? Make data/imagenet a link to it."""
 train_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(
-        type='RandomResizedCrop',
+        type='mnv2_mm.DistortedCrop',
         scale=224,
-        crop_ratio_range=(0.05, 1.0),
-        aspect_ratio_range=(3.0 / 4.0, 4.0 / 3.0),
+        area_range=(0.05, 1.0),
+        aspect_ratio_range=(0.75, 1.33),
     ),
     dict(type='RandomFlip', prob=0.5, direction='horizontal'),
     dict(
-        type='ColorJitter',
-        brightness=32.0 / 255.0,
-        saturation=0.5,
-        backend='cv2',
+        type='mnv2_mm.BrightnessSaturation',
+        max_brightness=32.0 / 255.0,
+        saturation_range=(0.5, 1.5),
     ),
     dict(type='PackInputs'),
 ]
 test_pipeline = [
     dict(type='LoadImageFromFile'),
-    # 224 / (224 + 32) = 87.5 % of the short side, then resized to 224
-    dict(
-        type='EfficientNetCenterCrop',
-        crop_size=224,
-        crop_padding=32,
-        interpolation='bilinear',
-    ),
+    dict(type='mnv2_mm.CentralCrop', fraction=0.875),
+    dict(type='Resize', scale=224, keep_ratio=False),
     dict(type='PackInputs'),
 ]
 

@@ -1,13 +1,15 @@
 # PASCAL VOC 2012 with the additional masks of SBD: train_aug, 10582 pictures
 # in training and 1449 in validation.
-# Source of the numbers: the flags and defaults of the DeepLab code: crop 513,
-# scale 0.5 to 2.0 in steps of 0.25, flip; no other augmentation.
+# Source of the numbers: the flags and defaults of the DeepLab code: scale 0.5
+# to 2.0 in steps of 0.25, crop 513, padded below and on the right with the
+# mean (in floats: 127.5 is the zero of the network) and the ignored label,
+# then flip; no other augmentation.
 # What differs: a test picture is resized to a longer side of 513 (VOC's are
 # 500), so that any picture works; the DeepLab code pads it to 513x513.
 #
-# Often changed: data_root; the crop, which the model's data_preprocessor.size
-# has to follow; batch_size (the schedule's learning rate is for 16 in all,
-# see --auto-scale-lr).
+# Often changed: data_root; the crop, which the size of Pad and the model's
+# data_preprocessor.size have to follow; batch_size (the schedule's learning
+# rate is for 16 in all, see --auto-scale-lr).
 data_root = 'data/VOCdevkit/VOC2012'
 data_help = """PASCAL VOC 2012, about 3.9 GB unpacked.
 1. VOCtrainval_11-May-2012.tar from http://host.robots.ox.ac.uk/pascal/VOC/voc2012/
@@ -22,22 +24,18 @@ data_help = """PASCAL VOC 2012, about 3.9 GB unpacked.
 Elsewhere? Make data/VOCdevkit a link to it."""
 
 train_pipeline = [
-    dict(type='mnv2_mm.LoadImage'),
+    dict(type='mnv2_mm.LoadImage', to_float32=True),
     dict(type='LoadAnnotations'),
     dict(type='mnv2_mm.CheckSegMask', num_classes=21),
     dict(
-        type='RandomChoice',
-        transforms=[
-            [dict(type='Resize', scale_factor=0.5, keep_ratio=True)],
-            [dict(type='Resize', scale_factor=0.75, keep_ratio=True)],
-            [dict(type='Resize', scale_factor=1.0, keep_ratio=True)],
-            [dict(type='Resize', scale_factor=1.25, keep_ratio=True)],
-            [dict(type='Resize', scale_factor=1.5, keep_ratio=True)],
-            [dict(type='Resize', scale_factor=1.75, keep_ratio=True)],
-            [dict(type='Resize', scale_factor=2.0, keep_ratio=True)],
-        ],
+        type='mnv2_mm.RandomScaleStep', min_scale=0.5, max_scale=2.0, step=0.25
     ),
     dict(type='RandomCrop', crop_size=(513, 513)),
+    dict(
+        type='Pad',
+        size=(513, 513),
+        pad_val=dict(img=(127.5, 127.5, 127.5), seg=255),
+    ),
     dict(type='RandomFlip', prob=0.5),
     dict(type='PackSegInputs'),
 ]

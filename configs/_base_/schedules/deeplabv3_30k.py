@@ -1,9 +1,12 @@
 # Mobile DeepLabv3, 30 000 iterations of 16 pictures.
 # Source of the numbers: the flags of the DeepLab code (SGD with momentum 0.9,
 # learning rate 0.007, poly 0.9, 30k steps, weight decay 4e-5, biases at twice
-# the rate) and the DeepLabv3 paper (batch 16, below 12 its code keeps batch
-# norm fixed: model.backbone.norm_eval=True does it here). Convolutions are
-# decayed, depthwise ones, batch norm and biases are not.
+# the rate) and the DeepLabv3 paper (batch 16). Convolutions are decayed,
+# depthwise ones, batch norm and biases are not. No warm-up, no clipping and
+# no average of the weights, as in the source.
+# Below a batch of 12 the source keeps the statistics of batch norm fixed
+# (fine_tune_batch_norm=False), which needs a trained start:
+#   model.backbone.norm_eval=True model.decode_head.norm_eval=True
 # Fine-tuning from such a model (the paper's trainval stage):
 #   optim_wrapper.optimizer.lr=1e-4
 max_iters = 30000

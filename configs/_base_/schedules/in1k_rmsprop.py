@@ -34,13 +34,15 @@ train_cfg = dict(
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 
-# Evaluation is of the averaged weights, as in the source, which averages
-# the statistics of batch norm along with them.
+# Evaluation is of the averaged weights, as in the source. It gives the count
+# of steps to the average, whose decay therefore rises to 0.9999, and averages
+# the statistics of batch norm along with the weights.
 custom_hooks = [
     dict(
         type='EMAHook',
-        ema_type='ExponentialMovingAverage',
-        momentum=1e-4,
+        ema_type='mnv2_mm.TFExponentialMovingAverage',
+        decay=0.9999,
+        warmup=True,
         update_buffers=True,
         priority='ABOVE_NORMAL',
     )

@@ -1,8 +1,14 @@
 # The official recipe: RMSProp 0.004 (momentum 0.9, decay 0.9, epsilon 1.0),
-# batch 24, 200k steps = 41 epochs of COCO, weights averaged with 0.9999.
-# Its staircase would first step at 800,720 and so never does. TF starts it
-# from a trained detector; the warm-up and the clipping are ours, so that a
-# random start stays finite with any batch.
+# batch 24, 200k steps = 41 epochs of COCO, a staircase, weight decay 4e-5, an
+# average of the weights with 0.9999.
+#
+# TF starts it from a trained detector. Ours, so that a random start stays
+# finite with any batch and is soon forgotten: the warm-up of the rate, the
+# clipping, and an average whose decay rises to 0.9999 (TF's detectors have it
+# fixed; warmup=False does so, and makes no difference after 200k steps). For
+# TF's recipe to the letter, from a checkpoint:
+#   load_from=FILE optim_wrapper.clip_grad=None
+#   param_scheduler.0.start_factor=1.0 custom_hooks.0.warmup=False
 max_epochs = 41
 
 train_cfg = dict(
@@ -20,20 +26,31 @@ optim_wrapper = dict(
         momentum=0.9,
         weight_decay=4e-5,
     ),
-    # TF decays convolution kernels only, and no depthwise ones
+    # TF decays convolution kernels: all of the extra levels and predictors,
+    # whose scope has separable_conv2d in it, but none of the backbone's
+    # depthwise ones (in our backbones their modules have this name)
     paramwise_cfg=dict(
-        norm_decay_mult=0, bias_decay_mult=0, dwconv_decay_mult=0
+        norm_decay_mult=0,
+        bias_decay_mult=0,
+        custom_keys=dict(depthwise_conv=dict(decay_mult=0)),
     ),
     clip_grad=dict(max_norm=10, norm_type=2),
 )
 param_scheduler = [
-    dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=1000)
+    dict(
+        type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=1000
+    ),
+    # TF's exponential_decay_learning_rate; its first step lies behind the end
+    dict(type='StepLR', by_epoch=False, step_size=800720, gamma=0.95),
 ]
+# weights only: for evaluation TF takes the statistics of BN as they are
 custom_hooks = [
     dict(
         type='EMAHook',
-        ema_type='ExponentialMovingAverage',
-        momentum=1e-4,
+        ema_type='mnv2_mm.TFExponentialMovingAverage',
+        decay=0.9999,
+        warmup=True,
+        update_buffers=False,
         priority=49,
     )
 ]

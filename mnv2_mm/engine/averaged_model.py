@@ -1,0 +1,104 @@
+"""The average of the weights as TensorFlow's trainings keep it.
+
+``tf.train.ExponentialMovingAverage`` with the number of steps lets the decay
+rise: min(decay, (1 + step) / (10 + step)). The average then forgets the
+random start within tens of steps, and follows the weights closely until the
+decay reaches 0.9999 after 89 990 of them. The two sources use it differently:
+
+=================  ========================  ===============================
+source             decay                     what is averaged
+=================  ========================  ===============================
+slim (ImageNet)    rises (``warmup=True``)   weights and the moving averages
+                                             of BN (``update_buffers=True``)
+Object Detection   fixed (``warmup=False``,  weights only; evaluation takes
+API (SSDLite)      no number of steps is     BN's own moving averages
+                   handed over)              (``update_buffers=False``)
+=================  ========================  ===============================
+
+DeepLab keeps no average. Of the classes there are, mmengine's
+ExponentialMovingAverage is the second row, and its MomentumAnnealingEMA with
+``gamma=9`` is the first but one step late, at the cost of a wait for the
+device at every tensor. mmdet's ExpMomentumEMA (YOLOX) lets the new weight's
+share fall exponentially, from 1 over 2000 steps, to its final value; TF's
+falls as 9 / step.
+"""
+
+import torch
+from mmengine.model import BaseAveragedModel
+from torch import Tensor, nn
+
+from mnv2_mm.errors import InputError
+from mnv2_mm.registry import MODELS
+
+
+@MODELS.register_module()
+class TFExponentialMovingAverage(BaseAveragedModel):
+    """Average for mmengine's EMAHook with TensorFlow's rising decay.
+
+    In a config::
+
+        custom_hooks = [
+            dict(
+                type='EMAHook',
+                ema_type='mnv2_mm.TFExponentialMovingAverage',
+                decay=0.9999,
+            )
+        ]
+
+    The first update copies the weights, where TF mixes 0.1 of the random
+    start into them: mmengine makes the average before that start is drawn.
+    After ten steps 1e-5 of that would be left, after 100 nothing.
+
+    Args:
+        model: The network to average.
+        decay: Share of the average that an update keeps, at most; above 0
+            and below 1.
+        warmup: Let the decay rise to this value; False has it from the
+            start.
+        interval: Steps between two updates.
+        device: Where the average is kept; the model's if None.
+        update_buffers: Average BN's running statistics too. Otherwise the
+            average has the network's current ones.
+
+    Raises:
+        InputError: the decay is out of its range.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        decay: float = 0.9999,
+        *,
+        warmup: bool = True,
+        interval: int = 1,
+        device: torch.device | None = None,
+        update_buffers: bool = True,
+    ) -> None:
+        if not 0 < decay < 1:
+            raise InputError(
+                f'TFExponentialMovingAverage: decay={decay!r} must be above 0 '
+                'and below 1, such as 0.9999 (it is 1 minus the momentum of '
+                "mmengine's classes)"
+            )
+        super().__init__(model, interval, device, update_buffers)
+        self.decay = decay
+        self.warmup = warmup
+        self._share = 1.0
+
+    def decay_at(self, step: int) -> float:
+        """Share of the average that the update after ``step`` steps keeps."""
+        if not self.warmup:
+            return self.decay
+        return min(self.decay, (1 + step) / (10 + step))
+
+    def update_parameters(self, model: nn.Module) -> None:
+        """Take the weights of ``model`` in."""
+        # once for all tensors: reading the counter waits for the device
+        self._share = 1 - self.decay_at(int(self.steps))
+        super().update_parameters(model)
+
+    def avg_func(
+        self, averaged_param: Tensor, source_param: Tensor, steps: int
+    ) -> None:
+        """Move one averaged tensor towards its source, in place."""
+        averaged_param.lerp_(source_param, self._share)
