@@ -26,7 +26,7 @@ from mnv2_mm.apis import init_model, predict
 from mnv2_mm.config_files import get_config
 from mnv2_mm.datasets.sample_scenes import make_scene
 from mnv2_mm.weights.convert import convert, read_weights, save
-from mnv2_mm.weights.fit import check_anchors
+from mnv2_mm.weights.fit_checks import check_anchors
 
 SHARED = Path(__file__).resolve().parents[2] / 'shared'
 WEIGHTS = SHARED / 'weights'

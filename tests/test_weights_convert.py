@@ -18,7 +18,8 @@ from mmengine.registry import MODELS, init_default_scope
 
 from mnv2_mm.config_files import get_config
 from mnv2_mm.errors import InputError
-from mnv2_mm.weights.fit import check_anchors, fit
+from mnv2_mm.weights.fit import fit
+from mnv2_mm.weights.fit_checks import check_anchors
 from mnv2_mm.weights.slim_names import is_slim, translate_slim
 from mnv2_mm.weights.source import Anchors, Source, Translation
 
@@ -379,7 +380,8 @@ def test_other_anchors_are_refused():
 def test_another_padding_is_warned_of(monkeypatch):
     said = []
     monkeypatch.setattr(
-        'mnv2_mm.weights.fit.print_log', lambda text, *_: said.append(text)
+        'mnv2_mm.weights.fit_checks.print_log',
+        lambda text, *_: said.append(text),
     )
     given = source(classifier())
     for config in ('mnv2_in1k', 'official/mnv2_in1k'):

@@ -12,5 +12,6 @@ __all__ = [
     'CheckpointGuardHook',
     'ProgressHook',
     'RMSpropTF',
+    'TFExponentialMovingAverage',
     'UnfoldBatchNormHook',
 ]
