@@ -70,7 +70,7 @@ def apply() -> None:
     """Mend the installed stack in this process; safe to repeat."""
     _Before.importing('torchvision', _mend_torchvision)
     upstream = 'onedl' not in families('mmengine')
-    mend = _mend_checkpoints if upstream else _allow_numbers
+    mend = allow_checkpoints if upstream else _allow_numbers
     _Before.importing('mmengine.runner.checkpoint', mend)
 
 
@@ -126,11 +126,11 @@ def _mend_torchvision() -> None:
         _kept.append(declared)
 
 
-def _mend_checkpoints() -> None:
-    """Let upstream mmengine read its own checkpoints under torch >= 2.6.
+def allow_checkpoints() -> None:
+    """Let torch.load(weights_only=True) read the checkpoints of mmengine.
 
-    Since then torch.load reads tensors only, unless told otherwise, and a
-    checkpoint of mmengine also holds its message hub: histories of scalars
+    Upstream mmengine cannot under torch >= 2.6, where tensors only became
+    the default: a checkpoint also holds its message hub, histories of scalars
     in numpy arrays. Those classes alone are allowed, so a file that wants to
     run code is still refused by torch, naming what it wants to call.
 

@@ -1,7 +1,8 @@
-"""State dicts of torchvision and mmpretrain in the backbone."""
+"""State dicts of other code bases in the backbone."""
 
 import pytest
 import torch
+from torch import nn
 
 from mnv2_mm.errors import InputError
 from mnv2_mm.models.mobilenet_v2 import MobileNetV2
@@ -13,6 +14,75 @@ EPS = dict(type='BN', eps=1e-5)
 def torchvision_net(width):
     torchvision = pytest.importorskip('torchvision')
     return torchvision.models.mobilenet_v2(width_mult=width)
+
+
+def timm_net(width):
+    timm = pytest.importorskip('timm')
+    return timm.create_model(f'mobilenetv2_{round(width * 100):03d}')
+
+
+class FlatBlock(nn.Module):
+    """An inverted residual as d-li14 names it: one flat sequence."""
+
+    def __init__(self, layers, *, shortcut):
+        super().__init__()
+        self.conv = nn.Sequential(*layers)
+        self.shortcut = shortcut
+
+    def forward(self, x):
+        return self.conv(x) + x if self.shortcut else self.conv(x)
+
+
+class FlatNet(nn.Module):
+    """MobileNetV2 by the names of d-li14/mobilenetv2.pytorch."""
+
+    def __init__(self, channels):
+        super().__init__()
+        stem, *outputs, last = channels
+
+        def conv(fan_in, out, kernel=1, act=True, **kwargs):
+            yield nn.Conv2d(
+                fan_in, out, kernel, padding=kernel // 2, bias=False, **kwargs
+            )
+            yield nn.BatchNorm2d(out)
+            if act:
+                yield nn.ReLU6()
+
+        parts = [nn.Sequential(*conv(3, stem, 3, stride=2))]
+        channel = stem
+        rows = zip(
+            (1, 6, 6, 6, 6, 6, 6),
+            outputs,
+            (1, 2, 3, 4, 3, 3, 1),
+            (1, 2, 2, 2, 1, 2, 1),
+            strict=True,
+        )
+        for expand, out, repeats, stride in rows:
+            for index in range(repeats):
+                step = stride if index == 0 else 1
+                hidden = expand * channel
+                layers = [*conv(channel, hidden)] if expand > 1 else []
+                layers += conv(hidden, hidden, 3, stride=step, groups=hidden)
+                layers += conv(hidden, out, act=False)
+                shortcut = step == 1 and channel == out
+                parts.append(FlatBlock(layers, shortcut=shortcut))
+                channel = out
+        self.features = nn.Sequential(*parts)
+        self.conv = nn.Sequential(*conv(channel, last))
+        self.classifier = nn.Linear(last, 1000)
+
+    def forward(self, x):
+        x = self.conv(self.features(x))
+        return self.classifier(x.mean((2, 3)))
+
+
+def d_li14_net(width):
+    return FlatNet(
+        {
+            1.0: (32, 16, 24, 32, 64, 96, 160, 320, 1280),
+            0.5: (16, 8, 16, 16, 32, 48, 80, 160, 1280),
+        }[width]
+    )
 
 
 def mmpretrain_net(width):
@@ -52,6 +122,8 @@ def randomise(net):
     ('make', 'tap', 'features'),
     [
         (torchvision_net, 7, lambda net, x: net.features(x)),
+        (timm_net, 7, lambda net, x: net.forward_features(x)),
+        (d_li14_net, 7, lambda net, x: net.conv(net.features(x))),
         (mmpretrain_net, 7, lambda net, x: net(x)[0]),
         (mmdet_net, 7, lambda net, x: net(x)[0]),
         (mmseg_net, 6, lambda net, x: net(x)[-1]),

@@ -1,8 +1,7 @@
 # Own data, classification: MobileNetV2 on 735 photos of 37 breeds of cats and
 # dogs, from random weights, about eight minutes on two CPU cores. So few
-# pictures a breed do not train a good classifier from nothing; start from
-# trained weights for one:
-#   model.backbone.init_cfg="dict(type='Pretrained',checkpoint=FILE)"
+# pictures a breed do not train a good classifier from nothing; for one start
+# from trained weights, as mnv2_pets_finetune.py does.
 #
 # The data is any folder of this form, the class names are the folder names;
 # for your own edit the next two values.

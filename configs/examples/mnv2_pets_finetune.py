@@ -4,7 +4,7 @@
 _base_ = 'mnv2_pets.py'
 
 max_epochs = 10
-lr = 0.001
+lr = 0.002
 
 model = dict(
     backbone=dict(
@@ -16,6 +16,8 @@ model = dict(
             prefix='backbone.',
         ),
     ),
+    # a new head that begins near indifference
+    head=dict(init_cfg=dict(type='TruncNormal', layer='Linear', std=0.01)),
 )
 # the trained part moves slower than the new head
 optim_wrapper = dict(

@@ -7,6 +7,7 @@ wrote, or a broken copy, leaves a file without one.
 
 import os
 import pickle
+import struct
 import zipfile
 from collections.abc import Mapping
 
@@ -15,6 +16,16 @@ from torch import Tensor
 
 from mnv2_mm.compat import why_unreadable
 from mnv2_mm.errors import InputError
+
+#: What zipfile raises where bytes of the directory are damaged.
+_NO_DIRECTORY = (
+    zipfile.BadZipFile,
+    OSError,
+    ValueError,
+    RuntimeError,
+    OverflowError,
+    struct.error,
+)
 
 
 def read(source: str) -> dict:
@@ -75,7 +86,7 @@ def is_complete(path: str) -> bool:
     try:
         with zipfile.ZipFile(path) as archive:
             return bool(archive.namelist())
-    except (zipfile.BadZipFile, OSError):
+    except _NO_DIRECTORY:
         return False
 
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from mnv2_mm.errors import InputError
-from mnv2_mm.weights.names import flavour_of
+from mnv2_mm.weights.names import flavour_of, known_namings
 
 _SHOWN = 5  # keys named in a message
 
@@ -52,7 +52,8 @@ def load_backbone(
 ) -> Report:
     """Fill a :class:`~mnv2_mm.models.MobileNetV2` from a state dict file.
 
-    Names of torchvision, mmpretrain, mmseg and mmdet are converted.
+    Names of torchvision, timm, d-li14, mmpretrain, mmseg and mmdet are
+    converted.
 
     Args:
         backbone: The network.
@@ -82,11 +83,11 @@ def load_backbone(
         below = f' below {prefix!r}' if prefix else ''
         example = next(iter(weights), 'none')
         raise InputError(
-            f'{source} holds no MobileNetV2 with names of torchvision, '
-            f'mmpretrain, mmseg or mmdet{below} (its first key is '
-            f'{example!r}); give the weights of a MobileNetV2, or the prefix '
-            'its keys begin with: init_cfg=dict(type="Pretrained", '
-            'checkpoint=FILE, prefix="backbone.")'
+            f'{source} holds no MobileNetV2 with names of {known_namings()}'
+            f'{below} (its first key is {example!r}); give the weights of a '
+            'MobileNetV2, or the prefix its keys begin with: '
+            'init_cfg=dict(type="Pretrained", checkpoint=FILE, '
+            'prefix="backbone.")'
         )
     own = backbone.state_dict()
     report = Report(source, flavour.name)

@@ -79,6 +79,70 @@ def _from_mmpretrain(key: str) -> str | None:
     return key if re.match(r'conv[12]\.(conv|bn)\.', key) else None
 
 
+def _from_d_li14(key: str) -> str | None:
+    """As torchvision, but flat: convolution, norm, activation, and on.
+
+    layer_19 is ``conv``; in the older code of tonylins, whose names these
+    are, it is the last of ``features``.
+    """
+    match = re.fullmatch(
+        r'(?:features\.0|(features\.18|conv))\.([01])\.(\w+)', key
+    )
+    if match:
+        name = 'conv2' if match[1] else 'conv1'
+        return f'{name}.{("conv", "bn")[int(match[2])]}.{match[3]}'
+    match = re.fullmatch(r'features\.(\d+)\.conv\.(\d)\.(\w+)', key)
+    if not match:
+        return None
+    layer, (index, part) = int(match[1]) + 1, divmod(int(match[2]), 3)
+    branch = _branch(index, expanded=layer > 2)
+    if not 1 < layer < LAST_LAYER or part == 2 or branch is None:
+        return None
+    return f'{block_name(layer)}.{branch}.{("conv", "bn")[part]}.{match[3]}'
+
+
+#: The first block of timm has no expansion and calls its projection "pw".
+_TIMM_FIRST = {
+    'conv_dw': 'depthwise_conv.conv',
+    'bn1': 'depthwise_conv.bn',
+    'conv_pw': 'linear_conv.conv',
+    'bn2': 'linear_conv.bn',
+}
+_TIMM_BLOCK = {
+    'conv_pw': 'expand_conv.conv',
+    'bn1': 'expand_conv.bn',
+    'conv_dw': 'depthwise_conv.conv',
+    'bn2': 'depthwise_conv.bn',
+    'conv_pwl': 'linear_conv.conv',
+    'bn3': 'linear_conv.bn',
+}
+_TIMM_ENDS = {
+    'conv_stem': 'conv1.conv',
+    'bn1': 'conv1.bn',
+    'conv_head': 'conv2.conv',
+    'bn2': 'conv2.bn',
+}
+
+
+def _from_timm(key: str) -> str | None:
+    """``blocks`` are the stages of Table 2; its deeper variants have more."""
+    match = re.fullmatch(r'(?:blocks\.(\d)\.(\d+)\.)?(\w+)\.(\w+)', key)
+    if not match:
+        return None
+    stage, index, module, leaf = match.groups()
+    if stage is None:
+        name = _TIMM_ENDS.get(module)
+        return name and f'{name}.{leaf}'
+    modules = _TIMM_FIRST if stage == '0' else _TIMM_BLOCK
+    if (
+        module not in modules
+        or int(stage) >= len(TABLE_2)
+        or int(index) >= TABLE_2[int(stage)].repeats
+    ):
+        return None
+    return f'layer{int(stage) + 1}.{index}.{modules[module]}.{leaf}'
+
+
 def _from_ours(key: str) -> str | None:
     """mmdet's names and ours."""
     key = key.removeprefix('backbone.')
@@ -90,17 +154,29 @@ def _from_ours(key: str) -> str | None:
 #: The known namings, the most particular first.
 FLAVOURS = (
     Flavour('torchvision', _from_torchvision, 1e-5),
-    Flavour('mmpretrain', _from_mmpretrain, 1e-5),
+    Flavour('d-li14', _from_d_li14, 1e-5),
+    Flavour('timm', _from_timm, 1e-5),
+    Flavour('mmpretrain or mmseg', _from_mmpretrain, 1e-5),
     Flavour('mmdet or mnv2_mm', _from_ours, 1e-3),
 )
 
 
+def known_namings() -> str:
+    """For messages: 'torchvision, ... or ...'."""
+    *names, last = (flavour.name for flavour in FLAVOURS)
+    return f'{", ".join(names)} or {last}'
+
+
 def flavour_of(keys: Iterable[str]) -> Flavour | None:
-    """The naming that knows most of the keys, or None if none does."""
+    """The naming that knows most of the keys, or None if none does.
+
+    Only namings that know a bottleneck count: those of the first and the
+    last layer are common (``bn1`` is in every ResNet).
+    """
     keys = list(keys)
-    known = {
-        flavour: sum(flavour.convert(key) is not None for key in keys)
-        for flavour in FLAVOURS
-    }
-    best = max(known, key=lambda flavour: known[flavour])
-    return best if known[best] else None
+    known: dict[Flavour, int] = {}
+    for flavour in FLAVOURS:
+        ours = [name for key in keys if (name := flavour.convert(key))]
+        if any(name.startswith('layer') for name in ours):
+            known[flavour] = len(ours)
+    return max(known, key=lambda flavour: known[flavour], default=None)

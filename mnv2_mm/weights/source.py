@@ -85,10 +85,11 @@ class Translation:
     preprocessing: Preprocessing | None = None
 
 
-def sha256_of(path: str | Path) -> str:
-    """Hex digest of a file."""
+def sha256_of(*paths: str | Path) -> str:
+    """Hex digest of a file, or of several one behind the other."""
     digest = hashlib.sha256()
-    with open(path, 'rb') as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
+    for path in paths:
+        with open(path, 'rb') as file:
+            while chunk := file.read(1 << 20):
+                digest.update(chunk)
     return digest.hexdigest()
