@@ -6,7 +6,8 @@
 #
 # Often changed:
 #   train with weights of the ImageNet classifier
-#     model.backbone.init_cfg="dict(type='Pretrained',checkpoint=FILE)"
+#     model.backbone.init_cfg.type=Pretrained
+#     model.backbone.init_cfg.checkpoint=FILE
 #   ASPP, output stride, width, classes: _base_/models/deeplabv3_mnv2.py
 #   data, crop: _base_/datasets/voc_seg.py
 #   length: train_cfg.max_iters with param_scheduler.0.end

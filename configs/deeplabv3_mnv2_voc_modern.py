@@ -8,7 +8,8 @@
 # mmseg's augmentation of VOC with the crop kept at 513. Not trained here.
 #
 # It is for a backbone with weights of ImageNet:
-#   model.backbone.init_cfg="dict(type='Pretrained',checkpoint=FILE)"
+#   model.backbone.init_cfg.type=Pretrained
+#   model.backbone.init_cfg.checkpoint=FILE
 _base_ = [
     '_base_/models/deeplabv3_mnv2.py',
     '_base_/datasets/voc_seg.py',

@@ -1,5 +1,6 @@
 """Weights of PyTorch code bases by our names; the peers' outputs are kept."""
 
+import copy
 import re
 
 import pytest
@@ -198,6 +199,7 @@ def test_mmsegs_layers_keep_their_names(tmp_path):
 
     head = dict(in_channels=112, channels=8, num_classes=3, in_index=0)
     config = dict(
+        _scope_='mmseg',
         type='EncoderDecoder',
         backbone=dict(
             type='MobileNetV2',
@@ -213,7 +215,7 @@ def test_mmsegs_layers_keep_their_names(tmp_path):
         ),
         auxiliary_head=dict(type='FCNHead', num_convs=1, **head),
     )
-    peer = randomise(build_segmentor(config))
+    peer = randomise(build_segmentor(copy.deepcopy(config)))
     found = translated(peer, tmp_path)
     assert found.naming == 'mmseg' and not found.unused
     config.pop('auxiliary_head')

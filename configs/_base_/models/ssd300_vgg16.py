@@ -1,7 +1,8 @@
 # SSD300 on VGG16, of mmdet's parts and with its settings for COCO: 34.305M
 # parameters and 34.36G multiply-adds. From random weights. Pictures are
 # normalised as torchvision's VGG16 wants them, so that its file fits:
-#   model.backbone.init_cfg="dict(type='Pretrained',checkpoint=FILE)"
+#   model.backbone.init_cfg.type=Pretrained
+#   model.backbone.init_cfg.checkpoint=FILE
 # mmdet starts from a Caffe model instead, whose download no longer exists.
 model = dict(
     _scope_='mmdet',
