@@ -16,8 +16,10 @@ pytest.importorskip('mmpretrain.models')
 
 from mmengine.registry import MODELS, init_default_scope
 
+from mnv2_mm.apis import init_model
 from mnv2_mm.config_files import get_config
 from mnv2_mm.errors import InputError
+from mnv2_mm.weights.convert import convert, save
 from mnv2_mm.weights.fit import fit
 from mnv2_mm.weights.fit_checks import check_anchors
 from mnv2_mm.weights.slim_names import is_slim, translate_slim
@@ -388,3 +390,36 @@ def test_another_padding_is_warned_of(monkeypatch):
         fit(translate_slim(given), build(config), given)
     assert len(said) == 1
     assert "model.backbone.padding='same'" in said[0]
+
+
+# ------------------------------------------------------------- whole files
+@pytest.mark.parametrize('kind', ['torchvision', 'timm'])
+def test_another_code_base_end_to_end(tmp_path, kind):
+    """File in, checkpoint out, the same logits for the same picture."""
+    if kind == 'torchvision':
+        torchvision = pytest.importorskip('torchvision')
+        peer = torchvision.models.mobilenet_v2()
+    else:
+        timm = pytest.importorskip('timm')
+        peer = timm.create_model('mobilenetv2_100')
+    torch.manual_seed(0)
+    for module in peer.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.weight, 0.5, 1.5)
+            nn.init.normal_(module.bias, 0.5, 0.5)
+            module.momentum = 1.0
+    peer(torch.randn(8, 3, 64, 64))  # statistics that keep values moderate
+    torch.save(peer.state_dict(), tmp_path / 'peer.pth')
+    checkpoint, account = convert(tmp_path / 'peer.pth', 'mnv2_in1k')
+    assert not account.unused
+    assert kind in checkpoint['meta']['provenance']['naming']
+    save(checkpoint, tmp_path / 'ours.pth')
+    model = init_model('mnv2_in1k', tmp_path / 'ours.pth')
+    picture = torch.randint(256, (3, 64, 64))  # BGR
+    mean = torch.tensor([123.675, 116.28, 103.53])[:, None, None]
+    std = torch.tensor([58.395, 57.12, 57.375])[:, None, None]
+    with torch.no_grad():
+        wanted = peer.eval()(((picture.flip(0) - mean) / std)[None])
+        inputs = model.data_preprocessor({'inputs': [picture]})['inputs']
+        found = model(inputs)
+    torch.testing.assert_close(found, wanted, rtol=1e-3, atol=1e-3)
