@@ -216,8 +216,8 @@ DEPTHWISE = 'MobilenetV2/expanded_conv/depthwise'
             [
                 const(f'{CONV}/weights/read/_12__cf__12'),
                 const(f'{CONV}/BatchNorm/beta/read'),
-                const(f'{CONV}/biases'),
                 const(f'{CONV}/biases/read'),
+                const(f'{CONV}/biases'),
             ],
             {
                 f'{CONV}/weights': f'{CONV}/weights/read/_12__cf__12',

@@ -204,14 +204,12 @@ def _sort_out(
     """Variables of the network by the name they are stored under; the rest."""
     stored: dict[str, str] = {}
     set_aside: dict[str, str] = {}
-    for name in sorted(names):
+    for name in sorted(names):  # averages behind their variables
         variable = name.removesuffix(AVERAGE)
         if variable != name:
             stored[variable] = name
             if variable in names:
                 set_aside[variable] = 'raw value; its moving average is read'
-        elif name + AVERAGE in names:
-            continue
         elif _OF_TRAINING.fullmatch(name):
             set_aside[name] = 'state of the training'
         elif _SLOT.fullmatch(name) or name.rpartition('/')[0] in names:
