@@ -151,6 +151,13 @@ def _foreign(
         f'{part} fit\n{_differences(found)}\n'
     )
     if backbone and not any(key.startswith(backbone) for key in weights):
+        foreign = _naming(weights)
+        if foreign:
+            return text + (
+                f'Its names are those of {foreign}; make a checkpoint of it '
+                f'by: python tools/convert_weights.py {source} OUT.pth '
+                '--config CONFIG'
+            )
         return text + (
             'Weights of a backbone alone are given in the config, as '
             "model=dict(backbone=dict(init_cfg=dict(type='Pretrained', "
@@ -161,6 +168,15 @@ def _foreign(
         'the checkpoint was trained with (it lies beside the checkpoint in '
         'the work_dir).'
     )
+
+
+def _naming(weights: Mapping) -> str | None:
+    """The code base whose names these are, if it is another one."""
+    from mnv2_mm.weights.names import flavour_of  # which imports networks
+
+    flavour = flavour_of(weights)
+    foreign = flavour is not None and 'mnv2_mm' not in flavour.name
+    return flavour.name if foreign else None
 
 
 def _unfit(
