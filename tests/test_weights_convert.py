@@ -14,6 +14,7 @@ pytest.importorskip('mmdet.models')
 pytest.importorskip('mmseg.models')
 pytest.importorskip('mmpretrain.models')
 
+from mmdet.datasets import CocoDataset
 from mmengine.registry import MODELS, init_default_scope
 
 from mnv2_mm.apis import init_model
@@ -237,6 +238,29 @@ def test_the_background_of_imagenet_is_left_out():
     biases = variables['MobilenetV2/Logits/Conv2d_1c_1x1/biases']
     np.testing.assert_allclose(weights['head.fc.bias'], biases[1:], 1e-6)
     assert 'without the background' in account.matched['head.fc.bias']
+
+
+def test_ids_that_coco_never_used_are_left_out():
+    """80 classes of 90 ids; the background moves from first to last."""
+    variables = detector()
+    given = source(variables)
+    model = build('official/ssdlite_mnv2_coco')
+    weights, account = fit(translate_slim(given), model, given)
+    key = 'bbox_head.cls_convs.1.1.bias'
+    theirs = variables['BoxPredictor_1/ClassPredictor/biases'].reshape(6, 91)
+    ours = weights[key].reshape(6, 81).numpy()
+    names = CocoDataset.METAINFO['classes']
+    for name, coco_id in (
+        ('person', 1),
+        ('stop sign', 13),
+        ('backpack', 27),
+        ('toilet', 70),
+        ('toothbrush', 90),
+    ):
+        column = ours[:, names.index(name)]
+        np.testing.assert_allclose(column, theirs[:, coco_id], 1e-6)
+    np.testing.assert_allclose(ours[:, 80], theirs[:, 0], 1e-6)
+    assert 'unused ids' in account.matched[key]
 
 
 # -------------------------------------------------------------- batch norm

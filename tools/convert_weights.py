@@ -30,6 +30,8 @@ from mnv2_mm.weights.convert import (
     save,
     translate,
 )
+from mnv2_mm.weights.published import published_models
+from mnv2_mm.weights.source import Source
 
 
 def parse_args() -> argparse.Namespace:
@@ -66,6 +68,14 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def config_of(source: Source) -> str:
+    """The config of a published file, or one by the heads that it has."""
+    for model in published_models().values():
+        if model.sha256 == source.sha256:
+            return model.config
+    return default_config(translate(source))
+
+
 @command
 def main() -> int:
     """Convert."""
@@ -78,7 +88,7 @@ def main() -> int:
         raise InputError(f'{out}: the name of a checkpoint ends in .pth')
     name = args.config
     if name is None:
-        name = default_config(translate(read_weights(args.source)))
+        name = config_of(read_weights(args.source))
     cfg = get_config(name)
     launch.warn(apply_options(cfg, args.cfg_options))
     classes = None

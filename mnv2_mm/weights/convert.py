@@ -27,7 +27,7 @@ from mnv2_mm.weights.tflite_file import is_tflite, read_tflite
 
 #: The config for a file, by the head that it has; ImageNet's otherwise.
 DEFAULT_CONFIGS = {
-    'bbox_head.': 'ssdlite_mnv2_coco',
+    'bbox_head.': 'official/ssdlite_mnv2_coco',
     'decode_head.': 'official/deeplabv3_mnv2_voc',
     '': 'official/mnv2_in1k',
 }

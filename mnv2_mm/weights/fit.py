@@ -2,7 +2,7 @@
 
 What may differ between the source and the network, and still is the same
 function of the picture: a folded batch norm, the epsilon of a batch norm,
-the background's row of an ImageNet classifier. These are converted. What
+classes that the data set never had. These are converted. What
 cannot be the same (other shapes, other anchors, a tensor without a source)
 is an error.
 """
@@ -14,6 +14,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from mnv2_mm.errors import InputError
 from mnv2_mm.models.layers import make_divisible
 from mnv2_mm.weights.account import Account
+from mnv2_mm.weights.class_rows import without_extra_classes
 from mnv2_mm.weights.fit_checks import check_anchors, warn_of_padding
 from mnv2_mm.weights.source import Source, Translation
 
@@ -105,8 +106,9 @@ class _Fit:
             self.account.missing.append(key)
             return
         wanted = self.result[key]
-        if value.shape != wanted.shape:
-            value, note = self._without_background(key, value, wanted.shape)
+        if value.shape != wanted.shape and self.given.naming == 'TF-slim':
+            value, less = without_extra_classes(key, value, wanted.shape)
+            note += f' ({less})' if less else ''
         if value.shape != wanted.shape:
             self.account.reshaped.append(key)
             self.account.shapes[key] = (
@@ -158,20 +160,6 @@ class _Fit:
             0.5
         )
         return (gamma * scale).to(gamma.dtype)
-
-    def _without_background(
-        self, key: str, value: Tensor, wanted: torch.Size
-    ) -> tuple[Tensor, str]:
-        """TF's ImageNet classifiers have the background as class 0."""
-        note = ', '.join(self.given.origin.get(key, ()))
-        if (
-            self.given.naming == 'TF-slim'
-            and key.startswith('head.fc.')
-            and value.shape[0] == wanted[0] + 1
-            and value.shape[1:] == wanted[1:]
-        ):
-            return value[1:], f'{note} (without the background)'
-        return value, note
 
     def shapes_message(self) -> str:
         """Which shapes differ, and what to set."""
