@@ -132,10 +132,10 @@ def test_missing_sources(
 def test_missing_weights(
     run_tool: Tool, tmp_path: Path, capfd: pytest.CaptureFixture
 ) -> None:
-    assert run_tool('demo', 'ssdlite_sample', tmp_path) == 2
-    assert '--weights is missing' in capfd.readouterr().err
-    flags = ['--weights', tmp_path / 'none.pth', '--device', 'cpu']
     picture = tmp_path / 'a.png'
     cv2.imwrite(str(picture), np.zeros((8, 8, 3), np.uint8))
+    assert run_tool('demo', 'ssdlite_sample', picture) == 2
+    assert '--weights is missing' in capfd.readouterr().err
+    flags = ['--weights', tmp_path / 'none.pth', '--device', 'cpu']
     assert run_tool('demo', 'ssdlite_sample', picture, *flags) == 2
     assert 'there is no checkpoint' in capfd.readouterr().err
