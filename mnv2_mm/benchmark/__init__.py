@@ -1,0 +1,1 @@
+"""Time this project and its peers side by side; see tools/benchmark.py."""

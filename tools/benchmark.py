@@ -1,0 +1,104 @@
+"""Time this project against its peers, side by side in one process.
+
+    python tools/benchmark.py train
+    python tools/benchmark.py infer --rounds 15 --json times.json
+
+Every round runs each contestant once, so that a drift of the machine hits all
+of them; what counts is the ratio within a round.
+"""
+
+import argparse
+import datetime
+import json
+import os
+import platform
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')  # see tools/train.py
+
+import torch
+from mmengine.logging import MMLogger
+
+from mnv2_mm.benchmark.pairs import measure, records, table
+from mnv2_mm.engine import launch
+from mnv2_mm.errors import InputError, command
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description='Time this project against its peers'
+    )
+    parser.add_argument(
+        'what',
+        choices=('train', 'infer'),
+        help='train: a step of SSDLite at 320; infer: one photo, and its '
+        'decoding and NMS alone',
+    )
+    parser.add_argument('--rounds', type=int, default=7)
+    parser.add_argument('--batch-size', type=int, default=8)
+    parser.add_argument(
+        '--threads', type=int, default=1, help='of torch (default: 1)'
+    )
+    parser.add_argument('--json', type=Path, help='also write the times here')
+    return parser.parse_args()
+
+
+@command
+def main() -> int:
+    """Measure and print."""
+    args = parse_args()
+    if args.rounds < 1 or args.batch_size < 1 or args.threads < 1:
+        raise InputError(
+            '--rounds, --batch-size and --threads must be at least 1'
+        )
+    launch.quiet()
+    MMLogger.get_instance('benchmark', log_level='WARNING')  # random starts
+    torch.set_num_threads(args.threads)
+    from mnv2_mm.benchmark import detectors  # which imports mmdet
+
+    if args.what == 'train':
+        title = f'training step of SSDLite, 320 px, batch {args.batch_size}'
+        parts = {title: (detectors.training_step(args.batch_size), 1)}
+    else:
+        parts = {
+            'one photo of 640x480, array in, boxes out': (
+                detectors.one_photo(),
+                3,
+            ),
+            'decoding and NMS, 80 classes, 200 boxes, untrained': (
+                detectors.decoding(),
+                3,
+            ),
+        }
+    machine = (
+        f'{platform.machine()}, {os.cpu_count()} cores, {args.threads} '
+        f'threads, torch {torch.__version__}'
+    )
+    content = dict(
+        machine=machine,
+        date=str(datetime.date.today()),
+        command='python tools/benchmark.py ' + ' '.join(sys.argv[1:]),
+        parts={},
+    )
+    print(machine)
+    for title, (contestants, repeats) in parts.items():
+        print(f'\n{title}', flush=True)
+        results = measure(
+            contestants,
+            rounds=args.rounds,
+            repeats=repeats,
+            say=lambda text: print(f'  {text}', flush=True),
+        )
+        print(table(results), flush=True)
+        content['parts'][title] = records(results)
+    if args.json:
+        args.json.write_text(json.dumps(content, indent=1) + '\n')
+        print(f'written: {args.json}')
+    return 0
+
+
+if __name__ == '__main__':
+    main()
