@@ -83,14 +83,15 @@ def _mend_exporter() -> None:
 def export_by_tracing(*args: object, **kwargs: object) -> object:
     """``torch.onnx.export`` with the exporter that it had before 2.9."""
     from mmdeploy.core import FUNCTION_REWRITER
+    from torch.jit import TracerWarning
 
     ctx = FUNCTION_REWRITER.get_context()
     kwargs.setdefault('dynamo', False)
     with warnings.catch_warnings():
         # of the exporter about itself, and about Python numbers, which the
         # rewriters make constants on purpose
-        warnings.simplefilter('ignore', DeprecationWarning)
-        warnings.simplefilter('ignore', UserWarning)
+        for category in (DeprecationWarning, UserWarning, TracerWarning):
+            warnings.simplefilter('ignore', category)
         return ctx.origin_func(*args, **kwargs)
 
 

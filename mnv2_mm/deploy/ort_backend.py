@@ -61,6 +61,10 @@ class OrtWrapper(BaseWrapper):
         return {name: torch.from_numpy(value) for name, value in pairs}
 
 
+# replaced, about which the registry would print a line
+BACKEND_MANAGERS._module_dict.pop('onnxruntime', None)
+
+
 @BACKEND_MANAGERS.register('onnxruntime')
 class OrtManager(ONNXRuntimeManager):
     """Tidies the graph, quantises it where asked, and runs it."""
