@@ -322,3 +322,80 @@ def test_matching_counts_what_is_missing():
     renamed = dict(first, labels=np.array([2, 1]))
     assert match(first, renamed)[:2] == (1, 0)
     assert '0 of 1 boxes' in difference(first, renamed)
+
+
+# -------------------------------------------------------------- eight bits
+@pytest.mark.parametrize(
+    'task', ['cls', pytest.param('det', marks=pytest.mark.slow)]
+)
+def test_int8_is_calibrated_with_training_pictures(network, built, task):
+    _, _, image = network(task)
+    picture = cv2.imread(str(image))
+    folder = built(task, 'int8_static')
+    build = Build(folder)
+    assert build.info['precision'] == 'int8'
+    graph = onnx.load(folder / 'end2end.onnx').graph
+    # every convolution reads what a DequantizeLinear gives
+    makers = {
+        name: node.op_type for node in graph.node for name in node.output
+    }
+    inputs = [n.input[0] for n in graph.node if n.op_type == 'Conv']
+    assert {makers[name] for name in inputs} == {'DequantizeLinear'}
+    size = (folder / 'end2end.onnx').stat().st_size
+    assert size < 0.6 * (built(task) / 'end2end.onnx').stat().st_size
+    found, wanted = build(picture), Build(built(task))(picture)
+    if task == 'cls':
+        gap = np.abs(found['probabilities'] - wanted['probabilities'])
+        assert 0 < gap.max() < 0.02
+    else:
+        counted, matched, _, _ = match(wanted, found)
+        assert matched > 0.8 * counted
+
+
+def test_int8_without_a_training_set(network, run_tool, tmp_path, capfd):
+    config, checkpoint, image = network('cls')
+    code = deploy(
+        run_tool,
+        tmp_path / 'new',
+        CONFIGS / 'cls_onnxruntime_int8_static.py',
+        config,
+        checkpoint,
+        image,
+        '--model-options',
+        'train_dataloader.dataset.data_root=nowhere',
+    )
+    assert code == 2
+    assert 'calibrated with training pictures' in capfd.readouterr().err
+    assert not (tmp_path / 'new').exists()
+
+
+def test_mmdeploys_own_calls_take_the_configs(network, built, tmp_path):
+    """What mmdeploy's tools call, with the configs by their paths."""
+    from mmdeploy.apis import inference_model, torch2onnx
+    from mmdeploy.apis.utils import to_backend
+    from mmengine.config import Config
+
+    config, checkpoint, image = network('cls')
+    path = str(CONFIGS / 'cls_onnxruntime_static.py')
+    torch2onnx(
+        str(image),
+        str(tmp_path),
+        'end2end.onnx',
+        path,
+        str(config),
+        str(checkpoint),
+        'cpu',
+    )
+    files = to_backend(
+        'onnxruntime',
+        [str(tmp_path / 'end2end.onnx')],
+        str(tmp_path),
+        Config.fromfile(path),
+    )
+    (sample,) = inference_model(
+        str(config), path, list(files), str(image), 'cpu'
+    )
+    wanted = Build(built('cls'))(cv2.imread(str(image)))
+    np.testing.assert_allclose(
+        sample.pred_score.numpy(), wanted['probabilities'], atol=1e-6
+    )
