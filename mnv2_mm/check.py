@@ -5,18 +5,20 @@ mixed or broken, each with the command that mends it. Only that counts as a
 failure which makes the plug-in unusable: torch, mmengine or mmcv (with its
 compiled ops) missing, broken or mixed from two families, or none of the
 three hosts there. A version that was not tested is a remark: the hosts'
-upper-bound asserts have locked out more users than they protected.
+upper-bound asserts have locked out more users than they protected. With
+``--deploy`` also what the deployment needs, see ``mnv2_mm.check_deploy``.
 
 Nothing need be installed for this to run.
 """
 
+import argparse
 import platform
 import shlex
 import sys
 from pathlib import Path
 
-from mnv2_mm import compat
-from mnv2_mm.probe import HOSTS, Probe, probe_all
+from mnv2_mm import check_deploy, compat
+from mnv2_mm.probe import HOSTS, MODULES, Probe, probe_all
 from mnv2_mm.version import __version__
 
 #: Per host what of mnv2_mm it makes available.
@@ -240,10 +242,25 @@ def tested(family: str) -> dict[str, str]:
 
 def main() -> int:
     """Print the report; 0 when the plug-in is usable, else 1."""
+    parser = argparse.ArgumentParser(
+        prog='python -m mnv2_mm.check',
+        description='Say what is installed and how to mend it',
+    )
+    parser.add_argument(
+        '--deploy', action='store_true', help='also what deployment needs'
+    )
+    deploy = parser.parse_args().deploy
     # mmcv decides: it is the one that is hard to replace
     family = next(iter(compat.families('mmcv')), compat.stack())
     family = 'upstream' if family == 'upstream' else 'onedl'
-    report = Report({p.module: p for p in probe_all()}, family)
+    modules = MODULES + (check_deploy.MODULES if deploy else ())
+    probes = {p.module: p for p in probe_all(modules)}
+    report = Report(probes, family)
+    if deploy:
+        part = check_deploy.DeployReport(probes, report.pins, _pip)
+        report.rows += part.rows
+        report.problems += part.problems
+        report.remarks += part.remarks
     print(f'mnv2_mm {__version__} in {sys.prefix}\n')
     widths = [max(len(row[i]) for row in report.rows) for i in (0, 1)]
     for name, version, state in report.rows:
@@ -256,7 +273,7 @@ def main() -> int:
     if (root() / 'setup.py').is_file():
         setup = shlex.quote(str(root() / 'tools/setup_env.sh'))
         print('\nAn environment of its own mends all of this at once:')
-        print(f'      bash {setup}')
+        print(f'      bash {setup}' + (' --deploy' if deploy else ''))
     return 1
 
 

@@ -5,7 +5,7 @@ set -euo pipefail
 usage() {
     cat <<'EOF'
 usage: bash tools/setup_env.sh [--stack onedl|upstream] [--venv DIR]
-                               [--python PY] [--dev]
+                               [--python PY] [--dev] [--deploy]
 
 Makes a virtual environment with torch, the OpenMMLab packages and this one,
 in exact versions (requirements/constraints-*.txt). Safe to run again: what is
@@ -17,6 +17,9 @@ there is kept, what is missing or half-installed is mended.
   --python PY       the Python to use, 3.10 to 3.12 (default: the first found)
   --dev             also pytest, ruff, codespell, hypothesis and the
                     interpreter of TFLite files
+  --deploy          also mmdeploy, without what its metadata asks for (which
+                    would replace half of the environment), and onnx,
+                    onnxruntime and ncnn; with the stack onedl only
 
 Environment variables:
   MNV2_TORCH_ARGS   extra arguments for `pip install torch`, to choose another
@@ -42,7 +45,7 @@ bad_option() {
 }
 
 # ---------------------------------------------------------------- arguments
-stack=onedl venv='' python='' dev=no
+stack=onedl venv='' python='' dev=no deploy=no
 while [ $# -gt 0 ]; do
     case $1 in
         --stack=* | --venv=* | --python=*) set -- "${1%%=*}" "${1#*=}" "${@:2}" ;;
@@ -56,6 +59,7 @@ while [ $# -gt 0 ]; do
             shift 2
             ;;
         --dev) dev=yes; shift ;;
+        --deploy) deploy=yes; shift ;;
         -h | --help) usage; exit 0 ;;
         *) bad_option "unknown option '$1'" ;;
     esac
@@ -80,6 +84,14 @@ base=(setuptools wheel ninja numpy
     filelock fsspec jinja2 networkx sympy typing-extensions)
 [ $dev = no ] || packages+=(pytest ruff codespell hypothesis
     ai-edge-litert) # runs TFLite files, for the tests of agreement
+wanted=("${packages[@]}")
+if [ $deploy = yes ]; then
+    [ $stack = onedl ] ||
+        bad_option '--deploy is tested with --stack onedl alone'
+    # as the extra `deploy` of setup.py; mmdeploy is installed apart
+    packages+=(onnx onnxruntime ncnn aenum h5py)
+    wanted=("${packages[@]}" mmdeploy)
+fi
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 case $venv in
@@ -310,7 +322,7 @@ key+=" $root $torch_args"
 if [ "$(cat "$state/key" 2>/dev/null)" = "$key" ] &&
     [ -z "$("$py" tools/env_state.py changed "$state/installed.json" 2>&1)" ] &&
     [ -z "$("$py" tools/env_state.py lacks "$constraints" \
-        "${base[@]}" torch $mmcv "${packages[@]}")" ]; then
+        "${base[@]}" torch $mmcv "${wanted[@]}")" ]; then
     say "the $stack environment $venv is complete"
     exit 0
 fi
@@ -333,6 +345,8 @@ printf '%s\n' "$torch_args" >"$state/torch_args"
 stage "the $stack packages and what they need (about 1 GB on disk)" \
     pip_install --no-build-isolation "${packages[@]}"
 install_mmcv
+[ $deploy = no ] || stage 'mmdeploy, without its dependencies' \
+    pip_install --no-deps mmdeploy
 stage 'mnv2_mm, as an editable installation of this folder' \
     pip_install --no-deps --no-build-isolation -e .
 "$py" tools/env_state.py save "$state/installed.json"

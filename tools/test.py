@@ -1,11 +1,13 @@
-"""Evaluate a checkpoint: detection, segmentation or classification.
+"""Evaluate a checkpoint or a build: detection, segmentation, classification.
 
 The flags are those of mmdet's tools/test.py, for all three tasks. The
 checkpoint must fit the config wholly, else this stops before it measures
 a network with random parts. The figures go to <work dir>/metrics.json too.
+Instead of a checkpoint it takes a build of tools/deploy.py, by its folder.
 
     python tools/test.py configs/ssdlite_mnv2_coco.py work_dirs/x/epoch_1.pth
     python tools/test.py deeplabv3_mnv2_voc w.pth --tta --show-dir pictures
+    python tools/test.py ssdlite_mnv2_coco work_dirs/build
 """
 
 import argparse
@@ -25,6 +27,7 @@ from mmengine.config import Config, ConfigDict, DictAction
 from mmengine.dist import is_main_process
 from mmengine.runner import Runner
 
+from mnv2_mm.builds.build import find as find_build
 from mnv2_mm.config_files import apply_options, get_config
 from mnv2_mm.engine import launch
 from mnv2_mm.engine.checkpoint_file import check_file
@@ -46,7 +49,9 @@ def parse_args() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description='Evaluate a model')
     parser.add_argument('config', help='config file, or the name of one')
-    parser.add_argument('checkpoint', help='.pth file of a training')
+    parser.add_argument(
+        'checkpoint', help='.pth file of a training, or folder of a build'
+    )
     parser.add_argument(
         '--work-dir',
         help='where logs and metrics.json go '
@@ -199,13 +204,21 @@ def main() -> int:
     launch.warn(apply_options(cfg, args.cfg_options))
     launch.set_work_dir(cfg, args.work_dir)
     host = launch.host_of(cfg)
-    if '://' not in args.checkpoint:
+    build = find_build(args.checkpoint)
+    if build is None and '://' not in args.checkpoint:
         check_file(args.checkpoint)
     if cfg.get('test_dataloader') is None:
         raise InputError(
             f'config {args.config} has no test_dataloader; nothing can be '
             'evaluated'
         )
+    if build is not None:
+        from mnv2_mm.deploy.evaluate import Evaluation
+
+        if args.tta:
+            raise InputError('--tta is for checkpoints, and this is a build')
+        evaluation = Evaluation(build, cfg)
+        cfg = evaluation.cfg
     cfg.load_from = args.checkpoint
     cfg.resume = False
     # the guard also for configs of the hosts
@@ -223,7 +236,10 @@ def main() -> int:
     launch.set_launcher(cfg, args.launcher, args.local_rank)
     launch.preflight(cfg, splits=('test',))
     with launch.explained(cfg):
-        runner = launch.build_runner(cfg)
+        if build is not None:
+            runner = evaluation.runner()
+        else:
+            runner = launch.build_runner(cfg)
         if args.out:
             add_dump(runner, host, args.out)
         metrics = runner.test()

@@ -1,0 +1,145 @@
+"""A build on disk: its files, and build.json that says what they are."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from mnv2_mm.builds.masks import to_mask
+from mnv2_mm.builds.preprocess import prepare
+from mnv2_mm.errors import InputError
+
+#: What describes a build, beside its files.
+JSON = 'build.json'
+
+
+class OnnxRuntime:
+    """A .onnx under onnxruntime, on the CPU.
+
+    Args:
+        files: The .onnx.
+        info: Content of build.json.
+        threads: Threads within an operator; 0 leaves it to the backend.
+    """
+
+    def __init__(
+        self, files: Sequence[Path], info: dict, threads: int
+    ) -> None:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        self.session = onnxruntime.InferenceSession(
+            str(files[0]), options, providers=['CPUExecutionProvider']
+        )
+        self.input = info['input']['name']
+        self.outputs = info['outputs']
+
+    def __call__(self, inputs: np.ndarray) -> dict[str, np.ndarray]:
+        """(B, 3, H, W) float32 -> outputs by name."""
+        found = self.session.run(self.outputs, {self.input: inputs})
+        return dict(zip(self.outputs, found, strict=True))
+
+
+#: By the name of the backend in build.json.
+BACKENDS = {'onnxruntime': OnnxRuntime}
+
+
+def find(place: str | Path) -> Path | None:
+    """Folder of the build that a folder or one of its files names."""
+    place = Path(place)
+    folder = place if place.is_dir() else place.parent
+    known = place.is_dir() or place.suffix not in ('.pth', '.pt')
+    return folder if known and (folder / JSON).is_file() else None
+
+
+def read_info(place: str | Path) -> tuple[Path, dict]:
+    """Folder and description of a build.
+
+    Raises:
+        InputError: there is none, or its description cannot be read.
+    """
+    folder = find(place)
+    if folder is None:
+        raise InputError(
+            f'{place} is no build: there is no {JSON}, which tools/deploy.py '
+            'writes beside the files of a build'
+        )
+    try:
+        info = json.loads((folder / JSON).read_text(encoding='utf-8'))
+    except ValueError as error:
+        raise InputError(f'{folder / JSON} is no JSON: {error}') from error
+    for name in info.get('files', ()):
+        if not (folder / name).is_file():
+            raise InputError(
+                f'{folder} lacks {name}, which its {JSON} names; copy the '
+                'whole folder of a build'
+            )
+    return folder, info
+
+
+class Build:
+    """A build, ready to run.
+
+    Args:
+        place: The folder, or one of the files in it.
+        threads: Threads of the backend; 0 leaves it to the backend.
+
+    Raises:
+        InputError: no build, or its backend is missing or not known here.
+    """
+
+    def __init__(self, place: str | Path, *, threads: int = 0) -> None:
+        folder, self.info = read_info(place)
+        name = self.info['backend']
+        if name not in BACKENDS:
+            raise InputError(
+                f'{folder} is a build for {name}, which is not run here; '
+                f'builds for {", ".join(BACKENDS)} are'
+            )
+        files = [folder / file for file in self.info['files']]
+        try:
+            self.network = BACKENDS[name](files, self.info, threads)
+        except ImportError as error:
+            raise InputError(
+                f'{folder} needs {error.name}, which is not installed: pip '
+                f'install {error.name}'
+            ) from error
+
+    def __call__(self, image: np.ndarray) -> dict[str, np.ndarray]:
+        """Predict for a picture (H, W, 3) uint8 in OpenCV's order.
+
+        Returns:
+            ``boxes`` (n, 4) as x1, y1, x2, y2 in pixels of the picture with
+            ``scores`` and ``labels`` (n,); or ``mask`` (H, W) of classes; or
+            ``probabilities`` (C,).
+        """
+        inputs, inside = prepare(image, self.info['preprocessing'])
+        return self.finish(self.network(inputs), image.shape[:2], inside)
+
+    def finish(
+        self,
+        outputs: dict[str, np.ndarray],
+        size: tuple[int, int],
+        inside: tuple[int, int],
+    ) -> dict[str, np.ndarray]:
+        """Outputs for one picture -> what ``__call__`` returns.
+
+        Args:
+            outputs: By name.
+            size: Rows and columns of the picture.
+            inside: Rows and columns of the input that are picture.
+        """
+        first, *others = (outputs[name][0] for name in self.info['outputs'])
+        if self.info['task'] == 'cls':
+            return {'probabilities': first}
+        if self.info['task'] == 'seg':
+            return {'mask': to_mask(first, size, inside, self.info)}
+        real = first[:, 4] > 0  # the rest fills the fixed number up
+        scale = np.float32([size[1] / inside[1], size[0] / inside[0]] * 2)
+        return {
+            'boxes': first[real, :4] * scale,
+            'scores': first[real, 4],
+            'labels': others[0][real].astype(int),
+        }

@@ -1,0 +1,106 @@
+"""The deployment part of ``python -m mnv2_mm.check --deploy``.
+
+mmdeploy's metadata asks for protobuf 3.20 and upstream's mmengine. Installed
+with its dependencies it replaces what an environment of today needs, or pip
+steps back to mmdeploy 0.2.0 without a word; hence an installation apart.
+
+Nothing need be installed for this to run.
+"""
+
+from collections.abc import Callable, Mapping
+
+from mnv2_mm import compat
+from mnv2_mm.probe import Probe
+
+#: The only release that the rewriters are written for: its last one.
+MMDEPLOY = '1.3.1'
+#: Modules that are imported to see whether they work.
+MODULES = ('aenum', 'onnx', 'onnxruntime', 'ncnn', 'mmdeploy')
+#: What each module is for; without the first two there is no export at all.
+SERVES = {
+    'aenum': 'mmdeploy imports it',
+    'onnx': 'every build is exported through it',
+    'onnxruntime': 'ONNX Runtime builds, and the check of TensorRT graphs',
+    'ncnn': 'ncnn builds',
+    'tensorrt': 'TensorRT engines, on the machine with the GPU',
+}
+_NEEDED = ('aenum', 'onnx')
+
+
+class DeployReport:
+    """Rows, problems and remarks about the deployment, as ``Report``.
+
+    Args:
+        probes: What came of importing each module, by its name.
+        pins: Version by distribution of the tested combination.
+        pip: Turns pip's arguments into a command line.
+    """
+
+    def __init__(
+        self,
+        probes: Mapping[str, Probe],
+        pins: Mapping[str, str],
+        pip: Callable[[str], str],
+    ) -> None:
+        self.pins = pins
+        self.pip = pip
+        self.rows: list[tuple[str, str, str]] = []
+        self.problems: list[tuple[str, str]] = []
+        self.remarks: list[tuple[str, str]] = []
+        for name in ('aenum', 'onnx', 'onnxruntime', 'ncnn'):
+            self._library(name, probes[name])
+        self._mmdeploy(probes['mmdeploy'])
+        version = compat.version_of('tensorrt')
+        state = '' if version else 'not here: ' + SERVES['tensorrt']
+        self.rows.append(('tensorrt', version or '-', state))
+
+    def _library(self, name: str, found: Probe) -> None:
+        what = f'{name}=={self.pins[name]}' if name in self.pins else name
+        where = self.problems if name in _NEEDED else self.remarks
+        if not found.found:
+            self.rows.append((name, '-', 'missing'))
+            text = f'{name} is missing ({SERVES[name]})'
+            where.append((text, self.pip(f'install {what}')))
+        elif found.error:
+            version = compat.version_of(name) or '?'
+            self.rows.append((name, version, 'broken'))
+            text = f'{name} cannot be imported: {found.error}'
+            mend = self.pip(f'install --force-reinstall {what}')
+            where.append((text, mend))
+        else:
+            version = compat.version_of(name) or '?'
+            self.rows.append((name, version, ''))
+            if version != self.pins.get(name, version):
+                tested = self.pins[name]
+                text = f'{name} {version} is not tested, {tested} is'
+                self.remarks.append((text, ''))
+
+    def _mmdeploy(self, found: Probe) -> None:
+        mend = self.pip(f'install --no-deps mmdeploy=={MMDEPLOY}')
+        version = compat.version_of('mmdeploy')
+        if not found.found:
+            self.rows.append(('mmdeploy', '-', 'missing'))
+            text = (
+                'mmdeploy is missing; install it without its dependencies, '
+                'which would replace protobuf and mmengine'
+            )
+            self.problems.append((text, mend))
+        elif version != MMDEPLOY:
+            self.rows.append(('mmdeploy', version or '?', 'other version'))
+            text = (
+                f'mmdeploy is {version}, its last release {MMDEPLOY} is '
+                'needed; pip chooses an old one where current packages rule '
+                'out what the last one asks for'
+            )
+            self.problems.append((text, mend))
+        elif found.error:
+            self.rows.append(('mmdeploy', version, 'broken'))
+            text = f'mmdeploy cannot be imported: {found.error}'
+            lacks = found.missing.partition('.')[0]
+            if lacks and lacks != 'mmdeploy':
+                mend = self.pip(f'install {lacks}')
+            else:
+                mend = mend.replace('install', 'install --force-reinstall', 1)
+            self.problems.append((text, mend))
+        else:
+            self.rows.append(('mmdeploy', version, ''))

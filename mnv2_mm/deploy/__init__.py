@@ -1,0 +1,49 @@
+"""Deployment through mmdeploy: ONNX Runtime and TensorRT graphs.
+
+A deploy config names this package in ``custom_imports``, so mmdeploy's own
+tools find what is registered here. Importing it mends mmdeploy (see
+:mod:`mnv2_mm.deploy.mend`) and registers the backends; the parts that need a
+host are imported by ``codebase_config.module`` of the deploy config.
+
+Without mmdeploy the import succeeds and registers nothing, for the parts
+that do not need it.
+"""
+
+from mnv2_mm import compat
+from mnv2_mm.check_deploy import MMDEPLOY
+from mnv2_mm.errors import InputError
+
+__all__ = ['require']
+
+
+def require() -> None:
+    """Make sure that a build can be made here.
+
+    Raises:
+        InputError: mmdeploy is missing or of another version, or onnx is
+            missing.
+    """
+    version = compat.version_of('mmdeploy')
+    if version != MMDEPLOY:
+        found = f'mmdeploy is {version}' if version else 'mmdeploy is missing'
+        raise InputError(
+            f'{found}, {MMDEPLOY} is needed: pip install --no-deps '
+            f'mmdeploy=={MMDEPLOY} (its dependencies would replace half of '
+            'the environment); see `python -m mnv2_mm.check --deploy`'
+        )
+    for name in ('aenum', 'onnx'):
+        if not compat.installed(name):
+            raise InputError(
+                f'{name} is missing, without which there is no export: pip '
+                f'install {name}; see `python -m mnv2_mm.check --deploy`'
+            )
+
+
+if compat.version_of('mmdeploy') == MMDEPLOY and compat.installed('aenum'):
+    from mnv2_mm.deploy import mend
+
+    mend.apply()
+    from mnv2_mm.deploy import (
+        ort_backend,  # noqa: F401
+        same_padding,  # noqa: F401
+    )

@@ -1,0 +1,129 @@
+"""How far a build is from PyTorch on the same input, and how fast both are."""
+
+import copy
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from mmengine.structures import BaseDataElement
+from torch import Tensor, nn
+
+
+@dataclass
+class Comparison:
+    """What was measured on one picture.
+
+    Args:
+        reference: PyTorch's prediction, as ``mnv2_mm.builds`` has it.
+        found: The build's.
+        difference: The largest difference, in words.
+        reference_ms: Time of PyTorch for one run, in milliseconds.
+        found_ms: Time of the build.
+    """
+
+    reference: dict[str, np.ndarray]
+    found: dict[str, np.ndarray]
+    difference: str
+    reference_ms: float
+    found_ms: float
+
+
+def compare(
+    model: nn.Module, build: nn.Module, data: dict, inputs: Tensor
+) -> Comparison:
+    """Run both on one prepared picture.
+
+    Args:
+        model: The PyTorch model.
+        build: The backend model.
+        data: As the task processor's ``create_input`` returns it.
+        inputs: Network input (1, 3, H, W).
+    """
+
+    def run(network: nn.Module) -> BaseDataElement:
+        samples = copy.deepcopy(data['data_samples'])
+        with torch.no_grad():
+            return network(inputs, samples, mode='predict')[0]
+
+    first, second = plain(run(model)), plain(run(build))
+    return Comparison(
+        first,
+        second,
+        difference(first, second),
+        _milliseconds(lambda: run(model)),
+        _milliseconds(lambda: run(build)),
+    )
+
+
+def _milliseconds(call: Callable[[], object], times: int = 5) -> float:
+    """Median of a few runs; the first one has been made."""
+    spent = []
+    for _ in range(times):
+        started = time.perf_counter()
+        call()
+        spent.append(1000 * (time.perf_counter() - started))
+    return statistics.median(spent)
+
+
+def plain(sample: BaseDataElement) -> dict[str, np.ndarray]:
+    """A host's data sample as ``mnv2_mm.builds`` has predictions."""
+    if 'pred_instances' in sample:
+        found = sample.pred_instances.cpu()
+        return {
+            'boxes': found.bboxes.numpy(),
+            'scores': found.scores.numpy(),
+            'labels': found.labels.numpy(),
+        }
+    if 'pred_sem_seg' in sample:
+        return {'mask': sample.pred_sem_seg.data[0].cpu().numpy()}
+    return {'probabilities': sample.pred_score.cpu().numpy()}
+
+
+def difference(first: dict, second: dict, least: float = 0.05) -> str:
+    """The largest difference of two predictions, in words."""
+    if 'mask' in first:
+        count = int((first['mask'] != second['mask']).sum())
+        return f'{count} of {first["mask"].size} pixels'
+    if 'probabilities' in first:
+        gap = np.abs(first['probabilities'] - second['probabilities']).max()
+        return f'{gap:.1e} in probability'
+    counted, matched, box, score = match(first, second, least)
+    text = f'{box:.1e} px, {score:.1e} in score'
+    return text + f' ({matched} of {counted} boxes over {least} matched)'
+
+
+def match(
+    first: dict, second: dict, least: float = 0.05
+) -> tuple[int, int, float, float]:
+    """Match detections of one picture, each with the nearest of its class.
+
+    Detections are matched within 32 px and a score of 0.5, so that small
+    differences can be told from other detections.
+
+    Args:
+        first: ``boxes``, ``scores``, ``labels`` of the reference.
+        second: Of what is compared with it.
+        least: Scores of the reference from which detections count.
+
+    Returns:
+        How many count, how many of them have a match, and the largest
+        differences of those, of a side in pixels and of a score.
+    """
+    chosen = np.flatnonzero(first['scores'] > least)
+    free = np.ones(len(second['scores']), bool)
+    boxes, scores = [0.0], [0.0]
+    for i in chosen:
+        side = np.abs(second['boxes'] - first['boxes'][i]).max(1, initial=0)
+        gap = np.abs(second['scores'] - first['scores'][i])
+        fits = free & (second['labels'] == first['labels'][i])
+        fits &= (side < 32) & (gap < 0.5)
+        if not fits.any():
+            continue
+        j = np.flatnonzero(fits)[np.argmin((side + gap)[fits])]
+        free[j] = False
+        boxes.append(float(side[j]))
+        scores.append(float(gap[j]))
+    return len(chosen), len(boxes) - 1, max(boxes), max(scores)

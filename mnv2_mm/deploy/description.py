@@ -1,0 +1,139 @@
+"""What build.json says of a build, taken from the model's config.
+
+The test pipeline becomes steps that :mod:`mnv2_mm.builds` takes without
+OpenMMLab. A transform that it does not know is an error, not a guess.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from mmdeploy.utils import get_backend_config, get_ir_config
+from torch import nn
+
+from mnv2_mm.deploy.tasks import TASKS
+from mnv2_mm.engine.preprocessing import rgb
+from mnv2_mm.errors import InputError
+from mnv2_mm.version import __version__
+from mnv2_mm.visualize import _palette
+
+#: Transforms that do nothing to the pixels.
+_SILENT = ('LoadImage', 'LoadAnnotations', 'CheckSegMask', 'Pack')
+
+
+def describe(
+    processor: object,
+    model: nn.Module,
+    files: Sequence[str],
+    *,
+    input_size: Sequence[int | None],
+    ending: Mapping | None = None,
+) -> dict:
+    """Content of build.json.
+
+    Args:
+        processor: Task processor of the build.
+        model: The PyTorch model, with ``cfg`` and ``dataset_meta``.
+        files: Names of the files.
+        input_size: (B, 3, H, W) of the graph, None for an open axis.
+        ending: For segmentation: ``resize``, ``argmax``, ``align_corners``.
+
+    Raises:
+        InputError: the test pipeline has a transform that is not known here.
+    """
+    cfg, deploy_cfg = processor.model_cfg, processor.deploy_cfg
+    task = TASKS[cfg.default_scope][0]
+    names = list(map(str, model.dataset_meta.get('classes') or ()))
+    if not names:
+        raise InputError(
+            'the classes have no names; give the test data set '
+            "metainfo=dict(classes=('...',))"
+        )
+    colours = model.dataset_meta.get('palette')
+    if not isinstance(colours, Sequence) or len(colours) != len(names):
+        colours = _palette(len(names))
+    options, ir = get_backend_config(deploy_cfg), get_ir_config(deploy_cfg)
+    info = {
+        'mnv2_mm': __version__,
+        'task': task,
+        'backend': options['type'],
+        'precision': options.get('precision', 'fp32'),
+        'files': list(files),
+        'input': {
+            'name': ir['input_names'][0],
+            'shape': list(input_size),
+        },
+        'outputs': list(ir['output_names']),
+        'classes': names,
+        'palette': [list(map(int, colour)) for colour in colours],
+        'preprocessing': preprocessing(cfg.test_pipeline, model),
+    }
+    if task == 'seg':
+        info['ending'] = dict(ending)
+    return info
+
+
+def preprocessing(pipeline: Sequence[Mapping], model: nn.Module) -> dict:
+    """Steps and scaling of the pixels, as in build.json."""
+    processor = model.data_preprocessor
+    padding = getattr(processor, 'test_cfg', None) or {}
+    size = padding.get('size')
+    every = padding.get('size_divisor') or 1
+    every = max(every, getattr(processor, 'pad_size_divisor', 1) or 1)
+    value = getattr(processor, 'pad_val', None)
+    value = getattr(processor, 'pad_value', 0) if value is None else value
+    return {
+        'steps': [s for step in pipeline for s in _steps(step)],
+        'mean': processor.mean.flatten().tolist(),
+        'std': processor.std.flatten().tolist(),
+        'rgb': rgb(processor),
+        'pad_to': list(size)[::-1] if size else None,
+        'pad_multiple': int(every),
+        'pad_value': float(value),
+    }
+
+
+def _steps(step: Mapping) -> list[dict]:
+    """One transform of the hosts as steps of ``mnv2_mm.builds``."""
+    name = step['type'].rpartition('.')[2]
+    if name.startswith(_SILENT):
+        return []
+    if step.get('backend', 'cv2') != 'cv2':
+        raise InputError(
+            f"the test pipeline's {name} has backend={step['backend']!r}, "
+            "and a build resizes as OpenCV does; use backend='cv2'"
+        )
+    how = step.get('interpolation', 'bilinear')
+    if name == 'Resize' and 'scale' in step:
+        return [_resize(step['scale'], how, step.get('keep_ratio', False))]
+    if name == 'ResizeEdge' and step.get('edge', 'short') == 'short':
+        side = step['scale']
+        return [dict(do='resize_short', side=side, interpolation=how)]
+    if name == 'CenterCrop':
+        return [dict(do='crop_middle', size=_pair(step['crop_size']))]
+    if name == 'CentralCrop':
+        return [dict(do='crop_share', share=step.get('fraction', 0.875))]
+    if name == 'EfficientNetCenterCrop':
+        side, margin = step['crop_size'], step.get('crop_padding', 32)
+        how = step.get('interpolation', 'bicubic')
+        return [
+            dict(do='crop_square', share=side / (side + margin)),
+            _resize(side, how, False),
+        ]
+    raise InputError(
+        f"the test pipeline's {step['type']} is not known to builds; they "
+        'have Resize, ResizeEdge, CenterCrop, EfficientNetCenterCrop and '
+        'mnv2_mm.CentralCrop'
+    )
+
+
+def _resize(size: object, how: str, keep_ratio: bool) -> dict:
+    return dict(
+        do='resize',
+        size=_pair(size),
+        keep_ratio=bool(keep_ratio),
+        interpolation=how,
+    )
+
+
+def _pair(size: object) -> list[int]:
+    """(width, height) of a number or a pair."""
+    return [size, size] if isinstance(size, int) else list(size)

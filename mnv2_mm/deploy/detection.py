@@ -1,0 +1,199 @@
+"""SSDLite's decoding, clipping and NMS in the exported graph.
+
+mmdet's prediction ranks (anchor, class) pairs, drops what is below the score
+threshold, and suppresses class by class. All of it is here in standard
+operators, with ``NonMaxSuppression`` at its end, for which ONNX Runtime has
+a kernel and TensorRT a layer. mmdeploy's own rewriter ranks anchors by their
+best class before, and loses detections for it.
+
+mmdet decodes in pixels of the network input and then scales boxes to the
+picture; the graph stops before the scaling, to which IoU is indifferent.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+
+import torch
+from mmdeploy.codebase.mmdet.deploy import ObjectDetection
+from mmdeploy.codebase.mmdet.deploy.object_detection import MMDET_TASK
+from mmdeploy.core import FUNCTION_REWRITER
+from mmdeploy.mmcv.ops.nms import ONNXNMSop
+from mmdeploy.utils import Task, is_dynamic_batch
+from torch import Tensor, nn
+
+from mnv2_mm.deploy.tasks import CheckedTask
+from mnv2_mm.errors import InputError
+
+
+@MMDET_TASK.register_module(Task.OBJECT_DETECTION.value, force=True)
+class CheckedObjectDetection(CheckedTask, ObjectDetection):
+    """mmdeploy's task for mmdet; see :class:`CheckedTask`."""
+
+
+@FUNCTION_REWRITER.register_rewriter(
+    'mnv2_mm.models.ssdlite_head.SSDLiteHead.predict_by_feat'
+)
+def ssdlite_predict_by_feat(
+    self: nn.Module,
+    cls_scores: Sequence[Tensor],
+    bbox_preds: Sequence[Tensor],
+    batch_img_metas: Sequence[Mapping] | None = None,
+    cfg: Mapping | None = None,
+    **kwargs: object,
+) -> tuple[Tensor, Tensor]:
+    """Maps of the levels -> detections, best first.
+
+    Returns:
+        (B, K, 5), x1, y1, x2, y2 in pixels of the network input and the
+        score, and the classes (B, K) int64. K is ``max_per_img``; where
+        fewer are found, the score is 0 and the class -1.
+
+    Raises:
+        InputError: another input size than the anchors are made for, or a
+            ``test_cfg`` that standard operators do not cover.
+    """
+    ctx = FUNCTION_REWRITER.get_context()
+    dynamic = is_dynamic_batch(ctx.cfg)
+    rules = nms_rules(self.test_cfg if cfg is None else cfg)
+    height, width = (int(side) for side in batch_img_metas[0]['img_shape'])
+    self.prior_generator.check((height, width))
+    codes = self.flatten(bbox_preds, self.bbox_coder.encode_size)
+    logits = self.flatten(cls_scores, self.cls_out_channels)
+    sizes = [tuple(int(side) for side in x.shape[-2:]) for x in cls_scores]
+    priors = torch.cat(self.prior_generator.grid_priors(sizes, device='cpu'))
+    boxes = decode(self.bbox_coder, priors, codes, (width, height))
+    scores = class_scores(self, logits)
+    if rules['min_size'] >= 0:
+        sides = boxes[..., 2:] - boxes[..., :2]
+        kept = sides.amin(-1, keepdim=True) > rules['min_size']
+        scores = scores * kept.to(scores.dtype)
+    return select(boxes, scores, dynamic=dynamic, **rules)
+
+
+def nms_rules(test_cfg: Mapping) -> dict:
+    """What ``NonMaxSuppression`` needs, out of an mmdet ``test_cfg``.
+
+    Returns:
+        ``iou``, ``score``, ``keep`` (detections a picture) and ``min_size``
+        (in pixels of the network input, -1 for any).
+
+    Raises:
+        InputError: an NMS other than the plain one for each class.
+    """
+    nms = dict(test_cfg.get('nms') or dict(type=None))
+    kind = nms.get('type', 'nms')
+    if kind != 'nms' or nms.get('class_agnostic'):
+        what = f'type={kind!r}' if kind != 'nms' else 'class_agnostic=True'
+        raise InputError(
+            f'model.test_cfg.nms has {what}; a graph of standard operators '
+            "has NMS of each class by itself: use type='nms' and leave "
+            'class_agnostic out'
+        )
+    keep = test_cfg.get('max_per_img', -1)
+    if not isinstance(keep, int) or not 0 < keep < 3840:
+        raise InputError(
+            f'model.test_cfg.max_per_img is {keep}; a graph has room for a '
+            'fixed number of detections: use 1 to 3839'
+        )
+    return dict(
+        iou=float(nms['iou_threshold']),
+        score=float(test_cfg.get('score_thr', 0)),
+        keep=keep,
+        min_size=float(test_cfg.get('min_bbox_size', -1)),
+    )
+
+
+def class_scores(head: nn.Module, logits: Tensor) -> Tensor:
+    """Logits (B, N, slots) -> scores of the classes (B, N, C)."""
+    if head.use_sigmoid_cls:
+        return logits[..., : head.num_classes].sigmoid()
+    return logits.softmax(dim=-1)[..., : head.num_classes]
+
+
+def decode(
+    coder: object, priors: Tensor, codes: Tensor, size: tuple[int, int]
+) -> Tensor:
+    """Box codes -> clipped boxes, step by step as mmdet's delta2bbox.
+
+    Args:
+        coder: mmdet's DeltaXYWHBBoxCoder.
+        priors: Default boxes (N, 4), constants of the graph.
+        codes: (B, N, 4).
+        size: Width and height to which boxes are clipped.
+
+    Returns:
+        (B, N, 4) as x1, y1, x2, y2 in pixels.
+    """
+    if type(coder).__name__ != 'DeltaXYWHBBoxCoder':
+        raise InputError(
+            f'model.bbox_head.bbox_coder is a {type(coder).__name__}; only '
+            'the DeltaXYWHBBoxCoder is exported'
+        )
+    means, stds = codes.new_tensor(coder.means), codes.new_tensor(coder.stds)
+    deltas = codes * stds
+    if any(coder.means):
+        deltas = deltas + means
+    centers = (priors[:, :2] + priors[:, 2:]) * 0.5
+    sides = priors[:, 2:] - priors[:, :2]
+    limit = abs(math.log(16 / 1000))  # mmdet's wh_ratio_clip
+    shift = sides * deltas[..., :2]
+    growth = deltas[..., 2:]
+    if coder.add_ctr_clamp:
+        shift = shift.clamp(-coder.ctr_clamp, coder.ctr_clamp)
+        growth = growth.clamp(max=limit)
+    else:
+        growth = growth.clamp(-limit, limit)
+    centers = centers + shift
+    half = sides * growth.exp() * 0.5
+    boxes = torch.cat([centers - half, centers + half], dim=-1)
+    if coder.clip_border:
+        edge = codes.new_tensor([*size, *size])
+        boxes = torch.minimum(boxes.clamp(min=0), edge)
+    return boxes
+
+
+def select(
+    boxes: Tensor,
+    scores: Tensor,
+    *,
+    iou: float,
+    score: float,
+    keep: int,
+    dynamic: bool,
+    **_: object,
+) -> tuple[Tensor, Tensor]:
+    """NMS of each class, then the best of all; see the rewriter above.
+
+    Args:
+        boxes: (B, N, 4).
+        scores: (B, N, C).
+        iou: Overlap from which the lower score is dropped.
+        score: Pairs must have more.
+        keep: Detections a picture, padded where there are fewer.
+        dynamic: Whether B is open; else it must be 1.
+    """
+    _, anchors, classes = scores.shape
+    anchors, classes = int(anchors), int(classes)
+    # no class can contribute more than all of them together
+    chosen = ONNXNMSop.apply(boxes, scores.transpose(1, 2), keep, iou, score)
+    image, label, anchor = chosen.unbind(1)
+    pair = (image * anchors + anchor) * classes + label
+    pool = scores.reshape(-1)[pair]
+    if dynamic:
+        images = torch.arange(scores.shape[0], device=scores.device)
+        own = image[None] == images[:, None]
+        pool = pool[None] * own.to(pool.dtype)
+    else:
+        pool = pool[None]
+    pool = torch.nn.functional.pad(pool, (0, keep))
+    best, rows = pool.topk(keep, dim=1)
+    nothing = torch.zeros(keep, dtype=torch.int64)
+    anchor = torch.cat([anchor, nothing])[rows]
+    label = torch.cat([label, nothing])[rows]
+    if dynamic:
+        anchor = anchor + images[:, None] * anchors
+    found = boxes.reshape(-1, 4)[anchor]
+    real = best > 0
+    dets = torch.cat([found, best[..., None]], dim=-1)
+    dets = dets * real[..., None].to(dets.dtype)
+    return dets, torch.where(real, label, -1)

@@ -1,0 +1,120 @@
+"""What this project's task processors do besides mmdeploy's.
+
+mmdeploy loads whatever part of a checkpoint fits, without a word. Here a
+checkpoint is checked as everywhere in this project, and converted weights
+bring the scaling of pixels that they were trained with.
+"""
+
+import copy
+from collections.abc import Sequence
+
+import numpy as np
+from mmdeploy.utils import get_input_shape, is_dynamic_shape
+from mmengine.config import Config
+from torch import nn
+
+from mnv2_mm.apis import _test_dataset, init_model
+from mnv2_mm.errors import InputError
+
+#: Which of the packages a deploy config may name, and its task.
+TASKS = {
+    'mmdet': ('det', 'ObjectDetection'),
+    'mmseg': ('seg', 'Segmentation'),
+    'mmpretrain': ('cls', 'Classification'),
+}
+
+
+class CheckedTask:
+    """In front of one of mmdeploy's task processors.
+
+    Args:
+        model_cfg: Model config; it is copied, then its test pipeline is
+            fitted to what the graph takes.
+        deploy_cfg: Deploy config.
+        device: 'cpu', 'cuda:0', ...
+    """
+
+    def __init__(
+        self, model_cfg: Config, deploy_cfg: Config, device: str
+    ) -> None:
+        model_cfg = copy.deepcopy(model_cfg)
+        fit_pipeline(model_cfg, deploy_cfg)
+        # where mmdeploy looks for it, in mmseg and mmpretrain
+        if model_cfg.get('data_preprocessor') is None:
+            model_cfg.data_preprocessor = copy.deepcopy(
+                model_cfg.model.data_preprocessor
+            )
+        super().__init__(model_cfg, deploy_cfg, device)
+
+    def build_pytorch_model(
+        self, model_checkpoint: str | None = None, *_: object, **__: object
+    ) -> nn.Module:
+        """The model with its weights, checked; ready for prediction.
+
+        Raises:
+            InputError: the checkpoint does not fit the config.
+        """
+        model = init_model(
+            self.model_cfg, model_checkpoint, device=self.device
+        )
+        self.take_pixels(model)
+        return model
+
+    def take_pixels(self, model: nn.Module) -> None:
+        """Note the scaling of pixels of a model in the config."""
+        processor = model.data_preprocessor
+        if getattr(processor, 'mean', None) is None:
+            return
+        pixels = {
+            name: getattr(processor, name).flatten().tolist()
+            for name in ('mean', 'std')
+        }
+        self.model_cfg.model.data_preprocessor.update(pixels)
+        self.model_cfg.data_preprocessor.update(pixels)
+
+    def create_input(
+        self,
+        imgs: str | np.ndarray | Sequence,
+        input_shape: Sequence[int] | None = None,
+        data_preprocessor: nn.Module | None = None,
+    ) -> tuple[dict, object]:
+        """Data and network input of pictures, by the fitted pipeline."""
+        return super().create_input(
+            imgs, None, data_preprocessor=data_preprocessor
+        )
+
+
+def fit_pipeline(model_cfg: Config, deploy_cfg: Config) -> None:
+    """Make the test pipeline give what a graph of fixed size takes.
+
+    Pictures are then stretched, as mmdeploy does, unless the model itself
+    pads them to that size. It is used for export, calibration and
+    evaluation alike.
+
+    Raises:
+        InputError: nothing in the pipeline resizes.
+    """
+    dataset = _test_dataset(model_cfg)
+    size = get_input_shape(deploy_cfg)
+    if size is not None and not is_dynamic_shape(deploy_cfg):
+        _fix_size(model_cfg, dataset['pipeline'], tuple(size))
+    model_cfg.test_pipeline = copy.deepcopy(dataset['pipeline'])
+
+
+def _fix_size(
+    model_cfg: Config, pipeline: list[dict], size: tuple[int, int]
+) -> None:
+    processor = model_cfg.model.get('data_preprocessor') or {}
+    padded = (processor.get('test_cfg') or {}).get('size')
+    if padded is not None and tuple(padded)[::-1] == size:
+        return
+    steps = [s for s in pipeline if s['type'].rpartition('.')[2] == 'Resize']
+    if not steps:
+        raise InputError(
+            f'the deploy config asks for {size[0]}x{size[1]} pixels, and the '
+            "model's test pipeline has no Resize to give them; leave out "
+            'ir_config.input_shape, or use a pipeline with Resize'
+        )
+    for step in steps:
+        step['scale'] = size
+        step['keep_ratio'] = False

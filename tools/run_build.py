@@ -1,0 +1,84 @@
+"""Run a build on pictures, with numpy, OpenCV and its backend alone.
+
+Nothing is imported of torch or OpenMMLab. On a device: `pip install mnv2_mm`
+(it requires nothing), numpy, opencv-python and the backend.
+
+    python tools/run_build.py work_dirs/build photo.jpg --out drawn.jpg
+"""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import cv2
+
+from mnv2_mm.builds import Build, draw
+from mnv2_mm.errors import InputError, command
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description='Run a build on a picture')
+    parser.add_argument('build', help='folder of the build, or a file in it')
+    parser.add_argument('image', help='the picture')
+    parser.add_argument(
+        '--out', default='drawn.jpg', help='drawn picture (default: drawn.jpg)'
+    )
+    parser.add_argument(
+        '--score-thr',
+        type=float,
+        default=0.3,
+        help='boxes below this score are left out (default: 0.3)',
+    )
+    parser.add_argument(
+        '--threads',
+        type=int,
+        default=0,
+        help='threads of the backend (default: as many as it likes)',
+    )
+    return parser.parse_args()
+
+
+def in_words(found: dict, info: dict, score_thr: float) -> str:
+    """What was found, in a line."""
+    if 'mask' in found:
+        labels = sorted(set(found['mask'].ravel().tolist()))
+        return ', '.join(info['classes'][label] for label in labels)
+    if 'boxes' in found:
+        count = int((found['scores'] >= score_thr).sum())
+        return f'{count} box' + ('' if count == 1 else 'es')
+    best = int(found['probabilities'].argmax())
+    return f'{info["classes"][best]} {found["probabilities"][best]:.2f}'
+
+
+@command
+def main() -> int:
+    """Predict, draw, say what was found."""
+    args = parse_args()
+    build = Build(args.build, threads=args.threads)
+    image = cv2.imread(args.image, cv2.IMREAD_COLOR)
+    if image is None:
+        raise InputError(f'{args.image} cannot be read as a picture')
+    started = time.perf_counter()
+    found = build(image)
+    spent = 1000 * (time.perf_counter() - started)
+    drawn = draw(image, found, build.info, args.score_thr)
+    try:
+        written = cv2.imwrite(args.out, drawn)
+    except cv2.error:  # an ending that OpenCV does not know
+        written = False
+    if not written:
+        raise InputError(
+            f'{args.out} cannot be written; give --out the path of a .jpg or '
+            '.png in a folder that is there'
+        )
+    words = in_words(found, build.info, args.score_thr)
+    print(f'{words} ({spent:.1f} ms), drawn to {args.out}')
+    return 0
+
+
+if __name__ == '__main__':
+    main()
