@@ -1,0 +1,1 @@
+"""Deployment: builds of trained networks for other runtimes."""
