@@ -7,6 +7,7 @@ of the layers in order, little-endian, each padded to four bytes.
 """
 
 import contextlib
+import math
 import os
 import tempfile
 from collections.abc import Sequence
@@ -35,14 +36,15 @@ def number(value: int | float) -> str:
     float32; a float is known by its point.
 
     >>> number(-1 / 3), number(7)
-    ('-3.33333333e-01', '7')
+    ('-3.33333343e-01', '7')
     """
     if isinstance(value, int | np.integer):
         return str(int(value))
-    text = f'{float(np.float32(value)):.8e}'
-    if not np.isfinite(np.float32(value)):
+    with np.errstate(over='ignore'):
+        rounded = float(np.float32(value))
+    if not math.isfinite(rounded):
         raise InputError(f'{value} cannot be written into an ncnn file')
-    return text
+    return f'{rounded:.8e}'
 
 
 def _parameter(key: int, value: Value) -> str:
@@ -106,6 +108,11 @@ def save(
         Path(param_path): param_text(layers).encode(),
         Path(bin_path): weight_bytes(layers),
     }
+    if len(contents) < 2:
+        raise InputError(f'{param_path} is named for both files; name two')
+    for path in contents:
+        if path.is_dir():
+            raise InputError(f'{path} cannot be written: it is a folder')
     waiting: dict[Path, str] = {}
     try:
         for path, data in contents.items():
