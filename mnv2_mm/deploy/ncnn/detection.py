@@ -6,6 +6,7 @@ The graph ends in ``mnv2_mm::DetectionOutput``, see
 
 import io
 import math
+import warnings
 
 import onnx
 import torch
@@ -178,7 +179,11 @@ def export(
 ) -> onnx.ModelProto:
     """PyTorch's export of a module as this package takes it."""
     file = io.BytesIO()
-    with torch.no_grad():
+    with torch.no_grad(), warnings.catch_warnings():
+        # of checks that look at shapes, which are fixed here
+        warnings.simplefilter('ignore', torch.jit.TracerWarning)
+        warnings.filterwarnings('ignore', 'Constant folding - Only steps=1')
+        warnings.simplefilter('ignore', DeprecationWarning)
         torch.onnx.export(
             module,
             (example,),
