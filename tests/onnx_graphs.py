@@ -1,4 +1,8 @@
-"""Small ONNX graphs, built node by node, for the tests of deployment."""
+"""Small ONNX graphs, built node by node, for the tests of deployment.
+
+The functions below the builder add a node to a builder ``b`` that reads
+``x``, and return the name of its output.
+"""
 
 import numpy as np
 import onnx
@@ -66,3 +70,52 @@ class GraphBuilder:
         """A random input."""
         values = self.random.normal(0, scale, self.shapes['x'])
         return values.astype(np.float32)
+
+
+def conv(b, x, c_in, c_out, k=(3, 3), bias=True, group=1, **attributes):
+    weights = [b.weight(c_out, c_in // group, *k)]
+    weights += [b.weight(c_out)] if bias else []
+    return b.add('Conv', x, *weights, group=group, **attributes)
+
+
+def pad(b, x, *amounts, **attributes):
+    return b.add('Pad', x, b.constant(amounts, np.int64), **attributes)
+
+
+def crop(b, x, starts, ends, axes, *steps):
+    return b.add(
+        'Slice',
+        x,
+        *(b.constant(v, np.int64) for v in (starts, ends, axes, *steps)),
+    )
+
+
+def resize(b, x, size, **attributes):
+    empty = b.constant([], np.float32)
+    sizes = b.constant(size, np.int64)
+    return b.add('Resize', x, empty, empty, sizes, **attributes)
+
+
+def linear(b, x, where, *size):
+    return resize(
+        b, x, size, mode='linear', coordinate_transformation_mode=where
+    )
+
+
+def nearest(b, x, *size):
+    return resize(
+        b,
+        x,
+        size,
+        mode='nearest',
+        nearest_mode='floor',
+        coordinate_transformation_mode='asymmetric',
+    )
+
+
+def reshape(b, x, *shape):
+    return b.add('Reshape', x, b.constant(shape, np.int64))
+
+
+def number(b, value):
+    return b.constant(value, np.float32)

@@ -251,6 +251,26 @@ def test_activations_and_padding_become_part_of_a_convolution():
 
 
 @pytest.mark.parametrize(
+    ('size', 'wanted'),
+    [
+        ((1, 1), [(1, 4, 7)]),
+        ((1, 3), [(1, 4, 3), (2, 4, 7)]),
+        ((3, 1), [(1, 3, 7), (2, 4, 7)]),
+        ((3, 3), [(2, 4, 7)]),
+    ],
+)
+def test_no_bilinear_filter_on_a_single_value(size, wanted):
+    """ncnn's reads beside a map of one row or column: kind, height, width."""
+    builder = GraphBuilder(1, 2, *size)
+    empty = builder.constant([], np.float32)
+    builder.add(
+        'Resize', 'x', empty, empty, ints(builder, 1, 2, 4, 7), mode='linear'
+    )
+    layers = lower(Graph(builder.model()))[1:]
+    assert [tuple(layer.params.values()) for layer in layers] == wanted
+
+
+@pytest.mark.parametrize(
     ('content', 'message'),
     [(None, 'cannot be read'), (b'\x08\x07nonsense', 'no ONNX file')],
 )
@@ -269,6 +289,15 @@ def test_a_graph_from_a_file(tmp_path):
     write(tmp_path / 'a.onnx', tmp_path / 'a.param', tmp_path / 'a.bin')
     assert (tmp_path / 'a.bin').read_bytes() == b''
     assert 'ReLU' in (tmp_path / 'a.param').read_text()
+
+
+def test_older_operators_are_refused():
+    builder = GraphBuilder(1, 3, 4)
+    builder.add('Relu', 'x')
+    model = builder.model()
+    model.opset_import[0].version = 11
+    with pytest.raises(InputError, match='export it with opset_version=13'):
+        Graph(model)
 
 
 @pytest.mark.parametrize(

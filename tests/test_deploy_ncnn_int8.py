@@ -62,7 +62,7 @@ def test_a_value_that_is_not_finite(value):
 
 
 # --------------------------------------------------------- quantised layers
-def conv(name, values, module='', **params):
+def conv(name, values, module=''):
     layer = Layer('Convolution', name, ['x'], ['y'], module=module)
     layer.params = {0: len(values)}
     layer.weights = [
@@ -200,7 +200,8 @@ def test_the_runner_says_which_precision(network):
     layers, paths, _ = network
     save(layers, *paths)
     for half in (False, True):
-        options = Runner(*paths, threads=2, half=half)._net.opt
+        runner = Runner(*paths, threads=2, half=half)
+        options = runner._net.opt  # does not keep the network alive
         assert options.use_fp16_arithmetic is half
         assert options.use_fp16_storage is half
         assert options.use_fp16_packed is half

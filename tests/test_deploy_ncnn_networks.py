@@ -294,8 +294,19 @@ def test_boxes_without_an_area_are_dropped(small, tmp_path):
     assert ((rows[:, 4] > rows[:, 2]) & (rows[:, 5] > rows[:, 3])).all()
 
 
+def test_sides_grow_to_a_limit(small, tmp_path):
+    """A code of 40 for the width would be 9 million times a default box."""
+    model = small({}, dict(score_thr=0.01, nms=dict(iou_threshold=0.99)))
+    for conv in model.bbox_head.reg_convs:
+        conv[-1].bias.data.reshape(-1, 4)[:, 0] -= 300
+        conv[-1].bias.data.reshape(-1, 4)[:, 2] += 80
+    _, rows = assert_like_predict(model, tmp_path)
+    # 30 widths to the left, and half of 62 to the right of that
+    assert (rows[:, 4] < 1).any()
+
+
 def test_other_models_are_refused():
-    with pytest.raises(InputError, match='no detector with an SSDLiteHead'):
+    with pytest.raises(InputError, match='only a detector with such a head'):
         export_detection(nn.Conv2d(3, 3, 1))
 
 

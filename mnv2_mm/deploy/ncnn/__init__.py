@@ -19,6 +19,8 @@ from mnv2_mm.errors import InputError
 if TYPE_CHECKING:
     import onnx
 
+    from mnv2_mm.deploy.ncnn.layer import Layer
+
 __all__ = ['write']
 
 Precision = Literal['fp32', 'fp16', 'int8']
@@ -82,7 +84,11 @@ def write(
     save(layers, param_path, bin_path)
 
 
-def _int8(layers, calibration, keep_float):
+def _int8(
+    layers: 'list[Layer]',
+    calibration: Iterable[np.ndarray | Mapping[str, np.ndarray]],
+    keep_float: Sequence[str],
+) -> 'list[Layer]':
     """Calibrate on the float network, run by ncnn itself, and quantise."""
     from mnv2_mm.deploy.ncnn.calibration import activation_ends
     from mnv2_mm.deploy.ncnn.files import save

@@ -7,6 +7,7 @@ The graph ends in ``mnv2_mm::DetectionOutput``, see
 import io
 import math
 import warnings
+from collections.abc import Sequence
 
 import onnx
 import torch
@@ -37,80 +38,60 @@ class _DetectionOutput(torch.autograd.Function):
         return graph.op(OPERATOR, scores, boxes, **attributes)
 
 
-class DetectionGraph(nn.Module):
-    """What is exported: a picture in, detections out.
+class Detections(nn.Module):
+    """Decoding, clipping and NMS behind an SSDLiteHead.
 
     Args:
-        model: mmdet's SingleStageDetector with an SSDLiteHead.
+        head: The head, with its ``test_cfg``.
         score_threshold: In place of ``test_cfg.score_thr``.
 
     Raises:
-        InputError: the model is of another kind, or its NMS is.
+        InputError: the head is of another kind, or its box coder or its NMS
+            is one that ncnn has not.
     """
 
     def __init__(
-        self, model: nn.Module, *, score_threshold: float | None = None
+        self, head: nn.Module | None, *, score_threshold: float | None = None
     ) -> None:
         super().__init__()
-        head = getattr(model, 'bbox_head', None)
-        if not hasattr(head, 'flatten') or not hasattr(
-            getattr(head, 'prior_generator', None), 'input_size'
-        ):
+        generator = getattr(head, 'prior_generator', None)
+        if not hasattr(generator, 'input_size'):
             raise InputError(
-                f'{type(model).__name__} is no detector with an SSDLiteHead; '
-                'only such a one has an ncnn graph with its detections in it'
+                f'{type(head).__name__} is no SSDLiteHead; only a detector '
+                'with such a head has an ncnn graph with its detections in it'
             )
-        self.backbone, self.neck, self.bbox_head = (
-            model.backbone,
-            model.neck,
-            head,
-        )
-        test_cfg = head.test_cfg or getattr(model, 'test_cfg', None) or {}
-        nms = test_cfg.get('nms', {})
-        if nms.get('type', 'nms') != 'nms':
-            raise InputError(
-                f'model.test_cfg.nms has type={nms["type"]!r}; ncnn has plain '
-                "NMS only: set type='nms'"
-            )
-        coder = head.bbox_coder
-        if coder.add_ctr_clamp or not coder.clip_border:
+        self.coder = head.bbox_coder
+        if self.coder.add_ctr_clamp or not self.coder.clip_border:
             raise InputError(
                 'model.bbox_head.bbox_coder has add_ctr_clamp=True or '
                 'clip_border=False; the ncnn graph decodes with the defaults'
             )
+        self.flatten, self.slots = head.flatten, head.cls_out_channels
+        self.use_sigmoid = head.use_sigmoid_cls
         priors = torch.cat(
-            head.prior_generator.grid_priors(
-                head.prior_generator.featmap_sizes, device='cpu'
-            )
+            generator.grid_priors(generator.featmap_sizes, device='cpu')
         )
-        if score_threshold is None:
-            score_threshold = test_cfg.get('score_thr', 0.0)
-        nms_pre = test_cfg.get('nms_pre', -1)
-        self.settings = dict(
-            num_classes=int(head.num_classes),
-            confidence_threshold=float(score_threshold),
-            nms_threshold=float(nms.get('iou_threshold', 0.5)),
-            nms_top_k=int(nms_pre) if nms_pre > 0 else len(priors),
-            keep_top_k=int(test_cfg.get('max_per_img', 100)),
-        )
-        width, height = self.size = head.prior_generator.input_size
-        scale = torch.tensor([width, height], dtype=priors.dtype)
-        corners = priors.reshape(1, -1, 2, 2) / scale
+        self.size = generator.input_size
+        corners = priors.reshape(1, -1, 2, 2) / priors.new_tensor(self.size)
         self.register_buffer('centres', corners.mean(2), persistent=False)
         self.register_buffer(
             'extents', corners[:, :, 1] - corners[:, :, 0], persistent=False
         )
+        test_cfg = head.test_cfg or {}
         self.smallest = test_cfg.get('min_bbox_size', -1)
+        self.settings = _settings(head, test_cfg, len(priors))
+        if score_threshold is not None:
+            self.settings['confidence_threshold'] = float(score_threshold)
 
     def boxes(self, codes: Tensor) -> Tensor:
         """Codes (1, N, 4) -> clipped x0, y0, x1, y1, from 0 to 1.
 
         As mmdet's DeltaXYWHBBoxCoder, with its limit to the growth.
         """
-        coder = self.bbox_head.bbox_coder
-        codes = codes * codes.new_tensor(coder.stds) + codes.new_tensor(
-            coder.means
+        stds, means = map(
+            codes.new_tensor, (self.coder.stds, self.coder.means)
         )
+        codes = codes * codes.new_tensor(stds) + codes.new_tensor(means)
         largest = abs(math.log(_RATIO_CLIP))
         centres = codes[..., :2] * self.extents + self.centres
         growth = codes[..., 2:].clamp(min=-largest, max=largest)
@@ -124,21 +105,20 @@ class DetectionGraph(nn.Module):
         1, ncnn leaves a box undecoded, and decides by the classes all the
         same whether to keep it.
         """
-        head = self.bbox_head
-        if head.use_sigmoid_cls:
-            scores = logits[..., : head.num_classes].sigmoid()
+        classes = self.settings['num_classes']
+        if self.use_sigmoid:
+            scores = logits[..., :classes].sigmoid()
         else:
-            scores = logits.softmax(-1)[..., : head.num_classes]
+            scores = logits.softmax(-1)[..., :classes]
         background = scores.new_zeros(1, self.centres.shape[1], 1)
         return torch.cat([background, scores], -1)
 
-    def forward(self, image: Tensor) -> Tensor:
-        """(1, 3, H, W), normalised -> (1, K, 6)."""
-        head = self.bbox_head
-        logits, codes = head(self.neck(self.backbone(image)))
-        logits = head.flatten(logits, head.cls_out_channels)
-        boxes = self.boxes(head.flatten(codes, 4))
-        scores = self.scores(logits)
+    def forward(
+        self, cls_scores: Sequence[Tensor], bbox_preds: Sequence[Tensor]
+    ) -> Tensor:
+        """What the head gives, of one picture -> (1, K, 6)."""
+        boxes = self.boxes(self.flatten(bbox_preds, 4))
+        scores = self.scores(self.flatten(cls_scores, self.slots))
         if self.smallest >= 0:
             # mmdet drops boxes that clipping has left without an area
             sides = boxes[..., 2:] - boxes[..., :2]
@@ -149,6 +129,38 @@ class DetectionGraph(nn.Module):
             x, y = sides[..., :1], sides[..., 1:]
             scores = scores * torch.minimum(x, y).clamp(0, 1).ceil()
         return _DetectionOutput.apply(scores, boxes, self.settings)
+
+
+def _settings(head: nn.Module, test_cfg: dict, anchors: int) -> dict:
+    """Attributes of the operator; ncnn counts ``nms_pre`` for each class."""
+    nms = test_cfg.get('nms', {})
+    if nms.get('type', 'nms') != 'nms':
+        raise InputError(
+            f'model.test_cfg.nms has type={nms["type"]!r}; ncnn has plain NMS '
+            "only: set type='nms'"
+        )
+    nms_pre = test_cfg.get('nms_pre', -1)
+    return dict(
+        num_classes=int(head.num_classes),
+        confidence_threshold=float(test_cfg.get('score_thr', 0.0)),
+        nms_threshold=float(nms.get('iou_threshold', 0.5)),
+        nms_top_k=int(nms_pre) if nms_pre > 0 else anchors,
+        keep_top_k=int(test_cfg.get('max_per_img', 100)),
+    )
+
+
+class _Whole(nn.Module):
+    """A picture in, detections out; parts have the names of the model's."""
+
+    def __init__(self, model: nn.Module, detections: Detections) -> None:
+        super().__init__()
+        self.backbone, self.neck = model.backbone, model.neck
+        self.bbox_head, self.detections = model.bbox_head, detections
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(1, 3, H, W), normalised -> (1, K, 6)."""
+        maps = self.bbox_head(self.neck(self.backbone(image)))
+        return self.detections(*maps)
 
 
 def export_detection(
@@ -165,12 +177,17 @@ def export_detection(
         A graph from ``image`` (1, 3, H, W), normalised, to ``detections``.
 
     Raises:
-        InputError: as :class:`DetectionGraph`.
+        InputError: as :class:`Detections`.
     """
-    graph = DetectionGraph(model, score_threshold=score_threshold).eval()
-    width, height = graph.size
+    detections = Detections(
+        getattr(model, 'bbox_head', None), score_threshold=score_threshold
+    )
+    width, height = detections.size
     return export(
-        graph, torch.zeros(1, 3, height, width), 'image', 'detections'
+        _Whole(model, detections).eval(),
+        torch.zeros(1, 3, height, width),
+        'image',
+        'detections',
     )
 
 

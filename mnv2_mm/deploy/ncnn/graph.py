@@ -6,51 +6,21 @@ should see: shape arithmetic, constants behind identities, dropout.
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 
 import numpy as np
 import onnx
 from onnx import numpy_helper, shape_inference
 from onnx.reference import ReferenceEvaluator
 
+from mnv2_mm.deploy.ncnn.node import STANDARD, Node, load
 from mnv2_mm.errors import InputError
 
-_STANDARD = ('', 'ai.onnx')
 _FLOATS = (
     onnx.TensorProto.FLOAT,
     onnx.TensorProto.DOUBLE,
     onnx.TensorProto.FLOAT16,
 )
 _WHOLE = (onnx.TensorProto.INT32, onnx.TensorProto.INT64)
-
-
-@dataclass
-class Node:
-    """An operator with its attributes as Python values."""
-
-    op: str
-    name: str
-    inputs: list[str]
-    outputs: list[str]
-    attributes: dict
-
-    @property
-    def module(self) -> str:
-        """Path of the module, from PyTorch's name: ``/a/a.0/conv/Conv``.
-
-        A member of a Sequential or ModuleList repeats its owner's name.
-        """
-        path: list[str] = []
-        for part in self.name.strip('/').split('/')[:-1]:
-            if path and part.startswith(f'{path[-1]}.'):
-                path[-1] = part
-            else:
-                path.append(part)
-        return '.'.join(path)
-
-    def __str__(self) -> str:
-        module = f' of the module {self.module}' if self.module else ''
-        return f'node {self.name}{module}'
 
 
 class Graph:
@@ -71,10 +41,8 @@ class Graph:
     """
 
     def __init__(self, model: onnx.ModelProto | str | os.PathLike) -> None:
-        model = _loaded(model)
-        self.opsets = {
-            entry.domain: entry.version for entry in model.opset_import
-        }
+        model = load(model)
+        self._opsets = model.opset_import
         self.constants: dict[str, np.ndarray] = {
             tensor.name: numpy_helper.to_array(tensor)
             for tensor in model.graph.initializer
@@ -187,11 +155,7 @@ class Graph:
         return copy
 
     def _single(self, graph: onnx.GraphProto) -> onnx.ModelProto:
-        opsets = [
-            onnx.helper.make_opsetid(domain, version)
-            for domain, version in self.opsets.items()
-        ]
-        return onnx.helper.make_model(graph, opset_imports=opsets)
+        return onnx.helper.make_model(graph, opset_imports=self._opsets)
 
     def _running(self, protos: Iterable[onnx.NodeProto]) -> Iterator[Node]:
         """Nodes left after folding; fills constants, shapes and aliases."""
@@ -202,22 +166,9 @@ class Graph:
             elif self._folded(proto, inputs):
                 continue
             else:
-                if proto.domain in _STANDARD:
+                if proto.domain in STANDARD:
                     self._infer(proto, inputs)
-                attributes = {
-                    a.name: onnx.helper.get_attribute_value(a)
-                    for a in proto.attribute
-                }
-                standard = proto.domain in _STANDARD
-                yield Node(
-                    proto.op_type
-                    if standard
-                    else f'{proto.domain}::{proto.op_type}',
-                    proto.name or f'{proto.op_type}_{number}',
-                    inputs,
-                    list(proto.output),
-                    attributes,
-                )
+                yield Node.of(proto, inputs, number)
 
     def _pass_on(self, source: str, target: str) -> None:
         if source in self.constants:
@@ -227,7 +178,7 @@ class Graph:
 
     def _is_same(self, proto: onnx.NodeProto) -> bool:
         """Whether the operator hands its input on, as far as ncnn goes."""
-        if proto.domain not in _STANDARD:
+        if proto.domain not in STANDARD:
             return False
         if proto.op_type in ('Identity', 'Dropout'):
             return True
@@ -240,7 +191,7 @@ class Graph:
 
     def _folded(self, proto: onnx.NodeProto, inputs: list[str]) -> bool:
         """Compute what does not depend on the network's input."""
-        if proto.domain not in _STANDARD:
+        if proto.domain not in STANDARD:
             return False
         known: Mapping[str, np.ndarray] = self.constants
         if proto.op_type == 'Shape' and inputs[0] in self.shapes:
@@ -295,19 +246,3 @@ def _unknown(name: str) -> onnx.ValueInfoProto:
     value = onnx.ValueInfoProto()
     value.name = name
     return value
-
-
-def _loaded(model: onnx.ModelProto | str | os.PathLike) -> onnx.ModelProto:
-    if isinstance(model, onnx.ModelProto):
-        return model
-    try:
-        return onnx.load(os.fspath(model))
-    except OSError as error:
-        raise InputError(
-            f'{os.fspath(model)} cannot be read ({error.strerror}); name an '
-            'ONNX file'
-        ) from error
-    except Exception as error:  # protobuf's, whose class differs
-        raise InputError(
-            f'{os.fspath(model)} is no ONNX file, or damaged; export it again'
-        ) from error

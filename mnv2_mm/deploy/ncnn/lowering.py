@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from mnv2_mm.deploy.ncnn.graph import Graph, Node
+from mnv2_mm.deploy.ncnn.graph import Graph
 from mnv2_mm.deploy.ncnn.layer import (
     WEIGHTED,
     Layer,
@@ -17,6 +17,7 @@ from mnv2_mm.deploy.ncnn.layer import (
     Weight,
     with_splits,
 )
+from mnv2_mm.deploy.ncnn.node import Node
 from mnv2_mm.errors import InputError
 
 Rule = Callable[['Lowering', Node], None]

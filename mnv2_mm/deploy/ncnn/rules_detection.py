@@ -9,9 +9,9 @@ detection: label (the first class is 1), score, x0, y0, x1, y1.
 
 import numpy as np
 
-from mnv2_mm.deploy.ncnn.graph import Node
 from mnv2_mm.deploy.ncnn.layer import Value
 from mnv2_mm.deploy.ncnn.lowering import Lowering, rule
+from mnv2_mm.deploy.ncnn.node import Node
 from mnv2_mm.errors import InputError
 
 #: The operator's name in an ONNX graph.

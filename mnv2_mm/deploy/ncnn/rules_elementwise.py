@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from mnv2_mm.deploy.ncnn.graph import Node
 from mnv2_mm.deploy.ncnn.lowering import Lowering, rule, unsupported
+from mnv2_mm.deploy.ncnn.node import Node
 
 _BINARY = {'Add': 0, 'Sub': 1, 'Mul': 2, 'Div': 3, 'Max': 4, 'Min': 5}
 #: The same with the operands exchanged.
@@ -130,8 +130,6 @@ def hard(net: Lowering, node: Node) -> None:
 @rule('Softmax')
 def softmax(net: Lowering, node: Node) -> None:
     """Softmax over one axis."""
-    if net.graph.opsets.get('', 13) < 13:
-        raise unsupported(node, 'of an opset below 13')
     rank = len(net.graph.shape(node.inputs[0]))
     axis = net.axis(node, node.attributes.get('axis', -1), rank)
     # without 1=1 ncnn takes the axis for one of an older numbering

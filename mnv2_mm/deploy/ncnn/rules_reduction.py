@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from mnv2_mm.deploy.ncnn.graph import Node
 from mnv2_mm.deploy.ncnn.lowering import Lowering, rule, unsupported
+from mnv2_mm.deploy.ncnn.node import Node
 
 _SUM, _MEAN, _MAX, _MIN = 0, 3, 4, 5
 _REDUCTIONS = {

@@ -4,7 +4,6 @@ from itertools import permutations
 
 import numpy as np
 
-from mnv2_mm.deploy.ncnn.graph import Node
 from mnv2_mm.deploy.ncnn.layer import Value
 from mnv2_mm.deploy.ncnn.lowering import (
     Lowering,
@@ -12,6 +11,7 @@ from mnv2_mm.deploy.ncnn.lowering import (
     rule,
     unsupported,
 )
+from mnv2_mm.deploy.ncnn.node import Node
 
 _BILINEAR, _NEAREST = 2, 1
 

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from mnv2_mm.deploy.ncnn.graph import Node
 from mnv2_mm.deploy.ncnn.layer import Value, Weight
 from mnv2_mm.deploy.ncnn.lowering import Lowering, rule, unsupported
+from mnv2_mm.deploy.ncnn.node import Node
 
 _PAD_TYPES = {b'constant': 0, b'edge': 1, b'reflect': 2}
 
