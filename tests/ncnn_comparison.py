@@ -3,8 +3,8 @@
 import numpy as np
 import onnxruntime as ort
 
+from mnv2_mm.builds.ncnn_runner import Runner
 from mnv2_mm.deploy.ncnn import write
-from mnv2_mm.deploy.ncnn.runner import Runner
 
 
 def run_both(builder, model, folder, picture=None):

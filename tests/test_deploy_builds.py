@@ -69,9 +69,11 @@ def built(network, run_tool, tmp_path_factory):
             config, checkpoint, image = network(task)
             folder = tmp_path_factory.mktemp('build') / 'new'
             flags = [f'{k}={v}' for k, v in options.items()]
+            if not kind.startswith('ncnn_'):
+                kind = f'onnxruntime_{kind}'
             code = run_tool(
                 'deploy',
-                CONFIGS / f'{task}_onnxruntime_{kind}.py',
+                CONFIGS / f'{task}_{kind}.py',
                 config,
                 checkpoint,
                 image,
@@ -94,6 +96,9 @@ BUILDS = [
     ('seg', 'dynamic', {}),
     ('cls', 'static', {}),
     ('cls', 'dynamic', {}),
+    ('det', 'ncnn_static', {}),
+    ('seg', 'ncnn_static_513', SEG),
+    ('cls', 'ncnn_static', {}),
 ]
 
 
@@ -101,9 +106,11 @@ BUILDS = [
     ('task', 'kind', 'options'), BUILDS, ids=lambda v: str(v)[:10]
 )
 def test_the_runner_predicts_as_pytorch(network, built, task, kind, options):
+    if kind.startswith('ncnn'):
+        pytest.importorskip('ncnn')
     config, checkpoint, image = network(task)
     picture = cv2.imread(str(image))
-    if kind == 'static_513':  # stretched to its size, as the build is
+    if kind.endswith('static_513'):  # stretched to its size, as the build is
         picture = cv2.resize(picture, (128, 128))
     wanted = plain(predict(init_model(config, checkpoint), picture))
     found = Build(built(task, kind, **options))(picture)

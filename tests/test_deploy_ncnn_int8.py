@@ -155,7 +155,7 @@ def rounded(values, end):
 
 def test_arithmetic_in_whole_numbers(network):
     """ncnn's result is that of the rounded inputs and rounded weights."""
-    from mnv2_mm.deploy.ncnn.runner import Runner
+    from mnv2_mm.builds.ncnn_runner import Runner
 
     layers, paths, random = network
     x = random.normal(0, 1, (1, 3, 5, 6)).astype(np.float32)
@@ -178,7 +178,7 @@ def test_arithmetic_in_whole_numbers(network):
 
 
 def test_ranges_of_the_blobs_inside(network):
-    from mnv2_mm.deploy.ncnn.runner import Runner
+    from mnv2_mm.builds.ncnn_runner import Runner
 
     layers, paths, _ = network
     save(layers, *paths)
@@ -195,7 +195,7 @@ def test_ranges_of_the_blobs_inside(network):
 
 
 def test_the_runner_says_which_precision(network):
-    from mnv2_mm.deploy.ncnn.runner import Runner
+    from mnv2_mm.builds.ncnn_runner import Runner
 
     layers, paths, _ = network
     save(layers, *paths)
@@ -210,7 +210,7 @@ def test_the_runner_says_which_precision(network):
 
 
 def test_what_the_runner_refuses(network):
-    from mnv2_mm.deploy.ncnn.runner import Runner
+    from mnv2_mm.builds.ncnn_runner import Runner
 
     layers, (param, binary), _ = network
     save(layers, param, binary)

@@ -22,10 +22,10 @@ from torch import nn
 from torch.nn.functional import interpolate
 
 from mnv2_mm.apis import init_model, predict, prepare
+from mnv2_mm.builds.ncnn_runner import Runner
 from mnv2_mm.config_files import get_config
 from mnv2_mm.deploy.ncnn import write
 from mnv2_mm.deploy.ncnn.detection import export, export_detection
-from mnv2_mm.deploy.ncnn.runner import Runner
 from mnv2_mm.errors import InputError
 from mnv2_mm.weights.convert import convert, save
 

@@ -20,8 +20,8 @@ from onnx_graphs import (
     reshape,
 )
 
+from mnv2_mm.builds.ncnn_runner import Runner
 from mnv2_mm.deploy.ncnn import write
-from mnv2_mm.deploy.ncnn.runner import Runner
 
 INT = np.int64
 

@@ -16,7 +16,9 @@ case ${1:-} in
     --stack=*) stack=${1#*=}; shift ;;
 esac
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-bash tools/setup_env.sh --stack "$stack" --dev
+deploy=()
+[ "$stack" = upstream ] || deploy=(--deploy) # tested with the one stack
+bash tools/setup_env.sh --stack "$stack" --dev "${deploy[@]}"
 venv=.venv
 [ "$stack" = onedl ] || venv=.venv-$stack
 bin=$PWD/$venv/bin

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from mnv2_mm.builds.masks import to_mask
+from mnv2_mm.builds.ncnn_outputs import to_dets
 from mnv2_mm.builds.preprocess import prepare
 from mnv2_mm.errors import InputError
 
@@ -42,8 +43,37 @@ class OnnxRuntime:
         return dict(zip(self.outputs, found, strict=True))
 
 
+class Ncnn:
+    """An ncnn network, on the CPU.
+
+    Args:
+        files: The .param and the .bin.
+        info: Content of build.json.
+        threads: Threads of a run; 0 is one.
+    """
+
+    def __init__(
+        self, files: Sequence[Path], info: dict, threads: int
+    ) -> None:
+        import ncnn  # noqa: F401  missing, it is named by the caller
+
+        from mnv2_mm.builds.ncnn_runner import Runner
+
+        self.runner = Runner(*files, threads=threads or 1)
+        self.detects = info['task'] == 'det'
+
+    def __call__(self, inputs: np.ndarray) -> dict[str, np.ndarray]:
+        """(1, 3, H, W) float32 -> outputs by name."""
+        found = self.runner.run(inputs)
+        if not self.detects:
+            return found
+        size = inputs.shape[3], inputs.shape[2]
+        parts = to_dets(found['detections'], size)
+        return dict(zip(('dets', 'labels'), parts, strict=True))
+
+
 #: By the name of the backend in build.json.
-BACKENDS = {'onnxruntime': OnnxRuntime}
+BACKENDS = {'onnxruntime': OnnxRuntime, 'ncnn': Ncnn}
 
 
 def find(place: str | Path) -> Path | None:

@@ -1,4 +1,4 @@
-"""Deployment through mmdeploy: ONNX Runtime and TensorRT graphs.
+"""Deployment through mmdeploy: ONNX Runtime and ncnn.
 
 A deploy config names this package in ``custom_imports``, so mmdeploy's own
 tools find what is registered here. Importing it mends mmdeploy (see
@@ -44,6 +44,7 @@ if compat.version_of('mmdeploy') == MMDEPLOY and compat.installed('aenum'):
 
     mend.apply()
     from mnv2_mm.deploy import (
+        ncnn_backend,  # noqa: F401
         ort_backend,  # noqa: F401
         same_padding,  # noqa: F401
     )

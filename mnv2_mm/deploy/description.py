@@ -61,7 +61,10 @@ def describe(
             'name': ir['input_names'][0],
             'shape': list(input_size),
         },
-        'outputs': list(ir['output_names']),
+        # ncnn's one output of a detector is parted in two by the runner
+        'outputs': ['dets', 'labels']
+        if task == 'det'
+        else list(ir['output_names']),
         'classes': names,
         'palette': [list(map(int, colour)) for colour in colours],
         'preprocessing': preprocessing(cfg.test_pipeline, model),

@@ -90,6 +90,7 @@ def _int8(
     keep_float: Sequence[str],
 ) -> 'list[Layer]':
     """Calibrate on the float network, run by ncnn itself, and quantise."""
+    from mnv2_mm.builds.ncnn_runner import Runner
     from mnv2_mm.deploy.ncnn.calibration import activation_ends
     from mnv2_mm.deploy.ncnn.files import save
     from mnv2_mm.deploy.ncnn.int8 import (
@@ -97,7 +98,6 @@ def _int8(
         quantised_inputs,
         to_int8,
     )
-    from mnv2_mm.deploy.ncnn.runner import Runner
 
     kept = kept_in_float(layers, keep_float)
     blobs = quantised_inputs(layers, kept)

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from mnv2_mm.deploy.ncnn.runner import Runner
+from mnv2_mm.builds.ncnn_runner import Runner
 from mnv2_mm.errors import InputError
 
 _BINS = 4096

@@ -1,7 +1,7 @@
 """float16 storage: half the size on disk, the arithmetic stays float32.
 
 ncnn widens such weights when it loads them, unless it is told to compute in
-float16 (see :mod:`mnv2_mm.deploy.ncnn.runner`).
+float16 (see :mod:`mnv2_mm.builds.ncnn_runner`).
 """
 
 from collections.abc import Iterable, Sequence
