@@ -310,6 +310,37 @@ def test_nms_beyond_standard_operators(changes, message):
         nms_rules(test_cfg | changes)
 
 
+def test_decoding_is_mmdets():
+    """Codes far beyond what is clamped, boxes far beyond the picture."""
+    from mmdet.models.task_modules.coders import DeltaXYWHBBoxCoder
+
+    from mnv2_mm.deploy.detection import decode
+
+    torch.manual_seed(0)
+    corners = torch.rand(500, 2) * 90
+    priors = torch.cat([corners, corners + 1 + torch.rand(500, 2) * 40], 1)
+    codes = torch.randn(1, 500, 4) * 30
+    for means in ((0.0, 0.0, 0.0, 0.0), (0.1, -0.2, 0.3, 0.0)):
+        coder = DeltaXYWHBBoxCoder(means, (0.1, 0.1, 0.2, 0.2))
+        wanted = coder.decode(priors, codes[0], max_shape=(80, 100))
+        found = decode(coder, priors, codes, (100, 80))
+        assert torch.equal(found[0], wanted)
+
+
+def test_a_decoded_box_by_hand():
+    from mmdet.models.task_modules.coders import DeltaXYWHBBoxCoder
+
+    from mnv2_mm.deploy.detection import decode
+
+    coder = DeltaXYWHBBoxCoder(target_stds=(0.1, 0.1, 0.2, 0.2))
+    # a box of 20x40 at (30, 40): moved by 0.1 of its width, as wide as
+    # before, twice as high: 2 = exp(0.2 * 3.4657359)
+    prior = torch.tensor([[20.0, 20.0, 40.0, 60.0]])
+    code = torch.tensor([[[1.0, 0.0, 0.0, 3.4657359]]])
+    (box,) = decode(coder, prior, code, (100, 75))[0]
+    assert box.tolist() == pytest.approx([22, 0, 42, 75], abs=1e-4)
+
+
 def test_matching_counts_what_is_missing():
     first = dict(
         boxes=np.float32([[0, 0, 10, 10], [50, 50, 60, 60]]),
