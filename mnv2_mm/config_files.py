@@ -45,8 +45,15 @@ def config_root() -> Path:
 
 
 def list_models(pattern: str = '') -> list[str]:
-    """Names of the configs, sorted; those that contain ``pattern``."""
-    return sorted(name for name in _index() if pattern in name)
+    """Names of the models, sorted; those that contain ``pattern``.
+
+    The configs of configs/deploy are no models; they are found by name too.
+    """
+    return sorted(
+        name
+        for name, path in _index().items()
+        if pattern in name and path.parent.name != 'deploy'
+    )
 
 
 def _index() -> dict[str, Path]:

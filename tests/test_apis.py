@@ -32,7 +32,9 @@ def test_every_listed_model_has_a_config() -> None:
     names = list_models()
     root = config_root()
     files = {path for path in root.rglob('*.py')} - {
-        path for path in (root / '_base_').rglob('*.py')
+        path
+        for folder in ('_base_', 'deploy')
+        for path in (root / folder).rglob('*.py')
     }
     assert {config_path(name) for name in names} == files
     for name in names:

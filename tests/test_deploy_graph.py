@@ -141,6 +141,19 @@ def test_known_sizes_become_numbers():
     assert fold_constants(model) == 0
 
 
+def test_a_single_number_stays_one():
+    model = make(
+        [
+            helper.make_node('Squeeze', ['v'], ['s']),
+            helper.make_node('Mul', ['x', 's'], ['y']),
+        ],
+        {'v': np.float32([3])},
+    )
+    assert fold_constants(model) == 1
+    (number,) = model.graph.initializer
+    assert list(number.dims) == []
+
+
 def test_an_open_axis_stays_open():
     model = sizes_of(('batch', 2, 6, 6))
     assert fold_constants(model) == 0

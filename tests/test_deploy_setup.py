@@ -11,6 +11,7 @@ from mnv2_mm.check_deploy import MODULES, DeployReport
 from mnv2_mm.probe import Probe
 
 ROOT = Path(__file__).resolve().parents[1]
+DEPLOY = sorted((ROOT / 'configs/deploy').glob('*.py'))
 PINS = {'onnx': '1.23.2', 'onnxruntime': '1.23.2', 'ncnn': '1.0.1'}
 PINS |= {'aenum': '3.1.17', 'mmdeploy': '1.3.1'}
 
@@ -141,6 +142,33 @@ def test_without_mmdeploy_the_message_says_how():
     assert 'pip install --no-deps mmdeploy==1.3.1' in done.stderr
 
 
+TASKS = {
+    'det': ('mmdet', 'ObjectDetection'),
+    'seg': ('mmseg', 'Segmentation'),
+    'cls': ('mmpretrain', 'Classification'),
+}
+
+
+@pytest.mark.parametrize('path', DEPLOY, ids=lambda path: path.stem)
+def test_a_deploy_config_is_what_its_name_says(path):
+    pytest.importorskip('mmdeploy', reason='deployment is not installed')
+    from mnv2_mm.config_files import get_config, list_models
+
+    assert '_base_' not in path.read_text()
+    task, backend, *rest = path.stem.split('_')
+    precision = rest.pop(0) if rest[0] in ('fp16', 'int8') else 'fp32'
+    axes, *size = rest
+    assert path.stem not in list_models()
+    cfg = get_config(path.stem)
+    assert (cfg.codebase_config.type, cfg.codebase_config.task) == TASKS[task]
+    assert cfg.backend_config.type == backend
+    assert cfg.backend_config.precision == precision
+    assert ('dynamic_axes' in cfg.ir_config) == (axes == 'dynamic')
+    shape = [int(side) for side in size] * 2 or None
+    assert cfg.ir_config.input_shape == shape
+    assert cfg.ir_config.opset_version == 13
+
+
 # ---------------------------------------------------------- mended mmdeploy
 def test_wrapped_functions_are_left_as_they_were():
     pytest.importorskip('mmdeploy', reason='deployment is not installed')
@@ -149,9 +177,13 @@ def test_wrapped_functions_are_left_as_they_were():
 
     import mnv2_mm.deploy  # noqa: F401
 
+    # has a rewriter with a wrapped function
+    pytest.importorskip('mmdet.models')
+    import mmdeploy.codebase.mmdet.models.detectors.single_stage  # noqa: F401
+
     before = dict(table)
     with RewriterContext({}, backend='onnxruntime'):
-        pass
+        assert len(table) > len(before)
     assert dict(table) == before
 
 

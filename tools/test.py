@@ -2,12 +2,11 @@
 
 The flags are those of mmdet's tools/test.py, for all three tasks. The
 checkpoint must fit the config wholly, else this stops before it measures
-a network with random parts. The figures go to <work dir>/metrics.json too.
-Instead of a checkpoint it takes a build of tools/deploy.py, by its folder.
+a network with random parts; a build of tools/deploy.py is taken by its folder.
+The figures go to <work dir>/metrics.json too.
 
     python tools/test.py configs/ssdlite_mnv2_coco.py work_dirs/x/epoch_1.pth
     python tools/test.py deeplabv3_mnv2_voc w.pth --tta --show-dir pictures
-    python tools/test.py ssdlite_mnv2_coco work_dirs/build
 """
 
 import argparse
@@ -212,11 +211,9 @@ def main() -> int:
             f'config {args.config} has no test_dataloader; nothing can be '
             'evaluated'
         )
-    if build is not None:
+    if build:
         from mnv2_mm.deploy.evaluate import Evaluation
 
-        if args.tta:
-            raise InputError('--tta is for checkpoints, and this is a build')
         evaluation = Evaluation(build, cfg)
         cfg = evaluation.cfg
     cfg.load_from = args.checkpoint
@@ -227,6 +224,8 @@ def main() -> int:
     if args.show or args.show_dir:
         set_pictures(cfg, host, args)
     if args.tta:
+        if build:
+            raise InputError('--tta is for checkpoints, and this is a build')
         if host == 'mmpretrain' and (args.show or args.show_dir):
             raise InputError(
                 "--tta and pictures together are beyond mmpretrain's drawing "
@@ -236,10 +235,8 @@ def main() -> int:
     launch.set_launcher(cfg, args.launcher, args.local_rank)
     launch.preflight(cfg, splits=('test',))
     with launch.explained(cfg):
-        if build is not None:
-            runner = evaluation.runner()
-        else:
-            runner = launch.build_runner(cfg)
+        make = evaluation.runner if build else launch.build_runner
+        runner = make(cfg)
         if args.out:
             add_dump(runner, host, args.out)
         metrics = runner.test()

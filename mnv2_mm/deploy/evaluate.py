@@ -71,9 +71,13 @@ class Evaluation:
                 'build was made of'
             )
 
-    def runner(self) -> Runner:
-        """The runner of :func:`mnv2_mm.engine.launch.build_runner`."""
-        init_default_scope(self.cfg.default_scope)
+    def runner(self, cfg: Config) -> Runner:
+        """As :func:`mnv2_mm.engine.launch.build_runner`, of the build.
+
+        Args:
+            cfg: ``cfg`` of this object, with what the tool has added to it.
+        """
+        init_default_scope(cfg.default_scope)
         model = self.processor.build_backend_model(
             self.files,
             data_preprocessor_updater=self.processor.update_data_preprocessor,
@@ -86,5 +90,5 @@ class Evaluation:
                 """The build, whatever the config describes."""
                 return model
 
-        self.cfg.load_from = None
-        return BuildRunner.from_cfg(self.cfg)
+        cfg.load_from = None  # nothing to load into a build
+        return BuildRunner.from_cfg(cfg)
