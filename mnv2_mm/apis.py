@@ -90,7 +90,7 @@ def _devices() -> str:
     return f"are 'cpu' and cuda:0 to cuda:{count - 1}" if count else "is 'cpu'"
 
 
-def _test_dataset(cfg: Config) -> Mapping:
+def evaluation_dataset(cfg: Config) -> Mapping:
     """The innermost data set of the test data loader."""
     loader = cfg.get('test_dataloader') or cfg.get('val_dataloader')
     if not loader:
@@ -106,7 +106,7 @@ def _test_dataset(cfg: Config) -> Mapping:
 
 def config_meta(cfg: Config) -> dict:
     """Class names and colours of the config's data set; reads no data."""
-    dataset = _test_dataset(cfg)
+    dataset = evaluation_dataset(cfg)
     # a name without a scope is the host's
     with DATASETS.switch_scope_and_registry(cfg.default_scope) as registry:
         kind = registry.get(dataset['type'])
@@ -130,7 +130,7 @@ def prepare(model: nn.Module, image: np.ndarray) -> dict:
     if not hasattr(model, '_test_steps'):
         steps = [
             step
-            for step in _test_dataset(model.cfg)['pipeline']
+            for step in evaluation_dataset(model.cfg)['pipeline']
             if step['type'].rpartition('.')[2] not in _FILE_STEPS
         ]
         model._test_steps = Compose(steps)

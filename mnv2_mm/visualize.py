@@ -38,7 +38,7 @@ class Painter:
         )
         meta = dict(model.dataset_meta)
         if not meta.get('palette'):
-            meta['palette'] = _palette(len(self.classes))
+            meta['palette'] = default_palette(len(self.classes))
         self.visualizer.dataset_meta = meta
 
     def name_of(self, label: int) -> str:
@@ -183,7 +183,7 @@ def summarize(description: dict) -> str:
     )
 
 
-def _palette(count: int) -> list[tuple[int, int, int]]:
+def default_palette(count: int) -> list[tuple[int, int, int]]:
     """As many distinct colours (RGB) as there are classes."""
     hues = np.arange(count, dtype=np.float64) * 0.618034 % 1 * 179
     hsv = np.stack([hues, hues * 0 + 200, hues * 0 + 230], axis=-1)

@@ -86,16 +86,15 @@ def main() -> int:
         raise InputError(f'there is no folder {out.parent}; make it first')
     if out.suffix != '.pth':
         raise InputError(f'{out}: the name of a checkpoint ends in .pth')
-    name = args.config
-    if name is None:
-        name = config_of(read_weights(args.source))
+    source = read_weights(args.source)
+    name = args.config or config_of(source)
     cfg = get_config(name)
     launch.warn(apply_options(cfg, args.cfg_options))
     classes = None
     if args.labels is not None:
         classes = read_labels(args.labels)
     checkpoint, account = convert(
-        args.source, cfg, allow_missing=args.allow_missing, classes=classes
+        source, cfg, allow_missing=args.allow_missing, classes=classes
     )
     save(checkpoint, out)
     if not args.quiet:

@@ -12,7 +12,6 @@ data_help = (
     'data/objects/images/*.jpg and data/objects/annotations/'
     '{train,val}.json; or set data_root to where yours is'
 )
-input_size = (192, 192)
 
 model = dict(
     backbone=dict(widen_factor=0.75),
@@ -24,30 +23,8 @@ model = dict(
         anchor_generator=dict(input_size=192),
     ),
 )
-train_pipeline = [
-    dict(type='mnv2_mm.LoadImage'),
-    dict(type='LoadAnnotations', with_bbox=True),
-    dict(type='mnv2_mm.SSDRandomCrop'),
-    dict(type='Resize', scale=input_size, keep_ratio=False),
-    dict(type='RandomFlip', prob=0.5),
-    dict(type='PackDetInputs'),
-]
-# The hosts' inferencers look for LoadImageFromFile by this very name.
-test_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='Resize', scale=input_size, keep_ratio=False),
-    dict(type='LoadAnnotations', with_bbox=True),
-    dict(
-        type='PackDetInputs',
-        meta_keys=(
-            'img_id',
-            'img_path',
-            'ori_shape',
-            'img_shape',
-            'scale_factor',
-        ),
-    ),
-]
+train_pipeline, test_pipeline = _base_.train_pipeline, _base_.test_pipeline
+train_pipeline[3].scale = test_pipeline[1].scale = (192, 192)
 dataset = dict(
     data_root=data_root,
     metainfo=dict(classes=('object',), palette=[(220, 20, 60)]),

@@ -13,7 +13,7 @@ from mnv2_mm.deploy.tasks import TASKS
 from mnv2_mm.engine.preprocessing import rgb
 from mnv2_mm.errors import InputError
 from mnv2_mm.version import __version__
-from mnv2_mm.visualize import _palette
+from mnv2_mm.visualize import default_palette
 
 #: Transforms that do nothing to the pixels.
 _SILENT = ('LoadImage', 'LoadAnnotations', 'CheckSegMask', 'Pack')
@@ -49,7 +49,7 @@ def describe(
         )
     colours = model.dataset_meta.get('palette')
     if not isinstance(colours, Sequence) or len(colours) != len(names):
-        colours = _palette(len(names))
+        colours = default_palette(len(names))
     options, ir = get_backend_config(deploy_cfg), get_ir_config(deploy_cfg)
     info = {
         'mnv2_mm': __version__,

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from mnv2_mm import compat
 from mnv2_mm.builds.ncnn_outputs import to_dets
 from mnv2_mm.builds.ncnn_runner import Runner
+from mnv2_mm.deploy.precision import precision_and_pictures
 from mnv2_mm.errors import InputError
 
 if TYPE_CHECKING:
@@ -148,17 +149,9 @@ class Manager(NCNNManager):
 
         from mnv2_mm.deploy.ncnn import write
 
-        options = get_backend_config(deploy_cfg)
-        precision = options.get('precision', 'fp32')
-        if precision not in PRECISIONS:
-            raise InputError(
-                f'backend_config.precision is {precision!r}; ncnn builds are '
-                f'{", ".join(PRECISIONS)}'
-            )
-        if precision == 'int8' and calibration is None:
-            from mnv2_mm.deploy.quantize import read_calibration
-
-            calibration = read_calibration(Path(work_dir), deploy_cfg)
+        precision, calibration = precision_and_pictures(
+            deploy_cfg, work_dir, calibration, PRECISIONS
+        )
         model = with_global_pools(onnx.load(ir_files[0]))
         stem = Path(work_dir) / Path(ir_files[0]).stem
         files = stem.with_suffix('.param'), stem.with_suffix('.bin')
@@ -167,7 +160,9 @@ class Manager(NCNNManager):
             *files,
             precision=precision,
             calibration=calibration,
-            keep_float=tuple(options.get('keep_float', ())),
+            keep_float=tuple(
+                get_backend_config(deploy_cfg).get('keep_float', ())
+            ),
         )
         return [str(file) for file in files]
 

@@ -6,7 +6,6 @@ onnxruntime; and ``backend_config.precision`` counts.
 """
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import mmdeploy.backend.onnxruntime  # noqa: F401  registers its own before
 import numpy as np
@@ -17,7 +16,7 @@ from mmdeploy.utils import get_backend_config, get_ir_config
 from torch import Tensor
 
 from mnv2_mm import compat
-from mnv2_mm.errors import InputError
+from mnv2_mm.deploy.precision import precision_and_pictures
 
 #: Precisions that ``backend_config`` may ask for.
 PRECISIONS = ('fp32', 'int8')
@@ -120,22 +119,15 @@ class OrtManager(ONNXRuntimeManager):
 
         from mnv2_mm.deploy.graph import tidy
 
-        options = get_backend_config(deploy_cfg)
-        precision = options.get('precision', 'fp32')
-        if precision not in PRECISIONS:
-            raise InputError(
-                f'backend_config.precision is {precision!r}; onnxruntime '
-                f'builds are {" or ".join(PRECISIONS)}'
-            )
+        precision, calibration = precision_and_pictures(
+            deploy_cfg, work_dir, calibration, PRECISIONS
+        )
         axes = get_ir_config(deploy_cfg).get('dynamic_axes')
         model = tidy(onnx.load(ir_files[0]), axes)
         if precision == 'int8':
-            from mnv2_mm.deploy.quantize import quantize, read_calibration
+            from mnv2_mm.deploy.quantize import quantize
 
-            if calibration is None:
-                calibration = read_calibration(Path(work_dir), deploy_cfg)
-            model = quantize(
-                model, calibration, keep_float=options.get('keep_float', ())
-            )
+            kept = get_backend_config(deploy_cfg).get('keep_float', ())
+            model = quantize(model, calibration, keep_float=kept)
         onnx.save(model, ir_files[0])
         return [ir_files[0]]

@@ -13,7 +13,7 @@ from mmdeploy.utils import get_input_shape, is_dynamic_shape
 from mmengine.config import Config
 from torch import nn
 
-from mnv2_mm.apis import _test_dataset, init_model
+from mnv2_mm.apis import evaluation_dataset, init_model
 from mnv2_mm.errors import InputError
 
 #: Which of the packages a deploy config may name, and its task.
@@ -94,7 +94,7 @@ def fit_pipeline(model_cfg: Config, deploy_cfg: Config) -> None:
     Raises:
         InputError: nothing in the pipeline resizes.
     """
-    dataset = _test_dataset(model_cfg)
+    dataset = evaluation_dataset(model_cfg)
     size = get_input_shape(deploy_cfg)
     if size is not None and not is_dynamic_shape(deploy_cfg):
         _fix_size(model_cfg, dataset['pipeline'], tuple(size))

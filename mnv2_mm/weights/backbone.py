@@ -14,6 +14,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from mnv2_mm.errors import InputError
 from mnv2_mm.weights.names import flavour_of, known_namings
+from mnv2_mm.weights.source import SCHEME
 
 _SHOWN = 5  # keys named in a message
 
@@ -66,7 +67,7 @@ def load_backbone(
     """
     from mnv2_mm.engine.checkpoint_file import read, state_dict_of
 
-    if source.startswith('mnv2_mm://'):
+    if source.startswith(SCHEME):
         from mnv2_mm.weights.published import published_checkpoint
 
         source = str(published_checkpoint(source))

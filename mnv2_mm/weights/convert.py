@@ -70,9 +70,21 @@ def is_foreign(path: str | os.PathLike) -> bool:
 
 
 def translate(source: Source, *, background_slot: bool = True) -> Translation:
-    """Give the tensors of a file our names; see the translators."""
+    """Give the tensors of a file our names; see the translators.
+
+    Raises:
+        InputError: the names are of no code base that is known.
+    """
     if is_slim(list(source.tensors)):
         return translate_slim(source, background_slot=background_slot)
+    if source.format.startswith(('TFLite', 'TensorFlow')):
+        first = next(iter(source.tensors), 'none')
+        raise InputError(
+            f'{source.path} ({source.format}) has none of the names that '
+            'TF-slim, the Object Detection API and DeepLab give to '
+            f'MobileNetV2 (its first is {first!r}); Keras names, and other '
+            'networks, are not known'
+        )
     from mnv2_mm.weights.torch_names import translate_torch
 
     return translate_torch(source)
@@ -89,8 +101,8 @@ def default_config(translation: Translation) -> str:
 
 
 def convert(
-    path: str | os.PathLike,
-    config: str | os.PathLike | Config | None = None,
+    source: Source | str | os.PathLike,
+    config: str | os.PathLike | Config,
     *,
     allow_missing: bool = False,
     classes: Sequence[str] | None = None,
@@ -98,9 +110,8 @@ def convert(
     """Convert a file for the network of a config.
 
     Args:
-        path: The file.
-        config: Path, name or a read config; chosen by the heads in the file
-            if None.
+        source: The file, or what was read of it.
+        config: Path, name or a read config.
         allow_missing: Let tensors without a source keep their initial
             values.
         classes: Names of the classes; the config's data set's if None.
@@ -113,9 +124,8 @@ def convert(
     Raises:
         InputError: the file cannot be read or does not fit the config.
     """
-    source = read_weights(path)
-    if config is None:
-        config = default_config(translate(source))
+    if not isinstance(source, Source):
+        source = read_weights(source)
     cfg = get_config(config)
     init_default_scope(host_of(cfg))
     with explained(cfg):

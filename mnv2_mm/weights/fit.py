@@ -2,9 +2,8 @@
 
 What may differ between the source and the network, and still is the same
 function of the picture: a folded batch norm, the epsilon of a batch norm,
-classes that the data set never had. These are converted. What
-cannot be the same (other shapes, other anchors, a tensor without a source)
-is an error.
+classes that the data set never had. These are converted. What cannot be the
+same (other shapes, other anchors, a tensor without a source) is an error.
 """
 
 import torch
@@ -49,7 +48,7 @@ def fit(
         fitting.fill(key)
     fitting.account.unused = [
         *translation.unused,
-        *fitting.names_of(set(translation.tensors) - fitting.used),
+        *fitting.names_left(),
     ]
     account = fitting.account
     if account.reshaped and not (
@@ -95,9 +94,14 @@ class _Fit:
             source.path, source.format, translation.naming, source.set_aside
         )
 
-    def names_of(self, keys: set[str]) -> list[str]:
-        """The names in the file that these were made of."""
-        return [name for key in keys for name in self.given.origin[key]]
+    def names_left(self) -> list[str]:
+        """Names in the file of what the model has no place for."""
+        return [
+            name
+            for key in self.given.tensors
+            if key not in self.used
+            for name in self.given.origin[key]
+        ]
 
     def fill(self, key: str) -> None:
         """Find the value of one tensor of the model."""
@@ -156,10 +160,8 @@ class _Fit:
         variance = self.given.tensors.get(f'{name}.running_var')
         if not trained or variance is None or max(trained)[1] == eps:
             return gamma
-        scale = ((variance.double() + eps) / (variance + max(trained)[1])) ** (
-            0.5
-        )
-        return (gamma * scale).to(gamma.dtype)
+        scale = (variance.double() + eps) / (variance + max(trained)[1])
+        return (gamma * scale.sqrt()).to(gamma.dtype)
 
     def shapes_message(self) -> str:
         """Which shapes differ, and what to set."""

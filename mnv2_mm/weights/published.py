@@ -18,11 +18,9 @@ from mnv2_mm.engine.checkpoint_file import is_complete
 from mnv2_mm.errors import InputError
 from mnv2_mm.version import __version__
 from mnv2_mm.weights.convert import convert, is_foreign, save
-from mnv2_mm.weights.source import sha256_of
+from mnv2_mm.weights.source import SCHEME, sha256_of
 
 CACHE_VARIABLE = 'MNV2_MM_CACHE'
-#: How configs name a published network as a checkpoint.
-SCHEME = 'mnv2_mm://'
 _PATIENCE = 30  # seconds without a byte
 
 
@@ -119,11 +117,6 @@ def checkpoint_of(model: Published) -> Path:
     if not (path.is_file() and is_complete(path)):
         _convert(fetch(model), get_config(model.config), path)
     return path
-
-
-def is_published(source: str) -> bool:
-    """Whether a checkpoint is named as ``mnv2_mm://NAME``."""
-    return source.startswith(SCHEME)
 
 
 def published_checkpoint(source: str) -> Path:

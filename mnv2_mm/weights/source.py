@@ -27,6 +27,8 @@ class Preprocessing(NamedTuple):
     std: tuple[float, float, float]
 
 
+#: How a config names a network of configs/official as a checkpoint.
+SCHEME = 'mnv2_mm://'
 #: x / 127.5 - 1, as all of TensorFlow's MobileNets.
 MINUS_ONE_TO_ONE = Preprocessing((127.5,) * 3, (127.5,) * 3)
 #: torchvision's and everybody's who follows it.

@@ -32,7 +32,8 @@ class Naming(NamedTuple):
     #: Returns our name, or None for a tensor that no layer corresponds to.
     head: Callable[[str], str | None]
     bn_eps: dict[str, float]
-    #: None of our own names: the config of their training says.
+    #: None, and no epsilon, of our own names: the config of their training
+    #: says.
     padding: SourcePadding = 'symmetric'
     preprocessing: Preprocessing | None = IMAGENET
 
@@ -106,8 +107,7 @@ def naming_of(flavour: Flavour, keys: Collection[str]) -> Naming:
             return Naming('mmdet', _openmmlab_head, eps)
         name = flavour.name
         if _any(r'neck\.extra_layers\.\d+\.2\.|decode_head\.|head\.', keys):
-            name = 'mnv2_mm'
-        eps = {**eps, 'decode_head.': 1e-5}
+            name, eps = 'mnv2_mm', {}
         return Naming(name, _openmmlab_head, eps, None, None)
     return Naming(flavour.name, _classifier, eps)
 
