@@ -27,9 +27,12 @@ pytest_plugins = ['deploy_networks']
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def test_the_runner_imports_neither_torch_nor_openmmlab(built, tiny_data):
+@pytest.mark.parametrize('kind', ['static', 'ncnn_static'])
+def test_the_runner_imports_neither_torch_nor_openmmlab(
+    built, tiny_data, kind
+):
     image = sorted((tiny_data / 'images/val').glob('*'))[0]
-    folder = built('det')
+    folder = built('det', kind)
     code = (
         'import sys, runpy\n'
         f'sys.argv = ["run_build", {str(folder)!r}, {str(image)!r}, '
@@ -59,12 +62,16 @@ def test_mistakes_are_named_and_leave_nothing(
     network, run_tool, tmp_path, capfd
 ):
     config, checkpoint, image = network('cls')
+    ort, ncnn = 'cls_onnxruntime_static', 'cls_ncnn_static'
+    unknown = ['backend_config.precision=int4']
     cases = [
-        ('det_onnxruntime_static', image, 'is for models of mmdet'),
-        ('cls_onnxruntime_static', 'no.jpg', 'there is no picture no.jpg'),
-        ('cls_onnxruntime_static', checkpoint, 'cannot be read as a picture'),
+        ('det_onnxruntime_static', image, [], 'is for models of mmdet'),
+        (ort, 'no.jpg', [], 'there is no picture no.jpg'),
+        (ort, checkpoint, [], 'cannot be read as a picture'),
+        (ort, image, unknown, 'onnxruntime builds are fp32 or int8'),
+        (ncnn, image, unknown, 'ncnn builds are fp32 or fp16 or int8'),
     ]
-    for name, picture, message in cases:
+    for name, picture, options, message in cases:
         work_dir = tmp_path / 'new'
         code = deploy(
             run_tool,
@@ -73,6 +80,7 @@ def test_mistakes_are_named_and_leave_nothing(
             config,
             checkpoint,
             picture,
+            *(['--cfg-options', *options] if options else []),
         )
         assert code == 2
         assert message in capfd.readouterr().err

@@ -1,14 +1,25 @@
 """Batch norm that only adds a bias, made trainable again."""
 
+from unittest import mock
+
 import pytest
 import torch
+from mmengine.dataset import pseudo_collate
 from mmengine.registry import MODELS, init_default_scope
 from torch import nn
+from torch.utils.data import DataLoader
 
 pytest.importorskip('mmpretrain.models')
 
+from mmpretrain.structures import DataSample
+
 from mnv2_mm.config_files import get_config
-from mnv2_mm.engine.unfold import folded_norms, unfold_batch_norm
+from mnv2_mm.engine.checkpoint_guard import CheckpointGuardHook
+from mnv2_mm.engine.unfold import (
+    UnfoldBatchNormHook,
+    folded_norms,
+    unfold_batch_norm,
+)
 
 
 @pytest.fixture
@@ -69,3 +80,55 @@ def test_trained_batch_norm_is_left_alone(model):
     assert unfold_batch_norm(model, [batch(0)]) == 0
     for key, value in model.state_dict().items():
         assert torch.equal(value, weights[key])
+
+
+class Runner:
+    """What the hooks ask a runner for."""
+
+    def __init__(self, model, *hooks, iter=0):
+        pictures = [batch(0)['inputs'][i] for i in range(4)]
+        samples = [DataSample().set_gt_label(0) for _ in range(len(pictures))]
+        self.model, self.hooks, self.iter = model, hooks, iter
+        self.logger = mock.Mock()
+        self.train_loop = mock.Mock(
+            dataloader=DataLoader(
+                [
+                    dict(inputs=picture, data_samples=sample)
+                    for picture, sample in zip(pictures, samples, strict=True)
+                ],
+                batch_size=2,
+                collate_fn=pseudo_collate,
+            )
+        )
+
+
+def test_the_hook_unfolds_once(model):
+    """At the start, and not where a training goes on."""
+    hook = UnfoldBatchNormHook(num_batches=2)
+    hook.before_train(Runner(model, iter=7))
+    assert len(folded_norms(model)) == 52
+    runner = Runner(model)
+    hook.before_train(runner)
+    assert not folded_norms(model)
+    assert '52 folded batch norms' in runner.logger.info.call_args.args[0]
+
+
+def test_forgetting_the_hook_is_warned_of(model):
+    guard = CheckpointGuardHook()
+    runner = Runner(model)
+    guard.before_train(runner)
+    (warning,) = runner.logger.warning.call_args.args
+    assert '52 batch norms' in warning
+    assert 'UnfoldBatchNormHook' in warning
+    for quiet in (
+        Runner(model, UnfoldBatchNormHook()),
+        Runner(fixed(model)),
+    ):
+        guard.before_train(quiet)
+        quiet.logger.warning.assert_not_called()
+
+
+def fixed(model):
+    """With statistics that training leaves alone."""
+    model.backbone.norm_eval = True
+    return model

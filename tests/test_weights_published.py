@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -216,6 +217,29 @@ def test_labels(tmp_path, file):
         convert(file, cfg, classes=['a', 'b', 'c'])
     with pytest.raises(InputError, match='label file'):
         read_labels(tmp_path / 'none.txt')
+
+
+def test_names_of_another_code_base_are_recognised(tmp_path):
+    torchvision = pytest.importorskip('torchvision')
+    path = tmp_path / 'theirs.pth'
+    torch.save(torchvision.models.mobilenet_v2().state_dict(), path)
+    said = r'names are those of torchvision.*convert_weights\.py .*theirs'
+    with pytest.raises(InputError, match=re.compile(said, re.DOTALL)):
+        init_model('mnv2_in1k', path)
+
+
+def test_a_network_of_other_names_is_refused(tmp_path):
+    weight = np.ones((2, 1, 1, 3), np.float32)
+    tensors = [
+        Entry('input', shape=(1, 8, 8, 3)),
+        Entry('block_1_expand/kernel', weight),
+        Entry('map', shape=(1, 8, 8, 2)),
+    ]
+    path = write(
+        tmp_path / 'keras.tflite', tensors, [('CONV_2D', [0, 1], [2])]
+    )
+    with pytest.raises(InputError, match=r'none of the names.*block_1_expand'):
+        convert(path, 'official/mnv2_in1k')
 
 
 # ---------------------------------------------------------------- the tools
