@@ -9,6 +9,7 @@ of them; what counts is the ratio within a round.
 
 import argparse
 import datetime
+import importlib
 import json
 import os
 import platform
@@ -57,22 +58,8 @@ def main() -> int:
     launch.quiet()
     MMLogger.get_instance('benchmark', log_level='WARNING')  # random starts
     torch.set_num_threads(args.threads)
-    from mnv2_mm.benchmark import detectors  # which imports mmdet
-
-    if args.what == 'train':
-        title = f'training step of SSDLite, 320 px, batch {args.batch_size}'
-        parts = {title: (detectors.training_step(args.batch_size), 1)}
-    else:
-        parts = {
-            'one photo of 640x480, array in, boxes out': (
-                detectors.one_photo(),
-                3,
-            ),
-            'decoding and NMS, 80 classes, 200 boxes, untrained': (
-                detectors.decoding(),
-                3,
-            ),
-        }
+    # imported here, as each needs other packages
+    module = importlib.import_module(f'mnv2_mm.benchmark.{args.what}')
     machine = (
         f'{platform.machine()}, {os.cpu_count()} cores, {args.threads} '
         f'threads, torch {torch.__version__}'
@@ -84,16 +71,16 @@ def main() -> int:
         parts={},
     )
     print(machine)
-    for title, (contestants, repeats) in parts.items():
-        print(f'\n{title}', flush=True)
+    for part in module.parts(args):
+        print(f'\n{part.title}', flush=True)
         results = measure(
-            contestants,
+            part.contestants,
             rounds=args.rounds,
-            repeats=repeats,
+            repeats=part.repeats,
             say=lambda text: print(f'  {text}', flush=True),
         )
         print(table(results), flush=True)
-        content['parts'][title] = records(results)
+        content['parts'][part.title] = records(results)
     if args.json:
         args.json.write_text(json.dumps(content, indent=1) + '\n')
         print(f'written: {args.json}')

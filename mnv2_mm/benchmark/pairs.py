@@ -26,6 +26,21 @@ class Contestant:
 
 
 @dataclass
+class Part:
+    """What is measured together, and compared.
+
+    Args:
+        title: As it is printed.
+        contestants: The first is the one that the others are compared with.
+        repeats: Calls within one timing, whose mean counts.
+    """
+
+    title: str
+    contestants: list[Contestant]
+    repeats: int = 1
+
+
+@dataclass
 class Result:
     """Seconds of every round."""
 

@@ -1,0 +1,89 @@
+"""SSDLite's prediction against mmdet's own: the whole, and its last part."""
+
+import argparse
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from mmcv.cnn.utils import fuse_conv_bn
+from mmcv.transforms import Compose
+from mmdet.apis import inference_detector
+from mmdet.models.dense_heads.base_dense_head import BaseDenseHead
+from mmdet.utils import get_test_pipeline_cfg
+
+from mnv2_mm.apis import init_model, predict
+from mnv2_mm.benchmark.pairs import Contestant, Part
+from mnv2_mm.benchmark.peers import OURS, SIDE, built, peer_config
+
+
+def parts(_: argparse.Namespace) -> list[Part]:
+    """What `tools/benchmark.py infer` measures."""
+    return [
+        Part('one photo of 640x480, array in, boxes out', one_photo(), 3),
+        Part(
+            'decoding and NMS, 80 classes, 200 boxes, untrained',
+            decoding(),
+            3,
+        ),
+    ]
+
+
+def _photo() -> np.ndarray:
+    """A picture of 640x480 with some structure, BGR."""
+    rng = np.random.default_rng(0)
+    coarse = rng.integers(0, 256, (15, 20, 3), dtype=np.uint8)
+    return np.kron(coarse, np.ones((32, 32, 1), np.uint8))
+
+
+def one_photo() -> list[Contestant]:
+    """Array in, boxes out, through each side's public function."""
+
+    def theirs() -> Callable[[], object]:
+        cfg = peer_config()
+        model = built(cfg).eval()
+        model.cfg = cfg
+        steps = get_test_pipeline_cfg(cfg)
+        steps[0].type = 'mmdet.LoadImageFromNDArray'
+        pipeline, photo = Compose(steps), _photo()
+        return lambda: inference_detector(model, photo, test_pipeline=pipeline)
+
+    def ours() -> Callable[[], object]:
+        model, photo = init_model(OURS), _photo()
+        return lambda: predict(model, photo)
+
+    def ours_fused() -> Callable[[], object]:
+        model, photo = fuse_conv_bn(init_model(OURS)), _photo()
+        model.to(memory_format=torch.channels_last)
+        return lambda: predict(model, photo)
+
+    return [
+        Contestant("mmdet's inference_detector", theirs),
+        Contestant('mnv2_mm.apis.predict', ours),
+        Contestant('mnv2_mm.apis.predict, fused, channels last', ours_fused),
+    ]
+
+
+def decoding() -> list[Contestant]:
+    """Logits and codes to 200 boxes, 80 classes, an untrained head."""
+    model = init_model(OURS)
+    head = model.bbox_head
+    head.test_cfg.max_per_img = 200
+    torch.manual_seed(0)
+    with torch.no_grad():
+        maps = head(model.extract_feat(torch.randn(1, 3, SIDE, SIDE)))
+    meta = dict(img_shape=(SIDE, SIDE), scale_factor=(0.5, 2 / 3))
+    common = dict(batch_img_metas=[meta], rescale=True)
+
+    def of(function: Callable) -> Callable[[], Callable[[], object]]:
+        def run() -> None:
+            with torch.no_grad():
+                function(head, *maps, cfg=head.test_cfg, **common)
+
+        return lambda: run
+
+    return [
+        Contestant(
+            "mmdet's predict_by_feat", of(BaseDenseHead.predict_by_feat)
+        ),
+        Contestant('mnv2_mm', of(type(head).predict_by_feat)),
+    ]
