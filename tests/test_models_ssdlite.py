@@ -14,11 +14,7 @@ from mmdet.utils import register_all_modules
 from mnv2_mm.errors import InputError
 from mnv2_mm.models.layers import ConvNormAct
 from mnv2_mm.models.ssdlite_anchors import SSDLiteAnchorGenerator
-from mnv2_mm.models.ssdlite_loss import (
-    ClassSlotLoss,
-    background_to_last,
-    mine_hard_examples,
-)
+from mnv2_mm.models.ssdlite_loss import ClassSlotLoss, background_to_last
 
 TAPS = ('layer_15/expansion_output', 'layer_19')
 LEVELS = (576, 1280, 512, 256, 256, 128)
@@ -163,34 +159,6 @@ def test_background_moves_from_first_to_last():
     weight = torch.rand(8, 5, 1, 1)
     moved = background_to_last(weight, 3)
     assert torch.equal(moved[3], weight[0]) and moved.shape == weight.shape
-
-
-def _spread_boxes(n):
-    x = torch.arange(n).float()[:, None] * 20
-    return torch.cat([x, x * 0, x + 10, x * 0 + 10], 1)
-
-
-def test_mining_keeps_three_hard_negatives_a_positive():
-    losses = torch.tensor([0.1, 5.0, 4.0, 3.0, 2.0, 1.0])
-    positive = torch.tensor([True] + [False] * 5)
-    mask = mine_hard_examples(losses, _spread_boxes(6), positive)
-    assert mask.tolist() == [True, True, True, True, False, False]
-
-
-def test_mining_keeps_three_negatives_in_an_empty_picture():
-    mask = mine_hard_examples(
-        torch.arange(6.0), _spread_boxes(6), torch.zeros(6, dtype=torch.bool)
-    )
-    assert mask.tolist() == [False] * 3 + [True] * 3
-
-
-def test_mining_drops_near_duplicates_even_positives():
-    boxes = _spread_boxes(4)
-    boxes[1] = boxes[0] + 0.001
-    losses = torch.tensor([3.0, 2.0, 1.0, 0.5])
-    positive = torch.tensor([False, True, False, False])
-    mask = mine_hard_examples(losses, boxes, positive)
-    assert mask.tolist() == [True, False, True, True]
 
 
 def test_loss_worked_by_hand():

@@ -15,7 +15,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 
 from mnv2_mm.models.objects import checked_objects
-from mnv2_mm.models.ssdlite_loss import mine_hard_examples
+from mnv2_mm.models.ssdlite_mining import mine_hard_examples
 from mnv2_mm.models.ssdlite_predict import best_detections
 from mnv2_mm.models.ssdlite_predictors import SSDLitePredictors
 from mnv2_mm.registry import MODELS
@@ -41,7 +41,7 @@ class SSDLiteHead(SSDLitePredictors):
             ``num_classes``, ``in_channels``, ``loss``, ``anchor_generator``
             and the rest.
         train_cfg: ``assigner`` and ``mining`` (arguments of
-            :func:`~mnv2_mm.models.ssdlite_loss.mine_hard_examples`);
+            :func:`~mnv2_mm.models.ssdlite_mining.mine_hard_examples`);
             official values by default.
         test_cfg: ``nms_pre``, ``score_thr``, ``nms``, ``max_per_img``, as
             in every mmdet head.

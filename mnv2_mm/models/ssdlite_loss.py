@@ -1,14 +1,11 @@
-"""SSDLite's losses and hard mining, as the official configuration has them.
+"""SSDLite's class loss, as the official configuration has it.
 
 TF's class predictor has a slot for the background, and every slot is a
 sigmoid of its own: an unmatched anchor has target 1 in the background slot.
-mmdet's SSDHead knows softmax only, and mines without the suppression of near
-duplicates and without a least number of negatives.
+mmdet's SSDHead knows softmax only.
 """
 
-import torch
 import torch.nn.functional as F
-from mmcv.ops import nms
 from torch import Tensor, nn
 
 from mnv2_mm.errors import InputError
@@ -80,43 +77,3 @@ class ClassSlotLoss(nn.Module):
         if self.kind == 'softmax':
             return logits.softmax(dim=-1)[:, : self.num_classes]
         return logits[:, : self.num_classes].sigmoid()
-
-
-def mine_hard_examples(
-    losses: Tensor,
-    boxes: Tensor,
-    positive: Tensor,
-    *,
-    negatives_per_positive: float = 3,
-    min_negatives: int = 3,
-    nms_iou: float = 0.99,
-    max_examples: int = 3000,
-) -> Tensor:
-    """Choose the anchors of one picture that take part in the loss.
-
-    TF's HardExampleMiner: rank by class loss, suppress near duplicates
-    among the predicted boxes, then keep the positives and the hardest
-    negatives. A suppressed positive takes no part either.
-
-    Args:
-        losses: Class loss of each anchor (N,).
-        boxes: Predicted boxes (N, 4) in pixels.
-        positive: Which anchors are matched (N,).
-        negatives_per_positive: At most so many negatives a positive.
-        min_negatives: But so many in any picture, also in an empty one.
-        nms_iou: Boxes that overlap a harder one by more are dropped.
-        max_examples: At most so many boxes survive the suppression.
-
-    Returns:
-        Mask (N,).
-    """
-    losses, boxes = losses.detach().float(), boxes.detach().float()
-    _, hardest = nms(boxes, losses, nms_iou, max_num=max_examples)
-    is_positive = positive[hardest]
-    limit = max(
-        min_negatives, int(negatives_per_positive * int(is_positive.sum()))
-    )
-    rank = (~is_positive).cumsum(0)  # 1 is the hardest negative
-    mask = torch.zeros_like(positive)
-    mask[hardest[is_positive | (rank <= limit)]] = True
-    return mask
