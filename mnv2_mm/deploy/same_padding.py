@@ -1,6 +1,6 @@
 """TensorFlow's SAME padding in an exported graph.
 
-mmcv's convolution computes the padding with Python numbers, which tracing
+The convolution computes the padding with Python numbers, which tracing
 freezes. For a fixed input size that is right, and the ``Pad`` nodes go into
 the convolutions afterwards (:mod:`mnv2_mm.deploy.graph`). For a dynamic size
 the padding is computed in the graph.
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 
 @FUNCTION_REWRITER.register_rewriter(
-    'mmcv.cnn.bricks.conv2d_adaptive_padding.Conv2dAdaptivePadding.forward'
+    'mnv2_mm.models.same_conv.SameConv2d.forward'
 )
 def adaptive_padding_forward(self: nn.Module, x: Tensor) -> Tensor:
     """(B, C, H, W) -> (B, C', H/stride, W/stride), rounded up."""

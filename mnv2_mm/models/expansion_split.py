@@ -20,11 +20,11 @@ from typing import TYPE_CHECKING, Literal
 
 import torch.nn.functional as F
 from mmcv.cnn import ConvModule
-from mmcv.cnn.bricks.conv2d_adaptive_padding import Conv2dAdaptivePadding
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from mnv2_mm.errors import InputError
+from mnv2_mm.models.same_conv import SameConv2d
 
 if TYPE_CHECKING:
     from mnv2_mm.models.layers import InvertedResidual
@@ -97,8 +97,8 @@ def _depthwise(layer: ConvModule, part: Tensor, group: slice) -> Tensor:
     weight, bias = _folded(layer, group)
     conv = layer.conv
     padding = conv.padding
-    if isinstance(conv, Conv2dAdaptivePadding):
-        part, padding = _pad_same(conv, part), 0
+    if isinstance(conv, SameConv2d):
+        part, padding = conv.fitted(part)
     part = F.conv2d(
         part,
         weight,
@@ -109,22 +109,6 @@ def _depthwise(layer: ConvModule, part: Tensor, group: slice) -> Tensor:
         groups=weight.shape[0],
     )
     return layer.activate(part)
-
-
-def _pad_same(conv: nn.Conv2d, x: Tensor) -> Tensor:
-    """TensorFlow's SAME padding; the odd row and column come last."""
-    pads = []
-    for side, kernel, stride, rate in zip(
-        x.shape[-2:],
-        conv.kernel_size,
-        conv.stride,
-        conv.dilation,
-        strict=True,
-    ):
-        steps = -(-side // stride) - 1
-        total = max(steps * stride + (kernel - 1) * rate + 1 - side, 0)
-        pads = [total // 2, total - total // 2, *pads]  # width first
-    return F.pad(x, pads)
 
 
 def _folded(layer: ConvModule, group: slice) -> tuple[Tensor, Tensor | None]:

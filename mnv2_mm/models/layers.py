@@ -22,6 +22,7 @@ from mnv2_mm.models.expansion_split import (
     checked_split,
     split_forward,
 )
+from mnv2_mm.models.same_conv import SameConv2d
 
 #: BN of the TF classification and DeepLab scopes: epsilon 1e-3 and moving
 #: average decay 0.997, which is a PyTorch momentum of 0.003.
@@ -55,7 +56,7 @@ def padding_conv_cfg(padding: Padding) -> dict | None:
     if padding == 'symmetric':
         return None
     if padding == 'same':
-        return dict(type='Conv2dAdaptivePadding')
+        return dict(type=SameConv2d)
     raise InputError(
         f"padding={padding!r} is unknown; use 'symmetric' (PyTorch, "
         "torchvision, mmpretrain weights) or 'same' (TensorFlow weights)"

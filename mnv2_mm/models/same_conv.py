@@ -1,0 +1,130 @@
+"""Convolution with TensorFlow's SAME padding.
+
+mmcv's convolution of this kind pads a copy of every input. Most layers need
+none: at stride 1, and at stride 2 on odd sides, SAME pads both sides alike,
+which the convolution does itself. For the rest the copy is made once and not
+again on the way back.
+"""
+
+import torch
+import torch.nn.functional as F
+from mmcv.cnn.bricks.conv2d_adaptive_padding import Conv2dAdaptivePadding
+from torch import Tensor
+from torch.autograd.function import FunctionCtx, once_differentiable
+
+
+def same_pads(
+    side: int, *, kernel: int, stride: int = 1, dilation: int = 1
+) -> tuple[int, int]:
+    """Zeros before and after a side of the input; the odd one comes after."""
+    steps = -(-side // stride) - 1
+    total = max(steps * stride + (kernel - 1) * dilation + 1 - side, 0)
+    return total // 2, total - total // 2
+
+
+class SameConv2d(Conv2dAdaptivePadding):
+    """Map (B, C, H, W) to (B, C', H/stride, W/stride), rounded up.
+
+    Takes the arguments of :class:`torch.nn.Conv2d` and has its names;
+    ``padding`` is ignored.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Convolve."""
+        if self._is_slow_in_half(x):
+            with torch.autocast('cpu', enabled=False):
+                return self._forward(x.float()).to(x.dtype)
+        return self._forward(x)
+
+    def _forward(self, x: Tensor) -> Tensor:
+        x, padding = self.fitted(x)
+        return F.conv2d(
+            x,
+            self.weight,
+            self.bias,
+            self.stride,
+            padding,
+            self.dilation,
+            self.groups,
+        )
+
+    def fitted(self, x: Tensor) -> tuple[Tensor, tuple[int, int]]:
+        """The input, padded where it has to be, and the padding to go."""
+        rows, columns = (
+            same_pads(side, kernel=kernel, stride=stride, dilation=dilation)
+            for side, kernel, stride, dilation in zip(
+                x.shape[-2:],
+                self.kernel_size,
+                self.stride,
+                self.dilation,
+                strict=True,
+            )
+        )
+        if rows[0] == rows[1] and columns[0] == columns[1]:
+            return x, (rows[0], columns[0])
+        return padded(x, rows, columns), (0, 0)
+
+    def _is_slow_in_half(self, x: Tensor) -> bool:
+        """Whether oneDNN has no good bfloat16 kernel for it.
+
+        The gradient of a strided depthwise convolution takes up to seven
+        times as long as in float32.
+        """
+        return (
+            self.training
+            and self.groups > 1
+            and self.stride != (1, 1)
+            and x.device.type == 'cpu'
+            and x.dtype == torch.bfloat16
+            and torch.is_autocast_enabled('cpu')
+        )
+
+
+def padded(
+    x: Tensor, rows: tuple[int, int], columns: tuple[int, int]
+) -> Tensor:
+    """(B, C, H, W) with zeros around, by the leanest way."""
+    if x.requires_grad and not torch.jit.is_tracing():
+        return _Pad.apply(x, rows, columns)
+    return F.pad(x, [*columns, *rows])
+
+
+class _Pad(torch.autograd.Function):
+    """``F.pad`` that fills the border only, and gives gradients as a view."""
+
+    @staticmethod
+    def forward(
+        ctx: FunctionCtx,
+        x: Tensor,
+        rows: tuple[int, int],
+        columns: tuple[int, int],
+    ) -> Tensor:
+        batch, channels, height, width = x.shape
+        top, left = rows[0], columns[0]
+        ctx.inner = (
+            ...,
+            slice(top, top + height),
+            slice(left, left + width),
+        )
+        last = x.is_contiguous(memory_format=torch.channels_last)
+        out = torch.empty(
+            (batch, channels, height + sum(rows), width + sum(columns)),
+            dtype=x.dtype,
+            device=x.device,
+            memory_format=(
+                torch.channels_last if last else torch.contiguous_format
+            ),
+        )
+        out[ctx.inner].copy_(x)
+        out[:, :, :top].zero_()
+        out[:, :, top + height :].zero_()
+        out[..., :left].zero_()
+        out[..., left + width :].zero_()
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(
+        ctx: FunctionCtx, gradient: Tensor
+    ) -> tuple[Tensor, None, None]:
+        return gradient[ctx.inner], None, None
