@@ -22,6 +22,7 @@ from mnv2_mm.models.expansion_split import (
     checked_split,
     split_forward,
 )
+from mnv2_mm.models.relu6 import ReLU6
 from mnv2_mm.models.same_conv import SameConv2d
 
 #: BN of the TF classification and DeepLab scopes: epsilon 1e-3 and moving
@@ -75,12 +76,17 @@ def truncated_normal(std: float, **kwargs) -> dict:
 class ConvNormAct(ConvModule):
     """mmcv's ConvModule for "same" layers: maps shrink by the stride only.
 
-    Differs in two points. The original re-initialises itself with Kaiming
+    Differs in three points. The original re-initialises itself with Kaiming
     after the ``init_cfg`` of its owner, and so silently wins over it; here
-    the owner's counts. And a map that holds one value a channel (the last
-    level of SSDLite, the pooled map of DeepLab) trains with a batch of one
-    too.
+    the owner's counts. A map that holds one value a channel (the last level
+    of SSDLite, the pooled map of DeepLab) trains with a batch of one too.
+    And ReLU6 is :class:`~mnv2_mm.models.relu6.ReLU6`.
     """
+
+    def __init__(self, *args, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        if type(getattr(self, 'activate', None)) is nn.ReLU6:
+            self.activate = ReLU6(self.activate.inplace)
 
     def init_weights(self) -> None:
         """Leave the weights to the owner's ``init_cfg``."""

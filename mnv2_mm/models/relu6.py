@@ -1,0 +1,44 @@
+"""ReLU6 that works in place while training too.
+
+torch's ``ReLU6(inplace=True)`` keeps a copy of its input for the backward
+pass, which costs a pass over the memory and holds every map twice. The output
+says as much of where the gradient flows, and the next convolution keeps that
+anyway.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.autograd.function import FunctionCtx, once_differentiable
+
+
+class ReLU6(nn.ReLU6):
+    """Clip to [0, 6], in place by default; same values and gradients."""
+
+    def __init__(self, inplace: bool = True) -> None:
+        super().__init__(inplace)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, H, W)."""
+        gradient = x.requires_grad and torch.is_grad_enabled()
+        if self.inplace and gradient and not torch.jit.is_tracing():
+            return _ReLU6InPlace.apply(x)
+        return F.relu6(x, self.inplace)
+
+
+class _ReLU6InPlace(torch.autograd.Function):
+    """The clipping, with a gradient that is taken from the output."""
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, x: Tensor) -> Tensor:
+        x.clamp_(0, 6)
+        ctx.mark_dirty(x)
+        ctx.save_for_backward(x)
+        return x
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: FunctionCtx, gradient: Tensor) -> Tensor:
+        (output,) = ctx.saved_tensors
+        # none where the output lies at 0 or 6, as with the input beyond
+        return torch.ops.aten.hardtanh_backward(gradient, output, 0, 6)
