@@ -59,10 +59,12 @@ def test_nothing_is_copied_where_both_sides_are_alike(
 def test_the_padding_that_has_a_gradient_is_the_plain_one(layout):
     x = torch.rand(2, 3, 4, 5, dtype=torch.float64)
     x = x.contiguous(memory_format=layout).requires_grad_()
-    found = same_conv.padded(x, (0, 1), (1, 2))
+    found = same_conv.padded(x, (0, 1), (1, 2), x.dtype)
     assert torch.equal(found, F.pad(x, (1, 2, 0, 1)))
     assert found.is_contiguous(memory_format=layout)
-    torch.autograd.gradcheck(lambda x: same_conv.padded(x, (0, 1), (1, 2)), x)
+    torch.autograd.gradcheck(
+        lambda x: same_conv.padded(x, (0, 1), (1, 2), x.dtype), x
+    )
 
 
 def test_strided_depthwise_keeps_float32_inside_bfloat16():
@@ -74,3 +76,11 @@ def test_strided_depthwise_keeps_float32_inside_bfloat16():
     assert found.dtype == torch.bfloat16
     assert torch.equal(found, conv(x.float()).bfloat16())
     assert SameConv2d(4, 4, 3, groups=4).bfloat16()(x).dtype == x.dtype
+    x.requires_grad_()
+    with torch.autocast('cpu', torch.bfloat16):
+        conv(x).float().sum().backward()
+    found = x.grad.clone()
+    assert found.dtype == torch.bfloat16
+    x.grad = None
+    conv(x.float()).sum().backward()
+    assert torch.equal(found, x.grad)

@@ -33,11 +33,11 @@ class SameConv2d(Conv2dAdaptivePadding):
         """Convolve."""
         if self._is_slow_in_half(x):
             with torch.autocast('cpu', enabled=False):
-                return self._forward(x.float()).to(x.dtype)
-        return self._forward(x)
+                return self._forward(x, torch.float32).to(x.dtype)
+        return self._forward(x, x.dtype)
 
-    def _forward(self, x: Tensor) -> Tensor:
-        x, padding = self.fitted(x)
+    def _forward(self, x: Tensor, dtype: torch.dtype) -> Tensor:
+        x, padding = self.fitted(x, dtype)
         return F.conv2d(
             x,
             self.weight,
@@ -48,8 +48,11 @@ class SameConv2d(Conv2dAdaptivePadding):
             self.groups,
         )
 
-    def fitted(self, x: Tensor) -> tuple[Tensor, tuple[int, int]]:
+    def fitted(
+        self, x: Tensor, dtype: torch.dtype | None = None
+    ) -> tuple[Tensor, tuple[int, int]]:
         """The input, padded where it has to be, and the padding to go."""
+        dtype = dtype or x.dtype
         rows, columns = (
             same_pads(side, kernel=kernel, stride=stride, dilation=dilation)
             for side, kernel, stride, dilation in zip(
@@ -61,8 +64,8 @@ class SameConv2d(Conv2dAdaptivePadding):
             )
         )
         if rows[0] == rows[1] and columns[0] == columns[1]:
-            return x, (rows[0], columns[0])
-        return padded(x, rows, columns), (0, 0)
+            return x.to(dtype), (rows[0], columns[0])
+        return padded(x, rows, columns, dtype), (0, 0)
 
     def _is_slow_in_half(self, x: Tensor) -> bool:
         """Whether oneDNN has no good bfloat16 kernel for it.
@@ -81,12 +84,15 @@ class SameConv2d(Conv2dAdaptivePadding):
 
 
 def padded(
-    x: Tensor, rows: tuple[int, int], columns: tuple[int, int]
+    x: Tensor,
+    rows: tuple[int, int],
+    columns: tuple[int, int],
+    dtype: torch.dtype,
 ) -> Tensor:
     """(B, C, H, W) with zeros around, by the leanest way."""
     if x.requires_grad and not torch.jit.is_tracing():
-        return _Pad.apply(x, rows, columns)
-    return F.pad(x, [*columns, *rows])
+        return _Pad.apply(x, rows, columns, dtype)
+    return F.pad(x, [*columns, *rows]).to(dtype)
 
 
 class _Pad(torch.autograd.Function):
@@ -98,9 +104,11 @@ class _Pad(torch.autograd.Function):
         x: Tensor,
         rows: tuple[int, int],
         columns: tuple[int, int],
+        dtype: torch.dtype,
     ) -> Tensor:
         batch, channels, height, width = x.shape
         top, left = rows[0], columns[0]
+        ctx.dtype = x.dtype
         ctx.inner = (
             ...,
             slice(top, top + height),
@@ -109,7 +117,7 @@ class _Pad(torch.autograd.Function):
         last = x.is_contiguous(memory_format=torch.channels_last)
         out = torch.empty(
             (batch, channels, height + sum(rows), width + sum(columns)),
-            dtype=x.dtype,
+            dtype=dtype,
             device=x.device,
             memory_format=(
                 torch.channels_last if last else torch.contiguous_format
@@ -126,5 +134,5 @@ class _Pad(torch.autograd.Function):
     @once_differentiable
     def backward(
         ctx: FunctionCtx, gradient: Tensor
-    ) -> tuple[Tensor, None, None]:
-        return gradient[ctx.inner], None, None
+    ) -> tuple[Tensor, None, None, None]:
+        return gradient[ctx.inner].to(ctx.dtype), None, None, None
