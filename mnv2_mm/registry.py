@@ -9,6 +9,7 @@ mmengine's root.
 from mmengine.registry import DATASETS as _DATASETS
 from mmengine.registry import HOOKS as _HOOKS
 from mmengine.registry import MODELS as _MODELS
+from mmengine.registry import OPTIM_WRAPPERS as _OPTIM_WRAPPERS
 from mmengine.registry import OPTIMIZERS as _OPTIMIZERS
 from mmengine.registry import TASK_UTILS as _TASK_UTILS
 from mmengine.registry import TRANSFORMS as _TRANSFORMS
@@ -50,6 +51,13 @@ HOOKS = Registry(
 OPTIMIZERS = Registry(
     'optimizer',
     parent=_OPTIMIZERS,
+    scope='mnv2_mm',
+    locations=['mnv2_mm.engine'],
+)
+#: Optimizers with their precision.
+OPTIM_WRAPPERS = Registry(
+    'optim_wrapper',
+    parent=_OPTIM_WRAPPERS,
     scope='mnv2_mm',
     locations=['mnv2_mm.engine'],
 )

@@ -173,14 +173,6 @@ def test_mistakes_get_one_message(
     assert 'Traceback' not in error
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason='there is a GPU')
-def test_amp_on_the_cpu_is_refused(
-    tiny_config: Write, run_tool: Tool, capfd: pytest.CaptureFixture
-) -> None:
-    assert run_tool('train', tiny_config('cls'), '--amp') == 2
-    assert '--amp needs a GPU' in capfd.readouterr().err
-
-
 # -- training and resuming ---------------------------------------------------
 @pytest.mark.parametrize('task', ['det', 'seg', 'cls'])
 def test_trains_and_reuses_a_finished_run(
@@ -198,6 +190,24 @@ def test_trains_and_reuses_a_finished_run(
     assert run_tool('train', config, '--work-dir', work_dir, '--resume') == 0
     assert 'complete already; nothing to do' in capfd.readouterr().out
     assert checkpoint.stat().st_mtime_ns == stamp
+
+
+@pytest.mark.parametrize('task', ['det', 'seg', 'cls'])
+def test_fast_training_says_what_it_does(
+    tiny_config: Write, run_tool: Tool, tmp_path: Path, task: str
+) -> None:
+    key = 'max_iters' if task == 'seg' else 'max_epochs'
+    options = ['--fast', '--cfg-options', f'train_cfg.{key}=1']
+    config = tiny_config(task)
+    assert run_tool('train', config, '--work-dir', tmp_path, *options) == 0
+    (dumped,) = tmp_path.glob('tiny_*.py')
+    cfg = Config.fromfile(dumped)
+    kind = cfg.optim_wrapper.type.rpartition('.')[2]
+    assert kind in ('BFloat16OptimWrapper', 'AmpOptimWrapper')
+    assert dict(type='mnv2_mm.ChannelsLastHook') in cfg.custom_hooks
+    (state,) = tmp_path.glob('[ei]*_1.pth')
+    for value in torch.load(state, weights_only=False)['state_dict'].values():
+        assert value.isfinite().all() and value.dtype != torch.bfloat16
 
 
 @pytest.mark.parametrize('task', ['det', 'cls'])

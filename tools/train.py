@@ -25,6 +25,9 @@ from mmengine.config import Config, DictAction
 from mnv2_mm.config_files import apply_options, config_name, get_config
 from mnv2_mm.engine import launch
 from mnv2_mm.engine.checkpoint_file import read
+from mnv2_mm.engine.freed_memory import keep_freed_memory
+from mnv2_mm.engine.half_precision import set_half_precision
+from mnv2_mm.engine.memory_format import use_channels_last
 from mnv2_mm.engine.resume import checkpoints, latest_checkpoint
 from mnv2_mm.errors import InputError, command
 
@@ -39,7 +42,15 @@ def parse_args() -> argparse.Namespace:
         '(default: work_dirs/<config name>)',
     )
     parser.add_argument(
-        '--amp', action='store_true', help='mixed precision (needs a GPU)'
+        '--amp',
+        action='store_true',
+        help='mixed precision: float16 on a GPU, bfloat16 on a processor',
+    )
+    parser.add_argument(
+        '--fast',
+        action='store_true',
+        help='--amp, tensors laid out channels last, and memory kept between '
+        'steps: about twice the speed, and rounding as of --amp',
     )
     parser.add_argument(
         '--auto-scale-lr',
@@ -70,21 +81,6 @@ def parse_args() -> argparse.Namespace:
     # torch.distributed.launch passes it with a dash or an underscore
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
     return parser.parse_args()
-
-
-def set_precision(cfg: Config) -> None:
-    """Let the optimizer wrapper train in mixed precision.
-
-    Raises:
-        InputError: there is no GPU, which mmengine's wrapper insists on.
-    """
-    if not torch.cuda.is_available():
-        raise InputError(
-            '--amp needs a GPU and there is none here; train without --amp '
-            '(float32)'
-        )
-    cfg.optim_wrapper.type = 'AmpOptimWrapper'
-    cfg.optim_wrapper.loss_scale = 'dynamic'
 
 
 def set_auto_scale(cfg: Config) -> None:
@@ -168,8 +164,11 @@ def prepare(args: argparse.Namespace) -> Config:
     launch.warn(apply_options(cfg, args.cfg_options))
     launch.set_work_dir(cfg, args.work_dir)
     launch.host_of(cfg)
-    if args.amp:
-        set_precision(cfg)
+    if args.amp or args.fast:
+        launch.warn(set_half_precision(cfg))
+    if args.fast:
+        use_channels_last(cfg)
+        keep_freed_memory()
     if args.auto_scale_lr:
         set_auto_scale(cfg)
     if args.seed is not None:

@@ -12,6 +12,7 @@ layer, takes another course with it, as it would with another seed.
 """
 
 import torch
+from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
@@ -38,3 +39,12 @@ class ChannelsLastHook(Hook):
 
     before_val = before_train
     before_test = before_train
+
+
+def use_channels_last(cfg: Config) -> None:
+    """Give a config the hook, where it has none."""
+    hooks = list(cfg.get('custom_hooks') or [])
+    named = list((cfg.get('default_hooks') or {}).values())
+    kind = f'mnv2_mm.{ChannelsLastHook.__name__}'
+    if not any(hook and hook.get('type') == kind for hook in hooks + named):
+        cfg.custom_hooks = [*hooks, dict(type=kind)]
