@@ -23,6 +23,7 @@ from torch import nn
 
 from mnv2_mm.config_files import config_name, get_config, list_models
 from mnv2_mm.engine.checkpoint_guard import load
+from mnv2_mm.engine.fast_inference import make_fast
 from mnv2_mm.engine.launch import explained, host_of
 from mnv2_mm.errors import InputError
 
@@ -43,6 +44,8 @@ def init_model(
     weights: str | os.PathLike | None = None,
     *,
     device: str = 'cpu',
+    fast: bool = False,
+    half: bool = False,
 ) -> nn.Module:
     """Build a model for prediction.
 
@@ -50,6 +53,10 @@ def init_model(
         config: Path, name (see :func:`list_models`) or a read config.
         weights: Checkpoint; None leaves the network at its random start.
         device: 'cpu', 'cuda:0', ...
+        fast: Fold batch norm and lay tensors out channels last: the same
+            results up to rounding, for a model that is not trained on.
+        half: The same, with the feature extractor in bfloat16: boxes move
+            by pixels.
 
     Returns:
         The model in eval mode, with ``cfg`` and ``dataset_meta`` (class
@@ -82,7 +89,8 @@ def init_model(
             f'{str(error).partition(chr(10))[0]}; there '
             f'{_devices()}'
         ) from error
-    return model.eval()
+    model.eval()
+    return make_fast(model, half=half) if fast or half else model
 
 
 def _devices() -> str:

@@ -5,7 +5,6 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from mmcv.cnn.utils import fuse_conv_bn
 from mmcv.transforms import Compose
 from mmdet.apis import inference_detector
 from mmdet.models.dense_heads.base_dense_head import BaseDenseHead
@@ -47,19 +46,18 @@ def one_photo() -> list[Contestant]:
         pipeline, photo = Compose(steps), _photo()
         return lambda: inference_detector(model, photo, test_pipeline=pipeline)
 
-    def ours() -> Callable[[], object]:
-        model, photo = init_model(OURS), _photo()
-        return lambda: predict(model, photo)
+    def ours(**how: bool) -> Callable[[], Callable[[], object]]:
+        def prepare() -> Callable[[], object]:
+            model, photo = init_model(OURS, **how), _photo()
+            return lambda: predict(model, photo)
 
-    def ours_fused() -> Callable[[], object]:
-        model, photo = fuse_conv_bn(init_model(OURS)), _photo()
-        model.to(memory_format=torch.channels_last)
-        return lambda: predict(model, photo)
+        return prepare
 
     return [
         Contestant("mmdet's inference_detector", theirs),
-        Contestant('mnv2_mm.apis.predict', ours),
-        Contestant('mnv2_mm.apis.predict, fused, channels last', ours_fused),
+        Contestant('mnv2_mm.apis.predict', ours()),
+        Contestant('mnv2_mm.apis.predict, fast', ours(fast=True)),
+        Contestant('mnv2_mm.apis.predict, half', ours(half=True)),
     ]
 
 

@@ -90,9 +90,9 @@ def padded(
     dtype: torch.dtype,
 ) -> Tensor:
     """(B, C, H, W) with zeros around, by the leanest way."""
-    if x.requires_grad and not torch.jit.is_tracing():
-        return _Pad.apply(x, rows, columns, dtype)
-    return F.pad(x, [*columns, *rows]).to(dtype)
+    if torch.jit.is_tracing():
+        return F.pad(x, [*columns, *rows]).to(dtype)
+    return _Pad.apply(x, rows, columns, dtype)
 
 
 class _Pad(torch.autograd.Function):
