@@ -11,6 +11,7 @@ from mmdet.models.dense_heads.base_dense_head import BaseDenseHead
 from mmdet.utils import get_test_pipeline_cfg
 
 from mnv2_mm.apis import init_model, predict
+from mnv2_mm.benchmark import forward
 from mnv2_mm.benchmark.pairs import Contestant, Part
 from mnv2_mm.benchmark.peers import OURS, SIDE, built, peer_config
 
@@ -24,6 +25,7 @@ def parts(_: argparse.Namespace) -> list[Part]:
             decoding(),
             3,
         ),
+        *forward.parts(),
     ]
 
 
