@@ -34,7 +34,7 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument(
         'what',
-        choices=('train', 'infer'),
+        choices=('train', 'infer', 'growth'),
         help='train: a step of SSDLite at 320; infer: one photo, and its '
         'decoding and NMS alone',
     )
@@ -44,6 +44,7 @@ def parse_args() -> argparse.Namespace:
         '--threads', type=int, default=1, help='of torch (default: 1)'
     )
     parser.add_argument('--json', type=Path, help='also write the times here')
+    parser.add_argument('--png', type=Path, help='also draw the times here')
     return parser.parse_args()
 
 
@@ -84,6 +85,11 @@ def main() -> int:
     if args.json:
         args.json.write_text(json.dumps(content, indent=1) + '\n')
         print(f'written: {args.json}')
+    if args.png:
+        from mnv2_mm.benchmark.plot import draw
+
+        draw(content, args.png)
+        print(f'written: {args.png}')
     return 0
 
 
