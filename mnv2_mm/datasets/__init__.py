@@ -2,6 +2,7 @@
 
 from mnv2_mm.datasets.inception_color import BrightnessSaturation
 from mnv2_mm.datasets.inception_crop import CentralCrop, DistortedCrop
+from mnv2_mm.datasets.min_iou_crop import MinIoURandomCrop
 from mnv2_mm.datasets.random_scale import RandomScaleStep
 from mnv2_mm.datasets.ssd_random_crop import SSDRandomCrop
 from mnv2_mm.datasets.transforms import CheckSegMask, LoadImage
@@ -12,6 +13,7 @@ __all__ = [
     'CheckSegMask',
     'DistortedCrop',
     'LoadImage',
+    'MinIoURandomCrop',
     'RandomScaleStep',
     'SSDRandomCrop',
 ]

@@ -21,7 +21,7 @@ train_pipeline = [
     dict(type='mnv2_mm.LoadImage'),
     dict(type='LoadAnnotations', with_bbox=True),
     dict(
-        type='MinIoURandomCrop',
+        type='mnv2_mm.MinIoURandomCrop',
         min_ious=(0.3, 0.5, 0.7, 0.9),
         min_crop_size=0.5,
     ),

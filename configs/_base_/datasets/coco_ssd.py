@@ -21,7 +21,7 @@ train_pipeline = [
         ratio_range=(1, 4),
     ),
     dict(
-        type='MinIoURandomCrop',
+        type='mnv2_mm.MinIoURandomCrop',
         min_ious=(0.1, 0.3, 0.5, 0.7, 0.9),
         min_crop_size=0.3,
     ),
