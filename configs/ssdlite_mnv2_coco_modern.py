@@ -26,7 +26,7 @@ train_pipeline = [
     dict(type='mnv2_mm.LoadImage'),
     dict(type='LoadAnnotations', with_bbox=True),
     dict(
-        type='Expand',
+        type='mnv2_mm.Expand',
         mean=[127.5, 127.5, 127.5],
         to_rgb=True,
         ratio_range=(1, 4),

@@ -1,5 +1,6 @@
 """Data: transforms of the recipes, careful loading, checks before a run."""
 
+from mnv2_mm.datasets.expand import Expand
 from mnv2_mm.datasets.inception_color import BrightnessSaturation
 from mnv2_mm.datasets.inception_crop import CentralCrop, DistortedCrop
 from mnv2_mm.datasets.min_iou_crop import MinIoURandomCrop
@@ -12,6 +13,7 @@ __all__ = [
     'CentralCrop',
     'CheckSegMask',
     'DistortedCrop',
+    'Expand',
     'LoadImage',
     'MinIoURandomCrop',
     'RandomScaleStep',

@@ -15,7 +15,7 @@ train_pipeline = [
         hue_delta=18,
     ),
     dict(
-        type='Expand',
+        type='mnv2_mm.Expand',
         mean=[123.675, 116.28, 103.53],
         to_rgb=True,
         ratio_range=(1, 4),
