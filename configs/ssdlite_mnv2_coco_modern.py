@@ -39,7 +39,7 @@ train_pipeline = [
     dict(type='Resize', scale=_base_.input_size, keep_ratio=False),
     dict(type='RandomFlip', prob=0.5),
     dict(
-        type='PhotoMetricDistortion',
+        type='mnv2_mm.PhotoMetricDistortion',
         brightness_delta=32,
         contrast_range=(0.5, 1.5),
         saturation_range=(0.5, 1.5),

@@ -27,7 +27,7 @@ train_pipeline = [
     ),
     dict(type='Resize', scale=input_size, keep_ratio=False),
     dict(type='RandomFlip', prob=0.5),
-    dict(type='PhotoMetricDistortion'),
+    dict(type='mnv2_mm.PhotoMetricDistortion'),
     dict(type='PackDetInputs'),
 ]
 # The hosts' inferencers look for LoadImageFromFile by this very name.

@@ -20,6 +20,7 @@ train_pipeline = [
     dict(type='mnv2_mm.SSDRandomCrop'),
     dict(type='Resize', scale=input_size, keep_ratio=False),
     dict(type='RandomFlip', prob=0.5),
+    dict(type='mnv2_mm.Contiguous'),
     dict(type='PackDetInputs'),
 ]
 # The hosts' inferencers look for LoadImageFromFile by this very name.

@@ -8,7 +8,7 @@ train_pipeline = [
     dict(type='mnv2_mm.LoadImage'),
     dict(type='LoadAnnotations', with_bbox=True),
     dict(
-        type='PhotoMetricDistortion',
+        type='mnv2_mm.PhotoMetricDistortion',
         brightness_delta=32,
         contrast_range=(0.5, 1.5),
         saturation_range=(0.5, 1.5),
