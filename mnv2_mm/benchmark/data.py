@@ -38,7 +38,11 @@ OBJECTS = 7.3
 #: these are: cocodataset.org/#detection-eval.
 SIZES = ((0.41, 8, 32), (0.34, 32, 96), (0.25, 96, 400))
 #: Transforms of ours that a host has under another name.
-_HOSTS_NAME = {'LoadImage': 'LoadImageFromFile'}
+_HOSTS_NAME = {
+    'LoadImage': 'LoadImageFromFile',
+    'SegPhotoMetricDistortion': 'PhotoMetricDistortion',
+    'SegRandomCrop': 'RandomCrop',
+}
 
 
 def parts(_: argparse.Namespace) -> list[Part]:
@@ -51,7 +55,7 @@ def parts(_: argparse.Namespace) -> list[Part]:
         width=WIDTH, height=HEIGHT, train=PICTURES, val=1
     )
     write_sample_set(root, settings)
-    return detection(root)
+    return [*detection(root), *segmentation(root)]
 
 
 def detection(root: Path) -> list[Part]:
@@ -98,6 +102,25 @@ def detection(root: Path) -> list[Part]:
     ]
 
 
+def segmentation(root: Path) -> list[Part]:
+    """Both recipes of Mobile DeepLabv3, against mmseg's transforms."""
+    dataset = dict(
+        type='BaseSegDataset',
+        data_root=str(root),
+        data_prefix=dict(img_path='images/train', seg_map_path='masks/train'),
+    )
+    parts = []
+    for name, steps in (
+        ('deeplabv3_mnv2_voc_modern', 'scale, crop, flip, photometric'),
+        ('deeplabv3_mnv2_voc', 'scale, crop, pad, flip'),
+    ):
+        ours = _pipeline(name)
+        pipelines = {"mmseg's transforms": plain(ours, 'mmseg'), name: ours}
+        title = f'Mobile DeepLabv3 513: {steps}'
+        parts.append(_part(title, 'mmseg', dataset, pipelines))
+    return parts
+
+
 def with_boxes_of_coco(path: Path) -> Path:
     """A copy of an annotation file, beside it, with other boxes."""
     rng = np.random.default_rng(0)
@@ -141,7 +164,10 @@ def plain(pipeline: list[dict], host: str) -> list[dict]:
 
 def _pipeline(name: str) -> list[dict]:
     """Training pipeline of a config of ours."""
-    return get_config(name).train_dataloader.dataset.pipeline
+    dataset = get_config(name).train_dataloader.dataset
+    while 'pipeline' not in dataset:  # a ConcatDataset of two
+        dataset = dataset.datasets[0]
+    return dataset.pipeline
 
 
 def _part(
