@@ -32,6 +32,8 @@ from mnv2_mm.datasets.sample_writer import SampleSettings, write_sample_set
 
 #: Pictures in the set, and their sides in pixels.
 PICTURES, WIDTH, HEIGHT = 24, 640, 480
+#: Large ones, of 2.8 MB in the mean, and their sides.
+PHOTOS, PHOTO = 4, (4032, 3024)
 #: Objects in a picture of COCO, in the mean.
 OBJECTS = 7.3
 #: Shares of its small, medium and large ones, and the sides between which
@@ -79,6 +81,7 @@ def detection(root: Path) -> list[Part]:
             {
                 "mmdet's ssdlite, as shipped": shipped,
                 'ssdlite_mnv2_coco_modern': modern,
+                'the same, deferred': deferred(modern),
             },
         ),
         _part(
@@ -88,6 +91,7 @@ def detection(root: Path) -> list[Part]:
             {
                 "mmdet's transforms": plain(cells, 'mmdet'),
                 'ssdlite_bccd at 320': cells,
+                'the same, deferred': deferred(cells),
             },
         ),
         _part(
@@ -98,6 +102,17 @@ def detection(root: Path) -> list[Part]:
                 "mmdet's transforms, our crop": plain(official, 'mmdet'),
                 'ssdlite_mnv2_coco': official,
             },
+        ),
+        _part(
+            'SSDLite 320: crop, resize, flip, photos of 12 megapixels',
+            'mmdet',
+            enlarged(dataset, root / 'photos'),
+            {
+                "mmdet's transforms, our crop": plain(official, 'mmdet'),
+                'ssdlite_mnv2_coco': official,
+                'the same, deferred': deferred(official),
+            },
+            pictures=PHOTOS,
         ),
     ]
 
@@ -151,6 +166,41 @@ def with_boxes_of_coco(path: Path) -> Path:
     return path
 
 
+def enlarged(dataset: dict, folder: Path) -> dict:
+    """A few of the pictures as a phone takes them: 4032x3024, with grain."""
+    rng = np.random.default_rng(0)
+    folder.mkdir()
+    path = Path(dataset['ann_file'])
+    content = json.loads(path.read_text())
+    content['images'] = content['images'][:PHOTOS]
+    for image in content['images']:
+        picture = cv2.imread(
+            f'{dataset["data_prefix"]["img"]}/{image["file_name"]}'
+        )
+        picture = cv2.resize(picture, PHOTO, interpolation=cv2.INTER_CUBIC)
+        grain = rng.normal(0, 4, (*picture.shape[:2], 1))
+        picture = (picture + grain).clip(0, 255).astype(np.uint8)
+        quality = [cv2.IMWRITE_JPEG_QUALITY, 90]
+        cv2.imwrite(str(folder / image['file_name']), picture, quality)
+        image.update(width=PHOTO[0], height=PHOTO[1])
+    for item in content['annotations']:
+        item['bbox'] = [PHOTO[0] / WIDTH * side for side in item['bbox']]
+    path = path.with_stem('photos')
+    path.write_text(json.dumps(content))
+    return {
+        **dataset,
+        'ann_file': str(path),
+        'data_prefix': dict(img=str(folder)),
+    }
+
+
+def deferred(pipeline: list[dict]) -> list[dict]:
+    """The same, decoding at the scale that the window allows."""
+    steps = copy.deepcopy(pipeline)
+    steps[0]['deferred'] = True
+    return steps
+
+
 def plain(pipeline: list[dict], host: str) -> list[dict]:
     """The same steps by the host's transforms, where it has them."""
     steps = copy.deepcopy(pipeline)
@@ -171,14 +221,19 @@ def _pipeline(name: str) -> list[dict]:
 
 
 def _part(
-    title: str, host: str, dataset: dict, pipelines: dict[str, list[dict]]
+    title: str,
+    host: str,
+    dataset: dict,
+    pipelines: dict[str, list[dict]],
+    *,
+    pictures: int = PICTURES,
 ) -> Part:
     """Passes over one data set through each of the pipelines."""
     contestants = [
         Contestant(name, _passes(host, {**dataset, 'pipeline': steps}))
         for name, steps in pipelines.items()
     ]
-    return Part(title, contestants, pictures=PICTURES)
+    return Part(title, contestants, pictures=pictures)
 
 
 def _passes(host: str, dataset: dict) -> Callable[[], Callable[[], object]]:

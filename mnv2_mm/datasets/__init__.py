@@ -7,6 +7,7 @@ from mnv2_mm.datasets.inception_crop import CentralCrop, DistortedCrop
 from mnv2_mm.datasets.min_iou_crop import MinIoURandomCrop
 from mnv2_mm.datasets.photometric import PhotoMetricDistortion
 from mnv2_mm.datasets.random_scale import RandomScaleStep
+from mnv2_mm.datasets.resize import Resize
 from mnv2_mm.datasets.seg_photometric import SegPhotoMetricDistortion
 from mnv2_mm.datasets.seg_random_crop import SegRandomCrop
 from mnv2_mm.datasets.ssd_random_crop import SSDRandomCrop
@@ -23,6 +24,7 @@ __all__ = [
     'MinIoURandomCrop',
     'PhotoMetricDistortion',
     'RandomScaleStep',
+    'Resize',
     'SSDRandomCrop',
     'SegPhotoMetricDistortion',
     'SegRandomCrop',

@@ -59,10 +59,23 @@ def crop(results: dict, window: Window, kept: np.ndarray) -> dict:
 
 def record_shift(results: dict, right: int, down: int) -> None:
     """Add a shift in pixels to ``homography_matrix``."""
-    shift = np.eye(3, dtype=np.float32)
+    shift = np.eye(3)
     shift[:2, 2] = right, down
+    record_homography(results, shift)
+
+
+def record_homography(results: dict, matrix: np.ndarray) -> None:
+    """Put a change of the picture's plane behind ``homography_matrix``.
+
+    Args:
+        results: Of a pipeline.
+        matrix: 3x3, from pixels before to pixels after.
+    """
+    matrix = matrix.astype(np.float32)
     before = results.get('homography_matrix')
-    results['homography_matrix'] = shift if before is None else shift @ before
+    results['homography_matrix'] = (
+        matrix if before is None else matrix @ before
+    )
 
 
 def _keep_objects(results: dict, window: Window, kept: np.ndarray) -> None:

@@ -11,6 +11,7 @@ from mmcv.transforms import BaseTransform
 from mmcv.transforms.utils import cache_randomness
 
 from mnv2_mm.datasets.cropping import record_shift
+from mnv2_mm.datasets.deferred import DeferredPicture
 from mnv2_mm.datasets.distorted_box import checked_range
 from mnv2_mm.errors import InputError
 from mnv2_mm.registry import TRANSFORMS
@@ -87,7 +88,10 @@ class Expand(BaseTransform):
             return results
         ratio, left, top = place
         size = int(height * ratio), int(width * ratio)
-        results['img'] = _on_canvas(picture, size, left, top, self.colour)
+        if isinstance(picture, DeferredPicture):
+            results['img'] = picture.on_canvas(size, left, top, self.colour)
+        else:
+            results['img'] = _on_canvas(picture, size, left, top, self.colour)
         results['img_shape'] = size
         boxes = results.get('gt_bboxes')
         if isinstance(boxes, np.ndarray):
