@@ -22,6 +22,9 @@ model = dict(
     neck=dict(norm_cfg=norm_cfg),
     bbox_head=dict(norm_cfg=norm_cfg),
 )
+# The colours leave a worker as floats, as mmdet's do. Clipped and rounded, as
+# the SSD paper's own code does, they are a quarter of the bytes:
+#   train_dataloader.dataset.pipeline.6.to_uint8=True
 train_pipeline = [
     dict(type='mnv2_mm.LoadImage'),
     dict(type='LoadAnnotations', with_bbox=True),

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from mnv2_mm.benchmark import data
 from mnv2_mm.benchmark.pairs import (
     Contestant,
     Result,
@@ -15,6 +14,7 @@ from mnv2_mm.benchmark.pairs import (
     records,
     table,
 )
+from mnv2_mm.benchmark.pictures import with_boxes_of_coco
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -63,7 +63,7 @@ def test_the_boxes_are_as_many_and_as_large_as_those_of_coco(tmp_path):
     images = [dict(id=number) for number in range(1, 301)]
     path = tmp_path / 'train.json'
     path.write_text(json.dumps(dict(images=images, annotations=[])))
-    boxes = json.loads(data.with_boxes_of_coco(path).read_text())
+    boxes = json.loads(with_boxes_of_coco(path).read_text())
     boxes = boxes['annotations']
     assert len(boxes) / len(images) == pytest.approx(7.3, rel=0.05)
     area = [box['area'] for box in boxes]

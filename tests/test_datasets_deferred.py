@@ -244,6 +244,15 @@ def test_a_reduced_scale_keeps_boxes_and_random_numbers(path, seed):
     assert off.mean() < 6
 
 
+def test_inceptions_crop_decodes_too(path):
+    found = []
+    for deferred in (False, True):
+        np.random.seed(2)
+        crop = TRANSFORMS.build(dict(type='mnv2_mm.DistortedCrop', scale=300))
+        found.append(crop(load(path, deferred=deferred))['img'])
+    assert (found[0] == found[1]).all()
+
+
 def test_resize_of_arrays_and_masks():
     structures = pytest.importorskip('mmdet.structures.mask')
     resize = TRANSFORMS.build(dict(type='mnv2_mm.Resize', scale=40))

@@ -2,11 +2,8 @@
 
 One call takes every picture of a set through a pipeline as a worker of the
 data loader does, from its annotation to the packed tensor; files are in the
-system's cache, and nothing is collated or sent. The pictures are those of the
-generated sample set at 640x480, JPEGs of 87 KB in the mean. For detection
-their boxes are drawn anew, as many and as large as COCO's: on them hangs how
-often a random crop has to be drawn. Each pass draws new random numbers, the
-same for all contestants.
+system's cache, and nothing is collated or sent. Each pass draws new random
+numbers, the same for all contestants.
 """
 
 import argparse
@@ -15,7 +12,6 @@ import contextlib
 import copy
 import io
 import itertools
-import json
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -26,19 +22,16 @@ from mmengine.registry import DATASETS, TRANSFORMS, init_default_scope
 
 from mnv2_mm.benchmark.pairs import Contestant, Part
 from mnv2_mm.benchmark.peers import peer_config
+from mnv2_mm.benchmark.pictures import (
+    PHOTOS,
+    PICTURES,
+    enlarged,
+    with_boxes_of_coco,
+    write_pictures,
+)
 from mnv2_mm.config_files import get_config
 from mnv2_mm.datasets.sample_scenes import CLASSES
-from mnv2_mm.datasets.sample_writer import SampleSettings, write_sample_set
 
-#: Pictures in the set, and their sides in pixels.
-PICTURES, WIDTH, HEIGHT = 24, 640, 480
-#: Large ones, of 2.8 MB in the mean, and their sides.
-PHOTOS, PHOTO = 4, (4032, 3024)
-#: Objects in a picture of COCO, in the mean.
-OBJECTS = 7.3
-#: Shares of its small, medium and large ones, and the sides between which
-#: these are: cocodataset.org/#detection-eval.
-SIZES = ((0.41, 8, 32), (0.34, 32, 96), (0.25, 96, 400))
 #: Transforms of ours that a host has under another name.
 _HOSTS_NAME = {
     'LoadImage': 'LoadImageFromFile',
@@ -53,11 +46,8 @@ def parts(_: argparse.Namespace) -> list[Part]:
     folder = tempfile.TemporaryDirectory(prefix='mnv2_mm_benchmark_')
     atexit.register(folder.cleanup)
     root = Path(folder.name) / 'sample'
-    settings = SampleSettings(
-        width=WIDTH, height=HEIGHT, train=PICTURES, val=1
-    )
-    write_sample_set(root, settings)
-    return [*detection(root), *segmentation(root)]
+    write_pictures(root)
+    return [*detection(root), *segmentation(root), classification(root)]
 
 
 def detection(root: Path) -> list[Part]:
@@ -82,6 +72,7 @@ def detection(root: Path) -> list[Part]:
                 "mmdet's ssdlite, as shipped": shipped,
                 'ssdlite_mnv2_coco_modern': modern,
                 'the same, deferred': deferred(modern),
+                'the same, to_uint8': in_bytes(modern),
             },
         ),
         _part(
@@ -136,68 +127,46 @@ def segmentation(root: Path) -> list[Part]:
     return parts
 
 
-def with_boxes_of_coco(path: Path) -> Path:
-    """A copy of an annotation file, beside it, with other boxes."""
-    rng = np.random.default_rng(0)
-    content = json.loads(path.read_text())
-    content['annotations'] = []
-    shares, least, most = np.array(SIZES).T
-    for image in content['images']:
-        for _ in range(max(1, rng.poisson(OBJECTS))):
-            size = rng.choice(len(SIZES), p=shares)
-            side = np.exp(rng.uniform(*np.log([least[size], most[size]])))
-            aspect = np.exp(rng.uniform(*np.log([0.5, 2.0])) / 2)
-            width = min(side * aspect, WIDTH)
-            height = min(side / aspect, HEIGHT)
-            left = rng.uniform(0, WIDTH - width)
-            top = rng.uniform(0, HEIGHT - height)
-            content['annotations'].append(
-                dict(
-                    id=len(content['annotations']) + 1,
-                    image_id=image['id'],
-                    category_id=int(rng.integers(len(CLASSES))) + 1,
-                    bbox=[left, top, width, height],
-                    area=width * height,
-                    iscrowd=0,
-                )
-            )
-    path = path.with_stem('boxes_of_coco')
-    path.write_text(json.dumps(content))
-    return path
-
-
-def enlarged(dataset: dict, folder: Path) -> dict:
-    """A few of the pictures as a phone takes them: 4032x3024, with grain."""
-    rng = np.random.default_rng(0)
-    folder.mkdir()
-    path = Path(dataset['ann_file'])
-    content = json.loads(path.read_text())
-    content['images'] = content['images'][:PHOTOS]
-    for image in content['images']:
-        picture = cv2.imread(
-            f'{dataset["data_prefix"]["img"]}/{image["file_name"]}'
-        )
-        picture = cv2.resize(picture, PHOTO, interpolation=cv2.INTER_CUBIC)
-        grain = rng.normal(0, 4, (*picture.shape[:2], 1))
-        picture = (picture + grain).clip(0, 255).astype(np.uint8)
-        quality = [cv2.IMWRITE_JPEG_QUALITY, 90]
-        cv2.imwrite(str(folder / image['file_name']), picture, quality)
-        image.update(width=PHOTO[0], height=PHOTO[1])
-    for item in content['annotations']:
-        item['bbox'] = [PHOTO[0] / WIDTH * side for side in item['bbox']]
-    path = path.with_stem('photos')
-    path.write_text(json.dumps(content))
-    return {
-        **dataset,
-        'ann_file': str(path),
-        'data_prefix': dict(img=str(folder)),
-    }
+def classification(root: Path) -> Part:
+    """Inception's preprocessing against mmpretrain's nearest to it."""
+    dataset = dict(
+        type='CustomDataset',
+        data_root=str(root / 'images/train'),
+        with_label=False,
+    )
+    theirs = [
+        dict(type='LoadImageFromFile'),
+        dict(type='RandomResizedCrop', scale=224, crop_ratio_range=(0.1, 1)),
+        dict(type='RandomFlip', prob=0.5, direction='horizontal'),
+        dict(type='ColorJitter', brightness=0.125, saturation=0.5),
+        dict(type='PackInputs'),
+    ]
+    ours = _pipeline('mnv2_in1k')
+    return _part(
+        'MobileNetV2 224: crop, resize, flip, colours',
+        'mmpretrain',
+        dataset,
+        {
+            "mmpretrain's transforms": theirs,
+            'mnv2_in1k': ours,
+            'the same, deferred': deferred(ours),
+        },
+    )
 
 
 def deferred(pipeline: list[dict]) -> list[dict]:
     """The same, decoding at the scale that the window allows."""
     steps = copy.deepcopy(pipeline)
     steps[0]['deferred'] = True
+    return steps
+
+
+def in_bytes(pipeline: list[dict]) -> list[dict]:
+    """The same, its colours clipped and rounded to bytes."""
+    steps = copy.deepcopy(pipeline)
+    for step in steps:
+        if step['type'] == 'mnv2_mm.PhotoMetricDistortion':
+            step['to_uint8'] = True
     return steps
 
 

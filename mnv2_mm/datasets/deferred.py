@@ -3,8 +3,9 @@
 Of a photo of 12 megapixels a network of 320x320 pixels sees a hundredth. JPEG
 can be decoded at a half, a quarter or an eighth of its sides in less time, but
 how far it may go is known only after the crop. So the crop is done on this
-stand-in (and the zoom-out, whose canvas is then never filled), and
-:class:`mnv2_mm.datasets.resize.Resize` makes the pixels.
+stand-in (and the zoom-out, whose canvas is then never filled), and what
+resizes makes the pixels: :class:`mnv2_mm.datasets.resize.Resize`, or
+:class:`mnv2_mm.datasets.inception_crop.DistortedCrop`.
 """
 
 import io
@@ -96,9 +97,9 @@ class DeferredPicture:
 
     def __array__(self, *_: object, **__: object) -> np.ndarray:
         raise InputError(
-            'LoadImage(deferred=True) leaves the decoding to mnv2_mm.Resize; '
-            'before it a pipeline can have mnv2_mm.Expand, mnv2_mm.'
-            'SSDRandomCrop and mnv2_mm.MinIoURandomCrop only'
+            'LoadImage(deferred=True) leaves the decoding to mnv2_mm.Resize '
+            'or mnv2_mm.DistortedCrop; before it a pipeline can have mnv2_mm.'
+            'Expand, mnv2_mm.SSDRandomCrop and mnv2_mm.MinIoURandomCrop only'
         )
 
     def resized(
@@ -149,6 +150,17 @@ class DeferredPicture:
             flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
             **border,
         )
+
+
+def resized(
+    picture: np.ndarray | DeferredPicture,
+    size: tuple[int, int],
+    interpolation: str = 'bilinear',
+) -> np.ndarray:
+    """A picture (H, W, C) of either kind at ``size`` (width, height)."""
+    if isinstance(picture, DeferredPicture):
+        return picture.resized(size, interpolation)
+    return mmcv.imresize(picture, size, interpolation=interpolation)
 
 
 def size_of(data: bytes) -> tuple[int, int] | None:

@@ -5,7 +5,7 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 
 from mnv2_mm.datasets.cropping import record_homography
-from mnv2_mm.datasets.deferred import DeferredPicture
+from mnv2_mm.datasets.deferred import resized
 from mnv2_mm.errors import InputError
 from mnv2_mm.registry import TRANSFORMS
 
@@ -59,11 +59,7 @@ class Resize(BaseTransform):
         picture, size = results['img'], tuple(self.scale)
         height, width = picture.shape[:2]
         factor = size[0] / width, size[1] / height
-        how = dict(interpolation=self.interpolation)
-        if isinstance(picture, DeferredPicture):
-            results['img'] = picture.resized(size, **how)
-        else:
-            results['img'] = mmcv.imresize(picture, size, **how)
+        results['img'] = resized(picture, size, self.interpolation)
         results['img_shape'] = results['img'].shape[:2]
         results['scale'] = size
         results['scale_factor'] = factor

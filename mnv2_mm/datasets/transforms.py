@@ -20,6 +20,7 @@ from mmengine import fileio
 from mnv2_mm.datasets.deferred import REDUCED, DeferredPicture, size_of
 from mnv2_mm.datasets.distorted_box import Window
 from mnv2_mm.datasets.image_files import REMEDY, problem_of
+from mnv2_mm.datasets.seg_random_crop import label_counts
 from mnv2_mm.errors import InputError
 from mnv2_mm.registry import TRANSFORMS
 
@@ -35,11 +36,12 @@ class LoadImage(LoadImageFromFile):
         ignore_empty: skip a missing or broken file (as in mmcv, the data
             set then takes another one) instead of raising.
         backend_args: as in mmcv.
-        deferred: leave the decoding to ``mnv2_mm.Resize``, which does it at
-            a half, a quarter or an eighth of the sides where the window that
-            is left by then allows. Large photos load several times as fast;
-            shrunk pictures come out a little smoother. For mmdet's
-            pipelines, see :mod:`mnv2_mm.datasets.deferred`.
+        deferred: leave the decoding to ``mnv2_mm.Resize`` (in mmdet's
+            pipelines) or ``mnv2_mm.DistortedCrop``, which do it at a half, a
+            quarter or an eighth of the sides where the window that is left
+            by then allows. Large photos load several times as fast; shrunk
+            pictures come out a little smoother. See
+            :mod:`mnv2_mm.datasets.deferred`.
 
     Raises:
         InputError: deferred with something that does not go with it.
@@ -222,7 +224,7 @@ def mask_problem(
             f'{picture_shape[0]}. Both must have the same size; resize masks '
             'with nearest neighbour only.'
         )
-    found = np.flatnonzero(np.bincount(mask.ravel()))
+    found = np.flatnonzero(label_counts(mask))
     # 0/255 with an ignored 255 is legal to mmseg, and trains to nothing
     wrong = [v for v in found if v >= num_classes and v != ignore_index]
     if not wrong:
