@@ -91,6 +91,17 @@ def test_both_orders_by_hand(numbers, wanted, dtype):
     assert image[0, 0].tolist() == [204, 153, 102]
 
 
+@pytest.mark.parametrize('columns', [1, -1])
+def test_bytes_are_the_rounded_floats(columns):
+    image = np.random.randint(0, 256, (30, 40, 3)).astype(np.uint8)
+    image = image[:, ::columns]
+    for numbers in ((0.1, 0.7, True), (-0.1, 1.4, False)):
+        floats = Fixed(*numbers)(dict(img=image.astype(np.float32)))['img']
+        found = Fixed(*numbers)(dict(img=image))['img']
+        assert floats.dtype == np.float32
+        assert (found == np.rint(floats)).all()
+
+
 def test_the_numbers_drawn():
     transform = TRANSFORMS.build(dict(type='mnv2_mm.BrightnessSaturation'))
     drawn = [transform._random_numbers() for _ in range(4000)]

@@ -177,7 +177,7 @@ def test_other_formats_are_decoded_at_once(pixels, tmp_path):
 
 # -- in pipelines ------------------------------------------------------------
 def det_results(path) -> dict:
-    boxes = [[10, 20, 200, 180], [150, 30, 320, 240], [100, 100, 130, 140]]
+    boxes = [[10, 20, 200, 180], [150, 30, 390, 290], [100, 100, 130, 140]]
     return dict(
         img_path=str(path),
         instances=[

@@ -20,15 +20,16 @@ def test_judgement_by_hand():
         [
             [20, 10, 80, 70],  # the window
             [30, 20, 50, 40],  # 400 of its 3600
-            [50, 10, 110, 70],  # half, centre on the edge
+            [50, 10, 110, 70],  # half, centre on the right edge
+            [-10, 10, 50, 70],  # half, centre on the left edge
             [0, 0, 20, 10],  # meets a corner only
             [5, 5, 5, 5],  # nothing
         ],
         dtype=np.float32,
     )
-    wanted = [1, 400 / 3600, 1800 / 5400, 0, 0]
+    wanted = [1, 400 / 3600, 1800 / 5400, 1800 / 5400, 0, 0]
     assert ious(boxes, WINDOW) == pytest.approx(wanted)
-    assert centred(boxes, WINDOW).tolist() == [True, True, False, False, False]
+    assert centred(boxes, WINDOW).tolist() == [True] * 2 + [False] * 4
 
 
 def drawn_boxes(rng, count):

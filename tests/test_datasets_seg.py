@@ -46,6 +46,16 @@ def test_crops_are_mmsegs_from_the_same_seed(dtype, ratio, size):
         assert (given['gt_seg_map'] == wanted['gt_seg_map']).all()
 
 
+@pytest.mark.filterwarnings('error')
+def test_a_mask_without_a_label():
+    mask = np.full((90, 120), 255, np.uint8)
+    crop = SegRandomCrop(40, cat_max_ratio=0.5)
+    image = np.zeros((90, 120, 3), np.uint8)
+    found = crop(dict(img=image, gt_seg_map=mask, seg_fields=['gt_seg_map']))
+    assert found['img'].shape == (40, 40, 3)
+    assert found['gt_seg_map'].shape == (40, 40)
+
+
 @pytest.mark.parametrize('dtype', [np.uint8, np.uint16])
 def test_labels_are_counted_in_views_too(dtype):
     mask = np.random.default_rng(0).integers(0, 256, (70, 90)).astype(dtype)

@@ -75,13 +75,12 @@ class SegRandomCrop(BaseTransform):
         return Window(left, top, left + columns, top + rows)
 
     def _mixed(self, mask: np.ndarray) -> bool:
-        """Whether there are two classes, and none has too much."""
+        """Whether there is a label, and no class has too much."""
         counts = label_counts(mask)
         if self.ignore_index < len(counts):
             counts[self.ignore_index] = 0
         largest, total = counts.max(), counts.sum()
-        # mmseg divides two whole numbers
-        return largest < total and largest / total < self.cat_max_ratio
+        return total > 0 and largest / total < self.cat_max_ratio
 
     def transform(self, results: dict) -> dict:
         """Crop ``img`` (H, W, C) and the masks (H, W) of ``seg_fields``.
