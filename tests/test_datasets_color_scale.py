@@ -158,3 +158,5 @@ def test_one_factor_alone():
     transform = RandomScaleStep(1.0, 1.0, 1.0)
     assert transform.factors.tolist() == [1.0]
     assert repr(transform) == 'RandomScaleStep(factors=[1.0])'
+    # the host's, and mmcv's where there is no host
+    assert type(transform.resize).__module__.startswith('mmcv')
