@@ -27,9 +27,11 @@ train_pipeline = [
         ratio_range=(0.5, 2.0),
         keep_ratio=True,
     ),
-    dict(type='RandomCrop', crop_size=(513, 513), cat_max_ratio=0.75),
+    dict(
+        type='mnv2_mm.SegRandomCrop', crop_size=(513, 513), cat_max_ratio=0.75
+    ),
     dict(type='RandomFlip', prob=0.5),
-    dict(type='PhotoMetricDistortion'),
+    dict(type='mnv2_mm.SegPhotoMetricDistortion'),
     dict(type='PackSegInputs'),
 ]
 datasets = _base_.train_dataloader.dataset.datasets

@@ -14,6 +14,7 @@ from mnv2_mm.benchmark.pairs import (
     records,
     table,
 )
+from mnv2_mm.benchmark.pictures import with_boxes_of_coco
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -38,17 +39,40 @@ def test_ratios_are_taken_within_a_round():
     assert fast.ratios(slow) == pytest.approx([4, 4, 2])
     assert fast.median == pytest.approx(200)
     assert '4.00 (2.00 to 4.00)' in table([slow, fast])
+    # 5 pictures in 0.4 and in 0.2 seconds
+    rows = table([slow, fast], 5).splitlines()[1:]
+    assert [row.split(' ms')[-1].split()[0] for row in rows] == ['12', '25']
     first, second = records([slow, fast])
     assert first['ratio'] == 1
     assert second['ratio'] == 4
     assert second['detail'] == 'one thread'
 
 
-def test_the_tool_runs(tmp_path):
+@pytest.mark.parametrize('what', ['infer', 'data'])
+def test_the_tool_runs(what, tmp_path):
     pytest.importorskip('mmdet.models')
     pytest.importorskip('mmpretrain.models')
     path = tmp_path / 'times.json'
-    command = ['tools/benchmark.py', 'infer', '--rounds', '1', '--json', path]
+    command = ['tools/benchmark.py', what, '--rounds', '1', '--json', path]
     subprocess.run([sys.executable, *map(str, command)], cwd=ROOT, check=True)
     parts = json.loads(path.read_text())['parts']
     assert all(len(results) >= 2 for results in parts.values())
+
+
+def test_the_boxes_are_as_many_and_as_large_as_those_of_coco(tmp_path):
+    images = [dict(id=number) for number in range(1, 301)]
+    path = tmp_path / 'train.json'
+    path.write_text(json.dumps(dict(images=images, annotations=[])))
+    boxes = json.loads(with_boxes_of_coco(path).read_text())
+    boxes = boxes['annotations']
+    assert len(boxes) / len(images) == pytest.approx(7.3, rel=0.05)
+    area = [box['area'] for box in boxes]
+    small = sum(a < 32**2 for a in area) / len(area)
+    medium = sum(32**2 <= a < 96**2 for a in area) / len(area)
+    assert small == pytest.approx(0.41, abs=0.03)
+    assert medium == pytest.approx(0.34, abs=0.03)
+    for box in boxes:
+        left, top, width, height = box['bbox']
+        assert left >= 0 and left + width <= 640 + 1e-6
+        assert top >= 0 and top + height <= 480 + 1e-6
+        assert 0.49 < width / height < 2.01 or height > 479

@@ -134,7 +134,9 @@ def test_pictures_have_the_size_of_the_row(name):
     cfg = Config.fromfile(CONFIGS / f'{name}.py')
     for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
         pipeline = cfg[loader].dataset.pipeline
-        scales = [step.scale for step in pipeline if step.type == 'Resize']
+        scales = [
+            step.scale for step in pipeline if step.type.endswith('Resize')
+        ]
         assert scales == [(side, side)], loader
         assert cfg[loader].dataset.type == 'CocoDataset'
     text = str(cfg.to_dict())

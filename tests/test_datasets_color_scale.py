@@ -91,6 +91,17 @@ def test_both_orders_by_hand(numbers, wanted, dtype):
     assert image[0, 0].tolist() == [204, 153, 102]
 
 
+@pytest.mark.parametrize('columns', [1, -1])
+def test_bytes_are_the_rounded_floats(columns):
+    image = np.random.randint(0, 256, (30, 40, 3)).astype(np.uint8)
+    image = image[:, ::columns]
+    for numbers in ((0.1, 0.7, True), (-0.1, 1.4, False)):
+        floats = Fixed(*numbers)(dict(img=image.astype(np.float32)))['img']
+        found = Fixed(*numbers)(dict(img=image))['img']
+        assert floats.dtype == np.float32
+        assert (found == np.rint(floats)).all()
+
+
 def test_the_numbers_drawn():
     transform = TRANSFORMS.build(dict(type='mnv2_mm.BrightnessSaturation'))
     drawn = [transform._random_numbers() for _ in range(4000)]
@@ -147,3 +158,5 @@ def test_one_factor_alone():
     transform = RandomScaleStep(1.0, 1.0, 1.0)
     assert transform.factors.tolist() == [1.0]
     assert repr(transform) == 'RandomScaleStep(factors=[1.0])'
+    # the host's, and mmcv's where there is no host
+    assert type(transform.resize).__module__.startswith('mmcv')

@@ -34,9 +34,10 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument(
         'what',
-        choices=('train', 'infer', 'growth'),
+        choices=('train', 'infer', 'data', 'growth'),
         help='train: a step of SSDLite at 320; infer: one photo, and its '
-        'decoding and NMS alone',
+        'decoding and NMS alone; data: the training pipelines; growth: '
+        'against batch, resolution and processes',
     )
     parser.add_argument('--rounds', type=int, default=7)
     parser.add_argument('--batch-size', type=int, default=8)
@@ -80,7 +81,7 @@ def main() -> int:
             repeats=part.repeats,
             say=lambda text: print(f'  {text}', flush=True),
         )
-        print(table(results), flush=True)
+        print(table(results, part.pictures), flush=True)
         content['parts'][part.title] = records(results)
     if args.json:
         args.json.write_text(json.dumps(content, indent=1) + '\n')

@@ -53,9 +53,9 @@ train_pipeline = [
         ratio_range=(0.75, 2.0),
         keep_ratio=True,
     ),
-    dict(type='RandomCrop', crop_size=crop),
+    dict(type='mnv2_mm.SegRandomCrop', crop_size=crop),
     dict(type='RandomFlip', prob=0.5),
-    dict(type='PhotoMetricDistortion'),
+    dict(type='mnv2_mm.SegPhotoMetricDistortion'),
     dict(type='PackSegInputs'),
 ]
 test_pipeline = [

@@ -33,11 +33,14 @@ class Part:
         title: As it is printed.
         contestants: The first is the one that the others are compared with.
         repeats: Calls within one timing, whose mean counts.
+        pictures: Pictures that one call works through, for the column of
+            pictures per second; 0 leaves it out.
     """
 
     title: str
     contestants: list[Contestant]
     repeats: int = 1
+    pictures: int = 0
 
 
 @dataclass
@@ -94,12 +97,18 @@ def measure(
     return results
 
 
-def table(results: Sequence[Result]) -> str:
-    """Medians, spread, and how much faster than the first."""
+def table(results: Sequence[Result], pictures: int = 0) -> str:
+    """Medians, spread, and how much faster than the first.
+
+    Args:
+        results: Of one part.
+        pictures: As of :class:`Part`.
+    """
     base = results[0]
     width = max(len(result.name) for result in results)
+    rate = f'{"pictures/s":>10}  ' if pictures else ''
     lines = [
-        f'{"":{width}}  {"median":>9}  {"least":>9}  {"most":>9}  '
+        f'{"":{width}}  {"median":>9}  {"least":>9}  {"most":>9}  {rate}'
         'times as fast as the first: median (least to most)'
     ]
     for result in results:
@@ -108,6 +117,8 @@ def table(results: Sequence[Result]) -> str:
             f'{result.name:{width}}  {result.median:6.1f} ms  '
             f'{least:6.1f} ms  {most:6.1f} ms'
         )
+        if pictures:
+            line += f'  {1000 * pictures / result.median:10.0f}'
         if result is not base:
             ratios = result.ratios(base)
             line += (

@@ -8,7 +8,7 @@ JPEG and PNG tell it at next to no cost.
 import os
 from pathlib import Path
 
-_JPEG_START, _JPEG_END = b'\xff\xd8', b'\xff\xd9'
+JPEG_START, _JPEG_END = b'\xff\xd8', b'\xff\xd9'
 _JPEG_SCAN = 0xDA
 _PNG_START, _PNG_END = b'\x89PNG\r\n\x1a\n', b'IEND\xaeB`\x82'
 #: What the first bytes of things that are no picture look like.
@@ -39,9 +39,13 @@ def problem_of(data: bytes) -> str | None:
     """
     if not data:
         return 'is empty'
-    if data.startswith(_JPEG_START):
+    if data.startswith(JPEG_START):
         scan = _scan_start(data)
-        if scan is None or data.find(_JPEG_END, scan) < 0:
+        if scan is None or (
+            # looking through all of a large file takes milliseconds
+            data.find(_JPEG_END, max(scan, len(data) - _TAIL)) < 0
+            and data.find(_JPEG_END, scan) < 0
+        ):
             return 'is a JPEG that is cut off (no end marker)'
     elif data.startswith(_PNG_START):
         if data.rfind(_PNG_END) < 0:
@@ -75,7 +79,7 @@ def problem_of_file(path: str | os.PathLike) -> str | None:
         return 'is missing'
     except OSError as error:
         return f'cannot be read ({error.strerror})'
-    if head.startswith(_JPEG_START) and _JPEG_END in tail:
+    if head.startswith(JPEG_START) and _JPEG_END in tail:
         return None
     if head.startswith(_PNG_START) and _PNG_END in tail:
         return None

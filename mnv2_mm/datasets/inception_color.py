@@ -9,10 +9,12 @@ both are done.
 
 import functools
 
+import cv2
 import numpy as np
 from mmcv.transforms import BaseTransform
 from mmcv.transforms.utils import cache_randomness
 
+from mnv2_mm.datasets.contiguous import contiguous
 from mnv2_mm.datasets.distorted_box import checked_range
 from mnv2_mm.errors import InputError
 from mnv2_mm.registry import TRANSFORMS
@@ -34,16 +36,22 @@ def adjust_saturation(image: np.ndarray, factor: float) -> np.ndarray:
     Returns:
         (H, W, 3), not clipped.
     """
-    # numpy's own reduction over an axis of three is several times slower
-    channels = np.moveaxis(image, 2, 0)
-    largest = functools.reduce(np.maximum, channels)[..., None]
-    spread = largest - functools.reduce(np.minimum, channels)[..., None]
+    return np.moveaxis(_saturated(np.moveaxis(image, 2, 0), factor), 0, 2)
+
+
+def _saturated(channels: np.ndarray, factor: float) -> np.ndarray:
+    """:func:`adjust_saturation` of (3, H, W).
+
+    numpy goes along the last axis, which had better not be one of three.
+    """
+    largest = functools.reduce(np.maximum, channels)
+    spread = largest - functools.reduce(np.minimum, channels)
     # largest / spread is the inverse of the saturation
     limit = np.divide(
         largest, spread, out=np.zeros_like(largest), where=spread > 0
     )
-    ratio = np.clip(limit, 0, factor)
-    return largest - (largest - image) * ratio
+    ratio = limit.clip(0, factor)
+    return largest - (largest - channels) * ratio
 
 
 @TRANSFORMS.register_module()
@@ -100,16 +108,18 @@ class BrightnessSaturation(BaseTransform):
         """
         image = results['img']
         addition, factor, first = self._random_numbers()
-        changed = image.astype(np.float32) / 255
+        changed = np.stack(cv2.split(contiguous(image)), dtype=np.float32)
+        changed /= 255
         if first:
             changed += np.float32(addition)
-        changed = adjust_saturation(changed, np.float32(factor))
+        changed = _saturated(changed, np.float32(factor))
         if not first:
             changed += np.float32(addition)
-        changed = changed.clip(0, 1) * 255
+        changed = changed.clip(0, 1, out=changed)
+        changed *= 255
         if np.issubdtype(image.dtype, np.integer):
-            changed = np.rint(changed)
-        results['img'] = changed.astype(image.dtype)
+            np.rint(changed, out=changed)
+        results['img'] = cv2.merge(list(changed.astype(image.dtype)))
         return results
 
     def __repr__(self) -> str:

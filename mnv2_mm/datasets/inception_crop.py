@@ -12,10 +12,10 @@ What differs from the source: bilinear resizing is OpenCV's, whose pixel
 centres lie half a pixel off those of TensorFlow 1.
 """
 
-import mmcv
 from mmcv.transforms import BaseTransform
 from mmcv.transforms.utils import cache_randomness
 
+from mnv2_mm.datasets.deferred import resized
 from mnv2_mm.datasets.distorted_box import (
     Window,
     checked_range,
@@ -77,13 +77,16 @@ class DistortedCrop(BaseTransform):
         )
 
     def transform(self, results: dict) -> dict:
-        """Crop and resize ``img`` (H, W, C); ``img_shape`` follows."""
+        """Crop and resize ``img`` (H, W, C); ``img_shape`` follows.
+
+        A deferred picture of ``mnv2_mm.LoadImage`` is decoded here.
+        """
         image = results['img']
         window = self._random_window(*image.shape[:2])
         # at each call: configs of other input sizes set the attribute
         size = self.scale
         size = (size, size) if isinstance(size, int) else tuple(size)
-        results['img'] = mmcv.imresize(window.cut(image), size)
+        results['img'] = resized(window.cut(image), size)
         results['img_shape'] = results['img'].shape[:2]
         return results
 

@@ -8,6 +8,7 @@ factors 0.5, 0.75, ... 2.0 of the picture's own size.
 import numpy as np
 from mmcv.transforms import BaseTransform
 from mmcv.transforms.utils import cache_randomness
+from mmengine.registry import TRANSFORMS as HOST_TRANSFORMS
 
 from mnv2_mm.errors import InputError
 from mnv2_mm.registry import TRANSFORMS
@@ -50,7 +51,8 @@ class RandomScaleStep(BaseTransform):
                 'above 0, to the largest, as 0.25 does from 0.5 to 2.0'
             )
         self.factors = np.linspace(min_scale, max_scale, round(steps) + 1)
-        self.resize = TRANSFORMS.build(
+        # not from ours, which has a Resize too
+        self.resize = HOST_TRANSFORMS.build(
             dict(type=resize_type, scale=(1, 1), keep_ratio=False)
         )
 

@@ -16,6 +16,7 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 from mmcv.transforms.utils import cache_randomness
 
+from mnv2_mm.datasets.cropping import corners_of, crop
 from mnv2_mm.datasets.distorted_box import (
     Window,
     checked_range,
@@ -118,36 +119,20 @@ class SSDRandomCrop(BaseTransform):
         """Crop ``img`` and everything that belongs to it.
 
         Args:
-            results: mmdet's: ``img`` (H, W, 3) and, each where it is there,
-                ``gt_bboxes`` (horizontal boxes or an array (n, 4), in
-                pixels), ``gt_bboxes_labels``, ``gt_ignore_flags``,
-                ``gt_masks``, ``gt_instances_ids`` and ``gt_seg_map``.
+            results: mmdet's, as of :func:`mnv2_mm.datasets.cropping.crop`.
 
         Returns:
-            The results, cropped; ``img_shape`` and ``homography_matrix``
-            (3x3, as of mmdet's RandomCrop) follow.
+            The results, cropped.
         """
         setting = self._random_setting()
         if setting is None:
             return results
-        corners = _corners(results.get('gt_bboxes'))
+        corners = corners_of(results.get('gt_bboxes'), 'SSDRandomCrop')
         window = self._random_window(
             results['img'].shape[:2], corners, setting
         )
-        results['img'] = window.cut(results['img'])
-        results['img_shape'] = results['img'].shape[:2]
-        if results.get('gt_seg_map') is not None:
-            results['gt_seg_map'] = window.cut(results['gt_seg_map'])
-        _keep_objects(
-            results, window, inside(corners, window, setting.overlap_thresh)
-        )
-        shift = np.eye(3, dtype=np.float32)
-        shift[:2, 2] = -window.left, -window.top
-        before = results.get('homography_matrix')
-        results['homography_matrix'] = (
-            shift if before is None else shift @ before
-        )
-        return results
+        kept = inside(corners, window, setting.overlap_thresh)
+        return crop(results, window, kept)
 
     def __repr__(self) -> str:
         settings = [asdict(setting) for setting in self.settings]
@@ -167,42 +152,6 @@ def inside(
     common = extent.clip(min=0).prod(axis=1)
     area = (corners[:, 2:] - corners[:, :2]).prod(axis=1)
     return (extent > 0).all(axis=1) & (common >= overlap_thresh * area)
-
-
-def _corners(boxes: object) -> np.ndarray:
-    """Boxes of any form as an array (n, 4); (0, 4) without any."""
-    if boxes is None:
-        return np.zeros((0, 4))
-    corners = np.asarray(getattr(boxes, 'tensor', boxes), dtype=float)
-    if corners.ndim != 2 or corners.shape[1] != 4:
-        raise InputError(
-            f'SSDRandomCrop: gt_bboxes has the shape {corners.shape}; it '
-            'takes horizontal boxes (n, 4) only (box_type="hbox" of '
-            'LoadAnnotations)'
-        )
-    return corners
-
-
-def _keep_objects(results: dict, window: Window, kept: np.ndarray) -> None:
-    """Drop the other objects; move and clip these."""
-    for key in ('gt_bboxes_labels', 'gt_ignore_flags', 'gt_instances_ids'):
-        if results.get(key) is not None:
-            results[key] = results[key][kept]
-    if results.get('gt_masks') is not None:
-        masks = results['gt_masks'][np.flatnonzero(kept)]
-        results['gt_masks'] = masks.crop(np.array(window))
-    boxes = results.get('gt_bboxes')
-    if boxes is None:
-        return
-    boxes = boxes[kept]
-    if isinstance(boxes, np.ndarray):
-        boxes = boxes - np.array(window[:2] * 2, dtype=boxes.dtype)
-        sides = np.array([window.width, window.height] * 2)
-        boxes = boxes.clip(0, sides.astype(boxes.dtype))
-    else:
-        boxes.translate_([-window.left, -window.top])
-        boxes.clip_([window.height, window.width])
-    results['gt_bboxes'] = boxes
 
 
 def _checked(setting: Mapping | CropSetting) -> CropSetting:

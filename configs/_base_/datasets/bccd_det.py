@@ -21,13 +21,13 @@ train_pipeline = [
     dict(type='mnv2_mm.LoadImage'),
     dict(type='LoadAnnotations', with_bbox=True),
     dict(
-        type='MinIoURandomCrop',
+        type='mnv2_mm.MinIoURandomCrop',
         min_ious=(0.3, 0.5, 0.7, 0.9),
         min_crop_size=0.5,
     ),
-    dict(type='Resize', scale=input_size, keep_ratio=False),
+    dict(type='mnv2_mm.Resize', scale=input_size, keep_ratio=False),
     dict(type='RandomFlip', prob=0.5),
-    dict(type='PhotoMetricDistortion'),
+    dict(type='mnv2_mm.PhotoMetricDistortion'),
     dict(type='PackDetInputs'),
 ]
 # The hosts' inferencers look for LoadImageFromFile by this very name.

@@ -13,13 +13,16 @@ batch_size = 24
 num_workers = 4
 
 # Source: the official config's two augmentations, ssd_random_crop with its
-# seven settings and the horizontal flip.
+# seven settings and the horizontal flip. For photos of several megapixels
+# deferred=True of LoadImage decodes them at the scale that the crop allows:
+#   train_dataloader.dataset.pipeline.0.deferred=True
 train_pipeline = [
     dict(type='mnv2_mm.LoadImage'),
     dict(type='LoadAnnotations', with_bbox=True),
     dict(type='mnv2_mm.SSDRandomCrop'),
-    dict(type='Resize', scale=input_size, keep_ratio=False),
+    dict(type='mnv2_mm.Resize', scale=input_size, keep_ratio=False),
     dict(type='RandomFlip', prob=0.5),
+    dict(type='mnv2_mm.Contiguous'),
     dict(type='PackDetInputs'),
 ]
 # The hosts' inferencers look for LoadImageFromFile by this very name.

@@ -8,24 +8,24 @@ train_pipeline = [
     dict(type='mnv2_mm.LoadImage'),
     dict(type='LoadAnnotations', with_bbox=True),
     dict(
-        type='PhotoMetricDistortion',
+        type='mnv2_mm.PhotoMetricDistortion',
         brightness_delta=32,
         contrast_range=(0.5, 1.5),
         saturation_range=(0.5, 1.5),
         hue_delta=18,
     ),
     dict(
-        type='Expand',
+        type='mnv2_mm.Expand',
         mean=[123.675, 116.28, 103.53],
         to_rgb=True,
         ratio_range=(1, 4),
     ),
     dict(
-        type='MinIoURandomCrop',
+        type='mnv2_mm.MinIoURandomCrop',
         min_ious=(0.1, 0.3, 0.5, 0.7, 0.9),
         min_crop_size=0.3,
     ),
-    dict(type='Resize', scale=input_size, keep_ratio=False),
+    dict(type='mnv2_mm.Resize', scale=input_size, keep_ratio=False),
     dict(type='RandomFlip', prob=0.5),
     dict(type='PackDetInputs'),
 ]

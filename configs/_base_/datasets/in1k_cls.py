@@ -25,7 +25,7 @@ data_help = """ImageNet-1k (ILSVRC 2012), about 150 GB.
 Elsewhere? Make data/imagenet a link to it."""
 
 train_pipeline = [
-    dict(type='LoadImageFromFile'),
+    dict(type='mnv2_mm.LoadImage'),
     dict(
         type='mnv2_mm.DistortedCrop',
         scale=224,

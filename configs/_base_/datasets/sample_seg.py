@@ -35,7 +35,7 @@ train_pipeline = [
     ),
     # RandomCrop takes (height, width)
     dict(
-        type='RandomCrop',
+        type='mnv2_mm.SegRandomCrop',
         crop_size=(input_size[1], input_size[0]),
         cat_max_ratio=0.9,
     ),

@@ -30,13 +30,14 @@ train_pipeline = [
     dict(
         type='mnv2_mm.RandomScaleStep', min_scale=0.5, max_scale=2.0, step=0.25
     ),
-    dict(type='RandomCrop', crop_size=(513, 513)),
+    dict(type='mnv2_mm.SegRandomCrop', crop_size=(513, 513)),
     dict(
         type='Pad',
         size=(513, 513),
         pad_val=dict(img=(127.5, 127.5, 127.5), seg=255),
     ),
     dict(type='RandomFlip', prob=0.5),
+    dict(type='mnv2_mm.Contiguous'),
     dict(type='PackSegInputs'),
 ]
 test_pipeline = [
