@@ -1,6 +1,8 @@
 """The benchmark's arithmetic, and that it runs; times are no test."""
 
+import argparse
 import json
+import multiprocessing
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +17,8 @@ from mnv2_mm.benchmark.pairs import (
     table,
 )
 from mnv2_mm.benchmark.pictures import with_boxes_of_coco
+from mnv2_mm.benchmark.plot import _sort, draw
+from mnv2_mm.benchmark.processes import ranks
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -48,15 +52,74 @@ def test_ratios_are_taken_within_a_round():
     assert second['detail'] == 'one thread'
 
 
-@pytest.mark.parametrize('what', ['infer', 'data'])
+def _part(times):
+    return [
+        dict(name=name, milliseconds=[t, t + 1], median=t + 0.5)
+        for name, t in times.items()
+    ]
+
+
+def test_what_grows_is_drawn_over_what_it_grows_with():
+    parts = {
+        f'training, {side} px, batch {batch}': _part({'ours': 1000 * batch})
+        for side, batch in [(320, 1), (320, 2), (320, 4), (160, 4), (640, 4)]
+    }
+    curves, bars = _sort({**parts, 'one photo': _part({'ours': 5})})
+    assert list(bars) == ['one photo']
+    by_batch, by_side = curves.values()
+    assert list(by_batch['ours']) == [1, 2, 4]
+    assert list(by_side['ours']) == [320, 160, 640]
+    assert by_side['ours'][160] == pytest.approx(1, abs=1e-3)
+
+
+def test_a_picture_is_written(tmp_path):
+    parts = {
+        'network, 320 px, batch 1': _part({'theirs': 9, 'ours': 3}),
+        'network, 320 px, batch 2': _part({'ours': 5}),
+        'one photo': _part({'theirs': 9, 'ours': 3}),
+    }
+    path = tmp_path / 'times.png'
+    draw(dict(machine='a machine', date='today', parts=parts), path)
+    assert path.read_bytes().startswith(b'\x89PNG')
+
+
+@pytest.mark.slow
+def test_processes_step_together():
+    pytest.importorskip('mmdet.models')
+    step = ranks(2, 1)()
+    step()
+    children = multiprocessing.active_children()
+    assert len(children) >= 2
+    del step  # closes the pipes
+    for child in children:
+        child.join(60)
+        assert child.exitcode == 0
+
+
+def test_growth_covers_batches_and_sides():
+    pytest.importorskip('mmdet.models')
+    from mnv2_mm.benchmark.growth import BATCHES, SIDES, parts
+
+    found = parts(argparse.Namespace(batch_size=8))
+    assert len(found) == 2 * (len(BATCHES) + len(SIDES)) + 1
+    smallest = [p for p in found if p.title == 'training, 160 px, batch 8']
+    (peer, *_) = smallest[0].contestants
+    assert peer.name.startswith('mmdet')
+
+
+@pytest.mark.parametrize(
+    'what', ['infer', pytest.param('data', marks=pytest.mark.slow)]
+)
 def test_the_tool_runs(what, tmp_path):
     pytest.importorskip('mmdet.models')
     pytest.importorskip('mmpretrain.models')
-    path = tmp_path / 'times.json'
-    command = ['tools/benchmark.py', what, '--rounds', '1', '--json', path]
+    path, png = tmp_path / 'times.json', tmp_path / 'times.png'
+    command = ['tools/benchmark.py', what, '--rounds', '1']
+    command += ['--json', path, '--png', png]
     subprocess.run([sys.executable, *map(str, command)], cwd=ROOT, check=True)
     parts = json.loads(path.read_text())['parts']
     assert all(len(results) >= 2 for results in parts.values())
+    assert png.stat().st_size > 10000
 
 
 def test_the_boxes_are_as_many_and_as_large_as_those_of_coco(tmp_path):

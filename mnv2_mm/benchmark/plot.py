@@ -89,11 +89,13 @@ def _most(values: Sequence[int]) -> int:
 
 
 def _curves(axis: Axes, lines: Mapping[str, Mapping], title: str) -> None:
-    for name, points in lines.items():
+    # sorted, as the first may be missing at some points: one colour a name
+    for name, points in sorted(lines.items()):
         xs = sorted(points)
         axis.plot(xs, [points[x] for x in xs], marker='o', label=name)
     axis.set_xscale('log', base=2)
-    axis.set_xticks(xs, [str(x) for x in xs])
+    ticks = sorted(set().union(*lines.values()))
+    axis.set_xticks(ticks, [str(tick) for tick in ticks])
     axis.minorticks_off()
     axis.set_ylim(bottom=0)
     axis.set_xlabel('pictures a batch' if 'by batch' in title else 'side, px')

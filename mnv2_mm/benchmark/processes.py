@@ -12,6 +12,7 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection
 
 import torch
+from mmengine.logging import MMLogger
 from torch.nn.parallel import DistributedDataParallel
 
 #: Seconds until processes that do not answer are given up.
@@ -70,6 +71,7 @@ def _work(
     """Make steps until the other end of the pipe is closed."""
     os.environ.update(MASTER_ADDR='127.0.0.1', MASTER_PORT=str(port))
     torch.set_num_threads(threads)
+    MMLogger.get_instance('benchmark', log_level='WARNING')  # random starts
     torch.distributed.init_process_group('gloo', rank=rank, world_size=count)
     from mnv2_mm.benchmark.peers import OURS
     from mnv2_mm.benchmark.train import step_of
