@@ -119,11 +119,14 @@ def main() -> int:
             for result in (found.reference, found.found)
         ]
         cv2.imwrite(str(folder / 'comparison.jpg'), side_by_side(*drawn))
+        remark = making.remark(folder)
     print(
         f'{info["backend"]} {info["precision"]}, {in_bytes(size)}, largest '
         f'difference {found.difference}, PyTorch {found.reference_ms:.1f} ms, '
         f'build {found.found_ms:.1f} ms: {args.work_dir}'
     )
+    if remark:
+        print(remark)
     return 0
 
 

@@ -1,4 +1,4 @@
-"""Deployment through mmdeploy: ONNX Runtime and ncnn.
+"""Deployment through mmdeploy: ONNX Runtime, ncnn and TensorRT.
 
 A deploy config names this package in ``custom_imports``, so mmdeploy's own
 tools find what is registered here. Importing it mends mmdeploy (see
@@ -47,4 +47,5 @@ if compat.version_of('mmdeploy') == MMDEPLOY and compat.installed('aenum'):
         ncnn_backend,  # noqa: F401
         ort_backend,  # noqa: F401
         same_padding,  # noqa: F401
+        tensorrt_backend,  # noqa: F401
     )

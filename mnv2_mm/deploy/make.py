@@ -96,7 +96,8 @@ class Making:
             self.checkpoint,
             device='cpu',
         )
-        more = {}
+        # what a backend may want besides the graph
+        more = {'example': network_input(self)[1].numpy()}
         if self.options.get('precision') == 'int8':
             more['calibration'] = calibration_inputs(
                 self.processor, self.model
@@ -124,6 +125,11 @@ class Making:
         text = json.dumps(info, indent=1) + '\n'
         (folder / JSON).write_text(text, encoding='utf-8')
         self.deploy_cfg.dump(folder / DEPLOY_CONFIG)
+
+    def remark(self, folder: Path) -> str:
+        """What the backend says of the files, for the user; may be empty."""
+        tell = getattr(self.manager, 'remark', None)
+        return tell(folder) if tell else ''
 
     def _ending(self) -> dict | None:
         if not hasattr(self.model, 'decode_head'):

@@ -1,0 +1,291 @@
+"""TensorRT as a backend of mmdeploy, from a host without a GPU on.
+
+Replaces mmdeploy's manager and wrapper of this name, whose calls TensorRT 10
+removed. Everywhere the ONNX file is written with its precision in the graph
+and run in onnxruntime, whose outputs for one input go beside it as the
+reference. Where there are TensorRT and a GPU the engine is built at once;
+elsewhere the folder is whole as it is, and the copy of
+:mod:`mnv2_mm.builds.tensorrt_engine` in it makes the engine there.
+
+What TensorRT asks of a detection graph: ``NonMaxSuppression`` considers the
+5000 pairs of box and class with the highest scores (2000 on compute
+capability 5.3 and 6.2), ``TopK`` takes a constant below 3840, and the
+outputs have sizes. Source: INMSLayer and ITopKLayer in NVIDIA's API
+reference.
+"""
+
+import contextlib
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from mmdeploy.backend.base import (
+    BACKEND_MANAGERS,
+    BaseBackendManager,
+    BaseWrapper,
+)
+from mmdeploy.utils import get_backend_config, get_ir_config
+from torch import Tensor
+
+from mnv2_mm import compat
+from mnv2_mm.builds import tensorrt_engine
+from mnv2_mm.builds.tensorrt_engine import Engine, EngineError
+from mnv2_mm.deploy.ort_backend import OrtWrapper
+from mnv2_mm.deploy.precision import precision_and_pictures
+from mnv2_mm.errors import InputError
+
+with contextlib.suppress(Exception):  # registers its own before, and on
+    import mmdeploy.backend.tensorrt  # noqa: F401  TensorRT 11 may then fail
+
+#: Precisions that ``backend_config`` may ask for.
+PRECISIONS = ('fp32', 'fp16', 'int8')
+#: Name of the copy of the stand-alone file in a build.
+SCRIPT = 'build_engine.py'
+
+
+class TensorrtWrapper(BaseWrapper):
+    """Runs an engine on the first GPU.
+
+    Args:
+        engine: The .engine file.
+        output_names: Which outputs, in this order; None for all.
+
+    Raises:
+        InputError: the engine cannot be run here.
+    """
+
+    def __init__(
+        self, engine: Path, output_names: Sequence[str] | None = None
+    ) -> None:
+        with _one_message():
+            self.engine = Engine(engine.read_bytes())
+        super().__init__(list(output_names or self.engine.outputs))
+
+    def forward(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Run on tensors by name; the outputs by name."""
+        (pictures,) = inputs.values()
+        with _one_message():
+            found = self.engine(pictures.detach().cpu().numpy())
+        return {n: torch.from_numpy(found[n]) for n in self._output_names}
+
+
+@contextlib.contextmanager
+def _one_message():
+    """Tell a user of this project's tools as of any other bad input."""
+    try:
+        yield
+    except EngineError as error:
+        raise InputError(str(error)) from error
+
+
+BACKEND_MANAGERS._module_dict.pop('tensorrt', None)
+
+
+@BACKEND_MANAGERS.register('tensorrt')
+class TensorrtManager(BaseBackendManager):
+    """Writes what an engine is made of, and the engine where that can be."""
+
+    @classmethod
+    def is_available(cls, with_custom_ops: bool = False) -> bool:
+        """Whether a build can be written; that needs no TensorRT."""
+        return compat.installed('onnxruntime') and not with_custom_ops
+
+    @classmethod
+    def get_version(cls) -> str:
+        """Version of the installed TensorRT."""
+        return compat.version_of('tensorrt') or 'None'
+
+    @classmethod
+    def build_wrapper(
+        cls,
+        backend_files: Sequence[str],
+        device: str = 'cpu',
+        input_names: Sequence[str] | None = None,
+        output_names: Sequence[str] | None = None,
+        deploy_cfg: Mapping | None = None,
+        **_: object,
+    ) -> BaseWrapper:
+        """The engine where there is one; else the ONNX file on the CPU."""
+        onnx = Path(backend_files[0])
+        engine = engine_of(onnx.parent)
+        if engine.is_file() and not why_not():
+            return TensorrtWrapper(engine, output_names)
+        return OrtWrapper(str(onnx), output_names)
+
+    @classmethod
+    def to_backend(
+        cls,
+        ir_files: Sequence[str],
+        work_dir: str,
+        deploy_cfg: Mapping,
+        *_: object,
+        calibration: Sequence[np.ndarray] | None = None,
+        example: np.ndarray | None = None,
+        **__: object,
+    ) -> Sequence[str]:
+        """Put the precision into the graph, describe it, build where it goes.
+
+        Args:
+            ir_files: The exported .onnx.
+            work_dir: Where calibration data of mmdeploy's tools may be.
+            deploy_cfg: Deploy config.
+            calibration: Network inputs (B, 3, H, W) for int8; without them
+                the file that ``calib_config`` of the deploy config names.
+            example: Network input for the reference; noise without it.
+
+        Raises:
+            InputError: another precision, int8 without calibration data,
+                bad numbers of pictures, or TensorRT refuses the graph.
+        """
+        import onnx
+
+        from mnv2_mm.deploy.graph import tidy
+
+        options = get_backend_config(deploy_cfg)
+        precision, calibration = precision_and_pictures(
+            deploy_cfg, work_dir, calibration, PRECISIONS
+        )
+        file = Path(ir_files[0])
+        axes = get_ir_config(deploy_cfg).get('dynamic_axes')
+        model = tidy(onnx.load(file), axes)
+        shapes = profile(model, options.get('batch'))
+        kept = options.get('keep_float', ())
+        if precision == 'fp16':
+            from mnv2_mm.deploy.half import to_half
+
+            model = to_half(model, keep_float=kept)
+        elif precision == 'int8':
+            from mnv2_mm.deploy.quantize import quantize
+
+            model = quantize(
+                model, calibration, keep_float=kept, symmetric=True
+            )
+        onnx.save(model, file)
+        digest = hashlib.sha256(file.read_bytes()).hexdigest()
+        spec = {
+            'onnx': file.name,
+            # an engine of an earlier file is not taken for this one's
+            'engine': f'{file.stem}.{digest[:8]}.engine',
+            'reference': f'{file.stem}.reference.npz',
+            'precision': precision,
+            'tf32': bool(options.get('tf32', False)),
+            'workspace': int(options.get('workspace', 1 << 30)),
+            'inputs': shapes,
+            'outputs': [output.name for output in model.graph.output],
+        }
+        folder = file.parent
+        write_reference(folder, spec, example)
+        description = folder / tensorrt_engine.JSON
+        text = json.dumps(spec, indent=1) + '\n'
+        description.write_text(text, encoding='utf-8')
+        shutil.copyfile(tensorrt_engine.__file__, folder / SCRIPT)
+        if not why_not():
+            with _one_message():
+                data = tensorrt_engine.build(folder, spec)
+            (folder / spec['engine']).write_bytes(data)
+        return [str(file), str(description)]
+
+    @classmethod
+    def remark(cls, folder: Path) -> str:
+        """What is left to do with a build in a folder, in a sentence."""
+        engine = engine_of(folder)
+        if engine.is_file():
+            size = engine.stat().st_size / 1e6
+            return f'the engine has {size:.2f} MB'
+        return (
+            f'no engine was built ({why_not()}), the difference is that of '
+            'the ONNX file in onnxruntime; copy the folder to the machine '
+            f'with the GPU and run `python {SCRIPT}` in it'
+        )
+
+
+def engine_of(folder: Path) -> Path:
+    """Where the engine of a build is, once it has been made.
+
+    Raises:
+        InputError: it is no TensorRT build, or not the whole of one.
+    """
+    with _one_message():
+        return folder / tensorrt_engine.read(folder)['engine']
+
+
+def why_not() -> str:
+    """Why no engine can be built or run here; empty where one can."""
+    if not compat.installed('tensorrt'):
+        return 'TensorRT is not installed here'
+    try:
+        tensorrt_engine.load()
+        tensorrt_engine.Cuda()
+    except EngineError as error:
+        return str(error).partition(';')[0]
+    return ''
+
+
+def profile(model: object, batch: Mapping | None) -> dict:
+    """Smallest, usual and largest shape of each input, by its name.
+
+    Args:
+        model: The ONNX model.
+        batch: ``min``, ``opt`` and ``max`` number of pictures, for a graph
+            that leaves it open.
+
+    Raises:
+        InputError: numbers that do not ascend, or another open axis.
+    """
+    batch = dict(batch or dict(min=1, opt=1, max=1))
+    counts = [batch.get(key) for key in ('min', 'opt', 'max')]
+    ints = all(isinstance(count, int) for count in counts)
+    if not ints or not 0 < counts[0] <= counts[1] <= counts[2]:
+        raise InputError(
+            f'backend_config.batch is {batch}; it takes numbers of pictures '
+            'as dict(min=1, opt=4, max=8)'
+        )
+    found = {}
+    for value in model.graph.input:
+        dims = value.type.tensor_type.shape.dim
+        sides = [dim.dim_value for dim in dims][1:]
+        if not all(sides):
+            raise InputError(
+                'a TensorRT build takes pictures of one size, and '
+                'ir_config.dynamic_axes leaves height and width open; keep '
+                'axis 0 alone, and give ir_config.input_shape'
+            )
+        fixed = dims[0].dim_value
+        found[value.name] = {
+            key: [fixed or count, *sides]
+            for key, count in zip(('min', 'opt', 'max'), counts, strict=True)
+        }
+    return found
+
+
+def write_reference(
+    folder: Path, spec: Mapping, example: np.ndarray | None
+) -> None:
+    """Write an input and what onnxruntime makes of it.
+
+    Args:
+        folder: Of the build.
+        spec: What end2end.trt.json will have.
+        example: (1, 3, H, W) float32. Where the graph takes several
+            pictures its mirror image is the second one.
+    """
+    import onnxruntime
+
+    (shapes,) = spec['inputs'].values()
+    if example is None:
+        noise = np.random.default_rng(0).uniform(-1, 1, shapes['min'])
+        example = noise[:1].astype(np.float32)
+    pictures = [example, example[..., ::-1]]
+    count = max(shapes['min'][0], min(2, shapes['max'][0]))
+    inputs = np.concatenate([pictures[i % 2] for i in range(count)])
+    session = onnxruntime.InferenceSession(
+        str(folder / spec['onnx']), providers=['CPUExecutionProvider']
+    )
+    (name,) = spec['inputs']
+    outputs = session.run(spec['outputs'], {name: inputs})
+    arrays = dict(zip(spec['outputs'], outputs, strict=True))
+    np.savez_compressed(folder / spec['reference'], input=inputs, **arrays)
