@@ -7,11 +7,14 @@ flags must allow, which shapes a profile covers. Memory is that of
 tests/fake_cuda.py.
 """
 
+import ctypes
 import pickle
+import sys
 from pathlib import Path
 
 import fake_cuda
 import numpy as np
+import pytest
 import strict_stub
 
 STUBS = Path(__file__).with_name('tensorrt_stubs')
@@ -325,3 +328,18 @@ def make(version):
         BEHIND,
         version,
     )
+
+
+@pytest.fixture
+def gpu(monkeypatch):
+    """Have a GPU and a version of TensorRT in this process."""
+
+    def use(version='10.16.1.11', fails=()):
+        module = make(version)
+        monkeypatch.setitem(sys.modules, 'tensorrt', module)
+        monkeypatch.setattr(fake_cuda, 'DRIVER', fake_cuda.Driver(fails))
+        monkeypatch.setattr(ctypes, 'CDLL', fake_cuda.load)
+        Builder.made.clear()
+        return module
+
+    return use

@@ -10,6 +10,7 @@ import ast
 import enum
 import inspect
 import types
+from importlib.machinery import ModuleSpec
 
 
 def make(stub, name, behind, version):
@@ -24,6 +25,7 @@ def make(stub, name, behind, version):
     """
     module = types.ModuleType(name)
     module.__version__ = version
+    module.__spec__ = ModuleSpec(name, None)  # importlib may ask for it
     fronts = {}
     for item in ast.parse(stub.read_text()).body:
         if isinstance(item, ast.ClassDef):

@@ -31,23 +31,10 @@ from mnv2_mm.deploy.graph import name_nodes
 from mnv2_mm.deploy.half import to_half
 from mnv2_mm.deploy.quantize import quantize
 
+pytest_plugins = ['fake_tensorrt']
+
 FILE = Path(trt.__file__)
 PRECISIONS = ('fp32', 'fp16', 'int8')
-
-
-@pytest.fixture
-def gpu(monkeypatch):
-    """Put the stand-ins in place; returns the fake tensorrt."""
-
-    def use(version='10.16.1.11', fails=()):
-        module = fake_tensorrt.make(version)
-        monkeypatch.setitem(sys.modules, 'tensorrt', module)
-        monkeypatch.setattr(fake_cuda, 'DRIVER', fake_cuda.Driver(fails))
-        monkeypatch.setattr(ctypes, 'CDLL', fake_cuda.load)
-        fake_tensorrt.Builder.made.clear()
-        return module
-
-    return use
 
 
 def network(precision, open_batch=False):

@@ -47,6 +47,12 @@ class EngineError(RuntimeError):
 
 
 # ------------------------------------------------------------ the libraries
+def known(version: str) -> bool:
+    """Whether the calls here are those of a version of TensorRT."""
+    major, minor = map(int, version.split('.')[:2])
+    return (major, minor) >= (8, 6) and major in (8, 10, 11)
+
+
 def load() -> tuple[ModuleType, int]:
     """The package tensorrt, and the number before the dot of its version.
 
@@ -60,13 +66,12 @@ def load() -> tuple[ModuleType, int]:
             f'TensorRT cannot be imported ({error}); it is on the machine '
             'with the GPU: pip install tensorrt, or on a Jetson with JetPack'
         ) from error
-    major, minor = map(int, tensorrt.__version__.split('.')[:2])
-    if (major, minor) < (8, 6) or major not in (8, 10, 11):
+    if not known(tensorrt.__version__):
         raise EngineError(
             f'TensorRT is {tensorrt.__version__}, and the calls here are '
             'those of 8.6, 10 and 11; install one of them'
         )
-    return tensorrt, major
+    return tensorrt, int(tensorrt.__version__.partition('.')[0])
 
 
 _POINTER = ctypes.POINTER(ctypes.c_void_p)
@@ -154,8 +159,8 @@ class Cuda:
         return address.value
 
     def free(self, address: int) -> None:
-        """Give memory back."""
-        self._call('cuMemFree_v2', address)
+        """Give memory back; at the end of a process it has gone already."""
+        self._library.cuMemFree_v2(address)
 
     def upload(self, address: int, array: np.ndarray) -> None:
         """Copy a contiguous array to the GPU."""
@@ -315,6 +320,11 @@ class Engine:
         found = {}
         for output, kind in self.outputs.items():
             shape = tuple(self._context.get_tensor_shape(output))
+            if min(shape, default=1) < 0:
+                raise EngineError(
+                    f'{output} has the size {shape}, in which -1 is known to '
+                    'the engine alone; the ONNX file has to state it'
+                )
             found[output] = np.empty(shape, kind)
             self._place(output, found[output].nbytes)
         if not self._context.execute_async_v3(self.cuda.stream):
