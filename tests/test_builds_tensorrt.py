@@ -337,6 +337,10 @@ def test_the_order_of_detections_does_not_count():
     assert '2 of 2 detections over 0.05 found' in line
     found['labels'] = 1 - found['labels']
     assert not trt.compare(wanted, found, 'fp32')[1]
+    twice = detections(first[0], first[0])
+    (line,), good = trt.compare(twice, wanted, 'fp32')
+    assert '1 of 2' in line  # one is not found for two
+    assert not good
     found = detections(*first)
     found['dets'][0, :, 0] = np.nan
     assert not trt.compare(wanted, found, 'fp32')[1]

@@ -64,6 +64,8 @@ def test_the_network_is_float16_and_the_rest_is_not():
     b, model = two_convolutions()
     x = b.picture(0.3)
     wanted = run(model, x)
+    # an exported graph states its inner types
+    model = onnx.shape_inference.infer_shapes(model)
     before = [output.name for output in model.graph.output]
     half = to_half(model)
     kinds = types_of(half)
@@ -75,6 +77,8 @@ def test_the_network_is_float16_and_the_rest_is_not():
     assert [kinds[v.name] for v in half.graph.input] == [1]
     assert [kinds[v.name] for v in half.graph.output] == [1, 1]
     assert [output.name for output in half.graph.output] == before
+    made = {name for node in half.graph.node for name in node.output}
+    assert {value.name for value in half.graph.value_info} <= made
     for one, other in zip(run(half, x), wanted, strict=True):
         assert one.dtype == np.float32
         np.testing.assert_allclose(one, other, rtol=0.02, atol=0.01)

@@ -101,7 +101,7 @@ class _Converter:
         fits = ours in kinds and 'tensor(float16)' in (
             kinds[ours].allowed_type_strs
         )
-        if not fits or node.output[0] not in self.floats:
+        if not fits:
             return set()
         last = len(schema.inputs) - 1
         return {
