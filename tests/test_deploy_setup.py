@@ -166,6 +166,20 @@ def test_without_mmdeploy_the_message_says_how():
     assert 'pip install --no-deps mmdeploy==1.3.1' in done.stderr
 
 
+@pytest.mark.parametrize('lacking', ['onnx', 'aenum'])
+def test_without_what_mmdeploy_imports_the_message_says_how(lacking):
+    pytest.importorskip('mmdeploy', reason='deployment is not installed')
+    done = python(
+        'from mnv2_mm import compat\n'
+        'real = compat.installed\n'
+        f'compat.installed = lambda n: n != {lacking!r} and real(n)\n'
+        'import sys, mnv2_mm.deploy\n'
+        'assert "mmdeploy" not in sys.modules\n'
+        'mnv2_mm.deploy.require()\n'
+    )
+    assert f'InputError: {lacking} is missing' in done.stderr
+
+
 TASKS = {
     'det': ('mmdet', 'ObjectDetection'),
     'seg': ('mmseg', 'Segmentation'),

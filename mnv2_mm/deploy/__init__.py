@@ -15,6 +15,8 @@ from mnv2_mm.errors import InputError
 
 __all__ = ['require']
 
+_NEEDED = ('aenum', 'onnx')  # what mmdeploy imports
+
 
 def require() -> None:
     """Make sure that a build can be made here.
@@ -31,7 +33,7 @@ def require() -> None:
             f'mmdeploy=={MMDEPLOY} (its dependencies would replace half of '
             'the environment); see `python -m mnv2_mm.check --deploy`'
         )
-    for name in ('aenum', 'onnx'):
+    for name in _NEEDED:
         if not compat.installed(name):
             raise InputError(
                 f'{name} is missing, without which there is no export: pip '
@@ -39,7 +41,9 @@ def require() -> None:
             )
 
 
-if compat.version_of('mmdeploy') == MMDEPLOY and compat.installed('aenum'):
+if compat.version_of('mmdeploy') == MMDEPLOY and all(
+    map(compat.installed, _NEEDED)
+):
     from mnv2_mm.deploy import mend
 
     mend.apply()

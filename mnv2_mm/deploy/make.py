@@ -70,9 +70,11 @@ class Making:
         if manager is None:
             raise InputError(f'backend_config.type is {name!r}: no backend')
         if not manager.is_available():
+            needs = getattr(manager, 'needs', name)
             raise InputError(
-                f'{name} is not installed, and the deploy config asks for it; '
-                '`python -m mnv2_mm.check --deploy` says how to install it'
+                f'{needs} is not installed, without which there is no build '
+                f'for {name}; `python -m mnv2_mm.check --deploy` says how to '
+                'install it'
             )
         return manager
 

@@ -15,9 +15,6 @@ reference.
 """
 
 import contextlib
-import hashlib
-import json
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -36,6 +33,7 @@ from mnv2_mm.builds import tensorrt_engine
 from mnv2_mm.builds.tensorrt_engine import Engine, EngineError
 from mnv2_mm.deploy.ort_backend import OrtWrapper
 from mnv2_mm.deploy.precision import precision_and_pictures
+from mnv2_mm.deploy.tensorrt_files import SCRIPT, profile, write
 from mnv2_mm.errors import InputError
 
 with contextlib.suppress(Exception):  # registers its own before, and on
@@ -43,8 +41,6 @@ with contextlib.suppress(Exception):  # registers its own before, and on
 
 #: Precisions that ``backend_config`` may ask for.
 PRECISIONS = ('fp32', 'fp16', 'int8')
-#: Name of the copy of the stand-alone file in a build.
-SCRIPT = 'build_engine.py'
 
 
 class TensorrtWrapper(BaseWrapper):
@@ -88,6 +84,9 @@ BACKEND_MANAGERS._module_dict.pop('tensorrt', None)
 @BACKEND_MANAGERS.register('tensorrt')
 class TensorrtManager(BaseBackendManager):
     """Writes what an engine is made of, and the engine where that can be."""
+
+    #: Distribution that a build cannot be written without.
+    needs = 'onnxruntime'
 
     @classmethod
     def is_available(cls, with_custom_ops: bool = False) -> bool:
@@ -164,30 +163,15 @@ class TensorrtManager(BaseBackendManager):
             model = quantize(
                 model, calibration, keep_float=kept, symmetric=True
             )
-        onnx.save(model, file)
-        digest = hashlib.sha256(file.read_bytes()).hexdigest()
-        spec = {
-            'onnx': file.name,
-            # an engine of an earlier file is not taken for this one's
-            'engine': f'{file.stem}.{digest[:8]}.engine',
-            'reference': f'{file.stem}.reference.npz',
-            'precision': precision,
-            'tf32': bool(options.get('tf32', False)),
-            'workspace': int(options.get('workspace', 1 << 30)),
-            'inputs': shapes,
-            'outputs': [output.name for output in model.graph.output],
-        }
+        spec = write(
+            model, file, shapes, precision, options=options, example=example
+        )
         folder = file.parent
-        write_reference(folder, spec, example)
-        description = folder / tensorrt_engine.JSON
-        text = json.dumps(spec, indent=1) + '\n'
-        description.write_text(text, encoding='utf-8')
-        shutil.copyfile(tensorrt_engine.__file__, folder / SCRIPT)
         if not why_not():
             with _one_message():
                 data = tensorrt_engine.build(folder, spec)
             (folder / spec['engine']).write_bytes(data)
-        return [str(file), str(description)]
+        return [str(file), str(folder / tensorrt_engine.JSON)]
 
     @classmethod
     def remark(cls, folder: Path) -> str:
@@ -197,9 +181,9 @@ class TensorrtManager(BaseBackendManager):
             size = engine.stat().st_size / 1e6
             return f'the engine has {size:.2f} MB'
         return (
-            f'no engine was built ({why_not()}), the difference is that of '
-            'the ONNX file in onnxruntime; copy the folder to the machine '
-            f'with the GPU and run `python {SCRIPT}` in it'
+            f'no engine was built ({why_not()}): difference and time are '
+            'those of the ONNX file in onnxruntime; copy the folder to the '
+            f'machine with the GPU and run `python {SCRIPT}` in it'
         )
 
 
@@ -223,69 +207,3 @@ def why_not() -> str:
     except EngineError as error:
         return str(error).partition(';')[0]
     return ''
-
-
-def profile(model: object, batch: Mapping | None) -> dict:
-    """Smallest, usual and largest shape of each input, by its name.
-
-    Args:
-        model: The ONNX model.
-        batch: ``min``, ``opt`` and ``max`` number of pictures, for a graph
-            that leaves it open.
-
-    Raises:
-        InputError: numbers that do not ascend, or another open axis.
-    """
-    batch = dict(batch or dict(min=1, opt=1, max=1))
-    counts = [batch.get(key) for key in ('min', 'opt', 'max')]
-    ints = all(isinstance(count, int) for count in counts)
-    if not ints or not 0 < counts[0] <= counts[1] <= counts[2]:
-        raise InputError(
-            f'backend_config.batch is {batch}; it takes numbers of pictures '
-            'as dict(min=1, opt=4, max=8)'
-        )
-    found = {}
-    for value in model.graph.input:
-        dims = value.type.tensor_type.shape.dim
-        sides = [dim.dim_value for dim in dims][1:]
-        if not all(sides):
-            raise InputError(
-                'a TensorRT build takes pictures of one size, and '
-                'ir_config.dynamic_axes leaves height and width open; keep '
-                'axis 0 alone, and give ir_config.input_shape'
-            )
-        fixed = dims[0].dim_value
-        found[value.name] = {
-            key: [fixed or count, *sides]
-            for key, count in zip(('min', 'opt', 'max'), counts, strict=True)
-        }
-    return found
-
-
-def write_reference(
-    folder: Path, spec: Mapping, example: np.ndarray | None
-) -> None:
-    """Write an input and what onnxruntime makes of it.
-
-    Args:
-        folder: Of the build.
-        spec: What end2end.trt.json will have.
-        example: (1, 3, H, W) float32. Where the graph takes several
-            pictures its mirror image is the second one.
-    """
-    import onnxruntime
-
-    (shapes,) = spec['inputs'].values()
-    if example is None:
-        noise = np.random.default_rng(0).uniform(-1, 1, shapes['min'])
-        example = noise[:1].astype(np.float32)
-    pictures = [example, example[..., ::-1]]
-    count = max(shapes['min'][0], min(2, shapes['max'][0]))
-    inputs = np.concatenate([pictures[i % 2] for i in range(count)])
-    session = onnxruntime.InferenceSession(
-        str(folder / spec['onnx']), providers=['CPUExecutionProvider']
-    )
-    (name,) = spec['inputs']
-    outputs = session.run(spec['outputs'], {name: inputs})
-    arrays = dict(zip(spec['outputs'], outputs, strict=True))
-    np.savez_compressed(folder / spec['reference'], input=inputs, **arrays)
