@@ -10,6 +10,7 @@ tests/fake_cuda.py.
 import ctypes
 import pickle
 import sys
+import weakref
 from pathlib import Path
 
 import fake_cuda
@@ -22,8 +23,14 @@ VERSIONS = {'8.6.1': '8_6', '10.16.1.11': '10', '11.4.0.106': '11'}
 
 
 class Logger:
+    """TensorRT keeps the first logger, which must not go or change."""
+
+    first = None
+
     def __init__(self, min_severity=None):
-        pass
+        assert Logger.first is None or Logger.first() is None, 'two loggers'
+        assert Logger.first is None, 'the logger that TensorRT keeps is gone'
+        Logger.first = weakref.ref(self)
 
 
 class HostMemory:
@@ -340,6 +347,7 @@ def gpu(monkeypatch):
         monkeypatch.setattr(fake_cuda, 'DRIVER', fake_cuda.Driver(fails))
         monkeypatch.setattr(ctypes, 'CDLL', fake_cuda.load)
         Builder.made.clear()
+        Logger.first = None  # as in a new process
         return module
 
     return use

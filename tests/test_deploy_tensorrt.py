@@ -186,7 +186,8 @@ def test_without_tensorrt_the_tool_says_what_to_do(
     monkeypatch.setitem(sys.modules, 'tensorrt', None)
     assert deploy(run_tool, network, tmp_path / 'new') == 0
     text = capfd.readouterr().out
-    assert 'no engine was built (TensorRT is not installed here)' in text
+    assert 'no engine here (TensorRT is not installed)' in text
+    assert 'what is measured is the ONNX file in onnxruntime' in text
     assert 'run `python build_engine.py` in it' in text
     assert not list((tmp_path / 'new').glob('*.engine'))
 
@@ -211,13 +212,16 @@ def test_with_tensorrt_the_engine_is_built_at_once(
     assert name != engine.name
     # the runner and the evaluation run it too
     _, _, image = network('cls')
-    assert (
-        run_tool('run_build', place, image, '--out', tmp_path / 'd.png') == 0
-    )
-    config = network('cls')[0]
+    # the runner and the evaluation run it too
+    _, _, image = network('cls')
+    out = ['--out', tmp_path / 'd.png']
+    driver = fake_tensorrt.fake_cuda.DRIVER
+    before = driver.next  # address of the last memory
+    assert run_tool('run_build', place, image, *out) == 0
+    assert driver.next > before
+    before, config = driver.next, network('cls')[0]
     assert run_tool('test', config, place, '--work-dir', tmp_path / 't') == 0
-    memory = fake_tensorrt.fake_cuda.DRIVER
-    assert memory.next > 1 << 33  # something was put there
+    assert driver.next > before
 
 
 def test_a_build_without_its_engine(
@@ -239,6 +243,8 @@ def test_a_build_without_its_engine(
     # evaluation takes the ONNX file then, on the CPU
     config = network('cls')[0]
     assert run_tool('test', config, folder, '--work-dir', tmp_path) == 0
+    text = capfd.readouterr().out
+    assert text.count('what is measured is the ONNX file') == 1
 
 
 def test_mistakes_are_named_and_leave_nothing(
@@ -262,7 +268,7 @@ def test_mistakes_are_named_and_leave_nothing(
     # a TensorRT that is not known is none
     assert deploy(run_tool, network, tmp_path / 'n') == 0
     text = capfd.readouterr().out
-    assert 'no engine was built (TensorRT is 9.3.0, and the calls' in text
+    assert 'no engine here (TensorRT is 9.3.0, and the calls' in text
 
 
 def test_onnxruntime_is_needed(

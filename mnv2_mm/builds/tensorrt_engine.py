@@ -22,6 +22,7 @@ there wherever TensorRT runs; neither PyCUDA nor PyTorch is needed.
 
 import argparse
 import ctypes
+import functools
 import json
 import os
 import statistics
@@ -200,15 +201,14 @@ def build(folder: Path, spec: Mapping) -> bytes:
     """
     trt, major = load()
     Cuda()  # TensorRT itself only says that it returned nothing
-    logger = trt.Logger(trt.Logger.WARNING)
-    builder = _start(trt.Builder, logger)
+    builder = _start(trt, trt.Builder)
     kinds, flags = trt.NetworkDefinitionCreationFlag, 0
     if major == 8:
         flags = 1 << int(kinds.EXPLICIT_BATCH)
     elif major == 10:  # of 11 on, there is no other network
         flags = 1 << int(kinds.STRONGLY_TYPED)
     network = builder.create_network(flags)
-    parser = trt.OnnxParser(network, logger)
+    parser = trt.OnnxParser(network, _logger(trt))
     if not parser.parse_from_file(str(folder / spec['onnx'])):
         errors = [parser.get_error(i) for i in range(parser.num_errors)]
         raise EngineError(
@@ -239,10 +239,16 @@ def build(folder: Path, spec: Mapping) -> bytes:
     return bytes(plan)
 
 
-def _start(kind: type, logger: object) -> object:
+@functools.cache
+def _logger(trt: ModuleType) -> object:
+    """The one logger; TensorRT keeps the first of a process for itself."""
+    return trt.Logger(trt.Logger.WARNING)
+
+
+def _start(trt: ModuleType, kind: type) -> object:
     """A Builder or a Runtime; where there is none, pybind11 complains."""
     try:
-        return kind(logger)
+        return kind(_logger(trt))
     except TypeError as error:
         raise EngineError(
             f'TensorRT cannot start on this GPU ({error}); as a rule the '
@@ -282,9 +288,7 @@ class Engine:
     def __init__(self, data: bytes) -> None:
         trt, _ = load()
         self.cuda = Cuda()
-        # the logger and the runtime have to outlive what they made
-        self._logger = trt.Logger(trt.Logger.WARNING)
-        self._runtime = _start(trt.Runtime, self._logger)
+        self._runtime = _start(trt, trt.Runtime)  # outlives its engine
         self._engine = self._runtime.deserialize_cuda_engine(data)
         if self._engine is None:
             raise EngineError(

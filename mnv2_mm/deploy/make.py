@@ -128,11 +128,6 @@ class Making:
         (folder / JSON).write_text(text, encoding='utf-8')
         self.deploy_cfg.dump(folder / DEPLOY_CONFIG)
 
-    def remark(self, folder: Path) -> str:
-        """What the backend says of the files, for the user; may be empty."""
-        tell = getattr(self.manager, 'remark', None)
-        return tell(folder) if tell else ''
-
     def _ending(self) -> dict | None:
         if not hasattr(self.model, 'decode_head'):
             return None
@@ -148,6 +143,14 @@ class Making:
             files,
             data_preprocessor_updater=self.processor.update_data_preprocessor,
         )
+
+
+def remark(backend: str, folder: Path) -> str:
+    """What a backend says of a build in a folder, for the user; or ''."""
+    from mmdeploy.backend.base import get_backend_manager
+
+    tell = getattr(get_backend_manager(backend), 'remark', None)
+    return tell(folder) if tell else ''
 
 
 def check_deploy_config(deploy_cfg: Config, host: str) -> None:

@@ -175,15 +175,15 @@ class TensorrtManager(BaseBackendManager):
 
     @classmethod
     def remark(cls, folder: Path) -> str:
-        """What is left to do with a build in a folder, in a sentence."""
-        engine = engine_of(folder)
-        if engine.is_file():
-            size = engine.stat().st_size / 1e6
-            return f'the engine has {size:.2f} MB'
+        """What runs of a build here, and what is left to do."""
+        engine, reason = engine_of(folder), why_not()
+        if engine.is_file() and not reason:
+            return f'the engine has {engine.stat().st_size / 1e6:.2f} MB'
+        what = 'the engine cannot be run' if engine.is_file() else 'no engine'
         return (
-            f'no engine was built ({why_not()}): difference and time are '
-            'those of the ONNX file in onnxruntime; copy the folder to the '
-            f'machine with the GPU and run `python {SCRIPT}` in it'
+            f'{what} here ({reason or "none was built yet"}): what is '
+            'measured is the ONNX file in onnxruntime; copy the folder to '
+            f'the machine with the GPU and run `python {SCRIPT}` in it'
         )
 
 
@@ -200,7 +200,7 @@ def engine_of(folder: Path) -> Path:
 def why_not() -> str:
     """Why no engine can be built or run here; empty where one can."""
     if not compat.installed('tensorrt'):
-        return 'TensorRT is not installed here'
+        return 'TensorRT is not installed'
     try:
         tensorrt_engine.load()
         tensorrt_engine.Cuda()
