@@ -212,8 +212,6 @@ def test_with_tensorrt_the_engine_is_built_at_once(
     assert name != engine.name
     # the runner and the evaluation run it too
     _, _, image = network('cls')
-    # the runner and the evaluation run it too
-    _, _, image = network('cls')
     out = ['--out', tmp_path / 'd.png']
     driver = fake_tensorrt.fake_cuda.DRIVER
     before = driver.next  # address of the last memory
