@@ -22,9 +22,20 @@ SERVES = {
     'onnx': 'every build is exported through it',
     'onnxruntime': 'ONNX Runtime builds, and the check of TensorRT graphs',
     'ncnn': 'ncnn builds',
-    'tensorrt': 'TensorRT engines, on the machine with the GPU',
 }
 _NEEDED = ('aenum', 'onnx')
+
+#: Distributions that install TensorRT for Python, one of which is there.
+TENSORRT = ('tensorrt', 'tensorrt-cu12', 'tensorrt-cu13', 'tensorrt-bindings')
+
+
+def tensorrt_known(version: str) -> bool:
+    """As the file that makes engines has it, which cannot be asked.
+
+    :mod:`mnv2_mm.builds` imports numpy and OpenCV.
+    """
+    major, minor = map(int, version.split('.')[:2])
+    return (major, minor) >= (8, 6) and major in (8, 10, 11)
 
 
 class DeployReport:
@@ -50,9 +61,7 @@ class DeployReport:
         for name in ('aenum', 'onnx', 'onnxruntime', 'ncnn'):
             self._library(name, probes[name])
         self._mmdeploy(probes['mmdeploy'])
-        version = compat.version_of('tensorrt')
-        state = '' if version else 'not here: ' + SERVES['tensorrt']
-        self.rows.append(('tensorrt', version or '-', state))
+        self._tensorrt()
 
     def _library(self, name: str, found: Probe) -> None:
         what = f'{name}=={self.pins[name]}' if name in self.pins else name
@@ -74,6 +83,25 @@ class DeployReport:
                 tested = self.pins[name]
                 text = f'{name} {version} is not tested, {tested} is'
                 self.remarks.append((text, ''))
+
+    def _tensorrt(self) -> None:
+        """Optional: without it everything but the engine is written."""
+        version = next(filter(None, map(compat.version_of, TENSORRT)), None)
+        if version is None:
+            state = (
+                'optional, not here: builds are written without it, their '
+                'build_engine.py makes the engine on the machine with the GPU'
+            )
+        elif tensorrt_known(version):
+            state = 'optional'
+        else:
+            state = 'optional, other version'
+            text = (
+                f'tensorrt is {version}, and engines are made and run with '
+                '8.6, 10 and 11'
+            )
+            self.remarks.append((text, ''))
+        self.rows.append(('tensorrt', version or '-', state))
 
     def _mmdeploy(self, found: Probe) -> None:
         mend = self.pip(f'install --no-deps mmdeploy=={MMDEPLOY}')

@@ -52,7 +52,8 @@ def built(network, run_tool, tmp_path_factory):
             config, checkpoint, image = network(task)
             folder = tmp_path_factory.mktemp('build') / 'new'
             flags = [f'{k}={v}' for k, v in options.items()]
-            backend = '' if kind.startswith('ncnn_') else 'onnxruntime_'
+            named = kind.startswith(('ncnn_', 'tensorrt_'))
+            backend = '' if named else 'onnxruntime_'
             code = run_tool(
                 'deploy',
                 CONFIGS / f'{task}_{backend}{kind}.py',

@@ -168,6 +168,22 @@ def test_sizes_of_outputs_are_stated():
     assert [d.dim_param or d.dim_value for d in dims] == ['batch', 36, 2]
 
 
+def test_inputs_that_are_left_empty_are_left_out():
+    model = make(
+        [
+            helper.make_node('Clip', ['x', 'lo', ''], ['a']),
+            helper.make_node('Clip', ['a', '', 'hi'], ['y']),
+        ],
+        {'lo': np.float32(-1), 'hi': np.float32(1)},
+        output=(1, 2, 6, 6),
+    )
+    wanted = run(model, X)
+    tidy(model)
+    inputs = [list(node.input) for node in model.graph.node]
+    assert inputs == [['x', 'lo'], ['a', '', 'hi']]
+    np.testing.assert_array_equal(run(model, X), wanted)
+
+
 def test_every_node_has_a_name_of_its_own():
     model = sizes_of((1, 2, 6, 6))
     for node in model.graph.node:

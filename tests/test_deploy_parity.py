@@ -22,6 +22,7 @@ import onnx
 
 from mnv2_mm.apis import init_model, predict
 from mnv2_mm.builds import Build
+from mnv2_mm.builds.build import OnnxRuntime
 from mnv2_mm.builds.preprocess import prepare
 from mnv2_mm.config_files import get_config
 from mnv2_mm.deploy.compare import match, plain
@@ -72,7 +73,8 @@ def built(official, run_tool, tmp_path_factory):
         if (task, kind) not in made:
             config, checkpoint = official(task)
             folder = tmp_path_factory.mktemp('build')
-            deploy_config = f'configs/deploy/{task}_onnxruntime_{kind}.py'
+            backend = '' if kind.startswith('tensorrt') else 'onnxruntime_'
+            deploy_config = f'configs/deploy/{task}_{backend}{kind}.py'
             code = run_tool(
                 'deploy',
                 ROOT / deploy_config,
@@ -145,6 +147,34 @@ def test_classification(wanted, built):
     for reference, found in pairs(wanted('cls'), built('cls', 'static')):
         gap = reference['probabilities'] - found['probabilities']
         assert np.abs(gap).max() < 1e-5
+
+
+@pytest.mark.parametrize(
+    ('task', 'size'),
+    [
+        pytest.param('det', '', marks=SLOW),
+        pytest.param('seg', '_513', marks=SLOW),
+        ('cls', ''),
+    ],
+)
+def test_tensorrts_float16_in_onnxruntime(wanted, built, task, size):
+    """The graph that TensorRT gets, run by onnxruntime."""
+    build = Build(built(task, f'static{size}'), threads=1)
+    folder = built(task, f'tensorrt_fp16_static{size}')
+    build.network = OnnxRuntime([folder / 'end2end.onnx'], build.info, 1)
+    for path, reference in zip(PHOTOS, wanted(task), strict=True):
+        found = build(cv2.imread(str(path)))
+        if task == 'det':
+            counted, matched, box, score = match(reference, found)
+            assert matched >= 0.97 * counted
+            assert box < 4
+            assert score < 0.02
+        elif task == 'seg':
+            # most where cup and table compete, on one photo
+            assert (reference['mask'] != found['mask']).mean() < 0.02
+        else:
+            gap = reference['probabilities'] - found['probabilities']
+            assert 1e-6 < np.abs(gap).max() < 0.01
 
 
 @pytest.mark.parametrize('symmetric', [False, True])

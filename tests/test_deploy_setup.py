@@ -39,6 +39,30 @@ def test_all_is_there(report):
     states = {name: (version, state) for name, version, state in found.rows}
     assert states['mmdeploy'] == ('1.3.1', '')
     assert states['tensorrt'][0] == '-'
+    assert 'optional, not here' in states['tensorrt'][1]
+    assert 'build_engine.py' in states['tensorrt'][1]
+
+
+@pytest.mark.parametrize(
+    ('name', 'version', 'good'),
+    [
+        ('tensorrt', '8.6.1', True),
+        ('tensorrt-cu12', '10.16.1.11', True),
+        ('tensorrt-cu13', '11.4.0.106', True),
+        ('tensorrt', '8.5.3.1', False),
+        ('tensorrt', '9.3.0', False),
+        ('tensorrt', '12.0.0', False),
+    ],
+)
+def test_tensorrt_is_optional(report, name, version, good):
+    found = report({name: version})
+    assert found.problems == []
+    assert found.rows[-1][:2] == ('tensorrt', version)
+    assert found.rows[-1][2].startswith('optional')
+    assert len(found.remarks) == (not good)
+    from mnv2_mm.builds.tensorrt_engine import known
+
+    assert known(version) == good
 
 
 @pytest.mark.parametrize(
@@ -140,6 +164,20 @@ def test_without_mmdeploy_the_message_says_how():
     )
     assert 'InputError: mmdeploy is missing, 1.3.1 is needed' in done.stderr
     assert 'pip install --no-deps mmdeploy==1.3.1' in done.stderr
+
+
+@pytest.mark.parametrize('lacking', ['onnx', 'aenum'])
+def test_without_what_mmdeploy_imports_the_message_says_how(lacking):
+    pytest.importorskip('mmdeploy', reason='deployment is not installed')
+    done = python(
+        'from mnv2_mm import compat\n'
+        'real = compat.installed\n'
+        f'compat.installed = lambda n: n != {lacking!r} and real(n)\n'
+        'import sys, mnv2_mm.deploy\n'
+        'assert "mmdeploy" not in sys.modules\n'
+        'mnv2_mm.deploy.require()\n'
+    )
+    assert f'InputError: {lacking} is missing' in done.stderr
 
 
 TASKS = {

@@ -104,7 +104,7 @@ def main() -> int:
     model_cfg.merge_from_dict(args.model_options or {})
 
     from mnv2_mm.deploy.compare import compare
-    from mnv2_mm.deploy.make import Making, network_input, staging
+    from mnv2_mm.deploy.make import Making, network_input, remark, staging
 
     with staging(args.work_dir) as folder:
         with launch.explained(model_cfg):
@@ -119,11 +119,14 @@ def main() -> int:
             for result in (found.reference, found.found)
         ]
         cv2.imwrite(str(folder / 'comparison.jpg'), side_by_side(*drawn))
+        said = remark(info['backend'], folder)
     print(
         f'{info["backend"]} {info["precision"]}, {in_bytes(size)}, largest '
         f'difference {found.difference}, PyTorch {found.reference_ms:.1f} ms, '
         f'build {found.found_ms:.1f} ms: {args.work_dir}'
     )
+    if said:
+        print(said)
     return 0
 
 

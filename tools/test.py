@@ -216,6 +216,8 @@ def main() -> int:
 
         evaluation = Evaluation(build, cfg)
         cfg = evaluation.cfg
+        if evaluation.remark:
+            print(evaluation.remark)
     cfg.load_from = args.checkpoint
     cfg.resume = False
     # the guard also for configs of the hosts

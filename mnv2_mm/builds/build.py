@@ -6,9 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
+from mnv2_mm.builds import tensorrt_engine
 from mnv2_mm.builds.masks import to_mask
 from mnv2_mm.builds.ncnn_outputs import to_dets
 from mnv2_mm.builds.preprocess import prepare
+from mnv2_mm.builds.tensorrt_engine import Engine, EngineError
 from mnv2_mm.errors import InputError
 
 #: What describes a build, beside its files.
@@ -72,8 +74,42 @@ class Ncnn:
         return dict(zip(('dets', 'labels'), parts, strict=True))
 
 
+class TensorRT:
+    """A TensorRT engine, on the first GPU.
+
+    Args:
+        files: The .onnx and end2end.trt.json.
+        info: Content of build.json.
+        threads: Not used.
+
+    Raises:
+        InputError: the engine was not built yet, or cannot be run here.
+    """
+
+    def __init__(
+        self, files: Sequence[Path], info: dict, threads: int
+    ) -> None:
+        import tensorrt  # noqa: F401  missing, it is named by the caller
+
+        folder = files[0].parent
+        try:
+            engine = folder / tensorrt_engine.read(folder)['engine']
+            if not engine.is_file():
+                raise EngineError(
+                    f'{folder} has no engine yet; on the machine with the '
+                    'GPU run `python build_engine.py` in it'
+                )
+            self.engine = Engine(engine.read_bytes())
+        except EngineError as error:
+            raise InputError(str(error)) from error
+
+    def __call__(self, inputs: np.ndarray) -> dict[str, np.ndarray]:
+        """(B, 3, H, W) float32 -> outputs by name."""
+        return self.engine(inputs)
+
+
 #: By the name of the backend in build.json.
-BACKENDS = {'onnxruntime': OnnxRuntime, 'ncnn': Ncnn}
+BACKENDS = {'onnxruntime': OnnxRuntime, 'ncnn': Ncnn, 'tensorrt': TensorRT}
 
 
 def find(place: str | Path) -> Path | None:

@@ -1,4 +1,4 @@
-"""Deployment through mmdeploy: ONNX Runtime and ncnn.
+"""Deployment through mmdeploy: ONNX Runtime, ncnn and TensorRT.
 
 A deploy config names this package in ``custom_imports``, so mmdeploy's own
 tools find what is registered here. Importing it mends mmdeploy (see
@@ -14,6 +14,8 @@ from mnv2_mm.check_deploy import MMDEPLOY
 from mnv2_mm.errors import InputError
 
 __all__ = ['require']
+
+_NEEDED = ('aenum', 'onnx')  # what mmdeploy imports
 
 
 def require() -> None:
@@ -31,7 +33,7 @@ def require() -> None:
             f'mmdeploy=={MMDEPLOY} (its dependencies would replace half of '
             'the environment); see `python -m mnv2_mm.check --deploy`'
         )
-    for name in ('aenum', 'onnx'):
+    for name in _NEEDED:
         if not compat.installed(name):
             raise InputError(
                 f'{name} is missing, without which there is no export: pip '
@@ -39,7 +41,9 @@ def require() -> None:
             )
 
 
-if compat.version_of('mmdeploy') == MMDEPLOY and compat.installed('aenum'):
+if compat.version_of('mmdeploy') == MMDEPLOY and all(
+    map(compat.installed, _NEEDED)
+):
     from mnv2_mm.deploy import mend
 
     mend.apply()
@@ -47,4 +51,5 @@ if compat.version_of('mmdeploy') == MMDEPLOY and compat.installed('aenum'):
         ncnn_backend,  # noqa: F401
         ort_backend,  # noqa: F401
         same_padding,  # noqa: F401
+        tensorrt_backend,  # noqa: F401
     )

@@ -11,6 +11,8 @@ import torch
 from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 
+from mnv2_mm.builds.tensorrt_engine import match
+
 
 @dataclass
 class Comparison:
@@ -93,37 +95,3 @@ def difference(first: dict, second: dict, least: float = 0.05) -> str:
     counted, matched, box, score = match(first, second, least)
     text = f'{box:.1e} px, {score:.1e} in score'
     return text + f' ({matched} of {counted} boxes over {least} matched)'
-
-
-def match(
-    first: dict, second: dict, least: float = 0.05
-) -> tuple[int, int, float, float]:
-    """Match detections of one picture, each with the nearest of its class.
-
-    Detections are matched within 32 px and a score of 0.5, so that small
-    differences can be told from other detections.
-
-    Args:
-        first: ``boxes``, ``scores``, ``labels`` of the reference.
-        second: Of what is compared with it.
-        least: Scores of the reference from which detections count.
-
-    Returns:
-        How many count, how many of them have a match, and the largest
-        differences of those, of a side in pixels and of a score.
-    """
-    chosen = np.flatnonzero(first['scores'] > least)
-    free = np.ones(len(second['scores']), bool)
-    boxes, scores = [0.0], [0.0]
-    for i in chosen:
-        side = np.abs(second['boxes'] - first['boxes'][i]).max(1, initial=0)
-        gap = np.abs(second['scores'] - first['scores'][i])
-        fits = free & (second['labels'] == first['labels'][i])
-        fits &= (side < 32) & (gap < 0.5)
-        if not fits.any():
-            continue
-        j = np.flatnonzero(fits)[np.argmin((side + gap)[fits])]
-        free[j] = False
-        boxes.append(float(side[j]))
-        scores.append(float(gap[j]))
-    return len(chosen), len(boxes) - 1, max(boxes), max(scores)

@@ -176,16 +176,18 @@ def select(
     anchors, classes = int(anchors), int(classes)
     # no class can contribute more than all of them together
     chosen = ONNXNMSop.apply(boxes, scores.transpose(1, 2), keep, iou, score)
-    image, label, anchor = chosen.unbind(1)
+    # how many there are is known at run time alone: Gather and Concat do with
+    # that, where Split, Squeeze and Pad compute with sizes
+    image, label, anchor = (chosen[:, column] for column in range(3))
     pair = (image * anchors + anchor) * classes + label
-    pool = scores.reshape(-1)[pair]
+    pool = scores.reshape(1, -1)[:, pair]
+    room = torch.zeros(1, keep)
     if dynamic:
         images = torch.arange(scores.shape[0], device=scores.device)
         own = image[None] == images[:, None]
-        pool = pool[None] * own.to(pool.dtype)
-    else:
-        pool = pool[None]
-    pool = torch.nn.functional.pad(pool, (0, keep))
+        pool = pool * own.to(pool.dtype)
+        room = scores.new_zeros((scores.shape[0], keep))
+    pool = torch.cat([pool, room], dim=1)
     best, rows = pool.topk(keep, dim=1)
     nothing = torch.zeros(keep, dtype=torch.int64)
     anchor = torch.cat([anchor, nothing])[rows]

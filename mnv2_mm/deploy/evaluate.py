@@ -19,6 +19,7 @@ from mnv2_mm.deploy.make import (
     DEPLOY_CONFIG,
     check_deploy_config,
     quiet,
+    remark,
     task_processor,
 )
 from mnv2_mm.engine.console import ToolRunner
@@ -32,6 +33,7 @@ class Evaluation:
     Args:
         place: Folder of the build, or a file in it.
         model_cfg: Model config; ``cfg`` is a copy, fitted to the build.
+            ``remark`` is what its backend says of the build, or ''.
 
     Raises:
         InputError: no build, one of another task, or of other classes.
@@ -56,6 +58,7 @@ class Evaluation:
             part.update(mean=spec['mean'], std=spec['std'])
         if self.info['input']['shape'][0] == 1:  # takes one picture a run
             self.cfg.test_dataloader.batch_size = 1
+        self.remark = remark(self.info['backend'], folder)
         self.files = [str(folder / name) for name in self.info['files']]
 
     def _top_level(self) -> dict:

@@ -21,6 +21,7 @@ def tidy(
     # with the padding folded, further sizes are known
     while fold_constants(model) or fold_padding(model):
         pass
+    drop_empty_inputs(model)
     name_nodes(model)
     state_sizes(model, dynamic_axes or {})
     onnx.checker.check_model(model)
@@ -59,6 +60,17 @@ def state_sizes(
                 dim.dim_param = open_axes[axis]
             else:
                 dim.dim_value = size
+
+
+def drop_empty_inputs(model: onnx.ModelProto) -> None:
+    """Leave out inputs that are left empty at the end of a node's list.
+
+    Of a ``Clip`` without an upper bound TensorRT's parser makes one layer
+    then, and several where the bound is there and empty.
+    """
+    for node in model.graph.node:
+        while node.input and not node.input[-1]:
+            del node.input[-1]
 
 
 def name_nodes(model: onnx.ModelProto) -> None:

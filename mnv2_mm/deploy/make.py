@@ -70,9 +70,11 @@ class Making:
         if manager is None:
             raise InputError(f'backend_config.type is {name!r}: no backend')
         if not manager.is_available():
+            needs = getattr(manager, 'needs', name)
             raise InputError(
-                f'{name} is not installed, and the deploy config asks for it; '
-                '`python -m mnv2_mm.check --deploy` says how to install it'
+                f'{needs} is not installed, without which there is no build '
+                f'for {name}; `python -m mnv2_mm.check --deploy` says how to '
+                'install it'
             )
         return manager
 
@@ -96,7 +98,8 @@ class Making:
             self.checkpoint,
             device='cpu',
         )
-        more = {}
+        # what a backend may want besides the graph
+        more = {'example': network_input(self)[1].numpy()}
         if self.options.get('precision') == 'int8':
             more['calibration'] = calibration_inputs(
                 self.processor, self.model
@@ -140,6 +143,14 @@ class Making:
             files,
             data_preprocessor_updater=self.processor.update_data_preprocessor,
         )
+
+
+def remark(backend: str, folder: Path) -> str:
+    """What a backend says of a build in a folder, for the user; or ''."""
+    from mmdeploy.backend.base import get_backend_manager
+
+    tell = getattr(get_backend_manager(backend), 'remark', None)
+    return tell(folder) if tell else ''
 
 
 def check_deploy_config(deploy_cfg: Config, host: str) -> None:

@@ -8,7 +8,6 @@ would be the size of a pixel.
 """
 
 import contextlib
-import fnmatch
 import logging
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -17,9 +16,9 @@ from pathlib import Path
 import numpy as np
 import onnx
 
+from mnv2_mm.deploy.trunk import LAYERS, trunk, without
 from mnv2_mm.errors import InputError
 
-_LAYERS = ('Conv', 'Gemm')
 _BETWEEN = ('Clip', 'Relu', 'Add', 'Concat', 'GlobalAveragePool', 'Flatten')
 
 
@@ -61,7 +60,7 @@ def quantize(
             activation_type=kind,
             weight_type=q.QuantType.QInt8,
             calibrate_method=q.CalibrationMethod.MinMax,
-            op_types_to_quantize=[*_LAYERS, *_BETWEEN],
+            op_types_to_quantize=[*LAYERS, *_BETWEEN],
             nodes_to_quantize=chosen,
             extra_options={
                 'ActivationSymmetric': symmetric,
@@ -112,39 +111,18 @@ def layers(
 ) -> list[str]:
     """Names of the nodes to quantise.
 
-    Convolutions, and the nodes of a few kinds on whose result one depends,
-    without those that ``keep_float`` names.
+    The convolutions and what of a few kinds leads to them, without the nodes
+    that ``keep_float`` names.
 
     Raises:
         InputError: a pattern names no node.
     """
-    makers = {name: n for n in model.graph.node for name in n.output}
-    found: dict[str, onnx.NodeProto] = {}
-    todo = [n for n in model.graph.node if n.op_type in _LAYERS]
-    while todo:
-        node = todo.pop()
-        if node.name in found:
-            continue
-        found[node.name] = node
-        todo += [makers[name] for name in node.input if name in makers]
-    # an activation goes with its convolution, also behind the last one
-    for node in model.graph.node:
-        maker = makers.get(node.input[0]) if node.input else None
-        behind = maker is not None and maker.op_type in _LAYERS
-        if behind and node.op_type in ('Clip', 'Relu'):
-            found[node.name] = node
-    for pattern in keep_float:
-        if not any(fnmatch.fnmatch(name, pattern) for name in found):
-            raise InputError(
-                f'backend_config.keep_float has {pattern!r}, which names no '
-                f'node; the nodes are called as {next(iter(found))!r}'
-            )
+    found = trunk(model)
+    kept = set(without(found, keep_float))
     return [
         node.name
         for node in model.graph.node
-        if node.name in found
-        and node.op_type in (*_LAYERS, *_BETWEEN)
-        and not any(fnmatch.fnmatch(node.name, p) for p in keep_float)
+        if node.name in kept and node.op_type in (*LAYERS, *_BETWEEN)
     ]
 
 
