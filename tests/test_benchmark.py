@@ -48,12 +48,22 @@ def test_ratios_are_taken_within_a_round():
     assert second['detail'] == 'one thread'
 
 
+#: The tool, with fewer and smaller pictures.
+QUICK = """
+import runpy, sys
+from mnv2_mm.benchmark import pictures
+pictures.PICTURES, pictures.PHOTOS, pictures.PHOTO = 2, 1, (800, 600)
+runpy.run_path('tools/benchmark.py', run_name='__main__')
+"""
+
+
 @pytest.mark.parametrize('what', ['infer', 'data'])
 def test_the_tool_runs(what, tmp_path):
     pytest.importorskip('mmdet.models')
+    pytest.importorskip('mmseg.models')
     pytest.importorskip('mmpretrain.models')
     path = tmp_path / 'times.json'
-    command = ['tools/benchmark.py', what, '--rounds', '1', '--json', path]
+    command = ['-c', QUICK, what, '--rounds', '1', '--json', path]
     subprocess.run([sys.executable, *map(str, command)], cwd=ROOT, check=True)
     parts = json.loads(path.read_text())['parts']
     assert all(len(results) >= 2 for results in parts.values())
