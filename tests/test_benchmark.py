@@ -107,14 +107,22 @@ def test_growth_covers_batches_and_sides():
     assert peer.name.startswith('mmdet')
 
 
-@pytest.mark.parametrize(
-    'what', ['infer', pytest.param('data', marks=pytest.mark.slow)]
-)
+#: The tool, with fewer and smaller pictures.
+QUICK = """
+import runpy, sys
+from mnv2_mm.benchmark import pictures
+pictures.PICTURES, pictures.PHOTOS, pictures.PHOTO = 2, 1, (800, 600)
+runpy.run_path('tools/benchmark.py', run_name='__main__')
+"""
+
+
+@pytest.mark.parametrize('what', ['infer', 'data'])
 def test_the_tool_runs(what, tmp_path):
     pytest.importorskip('mmdet.models')
+    pytest.importorskip('mmseg.models')
     pytest.importorskip('mmpretrain.models')
     path, png = tmp_path / 'times.json', tmp_path / 'times.png'
-    command = ['tools/benchmark.py', what, '--rounds', '1']
+    command = ['-c', QUICK, what, '--rounds', '1']
     command += ['--json', path, '--png', png]
     subprocess.run([sys.executable, *map(str, command)], cwd=ROOT, check=True)
     parts = json.loads(path.read_text())['parts']
