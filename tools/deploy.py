@@ -2,8 +2,9 @@
 
 The build is compared with PyTorch on the picture, and both results are drawn
 side by side. What --work-dir then holds: the files of the backend,
-build.json (classes, input size, scaling of pixels), deploy_config.py and
-comparison.jpg. Nothing is left behind where it fails.
+build.json (classes, input size, scaling of pixels), deploy_config.py,
+comparison.jpg and, with --benchmark, benchmark.json. Nothing is left behind
+where it fails.
 
     python tools/deploy.py configs/deploy/det_onnxruntime_static.py \
         ssdlite_mnv2_coco work_dirs/x/epoch_1.pth photo.jpg \
@@ -22,8 +23,9 @@ import cv2
 import numpy as np
 from mmengine.config import DictAction
 
-from mnv2_mm.builds import draw
+from mnv2_mm.builds import draw, timing
 from mnv2_mm.builds.build import JSON, read_info
+from mnv2_mm.builds.timing import BENCHMARK
 from mnv2_mm.config_files import get_config
 from mnv2_mm.deploy import require
 from mnv2_mm.engine import launch
@@ -61,6 +63,12 @@ def parse_args() -> argparse.Namespace:
         nargs='+',
         action=DictAction,
         help='override keys of the model config',
+    )
+    parser.add_argument(
+        '--benchmark',
+        action='store_true',
+        help='time the build on the picture, stage by stage, with one thread '
+        f'and with all, and write {BENCHMARK} beside it',
     )
     return parser.parse_args()
 
@@ -119,11 +127,17 @@ def main() -> int:
             for result in (found.reference, found.found)
         ]
         cv2.imwrite(str(folder / 'comparison.jpg'), side_by_side(*drawn))
+        if args.benchmark:
+            # by the runner that a device has, not through mmdeploy's models
+            times = timing.benchmark(folder, image)
+            timing.write(folder, times)
     print(
         f'{info["backend"]} {info["precision"]}, {in_bytes(size)}, largest '
         f'difference {found.difference}, PyTorch {found.reference_ms:.1f} ms, '
         f'build {found.found_ms:.1f} ms: {args.work_dir}'
     )
+    if args.benchmark:
+        print(timing.in_words(times))
     return 0
 
 

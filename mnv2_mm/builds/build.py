@@ -24,11 +24,14 @@ class OnnxRuntime:
         threads: Threads within an operator; 0 leaves it to the backend.
     """
 
+    on_cpu = True
+
     def __init__(
         self, files: Sequence[Path], info: dict, threads: int
     ) -> None:
         import onnxruntime
 
+        self.version = onnxruntime.__version__
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         self.session = onnxruntime.InferenceSession(
@@ -52,13 +55,16 @@ class Ncnn:
         threads: Threads of a run; 0 is one.
     """
 
+    on_cpu = True
+
     def __init__(
         self, files: Sequence[Path], info: dict, threads: int
     ) -> None:
-        import ncnn  # noqa: F401  missing, it is named by the caller
+        import ncnn  # missing, it is named by the caller
 
         from mnv2_mm.builds.ncnn_runner import Runner
 
+        self.version = ncnn.__version__
         self.runner = Runner(*files, threads=threads or 1)
         self.detects = info['task'] == 'det'
 
@@ -72,7 +78,9 @@ class Ncnn:
         return dict(zip(('dets', 'labels'), parts, strict=True))
 
 
-#: By the name of the backend in build.json.
+#: By the name of the backend in build.json. Each takes the files, the content
+#: of build.json and a number of threads, runs by its call, and says its
+#: ``version`` and whether it runs ``on_cpu``, where threads count.
 BACKENDS = {'onnxruntime': OnnxRuntime, 'ncnn': Ncnn}
 
 
