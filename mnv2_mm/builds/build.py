@@ -13,6 +13,18 @@ from mnv2_mm.errors import InputError
 
 #: What describes a build, beside its files.
 JSON = 'build.json'
+#: What it has to say.
+_KEYS = (
+    'task',
+    'backend',
+    'precision',
+    'files',
+    'input',
+    'outputs',
+    'classes',
+    'palette',
+    'preprocessing',
+)
 
 
 class OnnxRuntime:
@@ -108,7 +120,14 @@ def read_info(place: str | Path) -> tuple[Path, dict]:
         info = json.loads((folder / JSON).read_text(encoding='utf-8'))
     except ValueError as error:
         raise InputError(f'{folder / JSON} is no JSON: {error}') from error
-    for name in info.get('files', ()):
+    known = info if isinstance(info, dict) else {}
+    lacks = [key for key in _KEYS if key not in known]
+    if lacks:
+        raise InputError(
+            f'{folder / JSON} lacks {", ".join(lacks)}; make the build anew '
+            'with tools/deploy.py'
+        )
+    for name in info['files']:
         if not (folder / name).is_file():
             raise InputError(
                 f'{folder} lacks {name}, which its {JSON} names; copy the '

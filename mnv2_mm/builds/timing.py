@@ -102,13 +102,16 @@ def _stages(build: Build, image: np.ndarray, runs: int, warmup: int) -> dict:
         marks.append(clock())
         if number >= warmup:
             spent.append([*np.diff(marks), marks[-1] - marks[0]])
-    quartiles = 1000 * np.percentile(spent, (25, 50, 75), axis=0).T
-    return {
-        stage: dict(
-            zip(('quarter', 'median', 'three_quarters'), row, strict=True)
-        )
-        for stage, row in zip(STAGES, quartiles.round(3).tolist(), strict=True)
-    }
+    return dict(zip(STAGES, quartiles(np.array(spent)), strict=True))
+
+
+def quartiles(seconds: np.ndarray) -> list[dict[str, float]]:
+    """Quartiles in milliseconds of each column of (runs, columns)."""
+    found = 1000 * np.percentile(seconds, (25, 50, 75), axis=0).T
+    names = ('quarter', 'median', 'three_quarters')
+    return [
+        dict(zip(names, row, strict=True)) for row in found.round(3).tolist()
+    ]
 
 
 @contextlib.contextmanager
