@@ -189,7 +189,9 @@ def test_two_machines_are_told_apart():
 @pytest.mark.parametrize('metric', ['mIoU', ''])
 def test_the_picture(tmp_path, metric):
     path = tmp_path / 'builds.png'
-    assert plot(rows_of_three(), path, metric=metric, title='pets')
+    unmeasured = Row('other', 'ncnn', 'fp32', 1000, times=times(3.0))
+    rows = [*rows_of_three(), unmeasured]
+    assert plot(rows, path, metric=metric, title='pets')
     image = cv2.imread(str(path))
     assert image.shape[1] > 900
     # the colours of the two that have all figures
