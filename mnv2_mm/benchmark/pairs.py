@@ -33,11 +33,14 @@ class Part:
         title: As it is printed.
         contestants: The first is the one that the others are compared with.
         repeats: Calls within one timing, whose mean counts.
+        pause: Seconds before each timing, for backends whose threads wait
+            actively for a while after a run.
     """
 
     title: str
     contestants: list[Contestant]
     repeats: int = 1
+    pause: float = 0
 
 
 @dataclass
@@ -64,6 +67,7 @@ def measure(
     rounds: int = 7,
     warmup: int = 2,
     repeats: int = 1,
+    pause: float = 0,
     say: Callable[[str], object] = lambda text: None,
 ) -> list[Result]:
     """Time all contestants in turn.
@@ -73,6 +77,7 @@ def measure(
         rounds: How often each is timed.
         warmup: Calls before, not timed.
         repeats: Calls within one timing, whose mean counts.
+        pause: Seconds of rest before each timing.
         say: Gets a line about the progress.
     """
     runs = []
@@ -86,6 +91,8 @@ def measure(
     for number in range(rounds):
         say(f'round {number + 1} of {rounds}')
         for run, result in zip(runs, results, strict=True):
+            if pause:
+                time.sleep(pause)
             start = time.perf_counter()
             for _ in range(repeats):
                 run()

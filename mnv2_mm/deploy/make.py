@@ -13,7 +13,7 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -76,8 +76,15 @@ class Making:
             )
         return manager
 
-    def write(self, folder: Path) -> list[str]:
+    def write(
+        self, folder: Path, calibration: Sequence[np.ndarray] | None = None
+    ) -> list[str]:
         """Export into a folder, convert for the backend; names of the files.
+
+        Args:
+            folder: Where to.
+            calibration: Network inputs (B, 3, H, W) for int8, in place of
+                those of training pictures.
 
         Raises:
             InputError: int8 without pictures to calibrate with.
@@ -98,7 +105,7 @@ class Making:
         )
         more = {}
         if self.options.get('precision') == 'int8':
-            more['calibration'] = calibration_inputs(
+            more['calibration'] = calibration or calibration_inputs(
                 self.processor, self.model
             )
         files = self.manager.to_backend(
