@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from mnv2_mm.benchmark import builds as module
-from mnv2_mm.benchmark.builds import Row, find_builds, read_times
+from mnv2_mm.benchmark.builds import Row, find_builds
 from mnv2_mm.benchmark.builds_report import plot, table
+from mnv2_mm.builds import timing
 from mnv2_mm.errors import InputError
 
 INFO = dict(
@@ -117,7 +118,7 @@ def test_folders_without_builds(add, tmp_path):
 @pytest.mark.parametrize('text', ['', '[]', '{"times": [1]}', '{"machine": '])
 def test_a_damaged_benchmark_file_counts_as_none(tmp_path, text):
     (tmp_path / 'benchmark.json').write_text(text)
-    assert read_times(tmp_path) == {}
+    assert timing.read(tmp_path) == {}
 
 
 def test_a_tool_that_fails_costs_its_row(add, tmp_path):

@@ -13,12 +13,10 @@ line. A build that cannot run here keeps its line, and the reason is said.
 """
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')  # see tools/train.py
 
 from mmengine.config import Config
 

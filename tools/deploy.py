@@ -12,12 +12,12 @@ where it fails.
 """
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')  # see tools/train.py
+# no OMP_WAIT_POLICY as in the other tools: ncnn, which the same variable
+# rules, takes twice as long with threads that wait passively
 
 import cv2
 import numpy as np

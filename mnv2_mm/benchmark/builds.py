@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from mnv2_mm.builds import timing
 from mnv2_mm.builds.build import JSON, read_info
 from mnv2_mm.builds.timing import BENCHMARK, size_of
 from mnv2_mm.config_files import config_root
@@ -77,7 +78,7 @@ def find_builds(work_dir: str | Path) -> list[tuple[Path, Row]]:
         models[row.name] = _model(info)
         row.backend, row.precision = info['backend'], info['precision']
         row.bytes, row.input = size_of(folder, info), info['input']['shape']
-        row.times = read_times(folder)
+        row.times = timing.read(folder)
     if not models:
         reasons = [row.problems[0] for _, row in found]
         raise InputError(
@@ -122,22 +123,12 @@ def _differ(first: Mapping, second: Mapping) -> str:
     return ''
 
 
-def read_times(folder: Path) -> dict:
-    """Content of benchmark.json; empty if there is none, or half of one."""
-    try:
-        found = json.loads((folder / BENCHMARK).read_text(encoding='utf-8'))
-    except (OSError, ValueError):
-        return {}
-    whole = isinstance(found, dict) and {'machine', 'times'} <= found.keys()
-    return found if whole else {}
-
-
 def time_build(folder: Path, row: Row, image: str, *flags: str) -> None:
     """Time a build by tools/run_build.py, into its folder and the row."""
     command = ['run_build.py', folder, image, '--benchmark', *flags]
-    before = read_times(folder)
+    before = timing.read(folder)
     if _run(command, row):
-        row.times = read_times(folder)
+        row.times = timing.read(folder)
         if row.times == before:
             row.problems.append(f'{BENCHMARK} could not be written')
 

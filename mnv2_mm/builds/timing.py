@@ -142,6 +142,17 @@ def write(folder: Path, found: Mapping) -> Path:
     return path
 
 
+def read(folder: str | Path) -> dict:
+    """Content of benchmark.json; empty if there is none, or half of one."""
+    try:
+        text = (Path(folder) / BENCHMARK).read_text(encoding='utf-8')
+        found = json.loads(text)
+    except (OSError, ValueError):
+        return {}
+    whole = isinstance(found, dict) and {'machine', 'times'} <= found.keys()
+    return found if whole else {}
+
+
 def in_words(found: Mapping) -> str:
     """The times as a table for the console."""
     held = ', '.join(found['in_network'])
