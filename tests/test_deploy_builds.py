@@ -27,6 +27,10 @@ STANDARD = {'', 'ai.onnx'}
 
 
 SEG = {'ir_config.input_shape': '[128,128]'}
+CLASSES = {
+    'codebase_config.with_resize': 'True',
+    'codebase_config.with_argmax': 'True',
+}
 BUILDS = [
     ('det', 'static', {}),
     ('det', 'dynamic', {}),
@@ -36,6 +40,7 @@ BUILDS = [
     ('cls', 'dynamic', {}),
     ('det', 'ncnn_static', {}),
     ('seg', 'ncnn_static_513', SEG),
+    ('seg', 'ncnn_static_513', SEG | CLASSES),
     ('cls', 'ncnn_static', {}),
 ]
 

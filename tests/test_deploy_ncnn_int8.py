@@ -95,6 +95,50 @@ def test_a_depthwise_layer_has_a_scale_each_group():
     assert found.params[8] == 1
 
 
+def chain(*kinds):
+    """Layers of one blob after the other, all of one channel."""
+    layers = []
+    for number, kind in enumerate(kinds):
+        layer = conv(f'l{number}', [[number + 1.0]])
+        layer.type = kind
+        layer.inputs, layer.outputs = [f'b{number}'], [f'b{number + 1}']
+        layers.append(layer)
+    return layers
+
+
+def test_what_the_next_layer_takes_is_given():
+    """The reader's scale, 127 over its range, stands behind the layer's."""
+    kinds = 'Convolution', 'ConvolutionDepthWise', 'Convolution'
+    ends = {'b0': 1.0, 'b1': 2.0, 'b2': 4.0}
+    found = to_int8(chain(*kinds), ends)
+    assert [layer.params[8] for layer in found] == [102, 101, 2]
+    assert [len(layer.weights) for layer in found] == [5, 5, 4]
+    assert found[0].weights[4].values.tolist() == [63.5]
+    assert found[1].weights[4].values.tolist() == [31.75]
+
+
+@pytest.mark.parametrize(
+    ('kinds', 'ends'),
+    [
+        (('Convolution', 'Convolution'), {'b0': 1.0}),
+        (('Convolution', 'Convolution'), {'b1': 1.0}),
+        (('Convolution', 'InnerProduct'), {'b0': 1.0, 'b1': 1.0}),
+        (('Convolution', 'Split'), {'b0': 1.0, 'b1': 1.0}),
+        (('InnerProduct', 'Convolution'), {'b0': 1.0, 'b1': 1.0}),
+    ],
+)
+def test_who_gives_floats(kinds, ends):
+    for layer in to_int8(chain(*kinds), ends):
+        assert layer.params.get(8, 0) < 100
+
+
+def test_a_blob_with_two_readers_is_given_in_floats():
+    first, second, third = chain(*['Convolution'] * 3)
+    third.inputs = ['b1']
+    found = to_int8([first, second, third], {'b0': 1.0, 'b1': 1.0})
+    assert [layer.params[8] for layer in found] == [2, 2, 2]
+
+
 def test_a_layer_without_a_range_stays_in_float():
     layer = conv('c', [[1.0]])
     assert to_int8([layer], {'x': 0.0}) == [layer]
@@ -159,7 +203,9 @@ def test_arithmetic_in_whole_numbers(network):
 
     layers, paths, random = network
     x = random.normal(0, 1, (1, 3, 5, 6)).astype(np.float32)
-    save(to_int8(layers, {'x': 2.0, 'y': 9.0}), *paths)
+    quantised = to_int8(layers, {'x': 2.0, 'y': 9.0})
+    assert quantised[1].params[8] == 102  # int8 from the one to the other
+    save(quantised, *paths)
     first, second = (
         np.stack(
             [rounded(f, np.abs(f).max()) for f in layer.weights[0].values]

@@ -1,5 +1,6 @@
 """Around builds: the tools' messages, the runner's imports, boxes and NMS."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +19,7 @@ pytest.importorskip('mmpretrain.models')
 from deploy_networks import CONFIGS
 
 from mnv2_mm.builds import Build
+from mnv2_mm.builds.machine import cores
 from mnv2_mm.deploy.compare import difference, match
 from mnv2_mm.deploy.detection import decode, nms_rules
 from mnv2_mm.errors import InputError
@@ -85,6 +87,27 @@ def test_mistakes_are_named_and_leave_nothing(
         assert code == 2
         assert message in capfd.readouterr().err
         assert not work_dir.exists()
+
+
+@pytest.mark.parametrize('backend', ['onnxruntime', 'ncnn'])
+def test_times_are_kept_with_the_build(
+    network, run_tool, tmp_path, capfd, backend
+):
+    pytest.importorskip(backend)
+    config = CONFIGS / f'cls_{backend}_static.py'
+    flags = [config, *network('cls'), '--benchmark']
+    assert deploy(run_tool, tmp_path / 'new', *flags) == 0
+    found = json.loads((tmp_path / 'new/benchmark.json').read_text())
+    assert found['backend'] == backend
+    assert found['picture'] == [64, 64]
+    files = json.loads((tmp_path / 'new/build.json').read_text())['files']
+    sizes = [(tmp_path / 'new' / name).stat().st_size for name in files]
+    assert found['bytes'] == sum(sizes)
+    threads = [row['threads'] for row in found['times']]
+    assert threads == sorted({1, cores()})
+    said = capfd.readouterr().out
+    assert f'{sum(sizes) / 1e6:.2f} MB' in said
+    assert 'preprocessing' in said
 
 
 def test_a_checkpoint_of_other_classes(

@@ -2,6 +2,7 @@
 
     python tools/benchmark.py train
     python tools/benchmark.py infer --rounds 15 --json times.json
+    python tools/benchmark.py deploy --threads 2
 
 Every round runs each contestant once, so that a drift of the machine hits all
 of them; what counts is the ratio within a round.
@@ -17,7 +18,8 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')  # see tools/train.py
+if sys.argv[1:2] != ['deploy']:  # ncnn's threads would wait so too
+    os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')  # see tools/train.py
 
 import torch
 from mmengine.logging import MMLogger
@@ -34,15 +36,16 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument(
         'what',
-        choices=('train', 'infer', 'data', 'growth'),
+        choices=('train', 'infer', 'data', 'deploy', 'growth'),
         help='train: a step of SSDLite at 320; infer: one photo, and its '
-        'decoding and NMS alone; data: the training pipelines; growth: '
-        'against batch, resolution and processes',
+        'decoding and NMS alone; data: the training pipelines; deploy: '
+        'builds against PyTorch and TFLite; growth: against batch, '
+        'resolution and processes',
     )
     parser.add_argument('--rounds', type=int, default=7)
     parser.add_argument('--batch-size', type=int, default=8)
     parser.add_argument(
-        '--threads', type=int, default=1, help='of torch (default: 1)'
+        '--threads', type=int, default=1, help='of each (default: 1)'
     )
     parser.add_argument('--json', type=Path, help='also write the times here')
     parser.add_argument('--png', type=Path, help='also draw the times here')
@@ -79,6 +82,7 @@ def main() -> int:
             part.contestants,
             rounds=args.rounds,
             repeats=part.repeats,
+            pause=part.pause,
             say=lambda text: print(f'  {text}', flush=True),
         )
         print(table(results, part.pictures), flush=True)

@@ -2,8 +2,9 @@
 
 The build is compared with PyTorch on the picture, and both results are drawn
 side by side. What --work-dir then holds: the files of the backend,
-build.json (classes, input size, scaling of pixels), deploy_config.py and
-comparison.jpg. Nothing is left behind where it fails.
+build.json (classes, input size, scaling of pixels), deploy_config.py,
+comparison.jpg and, with --benchmark, benchmark.json. Nothing is left behind
+where it fails.
 
     python tools/deploy.py configs/deploy/det_onnxruntime_static.py \
         ssdlite_mnv2_coco work_dirs/x/epoch_1.pth photo.jpg \
@@ -11,19 +12,20 @@ comparison.jpg. Nothing is left behind where it fails.
 """
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')  # see tools/train.py
+# no OMP_WAIT_POLICY as in the other tools: ncnn, which the same variable
+# rules, takes twice as long with threads that wait passively
 
 import cv2
 import numpy as np
 from mmengine.config import DictAction
 
-from mnv2_mm.builds import draw
+from mnv2_mm.builds import draw, timing
 from mnv2_mm.builds.build import JSON, read_info
+from mnv2_mm.builds.timing import BENCHMARK
 from mnv2_mm.config_files import get_config
 from mnv2_mm.deploy import require
 from mnv2_mm.engine import launch
@@ -62,6 +64,12 @@ def parse_args() -> argparse.Namespace:
         action=DictAction,
         help='override keys of the model config',
     )
+    parser.add_argument(
+        '--benchmark',
+        action='store_true',
+        help='time the build on the picture, stage by stage, with one thread '
+        f'and with all, and write {BENCHMARK} beside it',
+    )
     return parser.parse_args()
 
 
@@ -88,6 +96,20 @@ def side_by_side(left: np.ndarray, right: np.ndarray) -> np.ndarray:
 def in_bytes(size: int) -> str:
     """A size in megabytes."""
     return f'{size / 1e6:.2f} MB'
+
+
+def benchmark(folder: Path, image: np.ndarray) -> str:
+    """Time a build by the runner that a device has; in words.
+
+    What cannot be run on this machine, such as a build for a GPU, is no
+    reason to throw the build away.
+    """
+    try:
+        times = timing.benchmark(folder, image)
+    except InputError as error:
+        return f'not timed here: {error}'
+    timing.write(folder, times)
+    return timing.in_words(times)
 
 
 @command
@@ -120,6 +142,7 @@ def main() -> int:
         ]
         cv2.imwrite(str(folder / 'comparison.jpg'), side_by_side(*drawn))
         said = remark(info['backend'], folder)
+        times = benchmark(folder, image) if args.benchmark else None
     print(
         f'{info["backend"]} {info["precision"]}, {in_bytes(size)}, largest '
         f'difference {found.difference}, PyTorch {found.reference_ms:.1f} ms, '
@@ -127,6 +150,8 @@ def main() -> int:
     )
     if said:
         print(said)
+    if times:
+        print(times)
     return 0
 
 

@@ -4,6 +4,7 @@ Nothing is imported of torch or OpenMMLab. On a device: `pip install mnv2_mm`
 (it requires nothing), numpy, opencv-python and the backend.
 
     python tools/run_build.py work_dirs/build photo.jpg --out drawn.jpg
+    python tools/run_build.py work_dirs/build photo.jpg --benchmark
 """
 
 import argparse
@@ -14,8 +15,11 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import cv2
+import numpy as np
 
-from mnv2_mm.builds import Build, draw
+from mnv2_mm.builds import Build, draw, timing
+from mnv2_mm.builds.build import find, read_info
+from mnv2_mm.builds.timing import BENCHMARK, LEAST_RUNS
 from mnv2_mm.errors import InputError, command
 
 
@@ -39,6 +43,18 @@ def parse_args() -> argparse.Namespace:
         default=0,
         help='threads of the backend (default: as many as it likes)',
     )
+    parser.add_argument(
+        '--benchmark',
+        action='store_true',
+        help='time the stages instead, with one thread and with all (or '
+        f'--threads), and write {BENCHMARK} beside the build',
+    )
+    parser.add_argument(
+        '--runs',
+        type=int,
+        default=LEAST_RUNS,
+        help=f'of --benchmark that count (default: {LEAST_RUNS})',
+    )
     return parser.parse_args()
 
 
@@ -54,14 +70,40 @@ def in_words(found: dict, info: dict, score_thr: float) -> str:
     return f'{info["classes"][best]} {found["probabilities"][best]:.2f}'
 
 
+def benchmark(args: argparse.Namespace, image: np.ndarray) -> None:
+    """Time the build, print the times and keep them with it."""
+    if args.runs < LEAST_RUNS:
+        raise InputError(
+            f'--runs {args.runs} is too few for a median and its spread; '
+            f'give at least {LEAST_RUNS}'
+        )
+    threads = [args.threads] if args.threads else []
+    found = timing.benchmark(
+        args.build, image, threads=threads, runs=args.runs
+    )
+    print(timing.in_words(found))
+    try:
+        path = timing.write(find(args.build), found)
+    except OSError as error:
+        print(f'{BENCHMARK} is not written: {error}', file=sys.stderr)
+    else:
+        print(f'written: {path}')
+
+
 @command
 def main() -> int:
     """Predict, draw, say what was found."""
     args = parse_args()
-    build = Build(args.build, threads=args.threads)
+    if args.threads < 0:
+        raise InputError(f'--threads is {args.threads}; give 1 or more')
+    read_info(args.build)  # a wrong folder is said before a wrong picture
     image = cv2.imread(args.image, cv2.IMREAD_COLOR)
     if image is None:
         raise InputError(f'{args.image} cannot be read as a picture')
+    if args.benchmark:
+        benchmark(args, image)
+        return 0
+    build = Build(args.build, threads=args.threads)
     started = time.perf_counter()
     found = build(image)
     spent = 1000 * (time.perf_counter() - started)

@@ -30,6 +30,7 @@ from mnv2_mm.builds.build import find as find_build
 from mnv2_mm.config_files import apply_options, get_config
 from mnv2_mm.engine import launch
 from mnv2_mm.engine.checkpoint_file import check_file
+from mnv2_mm.engine.limit import limit_metrics, limit_pictures
 from mnv2_mm.errors import InputError, command
 
 #: Test-time augmentation where the config has none of its own: the mirrored
@@ -70,6 +71,12 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument(
         '--tta', action='store_true', help='test-time augmentation'
+    )
+    parser.add_argument(
+        '--limit',
+        type=int,
+        metavar='N',
+        help='evaluate on N pictures, spread evenly over the data set',
     )
     parser.add_argument(
         '--cfg-options',
@@ -237,8 +244,12 @@ def main() -> int:
     launch.set_launcher(cfg, args.launcher, args.local_rank)
     launch.preflight(cfg, splits=('test',))
     with launch.explained(cfg):
+        if args.limit is not None:
+            limit_pictures(cfg, args.limit)
         make = evaluation.runner if build else launch.build_runner
         runner = make(cfg)
+        if args.limit is not None:
+            limit_metrics(runner)
         if args.out:
             add_dump(runner, host, args.out)
         metrics = runner.test()

@@ -35,12 +35,15 @@ class Part:
         repeats: Calls within one timing, whose mean counts.
         pictures: Pictures that one call works through, for the column of
             pictures per second; 0 leaves it out.
+        pause: Seconds before each timing, for backends whose threads wait
+            actively for a while after a run.
     """
 
     title: str
     contestants: list[Contestant]
     repeats: int = 1
     pictures: int = 0
+    pause: float = 0
 
 
 @dataclass
@@ -67,6 +70,7 @@ def measure(
     rounds: int = 7,
     warmup: int = 2,
     repeats: int = 1,
+    pause: float = 0,
     say: Callable[[str], object] = lambda text: None,
 ) -> list[Result]:
     """Time all contestants in turn.
@@ -76,6 +80,7 @@ def measure(
         rounds: How often each is timed.
         warmup: Calls before, not timed.
         repeats: Calls within one timing, whose mean counts.
+        pause: Seconds of rest before each timing.
         say: Gets a line about the progress.
     """
     runs = []
@@ -89,6 +94,8 @@ def measure(
     for number in range(rounds):
         say(f'round {number + 1} of {rounds}')
         for run, result in zip(runs, results, strict=True):
+            if pause:
+                time.sleep(pause)
             start = time.perf_counter()
             for _ in range(repeats):
                 run()

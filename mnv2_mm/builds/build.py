@@ -15,6 +15,18 @@ from mnv2_mm.errors import InputError
 
 #: What describes a build, beside its files.
 JSON = 'build.json'
+#: What it has to say.
+_KEYS = (
+    'task',
+    'backend',
+    'precision',
+    'files',
+    'input',
+    'outputs',
+    'classes',
+    'palette',
+    'preprocessing',
+)
 
 
 class OnnxRuntime:
@@ -26,11 +38,14 @@ class OnnxRuntime:
         threads: Threads within an operator; 0 leaves it to the backend.
     """
 
+    on_cpu = True
+
     def __init__(
         self, files: Sequence[Path], info: dict, threads: int
     ) -> None:
         import onnxruntime
 
+        self.version = onnxruntime.__version__
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         self.session = onnxruntime.InferenceSession(
@@ -54,13 +69,16 @@ class Ncnn:
         threads: Threads of a run; 0 is one.
     """
 
+    on_cpu = True
+
     def __init__(
         self, files: Sequence[Path], info: dict, threads: int
     ) -> None:
-        import ncnn  # noqa: F401  missing, it is named by the caller
+        import ncnn  # missing, it is named by the caller
 
         from mnv2_mm.builds.ncnn_runner import Runner
 
+        self.version = ncnn.__version__
         self.runner = Runner(*files, threads=threads or 1)
         self.detects = info['task'] == 'det'
 
@@ -86,11 +104,14 @@ class TensorRT:
         InputError: the engine was not built yet, or cannot be run here.
     """
 
+    on_cpu = False
+
     def __init__(
         self, files: Sequence[Path], info: dict, threads: int
     ) -> None:
-        import tensorrt  # noqa: F401  missing, it is named by the caller
+        import tensorrt  # missing, it is named by the caller
 
+        self.version = tensorrt.__version__
         folder = files[0].parent
         try:
             engine = folder / tensorrt_engine.read(folder)['engine']
@@ -108,7 +129,9 @@ class TensorRT:
         return self.engine(inputs)
 
 
-#: By the name of the backend in build.json.
+#: By the name of the backend in build.json. Each takes the files, the content
+#: of build.json and a number of threads, runs by its call, and says its
+#: ``version`` and whether it runs ``on_cpu``, where threads count.
 BACKENDS = {'onnxruntime': OnnxRuntime, 'ncnn': Ncnn, 'tensorrt': TensorRT}
 
 
@@ -136,7 +159,14 @@ def read_info(place: str | Path) -> tuple[Path, dict]:
         info = json.loads((folder / JSON).read_text(encoding='utf-8'))
     except ValueError as error:
         raise InputError(f'{folder / JSON} is no JSON: {error}') from error
-    for name in info.get('files', ()):
+    known = info if isinstance(info, dict) else {}
+    lacks = [key for key in _KEYS if key not in known]
+    if lacks:
+        raise InputError(
+            f'{folder / JSON} lacks {", ".join(lacks)}; make the build anew '
+            'with tools/deploy.py'
+        )
+    for name in info['files']:
         if not (folder / name).is_file():
             raise InputError(
                 f'{folder} lacks {name}, which its {JSON} names; copy the '

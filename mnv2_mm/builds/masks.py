@@ -1,6 +1,6 @@
 """From a segmentor's output to a mask of the picture, as mmseg does it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -29,12 +29,19 @@ def to_mask(
         mask = output[0, : inside[0], : inside[1]].astype(np.int64)
         rows = _nearest(inside[0], size[0])
         return mask[rows][:, _nearest(inside[1], size[1])]
-    corners = ending['align_corners']
+    corners, sides = ending['align_corners'], [output.shape[1:]]
     if not ending['resize']:
-        full = padded_size(inside, info['preprocessing'])
-        output = resize_logits(output, full, align_corners=corners)
-    output = output[:, : inside[0], : inside[1]]
-    return resize_logits(output, size, align_corners=corners).argmax(0)
+        sides.append(padded_size(inside, info['preprocessing']))
+    rows, columns = (
+        resizing(
+            [side[axis] for side in sides],
+            inside[axis],
+            size[axis],
+            align_corners=corners,
+        )
+        for axis in (0, 1)
+    )
+    return (rows @ output @ columns.T).argmax(0)
 
 
 def _nearest(old: int, new: int) -> np.ndarray:
@@ -43,25 +50,43 @@ def _nearest(old: int, new: int) -> np.ndarray:
     return np.minimum(index, old - 1)
 
 
-def resize_logits(
-    maps: np.ndarray, size: tuple[int, int], *, align_corners: bool
+def resizing(
+    sides: Sequence[int], inside: int, size: int, *, align_corners: bool
 ) -> np.ndarray:
-    """(C, h, w) -> (C, H, W), bilinear as torch's; OpenCV has one of two."""
-    for axis, new in ((1, size[0]), (2, size[1])):
-        old = maps.shape[axis]
-        if old == new:
-            continue
-        place = np.arange(new, dtype=np.float32)
-        if align_corners:
-            place *= np.float32((old - 1) / max(new - 1, 1))
-        else:
-            place = (place + 0.5) * np.float32(old / new) - np.float32(0.5)
-            place = np.maximum(place, 0)
-        low = np.minimum(place.astype(int), old - 1)
-        high = np.minimum(low + 1, old - 1)
-        shape = (-1, 1) if axis == 1 else (1, -1)
-        part = (place - low).astype(np.float32).reshape(shape)
-        maps = np.take(maps, low, axis) * (1 - part) + (
-            np.take(maps, high, axis) * part
-        )
-    return maps
+    """All that is done to one axis of the logits, as one matrix.
+
+    Resizing to the input, cutting and resizing to the picture are linear, so
+    the large maps between them need not be computed: 21 of 513x513 would take
+    as long as the network.
+
+    Args:
+        sides: Of the logits, then what they are resized to first, if at all.
+        inside: How much of that is picture.
+        size: Of the picture.
+        align_corners: As in torch's interpolation.
+
+    Returns:
+        (size, sides[0]).
+    """
+    first = interpolation(sides[0], sides[-1], align_corners=align_corners)
+    last = interpolation(inside, size, align_corners=align_corners)
+    return last @ first[:inside]
+
+
+def interpolation(old: int, new: int, *, align_corners: bool) -> np.ndarray:
+    """Weights (new, old) of torch's linear interpolation along an axis."""
+    weights = np.zeros((new, old), np.float32)
+    place = np.arange(new, dtype=np.float32)
+    if new == old:
+        pass
+    elif align_corners:
+        place *= np.float32((old - 1) / max(new - 1, 1))
+    else:
+        place = (place + 0.5) * np.float32(old / new) - np.float32(0.5)
+        place = np.maximum(place, 0)
+    low = np.minimum(place.astype(int), old - 1)
+    high = np.minimum(low + 1, old - 1)
+    part = (place - low).astype(np.float32)
+    np.add.at(weights, (np.arange(new), low), 1 - part)
+    np.add.at(weights, (np.arange(new), high), part)
+    return weights

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from mmdeploy.utils import get_backend_config, get_ir_config
 from torch import nn
 
+from mnv2_mm.config_files import config_name
 from mnv2_mm.deploy.tasks import TASKS
 from mnv2_mm.engine.preprocessing import rgb
 from mnv2_mm.errors import InputError
@@ -54,6 +55,7 @@ def describe(
     info = {
         'mnv2_mm': __version__,
         'task': task,
+        'config': config_name(cfg),
         'backend': options['type'],
         'precision': options.get('precision', 'fp32'),
         'files': list(files),

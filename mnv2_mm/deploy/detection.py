@@ -21,6 +21,7 @@ from mmdeploy.mmcv.ops.nms import ONNXNMSop
 from mmdeploy.utils import Task, is_dynamic_batch
 from torch import Tensor, nn
 
+from mnv2_mm.deploy.best_pairs import least_of_best, pairs_before_nms
 from mnv2_mm.deploy.tasks import CheckedTask
 from mnv2_mm.errors import InputError
 
@@ -67,6 +68,9 @@ def ssdlite_predict_by_feat(
         sides = boxes[..., 2:] - boxes[..., :2]
         kept = sides.amin(-1, keepdim=True) > rules['min_size']
         scores = scores * kept.to(scores.dtype)
+    if rules['before'] > 0:
+        kept = scores >= least_of_best(scores, rules['before'])
+        scores = scores * kept.to(scores.dtype)
     return select(boxes, scores, dynamic=dynamic, **rules)
 
 
@@ -74,8 +78,9 @@ def nms_rules(test_cfg: Mapping) -> dict:
     """What ``NonMaxSuppression`` needs, out of an mmdet ``test_cfg``.
 
     Returns:
-        ``iou``, ``score``, ``keep`` (detections a picture) and ``min_size``
-        (in pixels of the network input, -1 for any).
+        ``iou``, ``score``, ``keep`` (detections a picture), ``min_size``
+        (in pixels of the network input, -1 for any) and ``before`` (pairs of
+        a picture that NMS should see at least, -1 for all).
 
     Raises:
         InputError: an NMS other than the plain one for each class.
@@ -100,6 +105,7 @@ def nms_rules(test_cfg: Mapping) -> dict:
         score=float(test_cfg.get('score_thr', 0)),
         keep=keep,
         min_size=float(test_cfg.get('min_bbox_size', -1)),
+        before=pairs_before_nms(test_cfg),
     )
 
 

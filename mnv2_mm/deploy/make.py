@@ -13,7 +13,7 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -78,8 +78,15 @@ class Making:
             )
         return manager
 
-    def write(self, folder: Path) -> list[str]:
+    def write(
+        self, folder: Path, calibration: Sequence[np.ndarray] | None = None
+    ) -> list[str]:
         """Export into a folder, convert for the backend; names of the files.
+
+        Args:
+            folder: Where to.
+            calibration: Network inputs (B, 3, H, W) for int8, in place of
+                those of training pictures.
 
         Raises:
             InputError: int8 without pictures to calibrate with.
@@ -101,7 +108,7 @@ class Making:
         # what a backend may want besides the graph
         more = {'example': network_input(self)[1].numpy()}
         if self.options.get('precision') == 'int8':
-            more['calibration'] = calibration_inputs(
+            more['calibration'] = calibration or calibration_inputs(
                 self.processor, self.model
             )
         files = self.manager.to_backend(

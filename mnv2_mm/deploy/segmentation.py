@@ -125,7 +125,9 @@ class BackendSegmentor(segmentation_model.End2EndModel):
             if tuple(found.shape[-2:]) != tuple(meta['ori_shape']):
                 floats = found[None].to(torch.float32)
                 floats = interpolate(floats, size=meta['ori_shape'])
-                found = floats[0].to(found.dtype)
+                found = floats[0]
+            # ncnn gives classes as floats
+            found = found.to(torch.int64)
             sample.pred_sem_seg = PixelData(data=found)
         return data_samples
 

@@ -13,6 +13,7 @@ import onnx
 import torch
 from torch import Tensor, nn
 
+from mnv2_mm.deploy.best_pairs import least_of_best, pairs_before_nms
 from mnv2_mm.deploy.ncnn.rules_detection import OPERATOR
 from mnv2_mm.errors import InputError
 
@@ -80,6 +81,9 @@ class Detections(nn.Module):
         test_cfg = head.test_cfg or {}
         self.smallest = test_cfg.get('min_bbox_size', -1)
         self.settings = _settings(head, test_cfg, len(priors))
+        self.before = pairs_before_nms(
+            {**test_cfg, 'max_per_img': self.settings['keep_top_k']}
+        )
         if score_threshold is not None:
             self.settings['confidence_threshold'] = float(score_threshold)
 
@@ -128,6 +132,10 @@ class Detections(nn.Module):
                 )
             x, y = sides[..., :1], sides[..., 1:]
             scores = scores * torch.minimum(x, y).clamp(0, 1).ceil()
+        if self.before > 0:
+            # ncnn does not compare: 1 where a score is below, else 0
+            below = least_of_best(scores, self.before) - scores
+            scores = scores * (1 - below.clamp(0, 1).ceil())
         return _DetectionOutput.apply(scores, boxes, self.settings)
 
 

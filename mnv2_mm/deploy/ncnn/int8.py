@@ -3,7 +3,7 @@
 Weights have a scale per output channel (per group in a depthwise layer),
 activations one per blob; both are symmetric, -127 to 127. A layer turns its
 float input into int8 itself and gives floats, so layers can stay in float
-one by one.
+one by one; only where the next one takes int8 anyway it is given that.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,6 +19,9 @@ _SCALE_TERM = 8
 #: Which form of scales follows the weights; ncnn2int8's choice by type.
 _FORMS = {'Convolution': 2, 'ConvolutionDepthWise': 1, 'InnerProduct': 2}
 _GROUPS = 7
+#: Added to the form where a layer gives int8.
+_GIVES_INT8 = 100
+_HANDS_ON = ('Convolution', 'ConvolutionDepthWise')
 
 
 def kept_in_float(layers: Sequence[Layer], parts: Sequence[str]) -> set[str]:
@@ -69,12 +72,45 @@ def to_int8(layers: Iterable[Layer], ends: Mapping[str, float]) -> list[Layer]:
         ends: End of the range of each blob, as
             :func:`~mnv2_mm.deploy.ncnn.calibration.activation_ends` gives.
     """
-    return [
-        _quantised(layer, ends[layer.inputs[0]])
-        if layer.type in WEIGHTED and ends.get(layer.inputs[0], 0) > 0
-        else layer
-        for layer in layers
-    ]
+    return handed_on(
+        [
+            _quantised(layer, ends[layer.inputs[0]])
+            if layer.type in WEIGHTED and ends.get(layer.inputs[0], 0) > 0
+            else layer
+            for layer in layers
+        ]
+    )
+
+
+def handed_on(layers: Sequence[Layer]) -> list[Layer]:
+    """Let a layer give int8 where the only reader would turn it into that.
+
+    The reader's scale then stands behind the layer's own, and the way over
+    float32, which takes four times the memory, is saved.
+    """
+    readers: dict[str, list[Layer]] = {}
+    for layer in layers:
+        for name in layer.inputs:
+            readers.setdefault(name, []).append(layer)
+    found = []
+    for layer in layers:
+        following = readers.get(layer.outputs[0], ())
+        if (
+            layer.type in _HANDS_ON
+            and _SCALE_TERM in layer.params
+            and len(following) == 1
+            and following[0].type in _HANDS_ON
+            and _SCALE_TERM in following[0].params
+        ):
+            scale = following[0].weights[-1]  # as it was quantised
+            term = layer.params[_SCALE_TERM] + _GIVES_INT8
+            layer = replace(
+                layer,
+                params={**layer.params, _SCALE_TERM: term},
+                weights=[*layer.weights, scale],
+            )
+        found.append(layer)
+    return found
 
 
 def _quantised(layer: Layer, end: float) -> Layer:
