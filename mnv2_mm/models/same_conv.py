@@ -8,8 +8,7 @@ again on the way back.
 
 import torch
 import torch.nn.functional as F
-from mmcv.cnn.bricks.conv2d_adaptive_padding import Conv2dAdaptivePadding
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx, once_differentiable
 
 
@@ -22,12 +21,16 @@ def same_pads(
     return total // 2, total - total // 2
 
 
-class SameConv2d(Conv2dAdaptivePadding):
+class SameConv2d(nn.Conv2d):
     """Map (B, C, H, W) to (B, C', H/stride, W/stride), rounded up.
 
-    Takes the arguments of :class:`torch.nn.Conv2d` and has its names;
-    ``padding`` is ignored.
+    Takes the arguments of :class:`torch.nn.Conv2d`; ``padding`` is ignored.
+    An ``init_cfg`` for ``Conv2d`` counts for it, as mmengine looks at the
+    direct base of a class.
     """
+
+    def __init__(self, *args, **kwargs) -> None:
+        super().__init__(*args, **{**kwargs, 'padding': 0})
 
     def forward(self, x: Tensor) -> Tensor:
         """Convolve."""
@@ -64,8 +67,11 @@ class SameConv2d(Conv2dAdaptivePadding):
             )
         )
         if rows[0] == rows[1] and columns[0] == columns[1]:
-            return x.to(dtype), (rows[0], columns[0])
-        return padded(x, rows, columns, dtype), (0, 0)
+            padding = rows[0], columns[0]
+        else:
+            x, padding = padded(x, rows, columns, dtype), (0, 0)
+        # a conversion to what it is would be a node in an exported graph
+        return x if x.dtype == dtype else x.to(dtype), padding
 
     def _is_slow_in_half(self, x: Tensor) -> bool:
         """Whether oneDNN has no good bfloat16 kernel for it.
@@ -91,7 +97,7 @@ def padded(
 ) -> Tensor:
     """(B, C, H, W) with zeros around, by the leanest way."""
     if torch.jit.is_tracing():
-        return F.pad(x, [*columns, *rows]).to(dtype)
+        return F.pad(x, [*columns, *rows])
     return _Pad.apply(x, rows, columns, dtype)
 
 
