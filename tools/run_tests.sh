@@ -35,4 +35,6 @@ if [ "$stack" = onedl ]; then # the sources are the same for both
     "$bin/codespell"
 fi
 say 'tests'
-exec "$bin/python" -m pytest "$@"
+# a process a core, with one thread each; a later -n counts
+export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
+exec "$bin/python" -m pytest -n 2 --dist loadfile "$@"

@@ -82,7 +82,7 @@ esac
 # names holds other versions of it.
 base=(setuptools wheel ninja numpy
     filelock fsspec jinja2 networkx sympy typing-extensions)
-[ $dev = no ] || packages+=(pytest ruff codespell hypothesis
+[ $dev = no ] || packages+=(pytest pytest-xdist ruff codespell hypothesis
     ai-edge-litert) # runs TFLite files, for the tests of agreement
 wanted=("${packages[@]}")
 if [ $deploy = yes ]; then
