@@ -87,9 +87,9 @@ def d_li14_net(width):
 
 def mmpretrain_net(width):
     pytest.importorskip('mmpretrain.models')
-    from mmpretrain.models import build_backbone
+    from mmpretrain.models import MobileNetV2 as Host
 
-    return build_backbone(dict(type='MobileNetV2', widen_factor=width))
+    return Host(widen_factor=width)
 
 
 def mmdet_net(width):
