@@ -61,10 +61,10 @@ def main() -> int:
             '--rounds, --batch-size and --threads must be at least 1'
         )
     launch.quiet()
-    MMLogger.get_instance('benchmark', log_level='WARNING')  # random starts
     torch.set_num_threads(args.threads)
     # imported here, as each needs other packages
     module = importlib.import_module(f'mnv2_mm.benchmark.{args.what}')
+    MMLogger.get_instance('benchmark', log_level='WARNING')  # random starts
     machine = (
         f'{platform.machine()}, {os.cpu_count()} cores, {args.threads} '
         f'threads, torch {torch.__version__}'

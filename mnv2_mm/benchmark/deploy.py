@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 import torch
 from mmengine.config import Config
+from mmengine.logging import MMLogger
 from torch import nn
 
 from mnv2_mm import compat
@@ -157,6 +158,8 @@ def spread_detector() -> nn.Module:
     and its NMS nothing in common with that of a trained one.
     """
     torch.manual_seed(0)
+    # mmdeploy has made a logger of its own the current one
+    MMLogger.get_current_instance().setLevel('WARNING')
     model = init_model(OURS)
     images = [picture(seed) for seed in range(_PICTURES)]
     inputs = pixels(model, [prepare(model, image) for image in images])

@@ -15,6 +15,8 @@ import torch
 from mmengine.logging import MMLogger
 from torch.nn.parallel import DistributedDataParallel
 
+from mnv2_mm.engine.freed_memory import keep_freed_memory
+
 #: Seconds until processes that do not answer are given up.
 PATIENCE = 300
 
@@ -22,7 +24,10 @@ PATIENCE = 300
 def ranks(
     count: int, batch: int, threads: int = 1
 ) -> Callable[[], Callable[[], object]]:
-    """A step of SSDLite 320 by ``count`` processes, ``batch`` each."""
+    """A step of SSDLite 320 by ``count`` processes, ``batch`` each.
+
+    As `tools/train.py --fast` does it, memory kept between steps and all.
+    """
 
     def prepare() -> Callable[[], object]:
         port = _free_port()
@@ -71,6 +76,7 @@ def _work(
     """Make steps until the other end of the pipe is closed."""
     os.environ.update(MASTER_ADDR='127.0.0.1', MASTER_PORT=str(port))
     torch.set_num_threads(threads)
+    keep_freed_memory()
     MMLogger.get_instance('benchmark', log_level='WARNING')  # random starts
     torch.distributed.init_process_group('gloo', rank=rank, world_size=count)
     from mnv2_mm.benchmark.peers import OURS

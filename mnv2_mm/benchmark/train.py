@@ -16,13 +16,14 @@ from torch import nn
 
 from mnv2_mm.benchmark.pairs import Contestant, Part
 from mnv2_mm.benchmark.peers import CLASSES, OURS, SIDE, built, peer_config
+from mnv2_mm.benchmark.processes import ranks
 from mnv2_mm.config_files import get_config
 
 
 def parts(args: argparse.Namespace) -> list[Part]:
     """What `tools/benchmark.py train` measures."""
     title = f'training step of SSDLite, {SIDE} px, batch {args.batch_size}'
-    return [Part(title, training_step(args.batch_size))]
+    return [Part(title, training_step(args.batch_size, args.threads))]
 
 
 def _batch(size: int, side: int) -> dict:
@@ -95,7 +96,7 @@ def step_of(
     return prepare
 
 
-def training_step(batch_size: int = 8) -> list[Contestant]:
+def training_step(batch_size: int, threads: int) -> list[Contestant]:
     """Forward, backward and update of a batch at 320."""
     ours = get_config(OURS)
     return [
@@ -105,5 +106,12 @@ def training_step(batch_size: int = 8) -> list[Contestant]:
             'mnv2_mm, channels last',
             step_of(ours, batch_size, channels_last=True),
         ),
-        Contestant('mnv2_mm, --fast', step_of(ours, batch_size, fast=True)),
+        Contestant(
+            'mnv2_mm, channels last, bfloat16',
+            step_of(ours, batch_size, fast=True),
+        ),
+        Contestant(  # in a process of its own, as it tells the allocator
+            'mnv2_mm, --fast',
+            ranks(1, batch_size, threads),
+        ),
     ]
