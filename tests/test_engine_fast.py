@@ -38,6 +38,7 @@ def _config(**wrapper):
 def test_the_forward_pass_alone_is_in_bfloat16(wrapper):
     cfg = _config(**wrapper)
     set_half_precision(cfg)
+    assert not set_half_precision(cfg)  # a config that asks for it itself
     model = nn.Linear(4, 2)
     made = dict(cfg.optim_wrapper)
     made['optimizer'] = torch.optim.SGD(model.parameters(), 0.1)

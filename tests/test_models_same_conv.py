@@ -31,7 +31,7 @@ def test_values_and_gradients_are_mmcvs(
     torch.manual_seed(0)
     options = dict(stride=stride, dilation=dilation, groups=4)
     plain = Conv2dAdaptivePadding(4, 8, kernel, **options)
-    ours = SameConv2d(4, 8, kernel, padding=1, **options)
+    ours = SameConv2d(4, 8, kernel, stride, 7, dilation, groups=4)
     ours.load_state_dict(plain.state_dict())
     x = torch.rand(2, 4, *size).contiguous(memory_format=layout)
     pairs = zip(_gradients(ours, x), _gradients(plain, x), strict=True)

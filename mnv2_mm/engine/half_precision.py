@@ -45,7 +45,10 @@ def set_half_precision(cfg: Config) -> list[str]:
     Raises:
         InputError: the config has an optimizer wrapper of another kind.
     """
+    ours = f'mnv2_mm.{BFloat16OptimWrapper.__name__}'
     kind = cfg.optim_wrapper.get('type', 'OptimWrapper')
+    if kind == ours:
+        return []
     if kind not in ('OptimWrapper', 'AmpOptimWrapper'):
         raise InputError(
             'mixed precision needs a config whose optim_wrapper.type is '
@@ -55,7 +58,7 @@ def set_half_precision(cfg: Config) -> list[str]:
         cfg.optim_wrapper.type = 'AmpOptimWrapper'
         cfg.optim_wrapper.loss_scale = 'dynamic'
         return []
-    cfg.optim_wrapper.type = 'mnv2_mm.BFloat16OptimWrapper'
+    cfg.optim_wrapper.type = ours
     for key in ('loss_scale', 'dtype'):
         cfg.optim_wrapper.pop(key, None)  # of AmpOptimWrapper
     if torch.ops.mkldnn._is_mkldnn_bf16_supported():

@@ -30,7 +30,8 @@ class SameConv2d(nn.Conv2d):
     """
 
     def __init__(self, *args, **kwargs) -> None:
-        super().__init__(*args, **{**kwargs, 'padding': 0})
+        super().__init__(*args, **kwargs)
+        self.padding = (0, 0)
 
     def forward(self, x: Tensor) -> Tensor:
         """Convolve."""
