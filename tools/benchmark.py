@@ -13,7 +13,6 @@ import datetime
 import importlib
 import json
 import os
-import platform
 import sys
 from pathlib import Path
 
@@ -25,6 +24,7 @@ import torch
 from mmengine.logging import MMLogger
 
 from mnv2_mm.benchmark.pairs import measure, records, table
+from mnv2_mm.builds.machine import describe
 from mnv2_mm.engine import launch
 from mnv2_mm.errors import InputError, command
 
@@ -66,8 +66,7 @@ def main() -> int:
     module = importlib.import_module(f'mnv2_mm.benchmark.{args.what}')
     MMLogger.get_instance('benchmark', log_level='WARNING')  # random starts
     machine = (
-        f'{platform.machine()}, {os.cpu_count()} cores, {args.threads} '
-        f'threads, torch {torch.__version__}'
+        f'{describe()}, {args.threads} threads, torch {torch.__version__}'
     )
     content = dict(
         machine=machine,

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import cv2
-import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.logging import MMLogger
@@ -23,6 +22,7 @@ from mnv2_mm import compat
 from mnv2_mm.apis import init_model, prepare
 from mnv2_mm.benchmark.pairs import Contestant, Part
 from mnv2_mm.benchmark.peers import OURS, SIDE
+from mnv2_mm.benchmark.pictures import picture
 from mnv2_mm.builds import Build
 from mnv2_mm.config_files import config_root
 from mnv2_mm.errors import InputError
@@ -103,13 +103,6 @@ class Bench:
             making.write(folder, calibration=[inputs])
         network = Build(folder, threads=self.threads).network
         return lambda: network(inputs)
-
-
-def picture(seed: int) -> np.ndarray:
-    """A picture of 640x480 with some structure, BGR."""
-    rng = np.random.default_rng(seed)
-    coarse = rng.integers(0, 256, (15, 20, 3), dtype=np.uint8)
-    return cv2.resize(coarse, (640, 480), interpolation=cv2.INTER_CUBIC)
 
 
 # ------------------------------------------------------------- detection

@@ -3,7 +3,6 @@
 import argparse
 from collections.abc import Callable
 
-import numpy as np
 import torch
 from mmcv.transforms import Compose
 from mmdet.apis import inference_detector
@@ -14,6 +13,7 @@ from mnv2_mm.apis import init_model, predict
 from mnv2_mm.benchmark import forward
 from mnv2_mm.benchmark.pairs import Contestant, Part
 from mnv2_mm.benchmark.peers import OURS, SIDE, built, peer_config
+from mnv2_mm.benchmark.pictures import picture
 
 
 def parts(_: argparse.Namespace) -> list[Part]:
@@ -29,13 +29,6 @@ def parts(_: argparse.Namespace) -> list[Part]:
     ]
 
 
-def _photo() -> np.ndarray:
-    """A picture of 640x480 with some structure, BGR."""
-    rng = np.random.default_rng(0)
-    coarse = rng.integers(0, 256, (15, 20, 3), dtype=np.uint8)
-    return np.kron(coarse, np.ones((32, 32, 1), np.uint8))
-
-
 def one_photo() -> list[Contestant]:
     """Array in, boxes out, through each side's public function."""
 
@@ -45,12 +38,12 @@ def one_photo() -> list[Contestant]:
         model.cfg = cfg
         steps = get_test_pipeline_cfg(cfg)
         steps[0].type = 'mmdet.LoadImageFromNDArray'
-        pipeline, photo = Compose(steps), _photo()
+        pipeline, photo = Compose(steps), picture(0)
         return lambda: inference_detector(model, photo, test_pipeline=pipeline)
 
     def ours(**how: bool) -> Callable[[], Callable[[], object]]:
         def prepare() -> Callable[[], object]:
-            model, photo = init_model(OURS, **how), _photo()
+            model, photo = init_model(OURS, **how), picture(0)
             return lambda: predict(model, photo)
 
         return prepare

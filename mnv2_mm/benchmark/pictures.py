@@ -1,8 +1,8 @@
-"""The pictures of `tools/benchmark.py data`, and boxes for them.
+"""The pictures of the benchmark, and boxes for them.
 
-Those of the generated sample set at 640x480, JPEGs of 87 KB in the mean. For
-detection their boxes are drawn anew, as many and as large as COCO's: on them
-hangs how often a random crop has to be drawn.
+Those of `tools/benchmark.py data` are of the generated sample set at 640x480,
+JPEGs of 87 KB in the mean. For detection their boxes are drawn anew, as many
+and as large as COCO's: on them hangs how often a random crop has to be drawn.
 """
 
 import json
@@ -23,6 +23,13 @@ OBJECTS = 7.3
 #: Shares of its small, medium and large ones, and the sides between which
 #: these are: cocodataset.org/#detection-eval.
 SIZES = ((0.41, 8, 32), (0.34, 32, 96), (0.25, 96, 400))
+
+
+def picture(seed: int) -> np.ndarray:
+    """A picture of 640x480 with some structure, BGR."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.integers(0, 256, (15, 20, 3), dtype=np.uint8)
+    return cv2.resize(coarse, (640, 480), interpolation=cv2.INTER_CUBIC)
 
 
 def write_pictures(root: Path) -> None:

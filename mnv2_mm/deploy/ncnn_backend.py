@@ -20,9 +20,9 @@ from mmdeploy.core import FUNCTION_REWRITER
 from mmdeploy.utils import Backend, get_backend_config
 from torch import Tensor, nn
 
-from mnv2_mm import compat
 from mnv2_mm.builds.ncnn_outputs import to_dets
 from mnv2_mm.builds.ncnn_runner import Runner
+from mnv2_mm.deploy.manager import InstalledManager
 from mnv2_mm.deploy.precision import precision_and_pictures
 from mnv2_mm.errors import InputError
 
@@ -94,18 +94,10 @@ _leave_alone('torch.nn.functional.interpolate')
 
 
 @BACKEND_MANAGERS.register('ncnn')
-class Manager(NCNNManager):
+class Manager(InstalledManager, NCNNManager):
     """Writes and runs ncnn's files."""
 
-    @classmethod
-    def is_available(cls, with_custom_ops: bool = False) -> bool:
-        """Whether ncnn is installed; own layers there are none."""
-        return compat.installed('ncnn') and not with_custom_ops
-
-    @classmethod
-    def get_version(cls) -> str:
-        """Version of the installed ncnn."""
-        return compat.version_of('ncnn') or 'None'
+    needs = 'ncnn'
 
     @classmethod
     def build_wrapper(

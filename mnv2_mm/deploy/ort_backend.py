@@ -15,7 +15,7 @@ from mmdeploy.backend.onnxruntime.backend_manager import ONNXRuntimeManager
 from mmdeploy.utils import get_backend_config, get_ir_config
 from torch import Tensor
 
-from mnv2_mm import compat
+from mnv2_mm.deploy.manager import InstalledManager
 from mnv2_mm.deploy.precision import precision_and_pictures
 
 #: Precisions that ``backend_config`` may ask for.
@@ -65,18 +65,10 @@ BACKEND_MANAGERS._module_dict.pop('onnxruntime', None)
 
 
 @BACKEND_MANAGERS.register('onnxruntime')
-class OrtManager(ONNXRuntimeManager):
+class OrtManager(InstalledManager, ONNXRuntimeManager):
     """Tidies the graph, quantises it where asked, and runs it."""
 
-    @classmethod
-    def is_available(cls, with_custom_ops: bool = False) -> bool:
-        """Whether onnxruntime is installed; own ops there are none."""
-        return compat.installed('onnxruntime') and not with_custom_ops
-
-    @classmethod
-    def get_version(cls) -> str:
-        """Version of the installed onnxruntime."""
-        return compat.version_of('onnxruntime') or 'None'
+    needs = 'onnxruntime'
 
     @classmethod
     def build_wrapper(

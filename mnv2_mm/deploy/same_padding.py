@@ -12,24 +12,29 @@ from mmdeploy.core import FUNCTION_REWRITER
 from mmdeploy.utils import is_dynamic_shape
 from torch import Tensor, nn
 
+from mnv2_mm.models.same_conv import same_pads
+
 
 @FUNCTION_REWRITER.register_rewriter(
     'mnv2_mm.models.same_conv.SameConv2d.forward'
 )
 def adaptive_padding_forward(self: nn.Module, x: Tensor) -> Tensor:
     """(B, C, H, W) -> (B, C', H/stride, W/stride), rounded up."""
-    ctx = FUNCTION_REWRITER.get_context()
-    dynamic = is_dynamic_shape(ctx.cfg)
+    dynamic = is_dynamic_shape(FUNCTION_REWRITER.get_context().cfg)
     pads = []
     for axis in (1, 0):  # F.pad begins with the last axis
-        side, stride = x.shape[2 + axis], self.stride[axis]
-        reach = (self.kernel_size[axis] - 1) * self.dilation[axis] + 1
-        total = _total(side if dynamic else int(side), stride, reach)
-        if isinstance(total, Tensor):
-            before = torch.div(total, 2, rounding_mode='trunc')
+        side = x.shape[2 + axis]
+        rule = dict(
+            kernel=self.kernel_size[axis],
+            stride=self.stride[axis],
+            dilation=self.dilation[axis],
+        )
+        if rule['stride'] == 1:
+            pads += same_pads(1, **rule)  # the same for every side
+        elif dynamic and isinstance(side, Tensor):
+            pads += _pads_in_graph(side, **rule)
         else:
-            before = total // 2
-        pads += [before, total - before]
+            pads += same_pads(int(side), **rule)
     if any(isinstance(pad, Tensor) or pad for pad in pads):
         x = F.pad(x, pads)
     return F.conv2d(
@@ -37,11 +42,12 @@ def adaptive_padding_forward(self: nn.Module, x: Tensor) -> Tensor:
     )
 
 
-def _total(side: int | Tensor, stride: int, reach: int) -> int | Tensor:
-    """Padding of both sides together, TensorFlow's rule for SAME."""
-    if stride == 1:
-        return reach - 1
-    if isinstance(side, Tensor):
-        steps = torch.div(side - 1, stride, rounding_mode='trunc')
-        return (steps * stride + reach - side).clamp(min=0)
-    return max((side - 1) // stride * stride + reach - side, 0)
+def _pads_in_graph(
+    side: Tensor, *, kernel: int, stride: int, dilation: int
+) -> tuple[Tensor, Tensor]:
+    """:func:`mnv2_mm.models.same_conv.same_pads`, for a side of the input."""
+    steps = torch.div(side - 1, stride, rounding_mode='trunc')
+    reach = (kernel - 1) * dilation + 1
+    total = (steps * stride + reach - side).clamp(min=0)
+    before = torch.div(total, 2, rounding_mode='trunc')
+    return before, total - before

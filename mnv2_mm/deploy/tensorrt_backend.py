@@ -31,6 +31,7 @@ from torch import Tensor
 from mnv2_mm import compat
 from mnv2_mm.builds import tensorrt_engine
 from mnv2_mm.builds.tensorrt_engine import Engine, EngineError
+from mnv2_mm.deploy.manager import InstalledManager
 from mnv2_mm.deploy.ort_backend import OrtWrapper
 from mnv2_mm.deploy.precision import precision_and_pictures
 from mnv2_mm.deploy.tensorrt_files import SCRIPT, profile, write
@@ -82,16 +83,10 @@ BACKEND_MANAGERS._module_dict.pop('tensorrt', None)
 
 
 @BACKEND_MANAGERS.register('tensorrt')
-class TensorrtManager(BaseBackendManager):
+class TensorrtManager(InstalledManager, BaseBackendManager):
     """Writes what an engine is made of, and the engine where that can be."""
 
-    #: Distribution that a build cannot be written without.
-    needs = 'onnxruntime'
-
-    @classmethod
-    def is_available(cls, with_custom_ops: bool = False) -> bool:
-        """Whether a build can be written; that needs no TensorRT."""
-        return compat.installed('onnxruntime') and not with_custom_ops
+    needs = 'onnxruntime'  # writing a build takes no TensorRT
 
     @classmethod
     def get_version(cls) -> str:
