@@ -102,17 +102,18 @@ def test_growth_covers_batches_and_sides():
     pytest.importorskip('mmdet.models')
     from mnv2_mm.benchmark.growth import BATCHES, SIDES, parts
 
-    found = parts(argparse.Namespace(batch_size=8))
+    found = parts(argparse.Namespace(batch_size=8, threads=1))
     assert len(found) == 2 * (len(BATCHES) + len(SIDES)) + 1
     smallest = [p for p in found if p.title == 'training, 160 px, batch 8']
     (peer, *_) = smallest[0].contestants
     assert peer.name.startswith('mmdet')
 
 
-#: The tool, with fewer and smaller pictures.
+#: The tool, with fewer and smaller pictures, and fewer processes.
 QUICK = """
 import runpy, sys
-from mnv2_mm.benchmark import pictures
+from mnv2_mm.benchmark import pictures, processes
+processes.FORMS = {', half': {'half': True}}
 pictures.PICTURES, pictures.PHOTOS, pictures.PHOTO = 2, 1, (800, 600)
 runpy.run_path('tools/benchmark.py', run_name='__main__')
 """

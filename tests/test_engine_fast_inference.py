@@ -1,5 +1,7 @@
 """Fast prediction gives what plain prediction gives."""
 
+import copy
+
 import pytest
 import torch
 
@@ -40,12 +42,26 @@ def test_the_same_up_to_rounding(name, half, bound):
     model = _settled(name)
     plain = _answer(model)
     fast = make_fast(model, half=half)
-    found = _answer(fast)
-    assert found.dtype == torch.float32
-    error = (found - plain).abs().max() / plain.abs().max()
-    assert 0 < error < bound
+    for _ in range(3):  # layer by layer, then as graphs
+        found = _answer(fast)
+        assert found.dtype == torch.float32
+        error = (found - plain).abs().max() / plain.abs().max()
+        assert 0 < error < bound
+    graphs = fast.backbone.forward
+    assert len(graphs.graphs) == 1
+    assert not graphs.failures
     norms = [m for m in fast.modules() if isinstance(m, torch.nn.BatchNorm2d)]
     assert not norms
+
+
+def test_a_copy_does_not_use_the_original():
+    model = make_fast(_settled('mnv2_sample'), half=True)
+    _answer(model)
+    other = copy.deepcopy(model)
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.zero_()
+    assert _answer(other).abs().sum() > 0
 
 
 @pytest.mark.parametrize('name', MODELS)

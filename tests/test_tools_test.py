@@ -9,6 +9,9 @@ import cv2
 import pytest
 import torch
 
+from mnv2_mm.engine import fast_inference
+from mnv2_mm.engine.fast_inference import make_fast
+
 Tool = Callable[..., int]
 Trained = Callable[[str], tuple[Path, Path]]
 KEYS = {'det': 'coco/bbox_mAP', 'seg': 'mIoU', 'cls': 'accuracy/top1'}
@@ -50,6 +53,52 @@ def test_time_augmentation(
     assert run_tool('test', config, checkpoint, *flags) == 0
     result = json.loads((tmp_path / 'metrics.json').read_text())
     assert KEYS[task] in result['metrics']
+
+
+@pytest.mark.parametrize('task', ['det', 'cls'])
+@pytest.mark.parametrize('flags', [['--fast'], ['--half', '--tta']])
+def test_the_fast_network_is_evaluated(
+    trained: Trained,
+    run_tool: Tool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    task: str,
+    flags: list[str],
+) -> None:
+    made = []
+
+    def spy(model: torch.nn.Module, *, half: bool) -> torch.nn.Module:
+        made.append((model, half))
+        return make_fast(model, half=half)
+
+    monkeypatch.setattr(fast_inference, 'make_fast', spy)
+    config, checkpoint = trained(task)
+    figures = {}
+    for name, how in dict(plain=flags[1:], fast=flags).items():
+        place = ['--work-dir', tmp_path / name]
+        assert run_tool('test', config, checkpoint, *place, *how) == 0
+        result = json.loads((tmp_path / name / 'metrics.json').read_text())
+        figures[name] = result['metrics']
+    ((model, half),) = made
+    assert half == ('--half' in flags)
+    assert model.backbone.forward.seen  # it was run, and not the wrapper
+    if not half:
+        assert figures['fast'] == pytest.approx(figures['plain'], abs=0.01)
+
+
+@pytest.mark.parametrize('flag', ['tta', 'fast', 'half'])
+def test_builds_are_what_they_are(
+    trained: Trained,
+    run_tool: Tool,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture,
+    flag: str,
+) -> None:
+    config, _ = trained('cls')
+    (tmp_path / 'build.json').write_text('{}')
+    assert run_tool('test', config, tmp_path, f'--{flag}') == 2
+    said = capfd.readouterr().err
+    assert f'--{flag} is for checkpoints, and this is a build' in said
 
 
 def test_missing_and_foreign_checkpoints(

@@ -17,7 +17,7 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-if sys.argv[1:2] != ['deploy']:  # ncnn's threads would wait so too
+if sys.argv[1:2] not in (['deploy'], ['infer']):  # as users run them
     os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')  # see tools/train.py
 
 import torch
@@ -26,6 +26,7 @@ from mmengine.logging import MMLogger
 from mnv2_mm.benchmark.pairs import measure, records, table
 from mnv2_mm.builds.machine import describe
 from mnv2_mm.engine import launch
+from mnv2_mm.engine.console import hushed_imports
 from mnv2_mm.errors import InputError, command
 
 
@@ -62,8 +63,8 @@ def main() -> int:
         )
     launch.quiet()
     torch.set_num_threads(args.threads)
-    # imported here, as each needs other packages
-    module = importlib.import_module(f'mnv2_mm.benchmark.{args.what}')
+    with hushed_imports():  # here, as each needs other packages
+        module = importlib.import_module(f'mnv2_mm.benchmark.{args.what}')
     MMLogger.get_instance('benchmark', log_level='WARNING')  # random starts
     machine = (
         f'{describe()}, {args.threads} threads, torch {torch.__version__}'
@@ -80,6 +81,7 @@ def main() -> int:
         results = measure(
             part.contestants,
             rounds=args.rounds,
+            warmup=part.warmup,
             repeats=part.repeats,
             pause=part.pause,
             say=lambda text: print(f'  {text}', flush=True),

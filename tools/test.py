@@ -73,6 +73,17 @@ def parse_args() -> argparse.Namespace:
         '--tta', action='store_true', help='test-time augmentation'
     )
     parser.add_argument(
+        '--fast',
+        action='store_true',
+        help='evaluate the network as init_model(..., fast=True) runs it',
+    )
+    parser.add_argument(
+        '--half',
+        action='store_true',
+        help='evaluate the network as init_model(..., half=True) runs it, in '
+        'bfloat16',
+    )
+    parser.add_argument(
         '--limit',
         type=int,
         metavar='N',
@@ -213,6 +224,11 @@ def main() -> int:
     build = find_build(args.checkpoint)
     if build is None and '://' not in args.checkpoint:
         check_file(args.checkpoint)
+    for flag in ('tta', 'fast', 'half'):
+        if build and getattr(args, flag):
+            raise InputError(
+                f'--{flag} is for checkpoints, and this is a build'
+            )
     if cfg.get('test_dataloader') is None:
         raise InputError(
             f'config {args.config} has no test_dataloader; nothing can be '
@@ -232,9 +248,10 @@ def main() -> int:
     cfg.setdefault('default_hooks', ConfigDict())['guard'] = guard
     if args.show or args.show_dir:
         set_pictures(cfg, host, args)
+    if args.fast or args.half:
+        fast = dict(type='mnv2_mm.FastInferenceHook', half=args.half)
+        cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), fast]
     if args.tta:
-        if build:
-            raise InputError('--tta is for checkpoints, and this is a build')
         if host == 'mmpretrain' and (args.show or args.show_dir):
             raise InputError(
                 "--tta and pictures together are beyond mmpretrain's drawing "

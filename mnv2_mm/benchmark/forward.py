@@ -1,5 +1,6 @@
 """The networks alone: MobileNetV2 by its other owners, and both DeepLabs."""
 
+import functools
 from collections.abc import Callable
 
 import torch
@@ -10,23 +11,28 @@ from mnv2_mm import compat
 from mnv2_mm.apis import init_model
 from mnv2_mm.benchmark.pairs import Contestant, Part
 from mnv2_mm.benchmark.peers import shipped_config
+from mnv2_mm.benchmark.processes import FORMS, PAUSE, WARMUP, apart
 
 MMPRETRAIN = 'mobilenet_v2/mobilenet-v2_8xb32_in1k.py'
 MMSEG = 'mobilenet_v2/mobilenet-v2-d8_deeplabv3_4xb4-160k_ade20k-512x512.py'
 
 
-def parts() -> list[Part]:
+def parts(threads: int) -> list[Part]:
     """Forward passes in eval mode, of one picture; weights are random."""
     return [
         Part(
             'classification, 224 px, 1000 classes, network alone',
-            classifiers(),
+            classifiers(threads),
             5,
+            pause=PAUSE,
+            warmup=WARMUP,
         ),
         Part(
             "segmentation, 513 px, 21 classes, network alone: mmseg's has "
             'stride 8 and a full ASPP',
-            segmentors(),
+            segmentors(threads),
+            pause=PAUSE,
+            warmup=WARMUP,
         ),
     ]
 
@@ -42,8 +48,21 @@ def _host(scope: str, name: str, **head: object) -> nn.Module:
     return MODELS.build(cfg.model)
 
 
-def _ours(name: str, **how: bool) -> Callable[[], nn.Module]:
-    return lambda: init_model(name, **how)
+def _ours(name: str, side: int, threads: int) -> list[Contestant]:
+    """Ours, as it comes and in its fast forms, each in its process."""
+    return [
+        Contestant(
+            f'mnv2_mm{form}',
+            apart(
+                functools.partial(_network, name, side, how), threads=threads
+            ),
+        )
+        for form, how in FORMS.items()
+    ]
+
+
+def _network(name: str, side: int, how: dict) -> Callable[[], object]:
+    return _forward(lambda: init_model(name, **how), side)()
 
 
 def _forward(
@@ -63,7 +82,7 @@ def _forward(
                 return model(x)
 
         def run() -> None:
-            with torch.inference_mode():
+            with torch.no_grad():
                 whole()
 
         return run
@@ -71,7 +90,7 @@ def _forward(
     return prepare
 
 
-def classifiers() -> list[Contestant]:
+def classifiers(threads: int) -> list[Contestant]:
     """MobileNetV2 1.0 of mmpretrain, torchvision, timm and here."""
     builders = {
         "mmpretrain's": lambda: _host('mmpretrain', MMPRETRAIN),
@@ -92,27 +111,21 @@ def classifiers() -> list[Contestant]:
             return create_model('mobilenetv2_100')
 
         builders["timm's"] = of_timm
-    builders['mnv2_mm'] = _ours('mnv2_in1k')
-    builders['mnv2_mm, fast'] = _ours('mnv2_in1k', fast=True)
-    builders['mnv2_mm, half'] = _ours('mnv2_in1k', half=True)
-    return [
+    hosts = [
         Contestant(name, _forward(build, 224))
         for name, build in builders.items()
     ]
+    return hosts + _ours('mnv2_in1k', 224, threads)
 
 
-def segmentors() -> list[Contestant]:
+def segmentors(threads: int) -> list[Contestant]:
     """DeepLabv3 on MobileNetV2 of mmseg, and here with the light head."""
     head = dict(num_classes=21)
-    builders = {
-        "mmseg's": lambda: _host(
-            'mmseg', MMSEG, decode_head=head, auxiliary_head=head
-        ),
-        'mnv2_mm': _ours('deeplabv3_mnv2_voc'),
-        'mnv2_mm, fast': _ours('deeplabv3_mnv2_voc', fast=True),
-        'mnv2_mm, half': _ours('deeplabv3_mnv2_voc', half=True),
-    }
+
+    def theirs() -> nn.Module:
+        return _host('mmseg', MMSEG, decode_head=head, auxiliary_head=head)
+
     return [
-        Contestant(name, _forward(build, 513))
-        for name, build in builders.items()
+        Contestant("mmseg's", _forward(theirs, 513)),
+        *_ours('deeplabv3_mnv2_voc', 513, threads),
     ]

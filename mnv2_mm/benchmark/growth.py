@@ -5,15 +5,15 @@ the batch of 64.
 """
 
 import argparse
+import functools
 from collections.abc import Callable
 
 import torch
 from mmengine.config import Config
-from torch import nn
 
 from mnv2_mm.benchmark.pairs import Contestant, Part
 from mnv2_mm.benchmark.peers import OURS, SIDE, built, peer_config
-from mnv2_mm.benchmark.processes import ranks
+from mnv2_mm.benchmark.processes import WARMUP, Make, apart, ranks
 from mnv2_mm.benchmark.train import step_of
 from mnv2_mm.config_files import get_config
 from mnv2_mm.engine.fast_inference import make_fast
@@ -25,21 +25,23 @@ SIDES = (160, 224, 320, 448, 512, 640)
 def parts(args: argparse.Namespace) -> list[Part]:
     """What `tools/benchmark.py growth` measures."""
     found = []
-    for work, contestants in (('training', _training), ('network', _network)):
-        found += [
-            Part(f'{work}, {SIDE} px, batch {n}', contestants(n), pictures=n)
-            for n in BATCHES
-        ]
-        batch = args.batch_size
+    network = functools.partial(_network, threads=args.threads)
+    batch = args.batch_size
+    cases = [(n, SIDE) for n in BATCHES] + [(batch, side) for side in SIDES]
+    for work, contestants, warmup in (
+        ('training', _training, 2),
+        ('network', network, WARMUP),
+    ):
         found += [
             Part(
-                f'{work}, {side} px, batch {batch}',
-                contestants(batch, side),
-                pictures=batch,
+                f'{work}, {side} px, batch {n}',
+                contestants(n, side),
+                pictures=n,
+                warmup=warmup,
             )
-            for side in SIDES
+            for n, side in cases
         ]
-    half = max(args.batch_size // 2, 1)
+    half = max(batch // 2, 1)
     return [
         *found,
         Part(
@@ -75,27 +77,31 @@ def _training(batch: int, side: int = SIDE) -> list[Contestant]:
     ]
 
 
-def _network(batch: int, side: int = SIDE) -> list[Contestant]:
+def _network(
+    batch: int, side: int = SIDE, *, threads: int
+) -> list[Contestant]:
     """Backbone, neck and head in eval mode, without decoding."""
-    theirs, ours = _sized(side)
 
-    def of(
-        cfg: Config, change: Callable[[nn.Module], nn.Module]
-    ) -> Callable[[], Callable[[], object]]:
-        def prepare() -> Callable[[], object]:
-            model = change(built(cfg).eval())
-            x = torch.rand(batch, 3, side, side)
-
-            def run() -> None:
-                with torch.inference_mode():
-                    model.bbox_head(model.extract_feat(x))
-
-            return run
-
-        return prepare
+    def of(**how: bool) -> Make:
+        return functools.partial(_forward, batch, side, **how)
 
     return [
-        Contestant('mmdet, as shipped', of(theirs, nn.Module.eval)),
-        Contestant('mnv2_mm', of(ours, nn.Module.eval)),
-        Contestant('mnv2_mm, fast', of(ours, make_fast)),
+        Contestant('mmdet, as shipped', of(ours=False)),
+        Contestant('mnv2_mm', of()),
+        Contestant('mnv2_mm, fast', apart(of(fast=True), threads=threads)),
     ]
+
+
+def _forward(
+    batch: int, side: int, *, ours: bool = True, fast: bool = False
+) -> Callable[[], object]:
+    model = built(_sized(side)[ours]).eval()
+    if fast:
+        make_fast(model)
+    x = torch.rand(batch, 3, side, side)
+
+    def run() -> None:
+        with torch.no_grad():
+            model.bbox_head(model.extract_feat(x))
+
+    return run

@@ -1,6 +1,11 @@
-"""SSDLite's prediction against mmdet's own: the whole, and its last part."""
+"""SSDLite's prediction against mmdet's own: the whole, and its last part.
+
+Ours runs in processes of its own, as a fast model changes how memory is kept,
+which mmdet's would profit from too.
+"""
 
 import argparse
+import functools
 from collections.abc import Callable
 
 import torch
@@ -14,22 +19,29 @@ from mnv2_mm.benchmark import forward
 from mnv2_mm.benchmark.pairs import Contestant, Part
 from mnv2_mm.benchmark.peers import OURS, SIDE, built, peer_config
 from mnv2_mm.benchmark.pictures import picture
+from mnv2_mm.benchmark.processes import FORMS, PAUSE, WARMUP, apart
 
 
-def parts(_: argparse.Namespace) -> list[Part]:
+def parts(args: argparse.Namespace) -> list[Part]:
     """What `tools/benchmark.py infer` measures."""
     return [
-        Part('one photo of 640x480, array in, boxes out', one_photo(), 3),
+        Part(
+            'one photo of 640x480, array in, boxes out',
+            one_photo(args.threads),
+            5,
+            pause=PAUSE,
+            warmup=WARMUP,
+        ),
         Part(
             'decoding and NMS, 80 classes, 200 boxes, untrained',
             decoding(),
             3,
         ),
-        *forward.parts(),
+        *forward.parts(args.threads),
     ]
 
 
-def one_photo() -> list[Contestant]:
+def one_photo(threads: int) -> list[Contestant]:
     """Array in, boxes out, through each side's public function."""
 
     def theirs() -> Callable[[], object]:
@@ -41,19 +53,22 @@ def one_photo() -> list[Contestant]:
         pipeline, photo = Compose(steps), picture(0)
         return lambda: inference_detector(model, photo, test_pipeline=pipeline)
 
-    def ours(**how: bool) -> Callable[[], Callable[[], object]]:
-        def prepare() -> Callable[[], object]:
-            model, photo = init_model(OURS, **how), picture(0)
-            return lambda: predict(model, photo)
-
-        return prepare
-
     return [
         Contestant("mmdet's inference_detector", theirs),
-        Contestant('mnv2_mm.apis.predict', ours()),
-        Contestant('mnv2_mm.apis.predict, fast', ours(fast=True)),
-        Contestant('mnv2_mm.apis.predict, half', ours(half=True)),
+        *(
+            Contestant(
+                f'mnv2_mm.apis.predict{name}',
+                apart(functools.partial(predicting, **how), threads=threads),
+            )
+            for name, how in FORMS.items()
+        ),
     ]
+
+
+def predicting(**how: bool) -> Callable[[], object]:
+    """Our prediction of a photo, the model made as said."""
+    model, photo = init_model(OURS, **how), picture(0)
+    return lambda: predict(model, photo)
 
 
 def decoding() -> list[Contestant]:

@@ -37,6 +37,7 @@ class Part:
             pictures per second; 0 leaves it out.
         pause: Seconds before each timing, for backends whose threads wait
             actively for a while after a run.
+        warmup: Calls before the first timing.
     """
 
     title: str
@@ -44,6 +45,7 @@ class Part:
     repeats: int = 1
     pictures: int = 0
     pause: float = 0
+    warmup: int = 2
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 from mnv2_mm.engine.averaged_model import TFExponentialMovingAverage
 from mnv2_mm.engine.checkpoint_guard import CheckpointGuardHook
+from mnv2_mm.engine.fast_inference import FastInferenceHook
 from mnv2_mm.engine.half_precision import BFloat16OptimWrapper
 from mnv2_mm.engine.memory_format import ChannelsLastHook
 from mnv2_mm.engine.optimizers import RMSpropTF
@@ -12,6 +13,7 @@ __all__ = [
     'BFloat16OptimWrapper',
     'ChannelsLastHook',
     'CheckpointGuardHook',
+    'FastInferenceHook',
     'ProgressHook',
     'RMSpropTF',
     'TFExponentialMovingAverage',

@@ -5,9 +5,12 @@ things that are neither wrong nor the user's to mend. The log file keeps all
 of it; the console shows what a person needs.
 """
 
+import contextlib
+import io
 import logging
 import os
 import warnings
+from collections.abc import Iterator
 
 from mmengine.dist import is_distributed, is_main_process
 from mmengine.logging import MMLogger
@@ -26,6 +29,22 @@ def warn(messages: list[str]) -> None:
     """Print warnings on the first process only."""
     for message in messages:
         say(f'warning: {message}')
+
+
+@contextlib.contextmanager
+def hushed_imports() -> Iterator[None]:
+    """Spare the console what the hosts print while they are imported.
+
+    Two of them print that an optional package of the onedl family is missing.
+    """
+    printed = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(printed):
+            yield
+    finally:
+        for line in printed.getvalue().splitlines():
+            if 'Could not import OneDL' not in line:
+                say(line)
 
 
 #: Log records that the console is spared; the log file has them all.

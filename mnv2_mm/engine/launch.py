@@ -4,9 +4,7 @@ mmengine's own launcher does the work. Added are the checks before it starts,
 and processes on machines without a GPU, where mmengine asks for CUDA devices.
 """
 
-import contextlib
 import importlib
-import io
 import os
 from collections.abc import Sequence
 
@@ -18,7 +16,13 @@ from mmengine.runner import Runner
 from mnv2_mm import compat
 from mnv2_mm.config_files import config_name
 from mnv2_mm.datasets.preflight import check as check_data
-from mnv2_mm.engine.console import ToolRunner, quiet, say, warn
+from mnv2_mm.engine.console import (
+    ToolRunner,
+    hushed_imports,
+    quiet,
+    say,
+    warn,
+)
 from mnv2_mm.engine.explain import HOSTS, explained
 from mnv2_mm.errors import InputError
 
@@ -47,9 +51,8 @@ def host_of(cfg: Config) -> str:
             f'config {config_name(cfg)} has default_scope={scope!r}; give '
             f'one of {", ".join(HOSTS)}'
         )
-    printed = io.StringIO()
     try:
-        with contextlib.redirect_stdout(printed):
+        with hushed_imports():
             importlib.import_module(f'{scope}.datasets')
     except ModuleNotFoundError as error:
         raise InputError(
@@ -57,10 +60,6 @@ def host_of(cfg: Config) -> str:
             'not installed; run `python -m mnv2_mm.check` to see what is '
             'missing and how to install it'
         ) from error
-    for line in printed.getvalue().splitlines():
-        # an optional package of the onedl family, about which it prints
-        if 'Could not import OneDL' not in line:
-            say(line)
     if scope == 'mmdet':
         compat.mend_ssd_head()
     elif scope == 'mmseg':
