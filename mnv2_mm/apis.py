@@ -51,7 +51,8 @@ def init_model(
 
     Args:
         config: Path, name (see :func:`list_models`) or a read config.
-        weights: Checkpoint; None leaves the network at its random start.
+        weights: Checkpoint, or ``mnv2_mm://NAME`` of a network of
+            configs/official; None leaves the network at its random start.
         device: 'cpu', 'cuda:0', ...
         fast: Fold batch norm and lay tensors out channels last: the same
             results up to rounding, for a model that is not trained on.
@@ -74,8 +75,11 @@ def init_model(
     if weights is None:
         model.init_weights()
     else:
+        # imported here, as it converts with this module
+        from mnv2_mm.weights.published import local_checkpoint
+
         checkpoint, _ = load(
-            model, os.fspath(weights), classes=meta.get('classes')
+            model, local_checkpoint(weights), classes=meta.get('classes')
         )
         trained = (checkpoint.get('meta') or {}).get('dataset_meta') or {}
         meta.update({key.lower(): value for key, value in trained.items()})

@@ -169,6 +169,15 @@ def test_backbones_start_from_published_weights(narrow, file, cache):
         load_backbone(backbone, 'mnv2_mm://wide')
 
 
+def test_models_start_from_published_weights(narrow, file, cache):
+    cache.mkdir()
+    (cache / 'narrow.tflite').write_bytes(file.read_bytes())
+    model = init_model(narrow.config, 'mnv2_mm://narrow')
+    assert len(model.dataset_meta['classes']) == 1000
+    with pytest.raises(InputError, match=r'there are mnv2_mm://narrow'):
+        init_model(narrow.config, 'mnv2_mm://wide')
+
+
 # ------------------------------------------------------- what was converted
 def test_a_checkpoint_says_what_it_is(file, tmp_path):
     cfg = get_config('official/mnv2_in1k').copy()
@@ -288,6 +297,26 @@ def test_convert_then_demo(run, file, cache, tmp_path):
         results = json.loads((tmp_path / 'demo/results.json').read_text())
         scores.append(results['results'][0])
     assert scores[0] == scores[1]
+
+
+def test_tools_take_the_name(run, narrow, file, cache, tmp_path):
+    cache.mkdir()
+    (cache / 'narrow.tflite').write_bytes(file.read_bytes())
+    code, _, error = run('test', narrow.config, 'mnv2_mm://wide')
+    assert code == 2
+    assert 'there are mnv2_mm://narrow' in error
+    for package in ('mmdeploy', 'onnxruntime'):
+        pytest.importorskip(package)
+    photo = tmp_path / 'photo.png'
+    cv2.imwrite(str(photo), np.full((70, 80, 3), 90, np.uint8))
+    code, printed, _ = run(
+        'deploy', ROOT / 'configs/deploy/cls_onnxruntime_static.py',
+        narrow.config, 'mnv2_mm://narrow', photo,
+        '--work-dir', tmp_path / 'build',
+    )  # fmt: skip
+    assert code == 0
+    assert 'onnxruntime fp32' in printed
+    assert (tmp_path / 'build/build.json').is_file()
 
 
 @pytest.mark.parametrize(

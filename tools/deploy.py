@@ -31,6 +31,7 @@ from mnv2_mm.deploy import require
 from mnv2_mm.engine import launch
 from mnv2_mm.engine.checkpoint_file import check_file
 from mnv2_mm.errors import InputError, command
+from mnv2_mm.weights.published import local_checkpoint
 
 
 def parse_args() -> argparse.Namespace:
@@ -40,7 +41,9 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('deploy_config', help='a file of configs/deploy')
     parser.add_argument('config', help='model config, or the name of one')
-    parser.add_argument('checkpoint', help='.pth file of a training')
+    parser.add_argument(
+        'checkpoint', help='.pth file of a training, or mnv2_mm://NAME'
+    )
     parser.add_argument('image', help='a picture to check the build with')
     parser.add_argument(
         '--work-dir', required=True, help='folder of the build'
@@ -118,7 +121,8 @@ def main() -> int:
     args = parse_args()
     launch.quiet()
     require()
-    check_file(args.checkpoint)
+    checkpoint = local_checkpoint(args.checkpoint)
+    check_file(checkpoint)
     image = read_image(args.image)
     deploy_cfg = get_config(args.deploy_config)
     deploy_cfg.merge_from_dict(args.cfg_options or {})
@@ -130,7 +134,7 @@ def main() -> int:
 
     with staging(args.work_dir) as folder:
         with launch.explained(model_cfg):
-            making = Making(deploy_cfg, model_cfg, args.checkpoint, args.image)
+            making = Making(deploy_cfg, model_cfg, checkpoint, args.image)
         files = making.write(folder)
         size = sum(Path(file).stat().st_size for file in files)
         backend_model = making.backend_model(files)

@@ -32,6 +32,7 @@ from mnv2_mm.engine import launch
 from mnv2_mm.engine.checkpoint_file import check_file
 from mnv2_mm.engine.limit import limit_metrics, limit_pictures
 from mnv2_mm.errors import InputError, command
+from mnv2_mm.weights.published import local_checkpoint
 
 #: Test-time augmentation where the config has none of its own: the mirrored
 #: picture, averaged (for boxes: all of both, then NMS).
@@ -50,7 +51,8 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Evaluate a model')
     parser.add_argument('config', help='config file, or the name of one')
     parser.add_argument(
-        'checkpoint', help='.pth file of a training, or folder of a build'
+        'checkpoint',
+        help='.pth file of a training, mnv2_mm://NAME, or folder of a build',
     )
     parser.add_argument(
         '--work-dir',
@@ -221,9 +223,10 @@ def main() -> int:
     launch.warn(apply_options(cfg, args.cfg_options))
     launch.set_work_dir(cfg, args.work_dir)
     host = launch.host_of(cfg)
-    build = find_build(args.checkpoint)
-    if build is None and '://' not in args.checkpoint:
-        check_file(args.checkpoint)
+    checkpoint = local_checkpoint(args.checkpoint)
+    build = find_build(checkpoint)
+    if build is None and '://' not in checkpoint:
+        check_file(checkpoint)
     for flag in ('tta', 'fast', 'half'):
         if build and getattr(args, flag):
             raise InputError(
@@ -241,7 +244,7 @@ def main() -> int:
         cfg = evaluation.cfg
         if evaluation.remark:
             print(evaluation.remark)
-    cfg.load_from = args.checkpoint
+    cfg.load_from = checkpoint
     cfg.resume = False
     # the guard also for configs of the hosts
     guard = dict(type='mnv2_mm.CheckpointGuardHook')

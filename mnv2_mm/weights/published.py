@@ -135,6 +135,16 @@ def published_checkpoint(source: str) -> Path:
     return checkpoint_of(models[name])
 
 
+def local_checkpoint(checkpoint: str | os.PathLike) -> str:
+    """The file of a checkpoint, which ``mnv2_mm://NAME`` may name.
+
+    Raises:
+        InputError: as :func:`published_checkpoint`.
+    """
+    name = os.fspath(checkpoint)
+    return str(published_checkpoint(name)) if name.startswith(SCHEME) else name
+
+
 def resolve(
     name: str | os.PathLike, weights: str | os.PathLike | None
 ) -> tuple[Config, Path]:
