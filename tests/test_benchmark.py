@@ -133,6 +133,71 @@ def test_the_tool_runs(what, tmp_path):
     assert png.stat().st_size > 10000
 
 
+#: The GPU's part on the processor: fewer batches, nothing compiled.
+ON_CPU = """
+import runpy, torch
+from mnv2_mm.engine import launch
+launch.quiet()
+from mnv2_mm.benchmark import gpu
+gpu.BATCHES, gpu.PREDICTED, gpu.WARMUP = (2, 3), (1,), 1
+torch.nn.Module.compile = lambda self: None
+runpy.run_path('tools/benchmark.py', run_name='__main__')
+"""
+
+
+def test_the_part_for_gpus_runs_on_a_processor(tmp_path):
+    pytest.importorskip('mmdet.models')
+    path = tmp_path / 'times.json'
+    command = [sys.executable, '-c', ON_CPU, 'gpu', '--device', 'cpu']
+    command += ['--rounds', '1', '--json', str(path)]
+    command += ['--profile', '--batch-size', '2']
+    done = subprocess.run(
+        command, cwd=ROOT, check=True, capture_output=True, text=True
+    )
+    parts = json.loads(path.read_text())['parts']
+    assert list(parts)[:2] == ['training, batch 2', 'training, batch 3']
+    assert all(len(results) >= 3 for results in parts.values())
+    best = [line for line in done.stdout.splitlines() if 'at best' in line]
+    assert len(best) == 4
+    assert best[0].endswith('1.00 times the first')
+    assert 'GB/s in a copy' in done.stdout
+
+
+def test_without_a_gpu_it_says_so():
+    pytest.importorskip('mmdet.models')
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip('there is a GPU')
+    from mnv2_mm.benchmark.gpu import parts
+
+    with pytest.raises(InputError, match='--device cuda:0 cannot be used'):
+        parts(argparse.Namespace(device='cuda:0'))
+
+
+def test_the_best_batch_counts():
+    pytest.importorskip('mmdet.models')
+    from mnv2_mm.benchmark.gpu import conclude
+
+    def results(*seconds):
+        names = ('theirs', 'ours')
+        return [
+            Result(n, '', [s]) for n, s in zip(names, seconds, strict=True)
+        ]
+
+    said = conclude(
+        {
+            'training, batch 10': results(1, 0.25),
+            'training, batch 40': results(2, 2),
+            'network, batch 1': results(1, 0.001),
+        }
+    )
+    theirs, ours = said.splitlines()
+    assert 'theirs: at best 20 pictures/s, with a batch of 40; 1.00' in theirs
+    assert 'ours: at best 40 pictures/s, with a batch of 10; 2.00' in ours
+    assert 'no batch' in conclude({})
+
+
 def test_the_boxes_are_as_many_and_as_large_as_those_of_coco(tmp_path):
     images = [dict(id=number) for number in range(1, 301)]
     path = tmp_path / 'train.json'

@@ -37,16 +37,24 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument(
         'what',
-        choices=('train', 'infer', 'data', 'deploy', 'growth'),
+        choices=('train', 'infer', 'data', 'deploy', 'growth', 'gpu'),
         help='train: a step of SSDLite at 320; infer: one photo, and its '
         'decoding and NMS alone; data: the training pipelines; deploy: '
         'builds against PyTorch and TFLite; growth: against batch, '
-        'resolution and processes',
+        'resolution and processes; gpu: training and prediction on a GPU',
     )
     parser.add_argument('--rounds', type=int, default=7)
     parser.add_argument('--batch-size', type=int, default=8)
     parser.add_argument(
         '--threads', type=int, default=1, help='of each (default: 1)'
+    )
+    parser.add_argument(
+        '--device', default='cuda:0', help='of gpu (default: cuda:0)'
+    )
+    parser.add_argument(
+        '--profile',
+        action='store_true',
+        help='gpu: also say where the time of a step of --batch-size goes',
     )
     parser.add_argument('--json', type=Path, help='also write the times here')
     parser.add_argument('--png', type=Path, help='also draw the times here')
@@ -69,6 +77,8 @@ def main() -> int:
     machine = (
         f'{describe()}, {args.threads} threads, torch {torch.__version__}'
     )
+    if args.what == 'gpu' and torch.cuda.is_available():
+        machine += f', {torch.cuda.get_device_name(args.device)}'
     content = dict(
         machine=machine,
         date=str(datetime.date.today()),
@@ -76,18 +86,30 @@ def main() -> int:
         parts={},
     )
     print(machine)
+    measured = {}
     for part in module.parts(args):
         print(f'\n{part.title}', flush=True)
-        results = measure(
-            part.contestants,
-            rounds=args.rounds,
-            warmup=part.warmup,
-            repeats=part.repeats,
-            pause=part.pause,
-            say=lambda text: print(f'  {text}', flush=True),
-        )
+        try:
+            results = measure(
+                part.contestants,
+                rounds=args.rounds,
+                warmup=part.warmup,
+                repeats=part.repeats,
+                pause=part.pause,
+                wait=part.wait,
+                say=lambda text: print(f'  {text}', flush=True),
+            )
+        except torch.OutOfMemoryError as error:
+            print(f'left out: {str(error).partition(". ")[0]}', flush=True)
+            continue
         print(table(results, part.pictures), flush=True)
+        measured[part.title] = results
         content['parts'][part.title] = records(results)
+    if args.what == 'gpu':
+        print('\n' + module.conclude(measured))
+        if args.profile:
+            device = torch.device(args.device)
+            print('\n' + module.account(device, args.batch_size))
     if args.json:
         args.json.write_text(json.dumps(content, indent=1) + '\n')
         print(f'written: {args.json}')

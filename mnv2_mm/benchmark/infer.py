@@ -44,17 +44,8 @@ def parts(args: argparse.Namespace) -> list[Part]:
 def one_photo(threads: int) -> list[Contestant]:
     """Array in, boxes out, through each side's public function."""
 
-    def theirs() -> Callable[[], object]:
-        cfg = peer_config()
-        model = built(cfg).eval()
-        model.cfg = cfg
-        steps = get_test_pipeline_cfg(cfg)
-        steps[0].type = 'mmdet.LoadImageFromNDArray'
-        pipeline, photo = Compose(steps), picture(0)
-        return lambda: inference_detector(model, photo, test_pipeline=pipeline)
-
     return [
-        Contestant("mmdet's inference_detector", theirs),
+        Contestant("mmdet's inference_detector", their_prediction),
         *(
             Contestant(
                 f'mnv2_mm.apis.predict{name}',
@@ -63,6 +54,17 @@ def one_photo(threads: int) -> list[Contestant]:
             for name, how in FORMS.items()
         ),
     ]
+
+
+def their_prediction(device: torch.device | str = 'cpu') -> Callable:
+    """mmdet's prediction of a photo by its own SSDLite."""
+    cfg = peer_config()
+    model = built(cfg).eval().to(device)
+    model.cfg = cfg
+    steps = get_test_pipeline_cfg(cfg)
+    steps[0].type = 'mmdet.LoadImageFromNDArray'
+    pipeline, photo = Compose(steps), picture(0)
+    return lambda: inference_detector(model, photo, test_pipeline=pipeline)
 
 
 def predicting(**how: bool) -> Callable[[], object]:

@@ -38,6 +38,7 @@ class Part:
         pause: Seconds before each timing, for backends whose threads wait
             actively for a while after a run.
         warmup: Calls before the first timing.
+        wait: Waits for a device that works on when a call has returned.
     """
 
     title: str
@@ -46,6 +47,7 @@ class Part:
     pictures: int = 0
     pause: float = 0
     warmup: int = 2
+    wait: Callable[[], object] = lambda: None
 
 
 @dataclass
@@ -73,6 +75,7 @@ def measure(
     warmup: int = 2,
     repeats: int = 1,
     pause: float = 0,
+    wait: Callable[[], object] = lambda: None,
     say: Callable[[str], object] = lambda text: None,
 ) -> list[Result]:
     """Time all contestants in turn.
@@ -83,6 +86,7 @@ def measure(
         warmup: Calls before, not timed.
         repeats: Calls within one timing, whose mean counts.
         pause: Seconds of rest before each timing.
+        wait: As of :class:`Part`.
         say: Gets a line about the progress.
     """
     runs = []
@@ -98,9 +102,11 @@ def measure(
         for run, result in zip(runs, results, strict=True):
             if pause:
                 time.sleep(pause)
+            wait()
             start = time.perf_counter()
             for _ in range(repeats):
                 run()
+            wait()
             elapsed = time.perf_counter() - start
             result.seconds.append(elapsed / repeats)
     return results

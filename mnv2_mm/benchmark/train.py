@@ -59,6 +59,8 @@ def step_of(
     side: int = SIDE,
     channels_last: bool = False,
     fast: bool = False,
+    compiled: bool = False,
+    device: torch.device | str = 'cpu',
     wrap: Callable[[nn.Module], nn.Module] | None = None,
 ) -> Callable[[], Callable[[], object]]:
     """One step: preprocessing, forward, backward, update.
@@ -69,27 +71,39 @@ def step_of(
         side: Of a picture.
         channels_last: Layout of the tensors.
         fast: What `tools/train.py --fast` does on a processor, but for the
-            memory kept, which cannot be had for one contestant alone.
+            memory kept, which cannot be had for one contestant alone; on a
+            GPU in float16, with the loss scaled.
+        compiled: Compile backbone, neck and head, and fuse the optimizer.
+        device: Where the network is; the pictures come from the host.
         wrap: Makes a model of several processes of it.
     """
 
     def prepare() -> Callable[[], object]:
-        model = built(cfg).train()
+        model = built(cfg).train().to(device)
+        kind = torch.device(device).type
+        half = torch.bfloat16 if kind == 'cpu' else torch.float16
+        scaler = torch.amp.GradScaler(kind, enabled=fast and kind != 'cpu')
         if channels_last or fast:
             model.to(memory_format=torch.channels_last)
+        if compiled:
+            for part in (model.backbone, model.neck, model.bbox_head):
+                part.compile()
         preprocess, parse = model.data_preprocessor, model.parse_losses
-        optimizer = torch.optim.SGD(model.parameters(), 1e-4, momentum=0.9)
+        optimizer = torch.optim.SGD(
+            model.parameters(), 1e-4, momentum=0.9, fused=compiled or None
+        )
         batch = _batch(batch_size, side)
         called = wrap(model) if wrap else model
 
         def step() -> None:
             data = preprocess(batch, True)
-            with torch.autocast('cpu', torch.bfloat16, enabled=fast):
+            with torch.autocast(kind, half, enabled=fast):
                 losses = called(**data, mode='loss')
             loss, _ = parse(losses)
             optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            optimizer.step()
+            scaler.scale(loss).backward()
+            scaler.step(optimizer)
+            scaler.update()
 
         return step
 
