@@ -12,7 +12,7 @@ _base_ = [
 ]
 
 # ---- changed most often -------------------------------------------------
-max_epochs = 9
+max_epochs = 13
 # -------------------------------------------------------------------------
 norm = dict(type='BN', eps=1e-3, momentum=0.1)
 
@@ -40,4 +40,7 @@ param_scheduler = [
         convert_to_iter_based=True,
     ),
 ]
-default_hooks = dict(logger=dict(interval=10))
+default_hooks = dict(
+    logger=dict(interval=10),
+    memory_format=dict(type='mnv2_mm.ChannelsLastHook'),
+)
