@@ -2,7 +2,7 @@
 
 python tools/make_sample_data.py [--out data/sample] [--seed 0]
 
-It takes some ten seconds. A second run finds the set and does nothing.
+It takes half a minute. A second run finds the set and does nothing.
 """
 
 import argparse

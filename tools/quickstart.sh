@@ -101,7 +101,7 @@ else
 fi
 installed=$SECONDS
 
-banner 'sample data set' 'ten seconds'
+banner 'sample data set' 'half a minute'
 logged "$python" tools/make_sample_data.py
 
 banner "training $config" 'about four minutes on two cores'

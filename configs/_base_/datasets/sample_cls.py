@@ -9,7 +9,7 @@ input_size = 96  # side of what the network sees
 batch_size = 32
 num_workers = 1
 # -------------------------------------------------------------------------
-data_help = 'Make it (some ten seconds): python tools/make_sample_data.py'
+data_help = 'Make it (half a minute): python tools/make_sample_data.py'
 dataset_type = 'CustomDataset'
 metainfo = dict(classes=classes)
 

@@ -9,7 +9,7 @@ test_scale = (171, 128)  # (width, height) of a test picture
 batch_size = 8
 num_workers = 1
 # -------------------------------------------------------------------------
-data_help = 'Make it (some ten seconds): python tools/make_sample_data.py'
+data_help = 'Make it (half a minute): python tools/make_sample_data.py'
 dataset_type = 'BaseSegDataset'
 metainfo = dict(
     classes=classes,
