@@ -54,10 +54,11 @@ def init_model(
         weights: Checkpoint, or ``mnv2_mm://NAME`` of a network of
             configs/official; None leaves the network at its random start.
         device: 'cpu', 'cuda:0', ...
-        fast: Fold batch norm and lay tensors out channels last: the same
-            results up to rounding, for a model that is not trained on.
-        half: The same, with the feature extractor in bfloat16: boxes move
-            by pixels.
+        fast: Fold batch norm, lay tensors out channels last, and on a
+            processor run the parts as graphs from the second picture of a
+            size on and keep the memory of the process: the same results up
+            to rounding, for a model that is not trained on.
+        half: The same in bfloat16: boxes move by pixels.
 
     Returns:
         The model in eval mode, with ``cfg`` and ``dataset_meta`` (class

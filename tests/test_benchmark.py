@@ -1,6 +1,7 @@
 """The benchmark's arithmetic, and that it runs; times are no test."""
 
 import argparse
+import functools
 import json
 import multiprocessing
 import subprocess
@@ -19,7 +20,7 @@ from mnv2_mm.benchmark.pairs import (
 )
 from mnv2_mm.benchmark.pictures import with_boxes_of_coco
 from mnv2_mm.benchmark.plot import _sort, draw
-from mnv2_mm.benchmark.processes import ranks
+from mnv2_mm.benchmark.processes import apart, ranks
 from mnv2_mm.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -167,12 +168,27 @@ def test_without_a_gpu_it_says_so():
     pytest.importorskip('mmdet.models')
     import torch
 
-    if torch.cuda.is_available():
-        pytest.skip('there is a GPU')
     from mnv2_mm.benchmark.gpu import parts
 
-    with pytest.raises(InputError, match='--device cuda:0 cannot be used'):
-        parts(argparse.Namespace(device='cuda:0'))
+    names = ['abacus', 'cuda:0']
+    if torch.cuda.is_available():
+        names.pop()
+    for name in names:
+        with pytest.raises(InputError, match=f'--device {name} cannot be'):
+            parts(argparse.Namespace(device=name))
+
+
+@pytest.mark.parametrize(
+    'make',
+    [
+        functools.partial(sys.exit, 3),  # before there is anything to run
+        functools.partial(functools.partial, sys.exit, 3),
+    ],
+)
+def test_a_process_that_ends_is_one_message(make):
+    run = apart(make)()
+    with pytest.raises(InputError, match="a contestant's process ended"):
+        run()
 
 
 def test_the_best_batch_counts():

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from mnv2_mm.apis import init_model, predict
+from mnv2_mm.engine import fast_inference
 from mnv2_mm.engine.fast_inference import make_fast
 
 MODELS = ('ssdlite_sample', 'deeplabv3_sample', 'mnv2_sample')
@@ -52,6 +53,15 @@ def test_the_same_up_to_rounding(name, half, bound):
     assert not graphs.failures
     norms = [m for m in fast.modules() if isinstance(m, torch.nn.BatchNorm2d)]
     assert not norms
+
+
+def test_memory_is_kept(monkeypatch):
+    kept = []
+    monkeypatch.setattr(
+        fast_inference, 'keep_freed_memory', lambda: kept.append(True)
+    )
+    make_fast(_settled('mnv2_sample'))
+    assert kept
 
 
 def test_a_copy_does_not_use_the_original():

@@ -17,7 +17,8 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-if sys.argv[1:2] not in (['deploy'], ['infer']):  # as users run them
+# ncnn's threads would wait so too, and predictions are timed as users run them
+if sys.argv[1:2] not in (['deploy'], ['infer']):
     os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')  # see tools/train.py
 
 import torch
@@ -74,10 +75,11 @@ def main() -> int:
     with hushed_imports():  # here, as each needs other packages
         module = importlib.import_module(f'mnv2_mm.benchmark.{args.what}')
     MMLogger.get_instance('benchmark', log_level='WARNING')  # random starts
+    parts = module.parts(args)
     machine = (
         f'{describe()}, {args.threads} threads, torch {torch.__version__}'
     )
-    if args.what == 'gpu' and torch.cuda.is_available():
+    if args.what == 'gpu' and torch.device(args.device).type == 'cuda':
         machine += f', {torch.cuda.get_device_name(args.device)}'
     content = dict(
         machine=machine,
@@ -87,7 +89,7 @@ def main() -> int:
     )
     print(machine)
     measured = {}
-    for part in module.parts(args):
+    for part in parts:
         print(f'\n{part.title}', flush=True)
         try:
             results = measure(

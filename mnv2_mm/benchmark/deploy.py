@@ -20,7 +20,7 @@ from torch import nn
 
 from mnv2_mm import compat
 from mnv2_mm.apis import init_model, prepare
-from mnv2_mm.benchmark.pairs import Contestant, Part
+from mnv2_mm.benchmark.pairs import PAUSE, Contestant, Part
 from mnv2_mm.benchmark.peers import OURS, SIDE
 from mnv2_mm.benchmark.pictures import picture
 from mnv2_mm.builds import Build
@@ -30,7 +30,6 @@ from mnv2_mm.weights.published import checkpoint_of, fetch, published_models
 
 _PICTURES = 8  # that batch norm and calibration see
 _DEVIATION, _MEAN = 2.0, -6.0  # of the class logits of the detector
-_PAUSE = 0.05  # seconds after which no thread of another backend still waits
 #: The end of Google's segmentation file, which the builds get too.
 _ENDING = {
     'codebase_config.with_resize': True,
@@ -49,7 +48,7 @@ def parts(args: argparse.Namespace) -> Iterator[Part]:
         for title, contestants in _PARTS.items():
             found = bench.available(contestants(bench))
             if len(found) > 1:
-                yield Part(title, found, repeats=5, pause=_PAUSE)
+                yield Part(title, found, repeats=5, pause=PAUSE)
             else:
                 print(f'left out: {title}: fewer than two can be run')
 

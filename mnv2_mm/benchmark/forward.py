@@ -9,9 +9,9 @@ from torch import nn
 
 from mnv2_mm import compat
 from mnv2_mm.apis import init_model
-from mnv2_mm.benchmark.pairs import Contestant, Part
+from mnv2_mm.benchmark.pairs import PAUSE, Contestant, Part
 from mnv2_mm.benchmark.peers import shipped_config
-from mnv2_mm.benchmark.processes import FORMS, PAUSE, WARMUP, apart
+from mnv2_mm.benchmark.processes import FORMS, WARMUP, apart
 
 MMPRETRAIN = 'mobilenet_v2/mobilenet-v2_8xb32_in1k.py'
 MMSEG = 'mobilenet_v2/mobilenet-v2-d8_deeplabv3_4xb4-160k_ade20k-512x512.py'

@@ -13,11 +13,9 @@ import torch
 from torch import nn
 from torch.profiler import ProfilerActivity, profile
 
-from mnv2_mm.apis import init_model, predict
-from mnv2_mm.benchmark.infer import their_prediction
+from mnv2_mm.benchmark.infer import predicting, their_prediction
 from mnv2_mm.benchmark.pairs import Contestant, Part, Result
 from mnv2_mm.benchmark.peers import OURS, SIDE, built, peer_config
-from mnv2_mm.benchmark.pictures import picture
 from mnv2_mm.benchmark.processes import WARMUP
 from mnv2_mm.benchmark.train import step_of
 from mnv2_mm.config_files import get_config
@@ -35,9 +33,8 @@ _ROWS = 15
 
 def parts(args: argparse.Namespace) -> list[Part]:
     """What `tools/benchmark.py gpu` measures."""
-    device = torch.device(args.device)
+    device = checked(args.device)
     wait = functools.partial(wait_for, device)
-    wait()
     common = dict(warmup=WARMUP, wait=wait)
     return [
         *(
@@ -63,21 +60,27 @@ def parts(args: argparse.Namespace) -> list[Part]:
     ]
 
 
-def wait_for(device: torch.device) -> None:
-    """Wait until a device has done what it was told.
+def checked(name: str) -> torch.device:
+    """A device that can be used.
 
     Raises:
-        InputError: it is not there.
+        InputError: there is none of this name.
     """
-    if device.type == 'cpu':
-        return
     try:
-        torch.cuda.synchronize(device)
+        device = torch.device(name)
+        torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
         raise InputError(
-            f'--device {device} cannot be used: '
+            f'--device {name} cannot be used: '
             f'{str(error).partition(chr(10))[0]}'
         ) from error
+    return device
+
+
+def wait_for(device: torch.device) -> None:
+    """Wait until a device has done what it was told."""
+    if device.type != 'cpu':
+        torch.cuda.synchronize(device)
 
 
 def training(batch: int, device: torch.device) -> list[Contestant]:
@@ -135,13 +138,8 @@ def networks(batch: int, device: torch.device) -> list[Contestant]:
 def one_photo(device: torch.device) -> list[Contestant]:
     """Array in, boxes out, through each side's public function."""
 
-    def ours(**how: bool) -> Callable[[], Callable[[], object]]:
-        def prepare() -> Callable[[], object]:
-            model = init_model(OURS, device=str(device), **how)
-            photo = picture(0)
-            return lambda: predict(model, photo)
-
-        return prepare
+    def ours(**how: bool) -> Callable:
+        return functools.partial(predicting, device=str(device), **how)
 
     return [
         Contestant(

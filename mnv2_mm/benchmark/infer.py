@@ -16,10 +16,10 @@ from mmdet.utils import get_test_pipeline_cfg
 
 from mnv2_mm.apis import init_model, predict
 from mnv2_mm.benchmark import forward
-from mnv2_mm.benchmark.pairs import Contestant, Part
+from mnv2_mm.benchmark.pairs import PAUSE, Contestant, Part
 from mnv2_mm.benchmark.peers import OURS, SIDE, built, peer_config
 from mnv2_mm.benchmark.pictures import picture
-from mnv2_mm.benchmark.processes import FORMS, PAUSE, WARMUP, apart
+from mnv2_mm.benchmark.processes import FORMS, WARMUP, apart
 
 
 def parts(args: argparse.Namespace) -> list[Part]:
@@ -67,7 +67,7 @@ def their_prediction(device: torch.device | str = 'cpu') -> Callable:
     return lambda: inference_detector(model, photo, test_pipeline=pipeline)
 
 
-def predicting(**how: bool) -> Callable[[], object]:
+def predicting(**how: bool | str) -> Callable[[], object]:
     """Our prediction of a photo, the model made as said."""
     model, photo = init_model(OURS, **how), picture(0)
     return lambda: predict(model, photo)

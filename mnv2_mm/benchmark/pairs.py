@@ -9,6 +9,9 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+#: Seconds of rest after which no thread of another contestant still waits.
+PAUSE = 0.05
+
 
 @dataclass
 class Contestant:

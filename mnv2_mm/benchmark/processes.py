@@ -21,11 +21,10 @@ from torch.nn.parallel import DistributedDataParallel
 
 from mnv2_mm.engine.console import hushed_imports, quiet
 from mnv2_mm.engine.freed_memory import keep_freed_memory
+from mnv2_mm.errors import InputError
 
 #: Seconds until processes that do not answer are given up.
 PATIENCE = 300
-#: Seconds of rest after which no thread of another process still waits.
-PAUSE = 0.05
 #: Calls until a fast model has made all its graphs.
 WARMUP = 5
 #: Our models for prediction, by what is added to their name.
@@ -47,12 +46,17 @@ def apart(*makes: Make, threads: int = 1) -> Make:
         pipes = [pipe for pipe, _ in started]
 
         def run() -> None:
-            for pipe in pipes:
-                pipe.send('run')
-            for pipe in pipes:
-                if not pipe.poll(PATIENCE):
-                    raise TimeoutError('a process does not answer')
-                pipe.recv()
+            try:
+                for pipe in pipes:
+                    pipe.send('run')
+                for pipe in pipes:
+                    if not pipe.poll(PATIENCE):
+                        raise InputError("a contestant's process hangs")
+                    pipe.recv()
+            except (EOFError, OSError):
+                raise InputError(
+                    "a contestant's process ended; what it said is above"
+                ) from None
 
         weakref.finalize(run, _end, started)
         return run
