@@ -26,9 +26,7 @@ MIM_CONTENT = ('configs', 'tools', 'model-index.yml', 'requirements')
 
 def pinned(*names: str) -> list[str]:
     """``name==version`` as stated in the tested onedl constraints."""
-    lines = (
-        (ROOT / 'requirements/constraints-onedl.txt').read_text().splitlines()
-    )
+    lines = (ROOT / 'requirements/constraints-onedl.txt').read_text().splitlines()
     pins = {line.split('==')[0]: line for line in lines if '==' in line}
     return [pins[name] for name in names]
 

@@ -1,7 +1,7 @@
 # SSDLite 320 on MobileNetV2 1.0, COCO (Table 6, last row), trained as the
 # official ssdlite_mobilenet_v2_coco.config does; what is ours is said in
 # _base_/schedules/ssdlite_200k.py. With today's recipe:
-# configs/ssdlite_mnv2_coco_modern.py.
+# configs/ssdlite_mnv2_coco_sgd_600e.py.
 #
 # Another width: model.backbone.widen_factor, model.neck.widen_factor and the
 # channels of both taps (the error message says which). Another input: both
@@ -14,5 +14,5 @@ _base_ = [
     '_base_/runtime/det.py',
 ]
 
-# TF trains on pictures without an object too; mmdet would leave them out.
+# TF trains on images without an object too; mmdet would leave them out.
 train_dataloader = dict(dataset=dict(filter_cfg=dict(filter_empty_gt=False)))

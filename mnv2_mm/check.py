@@ -6,7 +6,7 @@ failure which makes the plug-in unusable: torch, mmengine or mmcv (with its
 compiled ops) missing, broken or mixed from two families, or none of the
 three hosts there. A version that was not tested is a remark: the hosts'
 upper-bound asserts have locked out more users than they protected. With
-``--deploy`` also what the deployment needs, see ``mnv2_mm.check_deploy``.
+``--deploy`` also what the deployment needs, see ``mnv2_mm.utils.deploy_check``.
 
 Nothing need be installed for this to run.
 """
@@ -17,8 +17,9 @@ import shlex
 import sys
 from pathlib import Path
 
-from mnv2_mm import check_deploy, compat
-from mnv2_mm.probe import HOSTS, MODULES, Probe, probe_all
+from mnv2_mm.utils import compat
+from mnv2_mm.utils import deploy_check as check_deploy
+from mnv2_mm.utils.import_check import HOSTS, MODULES, ImportResult, check_imports
 from mnv2_mm.version import __version__
 
 #: Per host what of mnv2_mm it makes available.
@@ -47,7 +48,7 @@ class Report:
         family: The family that commands install from.
     """
 
-    def __init__(self, probes: dict[str, Probe], family: str) -> None:
+    def __init__(self, probes: dict[str, ImportResult], family: str) -> None:
         self.probes = probes
         self.family = family
         self.pins = tested(family)
@@ -123,8 +124,7 @@ class Report:
                 name,
                 f'{" and ".join(names)} overwrite each other in the folder '
                 f'{name}; keep one of them',
-                _pip(f'uninstall -y {" ".join(names)}')
-                + f'\n{self._install(name)}',
+                _pip(f'uninstall -y {" ".join(names)}') + f'\n{self._install(name)}',
             )
         elif not found.found:
             self.rows.append((name, '-', 'missing'))
@@ -175,7 +175,7 @@ class Report:
                 )
             )
 
-    def _mend_import(self, found: Probe) -> str:
+    def _mend_import(self, found: ImportResult) -> str:
         """Command for a package that is there but fails to import."""
         lacking = found.missing.partition('.')[0]
         if lacking in compat.PACKAGES and lacking != found.module:
@@ -254,7 +254,7 @@ def main() -> int:
     family = next(iter(compat.families('mmcv')), compat.stack())
     family = 'upstream' if family == 'upstream' else 'onedl'
     modules = MODULES + (check_deploy.MODULES if deploy else ())
-    probes = {p.module: p for p in probe_all(modules)}
+    probes = {p.module: p for p in check_imports(modules)}
     report = Report(probes, family)
     if deploy:
         part = check_deploy.DeployReport(probes, report.pins, _pip)

@@ -13,6 +13,7 @@ from mmengine.registry import OPTIM_WRAPPERS as _OPTIM_WRAPPERS
 from mmengine.registry import OPTIMIZERS as _OPTIMIZERS
 from mmengine.registry import TASK_UTILS as _TASK_UTILS
 from mmengine.registry import TRANSFORMS as _TRANSFORMS
+from mmengine.registry import WEIGHT_INITIALIZERS as _WEIGHT_INITIALIZERS
 from mmengine.registry import Registry
 
 #: Backbones, necks, heads; averages of a model.
@@ -45,7 +46,10 @@ TRANSFORMS = Registry(
 )
 #: Training hooks.
 HOOKS = Registry(
-    'hook', parent=_HOOKS, scope='mnv2_mm', locations=['mnv2_mm.engine']
+    'hook',
+    parent=_HOOKS,
+    scope='mnv2_mm',
+    locations=['mnv2_mm.engine', 'mnv2_mm.checkpoints'],
 )
 #: Optimizers.
 OPTIMIZERS = Registry(
@@ -60,4 +64,11 @@ OPTIM_WRAPPERS = Registry(
     parent=_OPTIM_WRAPPERS,
     scope='mnv2_mm',
     locations=['mnv2_mm.engine'],
+)
+#: Ways to fill a module with its first weights.
+WEIGHT_INITIALIZERS = Registry(
+    'weight initializer',
+    parent=_WEIGHT_INITIALIZERS,
+    scope='mnv2_mm',
+    locations=['mnv2_mm.checkpoints'],
 )

@@ -1,7 +1,7 @@
 """Shared fixtures; the package comes first, it mends torchvision.
 
 ``tiny_config`` gives complete configs of the three tasks that train in
-seconds: the real bases, a few small pictures, a narrow network.
+seconds: the real bases, a few small images, a narrow network.
 """
 
 import importlib.util
@@ -81,16 +81,14 @@ _LENGTH = {
 
 @pytest.fixture(scope='session')
 def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The generated sample set, with 16 + 8 pictures of 64 x 64 pixels."""
-    from mnv2_mm.datasets.sample_writer import (
+    """The generated sample set, with 16 + 8 images of 64 x 64 pixels."""
+    from mnv2_mm.datasets.sample.writer import (
         SampleSettings,
         write_sample_set,
     )
 
     root = tmp_path_factory.mktemp('tiny') / 'sample'
-    settings = SampleSettings(
-        train=16, val=8, width=64, height=64, crop_size=32
-    )
+    settings = SampleSettings(train=16, val=8, width=64, height=64, crop_size=32)
     write_sample_set(root, settings)
     return root
 
@@ -108,9 +106,7 @@ def tiny_config(
             f'datasets/sample_{task}',
             f'runtime/{task}',
         ]
-        lines = [
-            f'_base_ = {[f"{ROOT}/configs/_base_/{b}.py" for b in bases]}'
-        ]
+        lines = [f'_base_ = {[f"{ROOT}/configs/_base_/{b}.py" for b in bases]}']
         for text in (_COMMON, _CHANGES[task]):
             text = textwrap.dedent(text).replace('{data}', str(tiny_data))
             lines.append(text)

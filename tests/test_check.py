@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from mnv2_mm import check, compat
+from mnv2_mm import check
 from mnv2_mm.check import Report
-from mnv2_mm.probe import MODULES, Probe, probe_all
+from mnv2_mm.utils import compat
+from mnv2_mm.utils.import_check import MODULES, ImportResult, check_imports
 
 ROOT = Path(__file__).resolve().parents[1]
 FACTS = {
@@ -37,7 +38,7 @@ def environment(monkeypatch):
             found = bool(there.get(name))
             if module.partition('.')[0] in compat.PACKAGES:
                 found = bool(compat.families(module.partition('.')[0]))
-            probes[module] = Probe(module, found)
+            probes[module] = ImportResult(module, found)
             if found:
                 probes[module].facts = FACTS.get(module, {}) | dict(
                     dict(facts).get(module, {})
@@ -106,9 +107,7 @@ def test_commands_stay_in_the_family_that_is_there(environment):
 @pytest.mark.parametrize('host', ['mmdet', 'mmseg', 'mmpretrain'])
 def test_one_host_is_enough(environment, host):
     others = set(check.GIVES) - {host}
-    report = environment(
-        {compat.PACKAGES[other]['onedl']: None for other in others}
-    )
+    report = environment({compat.PACKAGES[other]['onedl']: None for other in others})
     assert report.problems == []
     rows = states(report)
     assert rows[check.GIVES[host]][1] == 'available'
@@ -117,9 +116,7 @@ def test_one_host_is_enough(environment, host):
 
 
 def test_no_host(environment):
-    report = environment(
-        {compat.PACKAGES[host]['onedl']: None for host in check.GIVES}
-    )
+    report = environment({compat.PACKAGES[host]['onedl']: None for host in check.GIVES})
     assert len(report.problems) == 1
     assert commands(report.problems) == [
         'install onedl-mmdetection==3.5.1',
@@ -238,19 +235,19 @@ def test_crashes_are_outlived(tmp_path, monkeypatch):
     for name, code in {
         'probe_good': 'print("chatter")',
         'probe_abort': 'import os; os.abort()',
-        'probe_exit': 'raise SystemExit("no licence")',
+        'probe_exit': 'raise SystemExit("no license")',
         'probe_lacks': 'import probe_lacked',
         'probe_asserts': 'assert False, "mmcv<2.2.0\\nis needed"',
     }.items():
         (tmp_path / f'{name}.py').write_text(code)
     monkeypatch.setenv('PYTHONPATH', f'{ROOT}{os.pathsep}{tmp_path}')
     names = ('abort', 'good', 'exit', 'absent', 'lacks', 'asserts', 'good')
-    results = probe_all(tuple(f'probe_{name}' for name in names))
+    results = check_imports(tuple(f'probe_{name}' for name in names))
     abort, good, leaves, absent, lacks, asserts, again = results
     assert 'crashed (exit code -6)' in abort.error
     assert good.works
     assert again.works
-    assert leaves.error == 'SystemExit: no licence'
+    assert leaves.error == 'SystemExit: no license'
     assert not absent.found
     assert lacks.missing == 'probe_lacked'
     assert asserts.error == 'AssertionError: mmcv<2.2.0'

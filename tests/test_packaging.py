@@ -90,9 +90,7 @@ def test_wheel_carries_what_mim_reads(wheel, copy):
 
 def test_wheel_holds_this_package_alone(wheel, copy):
     tops = {name.partition('/')[0] for name in wheel.namelist()}
-    assert {top for top in tops if not top.endswith('.dist-info')} == {
-        'mnv2_mm'
-    }
+    assert {top for top in tops if not top.endswith('.dist-info')} == {'mnv2_mm'}
     modules = {n for n in wheel.namelist() if n.endswith('.py')}
     for file in (copy / 'mnv2_mm').rglob('*.py'):
         assert str(file.relative_to(copy)) in modules
@@ -213,9 +211,7 @@ def test_nothing_of_one_machine(what):
     ids=lambda f: f.name,
 )
 def test_shell_scripts_parse(file):
-    done = subprocess.run(
-        ['bash', '-n', str(file)], capture_output=True, text=True
-    )
+    done = subprocess.run(['bash', '-n', str(file)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
 
@@ -401,9 +397,7 @@ def test_changes_since_the_setup(state, tmp_path):
     assert state.changed(tmp_path / 'saved.json') == []
     shutil.rmtree(tmp_path / 'gone-1.0.dist-info')
     distribution(tmp_path, 'new')
-    assert state.changed(tmp_path / 'saved.json') == [
-        'gone was 1.0, is missing'
-    ]
+    assert state.changed(tmp_path / 'saved.json') == ['gone was 1.0, is missing']
 
 
 def test_what_is_lacking(state, tmp_path):

@@ -25,17 +25,15 @@ import torch
 from mmengine.logging import MMLogger
 
 from mnv2_mm.benchmark.pairs import measure, records, table
-from mnv2_mm.builds.machine import describe
 from mnv2_mm.engine import launch
-from mnv2_mm.engine.console import hushed_imports
-from mnv2_mm.errors import InputError, command
+from mnv2_mm.runtime.machine import describe
+from mnv2_mm.utils.console import suppress_import_output
+from mnv2_mm.utils.errors import InputError, command
 
 
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(
-        description='Time this project against its peers'
-    )
+    parser = argparse.ArgumentParser(description='Time this project against its peers')
     parser.add_argument(
         'what',
         choices=('train', 'infer', 'data', 'deploy', 'growth', 'gpu'),
@@ -46,16 +44,12 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('--rounds', type=int, default=7)
     parser.add_argument('--batch-size', type=int, default=8)
-    parser.add_argument(
-        '--threads', type=int, default=1, help='of each (default: 1)'
-    )
-    parser.add_argument(
-        '--device', default='cuda:0', help='of gpu (default: cuda:0)'
-    )
+    parser.add_argument('--threads', type=int, default=1, help='of each (default: 1)')
+    parser.add_argument('--device', default='cuda:0', help='of gpu (default: cuda:0)')
     parser.add_argument(
         '--profile',
         action='store_true',
-        help='gpu: also say where the time of a step of --batch-size goes',
+        help='gpu: also print_rank0 where the time of a step of --batch-size goes',
     )
     parser.add_argument('--json', type=Path, help='also write the times here')
     parser.add_argument('--png', type=Path, help='also draw the times here')
@@ -67,18 +61,14 @@ def main() -> int:
     """Measure and print."""
     args = parse_args()
     if args.rounds < 1 or args.batch_size < 1 or args.threads < 1:
-        raise InputError(
-            '--rounds, --batch-size and --threads must be at least 1'
-        )
-    launch.quiet()
+        raise InputError('--rounds, --batch-size and --threads must be at least 1')
+    launch.filter_warnings()
     torch.set_num_threads(args.threads)
-    with hushed_imports():  # here, as each needs other packages
+    with suppress_import_output():  # here, as each needs other packages
         module = importlib.import_module(f'mnv2_mm.benchmark.{args.what}')
     MMLogger.get_instance('benchmark', log_level='WARNING')  # random starts
     parts = module.parts(args)
-    machine = (
-        f'{describe()}, {args.threads} threads, torch {torch.__version__}'
-    )
+    machine = f'{describe()}, {args.threads} threads, torch {torch.__version__}'
     if args.what == 'gpu' and torch.device(args.device).type == 'cuda':
         machine += f', {torch.cuda.get_device_name(args.device)}'
     content = dict(
@@ -104,7 +94,7 @@ def main() -> int:
         except torch.OutOfMemoryError as error:
             print(f'left out: {str(error).partition(". ")[0]}', flush=True)
             continue
-        print(table(results, part.pictures), flush=True)
+        print(table(results, part.images), flush=True)
         measured[part.title] = results
         content['parts'][part.title] = records(results)
     if args.what == 'gpu':

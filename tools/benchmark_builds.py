@@ -1,4 +1,4 @@
-"""One table, and a picture, of all builds of one model.
+"""One table, and a photo, of all builds of one model.
 
     python tools/deploy.py DEPLOY_CONFIG CONFIG CHECKPOINT photo.jpg \
         --work-dir work_dirs/builds/onnxruntime_fp32    # and so on
@@ -22,10 +22,10 @@ from mmengine.config import Config
 
 from mnv2_mm.benchmark.builds import Row, evaluate, find_builds, time_build
 from mnv2_mm.benchmark.builds_report import plot, table
-from mnv2_mm.config_files import get_config
+from mnv2_mm.checkpoints.file import check_file
 from mnv2_mm.engine import launch
-from mnv2_mm.engine.checkpoint_file import check_file
-from mnv2_mm.errors import InputError, command
+from mnv2_mm.utils.config import get_config
+from mnv2_mm.utils.errors import InputError, command
 
 #: Accuracies in the order of preference, where the config names none.
 _METRICS = ('coco/bbox_mAP', 'mIoU', 'accuracy/top1')
@@ -33,25 +33,19 @@ _METRICS = ('coco/bbox_mAP', 'mIoU', 'accuracy/top1')
 
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(
-        description='Compare all builds of one model'
-    )
+    parser = argparse.ArgumentParser(description='Compare all builds of one model')
     parser.add_argument('work_dir', help='folder with a folder for each build')
-    parser.add_argument(
-        '--config', help='model config; with it accuracy is measured'
-    )
-    parser.add_argument(
-        '--checkpoint', help='.pth file: PyTorch as the first line'
-    )
+    parser.add_argument('--config', help='model config; with it accuracy is measured')
+    parser.add_argument('--checkpoint', help='.pth file: PyTorch as the first line')
     parser.add_argument(
         '--image',
-        help='picture to time with (default: the first of the test set)',
+        help='photo to time with (default: the first of the test set)',
     )
     parser.add_argument(
         '--limit',
         type=int,
         metavar='N',
-        help='measure accuracy on N pictures, spread over the test set',
+        help='measure accuracy on N photos, spread over the test set',
     )
     parser.add_argument(
         '--no-accuracy', action='store_true', help='sizes and latencies only'
@@ -77,12 +71,11 @@ def check(args: argparse.Namespace) -> Config | None:
     if args.limit is not None and args.limit < 1:
         raise InputError(f'--limit is {args.limit}; give 1 or more')
     if args.image and not Path(args.image).is_file():
-        raise InputError(f'there is no picture {args.image}')
+        raise InputError(f'there is no photo {args.image}')
     if not args.config:
         if args.checkpoint or args.limit:
             raise InputError(
-                '--checkpoint and --limit need --config, the config of the '
-                'model'
+                '--checkpoint and --limit need --config, the config of the model'
             )
         return None
     cfg = get_config(args.config)
@@ -97,17 +90,17 @@ def check(args: argparse.Namespace) -> Config | None:
     return cfg
 
 
-def picture(args: argparse.Namespace, cfg: Config | None) -> str | None:
-    """The picture to time with, if there is one."""
+def photo(args: argparse.Namespace, cfg: Config | None) -> str | None:
+    """The photo to time with, if there is one."""
     if args.image or cfg is None:
         return args.image
     from mmengine.registry import DATASETS, init_default_scope
 
-    from mnv2_mm.apis import evaluation_dataset
+    from mnv2_mm.utils.config import evaluation_dataset
 
     launch.preflight(cfg, splits=('test',))
     init_default_scope(cfg.default_scope)
-    with launch.explained(cfg):
+    with launch.readable_config_errors(cfg):
         first = DATASETS.build(evaluation_dataset(cfg)).get_data_info(0)
     return first['img_path']
 
@@ -124,16 +117,16 @@ def main_metric(cfg: Config, rows: list[Row]) -> str:
 def main() -> int:
     """Time, evaluate, print, draw."""
     args = parse_args()
-    launch.quiet()
+    launch.filter_warnings()
     cfg = check(args)
     builds = find_builds(args.work_dir)
-    image = picture(args, cfg)
+    image = photo(args, cfg)
     rows = [row for _, row in builds]
     places = {row.name: folder for folder, row in builds}
     if args.checkpoint:
         from mnv2_mm.benchmark.builds_pytorch import pytorch_row
 
-        launch.say('timing PyTorch')
+        launch.print_rank0('timing PyTorch')
         rows.insert(0, pytorch_row(cfg, args.checkpoint, image))
         places['PyTorch'] = Path(args.checkpoint)
     for folder, row in builds:
@@ -142,20 +135,20 @@ def main() -> int:
         if image is None:
             row.problems.append('not timed: give --image or --config')
             continue
-        launch.say(f'timing {row.name}')
+        launch.print_rank0(f'timing {row.name}')
         time_build(folder, row, image)
     metric = ''
     if cfg is not None and not args.no_accuracy:
         for row in rows:
             if row.bytes is None:
                 continue
-            launch.say(f'evaluating {row.name}')
+            launch.print_rank0(f'evaluating {row.name}')
             evaluate(places[row.name], row, args.config, limit=args.limit or 0)
         metric = main_metric(cfg, rows)
     stem = args.out or str(Path(args.work_dir) / 'builds')
     text = table(rows, metric)
     if args.limit and metric:
-        text += f'\n{metric} on {args.limit} pictures of the test set.\n'
+        text += f'\n{metric} on {args.limit} photos of the test set.\n'
     print(f'\n{text}')
     try:
         Path(stem).parent.mkdir(parents=True, exist_ok=True)

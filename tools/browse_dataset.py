@@ -1,9 +1,9 @@
-"""Look at the data of a config: ground truth on pictures, and label counts.
+"""Look at the data of a config: ground truth on images, and label counts.
 
     python tools/browse_dataset.py configs/sample/ssdlite_sample.py
     python tools/browse_dataset.py ssdlite_sample --split val --num 30
 
-The pictures are those that the network gets, after the pipeline with its
+The images are those that the network gets, after the pipeline with its
 random parts. Odd labels (masks of 0 and 255, labels without a class, classes
 without a label) are said.
 """
@@ -22,13 +22,13 @@ from mmengine.config import Config, DictAction
 from mmengine.dataset import BaseDataset
 from mmengine.registry import DATASETS, init_default_scope
 
-from mnv2_mm.config_files import apply_options, get_config
-from mnv2_mm.datasets.check_source import evenly
-from mnv2_mm.datasets.gt_painter import GroundTruthPainter
+from mnv2_mm.datasets.checks.preflight import check
+from mnv2_mm.datasets.checks.source import evenly
+from mnv2_mm.datasets.gt_visualizer import GtVisualizer
 from mnv2_mm.datasets.label_histogram import count_labels
-from mnv2_mm.datasets.preflight import check
 from mnv2_mm.engine import launch
-from mnv2_mm.errors import InputError, command, message_of
+from mnv2_mm.utils.config import apply_options, get_config
+from mnv2_mm.utils.errors import InputError, command, message_of
 
 
 def parse_args() -> argparse.Namespace:
@@ -37,19 +37,15 @@ def parse_args() -> argparse.Namespace:
         description='Draw the ground truth of a config and count its labels'
     )
     parser.add_argument('config', help='config file, or the name of one')
-    parser.add_argument(
-        '--split', choices=['train', 'val', 'test'], default='train'
-    )
+    parser.add_argument('--split', choices=['train', 'val', 'test'], default='train')
     parser.add_argument(
         '--out-dir',
-        help='where pictures go (default: work_dirs/browse/<config>_<split>)',
+        help='where images go (default: work_dirs/browse/<config>_<split>)',
     )
     parser.add_argument(
-        '--num', type=int, default=12, help='pictures to draw, evenly picked'
+        '--num', type=int, default=12, help='images to draw, evenly picked'
     )
-    parser.add_argument(
-        '--seed', type=int, default=0, help='of the random transforms'
-    )
+    parser.add_argument('--seed', type=int, default=0, help='of the random transforms')
     parser.add_argument(
         '--cfg-options',
         nargs='+',
@@ -87,14 +83,14 @@ def build(cfg: Config, split: str) -> tuple[BaseDataset, bool]:
 
 
 def draw(
-    dataset: BaseDataset, painter: GroundTruthPainter, *, num: int, out: Path
+    dataset: BaseDataset, painter: GtVisualizer, *, num: int, out: Path
 ) -> list[Path]:
-    """Draw ``num`` pictures into ``out``; broken ones are said and left."""
+    """Draw ``num`` images into ``out``; broken ones are said and left."""
     out.mkdir(parents=True, exist_ok=True)
     written = []
     for index in evenly(range(len(dataset)), num):
         info = dataset.get_data_info(index)
-        stem = Path(info.get('img_path', 'picture')).stem
+        stem = Path(info.get('img_path', 'image')).stem
         try:
             data = dataset[index]
         except InputError as error:
@@ -112,16 +108,16 @@ def draw(
 def main() -> int:
     """Browse."""
     args = parse_args()
-    launch.quiet()
+    launch.filter_warnings()
     if args.num < 0:
         raise InputError(f'--num is {args.num}; give 0 or more')
     cfg = get_config(args.config)
-    launch.warn(apply_options(cfg, args.cfg_options))
+    launch.print_warnings(apply_options(cfg, args.cfg_options))
     if not cfg.get(f'{args.split}_dataloader'):
         raise InputError(f'{args.config} has no {args.split}_dataloader')
     host = launch.host_of(cfg)
     dataset, failed = build(cfg, args.split)
-    print(f'{args.split}: {len(dataset)} pictures; counting labels')
+    print(f'{args.split}: {len(dataset)} images; counting labels')
     histogram = count_labels(dataset, host)
     print(f'\n{histogram}\n')
     for text in histogram.warnings():
@@ -133,9 +129,9 @@ def main() -> int:
     name = f'{Path(args.config).stem}_{args.split}'
     out = Path(args.out_dir or Path('work_dirs', 'browse', name)).expanduser()
     pipeline = cfg[f'{args.split}_dataloader'].dataset.get('pipeline') or ()
-    painter = GroundTruthPainter(host, dataset.metainfo, pipeline=pipeline)
+    painter = GtVisualizer(host, dataset.metainfo, pipeline=pipeline)
     written = draw(dataset, painter, num=args.num, out=out)
-    print(f'{len(written)} pictures in {out}')
+    print(f'{len(written)} images in {out}')
     return 1 if failed else 0
 
 

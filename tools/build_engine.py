@@ -4,7 +4,7 @@
 
 A build carries the same as its own `build_engine.py`, so that a machine
 without this repository needs nothing but the folder, Python, numpy and
-TensorRT; see mnv2_mm/builds/tensorrt_engine.py.
+TensorRT; see mnv2_mm/runtime/tensorrt_engine.py.
 """
 
 import importlib.util
@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import mnv2_mm
 
-# by its path, as importing mnv2_mm.builds asks for OpenCV
+# by its path, as importing mnv2_mm.runtime asks for OpenCV
 spec = importlib.util.spec_from_file_location(
     'tensorrt_engine',
     Path(mnv2_mm.__file__).with_name('builds') / 'tensorrt_engine.py',

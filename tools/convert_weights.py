@@ -19,10 +19,7 @@ os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')  # see tools/train.py
 
 from mmengine.config import DictAction
 
-from mnv2_mm.config_files import apply_options, get_config
-from mnv2_mm.engine import launch
-from mnv2_mm.errors import InputError, command
-from mnv2_mm.weights.convert import (
+from mnv2_mm.checkpoints.convert import (
     convert,
     default_config,
     read_labels,
@@ -30,15 +27,17 @@ from mnv2_mm.weights.convert import (
     save,
     translate,
 )
-from mnv2_mm.weights.published import published_models
-from mnv2_mm.weights.source import Source
+from mnv2_mm.checkpoints.hub import published_models
+from mnv2_mm.checkpoints.source import Source
+from mnv2_mm.engine import launch
+from mnv2_mm.utils.config import apply_options, get_config
+from mnv2_mm.utils.errors import InputError, command
 
 
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
-        description='Turn trained weights of other code bases into a '
-        'checkpoint'
+        description='Turn trained weights of other code bases into a checkpoint'
     )
     parser.add_argument('source', help='the file of weights')
     parser.add_argument('out', help='checkpoint to write, OUT.pth')
@@ -62,9 +61,7 @@ def parse_args() -> argparse.Namespace:
         action=DictAction,
         help='override the config, e.g. model.backbone.widen_factor=0.5',
     )
-    parser.add_argument(
-        '--quiet', action='store_true', help='print the summary only'
-    )
+    parser.add_argument('--quiet', action='store_true', help='print the summary only')
     return parser.parse_args()
 
 
@@ -80,7 +77,7 @@ def config_of(source: Source) -> str:
 def main() -> int:
     """Convert."""
     args = parse_args()
-    launch.quiet()
+    launch.filter_warnings()
     out = Path(args.out).expanduser()
     if not out.parent.is_dir():
         raise InputError(f'there is no folder {out.parent}; make it first')
@@ -89,7 +86,7 @@ def main() -> int:
     source = read_weights(args.source)
     name = args.config or config_of(source)
     cfg = get_config(name)
-    launch.warn(apply_options(cfg, args.cfg_options))
+    launch.print_warnings(apply_options(cfg, args.cfg_options))
     classes = None
     if args.labels is not None:
         classes = read_labels(args.labels)

@@ -1,7 +1,7 @@
-"""Predict for pictures, folders and videos; draw, and write a JSON file.
+"""Predict for photos, folders and videos; draw, and write a JSON file.
 
 One tool for detection, segmentation and classification; the config says
-which. A picture that cannot be read is reported, the others are done.
+which. A photo that cannot be read is reported, the others are done.
 
     python tools/demo.py ssdlite_mnv2_coco photo.jpg folder/ clip.mp4 \
         --weights work_dirs/x/epoch_1.pth --out-dir results
@@ -25,11 +25,11 @@ import cv2
 import numpy as np
 from torch import nn
 
-from mnv2_mm.apis import init_model, predict
+from mnv2_mm.api import init_model, predict
+from mnv2_mm.checkpoints.hub import resolve
 from mnv2_mm.engine import launch
-from mnv2_mm.errors import InputError, command
-from mnv2_mm.visualize import Painter, summarize
-from mnv2_mm.weights.published import resolve
+from mnv2_mm.utils.errors import InputError, command
+from mnv2_mm.utils.visualize import Painter, summarize
 
 IMAGES = ('.bmp', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp')
 VIDEOS = ('.avi', '.m4v', '.mkv', '.mov', '.mp4', '.webm')
@@ -38,12 +38,10 @@ VIDEOS = ('.avi', '.m4v', '.mkv', '.mov', '.mp4', '.webm')
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
-        description='Predict for pictures, folders and videos'
+        description='Predict for photos, folders and videos'
     )
     parser.add_argument('config', help='config file, or the name of one')
-    parser.add_argument(
-        'images', nargs='+', help='pictures, folders of pictures, videos'
-    )
+    parser.add_argument('images', nargs='+', help='photos, folders of photos, videos')
     parser.add_argument(
         '--weights',
         help='.pth file of a training, or a TFLite or TensorFlow file '
@@ -66,7 +64,7 @@ def find_sources(names: list[str]) -> list[Path]:
     """Files to work on, folders replaced by what they hold.
 
     Raises:
-        InputError: a name that does not exist, or a folder without pictures.
+        InputError: a name that does not exist, or a folder without photos.
     """
     sources: list[Path] = []
     for name in names:
@@ -79,14 +77,14 @@ def find_sources(names: list[str]) -> list[Path]:
             )
             if not inside:
                 raise InputError(
-                    f'folder {name} holds no picture or video '
+                    f'folder {name} holds no photo or video '
                     f'({" ".join(IMAGES + VIDEOS)})'
                 )
             sources += inside
         elif path.is_file():
             sources.append(path)
         else:
-            raise InputError(f'there is no picture, folder or video {name}')
+            raise InputError(f'there is no photo, folder or video {name}')
     return sources
 
 
@@ -99,9 +97,7 @@ class Demo:
         score_thr: Least score of a box.
     """
 
-    def __init__(
-        self, model: nn.Module, out_dir: Path, *, score_thr: float
-    ) -> None:
+    def __init__(self, model: nn.Module, out_dir: Path, *, score_thr: float) -> None:
         self.model = model
         self.painter = Painter(model, score_thr=score_thr)
         self.out_dir = out_dir
@@ -118,12 +114,12 @@ class Demo:
         self._taken.add(name)
         return self.out_dir / name
 
-    def picture(self, source: Path) -> str:
-        """Do one picture; returns a line for the console."""
+    def photo(self, source: Path) -> str:
+        """Do one photo; returns a line for the console."""
         image = cv2.imread(str(source), cv2.IMREAD_COLOR)
         if image is None:
             raise InputError(
-                f'{source} cannot be read as a picture: it is cut off, '
+                f'{source} cannot be read as a photo: it is cut off, '
                 'empty, or of another format'
             )
         sample = predict(self.model, image)
@@ -155,13 +151,13 @@ class Demo:
         try:
             for number, frame in enumerate(_frames(capture)):
                 sample = predict(self.model, frame)
-                picture = self.painter.draw(frame, sample)
+                photo = self.painter.draw(frame, sample)
                 if writer is None:
                     self.results.append(entry)  # kept if it is interrupted
-                    size = picture.shape[1::-1]
+                    size = photo.shape[1::-1]
                     code = cv2.VideoWriter_fourcc(*'mp4v')
                     writer = cv2.VideoWriter(str(drawn), code, rate, size)
-                writer.write(picture)
+                writer.write(photo)
                 entry['frames'].append(
                     {'frame': number, **self.painter.describe(sample)}
                 )
@@ -192,7 +188,7 @@ class Demo:
             is_video = source.suffix.lower() in VIDEOS
             start = time.monotonic()
             try:
-                text = (self.video if is_video else self.picture)(source)
+                text = (self.video if is_video else self.photo)(source)
             except InputError as error:
                 self.failed.append(str(source))
                 text = f'error: {error}'
@@ -225,7 +221,7 @@ def _frames(capture: cv2.VideoCapture) -> Iterator[np.ndarray]:
 
 
 def _write(path: Path, image: np.ndarray) -> None:
-    """Write a picture; OpenCV alone would be silent when it cannot."""
+    """Write a photo; OpenCV alone would be silent when it cannot."""
     if not cv2.imwrite(str(path), image):
         raise InputError(f'{path} cannot be written')
 
@@ -234,7 +230,7 @@ def _write(path: Path, image: np.ndarray) -> None:
 def main() -> int:
     """Predict."""
     args = parse_args()
-    launch.quiet()
+    launch.filter_warnings()
     sources = find_sources(args.images)
     out_dir = Path(args.out_dir).expanduser()
     out_dir.mkdir(parents=True, exist_ok=True)
@@ -247,7 +243,7 @@ def main() -> int:
     finally:
         path = demo.write()
         print(
-            f'{len(demo.results)} of {len(sources)} done; pictures in '
+            f'{len(demo.results)} of {len(sources)} done; photos in '
             f'{out_dir}, results in {path}'
         )
     if demo.failed:

@@ -1,6 +1,6 @@
 """Make a build of a trained model for a backend, and check it.
 
-The build is compared with PyTorch on the picture, and both results are drawn
+The build is compared with PyTorch on the image, and both results are drawn
 side by side. What --work-dir then holds: the files of the backend,
 build.json (classes, input size, scaling of pixels), deploy_config.py,
 comparison.jpg and, with --benchmark, benchmark.json. Nothing is left behind
@@ -23,15 +23,15 @@ import cv2
 import numpy as np
 from mmengine.config import DictAction
 
-from mnv2_mm.builds import draw, timing
-from mnv2_mm.builds.build import JSON, read_info
-from mnv2_mm.builds.timing import BENCHMARK
-from mnv2_mm.config_files import get_config
+from mnv2_mm.checkpoints.file import check_file
+from mnv2_mm.checkpoints.hub import local_checkpoint
 from mnv2_mm.deploy import require
 from mnv2_mm.engine import launch
-from mnv2_mm.engine.checkpoint_file import check_file
-from mnv2_mm.errors import InputError, command
-from mnv2_mm.weights.published import local_checkpoint
+from mnv2_mm.runtime import draw, timing
+from mnv2_mm.runtime.model import JSON, read_info
+from mnv2_mm.runtime.timing import BENCHMARK
+from mnv2_mm.utils.config import get_config
+from mnv2_mm.utils.errors import InputError, command
 
 
 def parse_args() -> argparse.Namespace:
@@ -41,13 +41,9 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('deploy_config', help='a file of configs/deploy')
     parser.add_argument('config', help='model config, or the name of one')
-    parser.add_argument(
-        'checkpoint', help='.pth file of a training, or mnv2_mm://NAME'
-    )
-    parser.add_argument('image', help='a picture to check the build with')
-    parser.add_argument(
-        '--work-dir', required=True, help='folder of the build'
-    )
+    parser.add_argument('checkpoint', help='.pth file of a training, or mnv2_mm://NAME')
+    parser.add_argument('image', help='an image to check the build with')
+    parser.add_argument('--work-dir', required=True, help='folder of the build')
     parser.add_argument(
         '--score-thr',
         type=float,
@@ -58,8 +54,7 @@ def parse_args() -> argparse.Namespace:
         '--cfg-options',
         nargs='+',
         action=DictAction,
-        help='override keys of the deploy config, as '
-        'ir_config.input_shape="[257,257]"',
+        help='override keys of the deploy config, as ir_config.input_shape="[257,257]"',
     )
     parser.add_argument(
         '--model-options',
@@ -70,28 +65,28 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--benchmark',
         action='store_true',
-        help='time the build on the picture, stage by stage, with one thread '
+        help='time the build on the image, stage by stage, with one thread '
         f'and with all, and write {BENCHMARK} beside it',
     )
     return parser.parse_args()
 
 
 def read_image(path: str) -> np.ndarray:
-    """The picture, (H, W, 3) uint8 BGR.
+    """The image, (H, W, 3) uint8 BGR.
 
     Raises:
-        InputError: it is no picture, or not there.
+        InputError: it is no image, or not there.
     """
     if not Path(path).is_file():
-        raise InputError(f'there is no picture {path}')
+        raise InputError(f'there is no image {path}')
     image = cv2.imread(path, cv2.IMREAD_COLOR)
     if image is None:
-        raise InputError(f'{path} cannot be read as a picture')
+        raise InputError(f'{path} cannot be read as an image')
     return image
 
 
 def side_by_side(left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Both pictures with a white line between them."""
+    """Both images with a white line between them."""
     line = np.full((left.shape[0], 8, 3), 255, np.uint8)
     return np.hstack([left, line, right])
 
@@ -119,7 +114,7 @@ def benchmark(folder: Path, image: np.ndarray) -> str:
 def main() -> int:
     """Make, check, draw."""
     args = parse_args()
-    launch.quiet()
+    launch.filter_warnings()
     require()
     checkpoint = local_checkpoint(args.checkpoint)
     check_file(checkpoint)
@@ -130,10 +125,10 @@ def main() -> int:
     model_cfg.merge_from_dict(args.model_options or {})
 
     from mnv2_mm.deploy.compare import compare
-    from mnv2_mm.deploy.make import Making, network_input, remark, staging
+    from mnv2_mm.deploy.export import Making, network_input, remark, staging
 
     with staging(args.work_dir) as folder:
-        with launch.explained(model_cfg):
+        with launch.readable_config_errors(model_cfg):
             making = Making(deploy_cfg, model_cfg, checkpoint, args.image)
         files = making.write(folder)
         size = sum(Path(file).stat().st_size for file in files)

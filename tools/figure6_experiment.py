@@ -31,9 +31,9 @@ import torch
 
 import mnv2_mm
 from mnv2_mm.analysis.figure6 import RECORDS, TOP1, VARIANTS, summary
-from mnv2_mm.config_files import get_config
-from mnv2_mm.curves import read_curves
-from mnv2_mm.errors import InputError, command
+from mnv2_mm.utils.config import get_config
+from mnv2_mm.utils.curves import read_curves
+from mnv2_mm.utils.errors import InputError, command
 
 ROOT = Path(__file__).resolve().parents[1]
 #: Data set: its config, epochs, input size in pixels, epochs from one
@@ -76,9 +76,7 @@ def parse_args() -> argparse.Namespace:
         '--seeds', type=int, default=3, help='number of seeds: 0, 1, ...'
     )
     parser.add_argument('--epochs', type=int, help='default: by --data')
-    parser.add_argument(
-        '--input-size', type=int, help='pixels (default: by --data)'
-    )
+    parser.add_argument('--input-size', type=int, help='pixels (default: by --data)')
     parser.add_argument(
         '--variants',
         nargs='+',
@@ -86,9 +84,7 @@ def parse_args() -> argparse.Namespace:
         default=list(VARIANTS),
         help='train only these (default: all)',
     )
-    parser.add_argument(
-        '--out', help='folder (default: work_dirs/figure6_<data>)'
-    )
+    parser.add_argument('--out', help='folder (default: work_dirs/figure6_<data>)')
     parser.add_argument(
         '--cfg-options',
         nargs='+',
@@ -120,9 +116,7 @@ def common_options(args: argparse.Namespace) -> list[str]:
             f'takes {begin}; give {begin + 1} or more'
         )
     if args.input_size < MIN_SIZE:
-        raise InputError(
-            f'--input-size is {args.input_size}; give {MIN_SIZE} or more'
-        )
+        raise InputError(f'--input-size is {args.input_size}; give {MIN_SIZE} or more')
     if args.seeds < 1:
         raise InputError(f'--seeds is {args.seeds}; give 1 or more')
     interval = min(interval, args.epochs)
@@ -143,8 +137,7 @@ def check_settings(args: argparse.Namespace, options: list[str]) -> dict:
     """Let a folder hold trainings of the same settings only."""
     config = DATA[args.data][0]
     settings = dict(
-        title=f'{Path(config).stem}, {args.input_size} px, '
-        f'{args.epochs} epochs',
+        title=f'{Path(config).stem}, {args.input_size} px, {args.epochs} epochs',
         config=config,
         options=options,
     )
@@ -168,9 +161,7 @@ def write(path: Path, content: dict) -> None:
     part.replace(path)
 
 
-def train(
-    work_dir: Path, settings: dict, variant: str, seed: int
-) -> dict[str, object]:
+def train(work_dir: Path, settings: dict, variant: str, seed: int) -> dict[str, object]:
     """Train one variant with one seed; returns its record.
 
     Raises:
@@ -223,8 +214,7 @@ def train(
 def collect(out: Path, settings: dict) -> dict:
     """Join what is finished in ``out`` to one file."""
     runs = [
-        json.loads(path.read_text())
-        for path in sorted(out.glob(f'*_seed*/{RESULT}'))
+        json.loads(path.read_text()) for path in sorted(out.glob(f'*_seed*/{RESULT}'))
     ]
     records = dict(settings, runs=runs)
     write(out / RECORDS, records)

@@ -9,7 +9,7 @@
 6: linear bottlenecks and shortcuts, from the trainings of
    tools/figure6_experiment.py (section 6.4).
 7: positive channels behind every expansion, at step 0 and after training,
-   and Lemma 2 on real pictures (appendix A).
+   and Lemma 2 on real images (appendix A).
 """
 
 import argparse
@@ -24,10 +24,10 @@ from mmengine.config import Config, DictAction
 from mmengine.logging import MMLogger
 
 from mnv2_mm.analysis import activations, activations_plot, figure6, manifold
-from mnv2_mm.apis import init_model
-from mnv2_mm.config_files import apply_options, config_name, get_config
+from mnv2_mm.api import init_model
 from mnv2_mm.engine import launch
-from mnv2_mm.errors import InputError, command
+from mnv2_mm.utils.config import apply_options, config_name, get_config
+from mnv2_mm.utils.errors import InputError, command
 
 MATRICES = 100  # random T for the means beside figure 1
 
@@ -35,9 +35,7 @@ MATRICES = 100  # random T for the means beside figure 1
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description="Draw the paper's figures")
-    parser.add_argument(
-        '--figure', type=int, nargs='+', choices=DRAW, required=True
-    )
+    parser.add_argument('--figure', type=int, nargs='+', choices=DRAW, required=True)
     parser.add_argument('--out', default='figures', help='folder of the PNGs')
     parser.add_argument(
         '--seed',
@@ -52,12 +50,8 @@ def parse_args() -> argparse.Namespace:
     seven.add_argument(
         '--weights', help='checkpoint; without one step 0 alone is drawn'
     )
-    seven.add_argument(
-        '--images', nargs='+', help="pictures (default: config's val set)"
-    )
-    seven.add_argument(
-        '--num', type=int, default=32, help='pictures of the val set'
-    )
+    seven.add_argument('--images', nargs='+', help="images (default: config's val set)")
+    seven.add_argument('--num', type=int, default=32, help='images of the val set')
     seven.add_argument(
         '--cfg-options',
         nargs='+',
@@ -77,9 +71,7 @@ def draw_1(args: argparse.Namespace, path: Path) -> None:
         many = [manifold.embed(x, n, seed=seed) for seed in range(MATRICES)]
         kept = sum(e.kept for e in many) / MATRICES
         error = sum(e.error for e in many) / MATRICES
-        print(
-            f'{n:4}{found.kept:7.1%}{found.error:8.3f}{kept:10.1%}{error:8.3f}'
-        )
+        print(f'{n:4}{found.kept:7.1%}{found.error:8.3f}{kept:10.1%}{error:8.3f}')
 
 
 def draw_5(args: argparse.Namespace, path: Path) -> None:
@@ -109,28 +101,28 @@ def draw_7(args: argparse.Namespace, path: Path) -> None:
             '--figure 7 needs --config, for example mnv2_sample, and for '
             'its second panel --weights of a training with it'
         )
-    launch.quiet()
+    launch.filter_warnings()
     cfg = get_config(args.config)
-    launch.warn(apply_options(cfg, args.cfg_options))
+    launch.print_warnings(apply_options(cfg, args.cfg_options))
     launch.host_of(cfg)
     if args.images:
-        pictures = [Path(image) for image in args.images]
+        images = [Path(image) for image in args.images]
     else:
         launch.preflight(cfg, splits=('val',))
-        pictures = activations.validation_pictures(cfg, args.num)
-    # a screen of mmengine's on every parameter that it initialises
+        images = activations.validation_images(cfg, args.num)
+    # a screen of mmengine's on every parameter that it initializes
     MMLogger.get_current_instance().setLevel('WARNING')
     states = {}
     sources = {'(a) at step 0': None}
     if args.weights:
         sources['(b) after training'] = args.weights
     for title, weights in sources.items():
-        print(f'\n{title}, {len(pictures)} pictures:', flush=True)
-        with launch.explained(cfg):
+        print(f'\n{title}, {len(images)} images:', flush=True)
+        with launch.readable_config_errors(cfg):
             model = init_model(start_of(cfg, args.seed), weights)
         states[title] = activations.measure(
             activations.backbone_of(model),
-            activations.batches_of(model, pictures),
+            activations.batches_of(model, images),
             batch_statistics=weights is None,
         )
         print(activations_plot.table(states[title]), flush=True)
@@ -138,7 +130,7 @@ def draw_7(args: argparse.Namespace, path: Path) -> None:
     activations_plot.plot_figure7(
         states,
         path,
-        source=f'{config_name(cfg)}, {len(pictures)} pictures {where}',
+        source=f'{config_name(cfg)}, {len(images)} images {where}',
     )
 
 

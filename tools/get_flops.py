@@ -1,6 +1,6 @@
 """Count parameters and multiply-adds of a config's network.
 
-One picture, heads included, without NMS and resizing to the picture. The
+One image, heads included, without NMS and resizing to the image. The
 count needs no weights and no data, and is exact for any input size.
 
     python tools/get_flops.py ssdlite_mnv2_coco
@@ -24,9 +24,9 @@ from mnv2_mm.analysis.complexity import (
     named_convention,
 )
 from mnv2_mm.analysis.network import checked_size
-from mnv2_mm.config_files import apply_options, get_config
 from mnv2_mm.engine import launch
-from mnv2_mm.errors import InputError, command
+from mnv2_mm.utils.config import apply_options, get_config
+from mnv2_mm.utils.errors import InputError, command
 
 
 def parse_args() -> argparse.Namespace:
@@ -117,11 +117,11 @@ def show(found: dict[str, object], text: str, per_layer: bool) -> None:
 def main() -> int:
     """Count and print."""
     args = parse_args()
-    launch.quiet()
+    launch.filter_warnings()
     rule = named_convention(args.convention)
     size = None if args.shape is None else checked_size(args.shape)
     cfg = get_config(args.config)
-    launch.warn(apply_options(cfg, args.cfg_options))
+    launch.print_warnings(apply_options(cfg, args.cfg_options))
     if cfg.get('model') is None:
         raise InputError(f'config {args.config} has no model to count')
     counted = count_config(cfg, size=size, tta=args.tta)

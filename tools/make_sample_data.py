@@ -1,4 +1,4 @@
-"""Make the generated sample data set (see mnv2_mm/datasets/sample_scenes.py).
+"""Make the generated sample data set (see mnv2_mm/datasets/sample/scenes.py).
 
 python tools/make_sample_data.py [--out data/sample] [--seed 0]
 
@@ -12,9 +12,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from mnv2_mm.datasets.sample_forms import SampleSettings
-from mnv2_mm.datasets.sample_writer import write_sample_set
-from mnv2_mm.errors import command
+from mnv2_mm.datasets.sample.export import SampleSettings
+from mnv2_mm.datasets.sample.writer import write_sample_set
+from mnv2_mm.utils.errors import command
 
 
 def parse_args() -> argparse.Namespace:
@@ -26,18 +26,10 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('--out', default='data/sample', help='folder to make')
     parser.add_argument('--seed', type=int, default=defaults.seed)
-    parser.add_argument(
-        '--train', type=int, default=defaults.train, help='pictures'
-    )
-    parser.add_argument(
-        '--val', type=int, default=defaults.val, help='pictures'
-    )
-    parser.add_argument(
-        '--width', type=int, default=defaults.width, help='in pixels'
-    )
-    parser.add_argument(
-        '--height', type=int, default=defaults.height, help='in pixels'
-    )
+    parser.add_argument('--train', type=int, default=defaults.train, help='images')
+    parser.add_argument('--val', type=int, default=defaults.val, help='images')
+    parser.add_argument('--width', type=int, default=defaults.width, help='in pixels')
+    parser.add_argument('--height', type=int, default=defaults.height, help='in pixels')
     parser.add_argument(
         '--force',
         action='store_true',
@@ -47,7 +39,7 @@ def parse_args() -> argparse.Namespace:
 
 
 class Progress:
-    """Prints pictures done and the time left.
+    """Prints images done and the time left.
 
     A terminal sees one line that changes, a log file one line each quarter.
     """
@@ -56,7 +48,7 @@ class Progress:
         self.start = self.shown = time.monotonic()
 
     def __call__(self, done: int, total: int) -> None:
-        """Show that ``done`` of ``total`` pictures are made."""
+        """Show that ``done`` of ``total`` images are made."""
         now = time.monotonic()
         if sys.stdout.isatty():
             due = done == total or now - self.shown > 0.2
@@ -66,7 +58,7 @@ class Progress:
             return
         self.shown = now
         left = (now - self.start) / done * (total - done)
-        line = f'  {done}/{total} pictures, {left:.0f} s left'
+        line = f'  {done}/{total} images, {left:.0f} s left'
         if sys.stdout.isatty():
             print(f'\r{line}   ', end='' if done < total else '\n', flush=True)
         else:
@@ -84,9 +76,7 @@ def main() -> None:
         height=args.height,
     )
     print(f'Sample data set in {args.out}', flush=True)
-    if write_sample_set(
-        args.out, settings, force=args.force, progress=Progress()
-    ):
+    if write_sample_set(args.out, settings, force=args.force, progress=Progress()):
         print('Made.')
     else:
         print('It is there already, nothing to do.')

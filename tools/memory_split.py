@@ -27,10 +27,10 @@ from mnv2_mm.analysis.inputs import input_size
 from mnv2_mm.analysis.memory import peak_memory
 from mnv2_mm.analysis.network import checked_size
 from mnv2_mm.analysis.storage import measured_peak
-from mnv2_mm.config_files import get_config
 from mnv2_mm.engine import launch
-from mnv2_mm.errors import InputError, command
-from mnv2_mm.models.expansion_split import checked_split
+from mnv2_mm.models.split_inference import checked_split
+from mnv2_mm.utils.config import get_config
+from mnv2_mm.utils.errors import InputError, command
 
 BACKBONE = 'MobileNetV2'
 
@@ -112,7 +112,7 @@ def times(
 def main() -> int:
     """Measure and print."""
     args = parse_args()
-    launch.quiet()
+    launch.filter_warnings()
     if args.rounds < 1:
         raise InputError(f'--rounds {args.rounds}: give at least 1')
     parts = [checked_split(p) for p in dict.fromkeys(args.split)]
@@ -130,13 +130,11 @@ def main() -> int:
     image = torch.rand(1, 3, *size)
     print(
         f'{args.config}, backbone alone, {size[0]}x{size[1]}, float32, one '
-        f'thread, {args.rounds} passes; MB of 10^6 bytes, without the picture'
+        f'thread, {args.rounds} passes; MB of 10^6 bytes, without the image'
     )
     measured = {p: measured_peak(models[p], image) for p in parts}
     taken = times(models, image, args.rounds)
-    print(
-        '  parts  computed MB  measured MB  processor ms: median (quartiles)'
-    )
+    print('  parts  computed MB  measured MB  processor ms: median (quartiles)')
     for p in parts:
         computed = peak_memory(
             copy.deepcopy(models[p]).to('meta'),

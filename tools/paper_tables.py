@@ -5,7 +5,7 @@ data is needed. Accuracies are quoted, and marked so.
 
     python tools/paper_tables.py
     python tools/paper_tables.py --table 6 --json table6.json
-    python tools/paper_tables.py --readme README.md --png pictures
+    python tools/paper_tables.py --readme README.md --png images
 """
 
 import argparse
@@ -17,10 +17,10 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from mnv2_mm.analysis import report
+from mnv2_mm.analysis.eager import plain
 from mnv2_mm.analysis.markdown import BEGIN, END, markdown, rewrite
-from mnv2_mm.analysis.plain import plain
 from mnv2_mm.engine import launch
-from mnv2_mm.errors import InputError, command
+from mnv2_mm.utils.errors import InputError, command
 
 
 def parse_args() -> argparse.Namespace:
@@ -39,9 +39,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--json', metavar='FILE', help='write a list of one object a row'
     )
-    parser.add_argument(
-        '--png', metavar='DIR', help='draw Figure 5 into this folder'
-    )
+    parser.add_argument('--png', metavar='DIR', help='draw Figure 5 into this folder')
     parser.add_argument(
         '--readme',
         metavar='FILE',
@@ -83,7 +81,7 @@ def write(path: str, text: str) -> None:
 def main() -> int:
     """Count and print."""
     args = parse_args()
-    launch.quiet()
+    launch.filter_warnings()
     names = report.checked_tables(args.table)
     if args.png and 'figure5' not in names:
         raise InputError(
@@ -91,9 +89,7 @@ def main() -> int:
             'figure5 to --table, or leave --table out'
         )
     if args.readme and names != list(report.NAMES):
-        raise InputError(
-            '--readme rewrites all tables of the file; leave --table out'
-        )
+        raise InputError('--readme rewrites all tables of the file; leave --table out')
     progress = Progress()
     results = report.count_tables(names, progress=progress)
     progress.done()

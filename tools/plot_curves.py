@@ -1,4 +1,4 @@
-"""Draw loss and metric curves of a training into one picture.
+"""Draw loss and metric curves of a training into one image.
 
 python tools/plot_curves.py work_dirs/ssdlite_sample
 """
@@ -9,8 +9,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from mnv2_mm.curves import plot, read_curves
-from mnv2_mm.errors import command
+from mnv2_mm.utils.curves import plot, read_curves
+from mnv2_mm.utils.errors import command
 
 
 def parse_args() -> argparse.Namespace:

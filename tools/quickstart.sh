@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# From a fresh clone to a trained model, its figures and pictures.
+# From a fresh clone to a trained model, its figures and images.
 # `--help` says how. Interrupted or repeated, it goes on with what is there.
 set -euo pipefail
 
@@ -8,7 +8,7 @@ usage() {
 usage: bash tools/quickstart.sh [--task det|seg|cls] [--no-setup]
 
 Installs everything into .venv, makes the sample data set, trains on it,
-evaluates, and leaves pictures in work_dirs/quickstart_<task>.
+evaluates, and leaves images in work_dirs/quickstart_<task>.
 
   --task det   SSDLite, object detection (default)
   --task seg   Mobile DeepLabv3, semantic segmentation
@@ -123,19 +123,19 @@ else
     logged "$python" tools/test.py "$config" "$weights" --work-dir "$work"
 fi
 
-banner 'pictures' 'half a minute'
+banner 'images' 'half a minute'
 if [ "$task" = cls ]; then
-    pictures=()
+    images=()
     for folder in data/sample/classify/val/*/; do
         all=("$folder"*.jpg)
-        pictures+=("${all[@]:0:3}")
+        images+=("${all[@]:0:3}")
     done
 else
     all=(data/sample/images/val/*.jpg)
-    pictures=("${all[@]:0:12}")
+    images=("${all[@]:0:12}")
 fi
-logged "$python" tools/demo.py "$config" "${pictures[@]}" \
-    --weights "$weights" --out-dir "$work/pictures"
+logged "$python" tools/demo.py "$config" "${images[@]}" \
+    --weights "$weights" --out-dir "$work/images"
 
 banner 'curves' 'seconds'
 logged "$python" tools/plot_curves.py "$work"
@@ -154,7 +154,7 @@ cat <<EOF
 ==== done in $(clock "$SECONDS") ($(clock "$installed") of it for the environment)
 $words on the validation split: $value
 Look at:
-  $work/pictures/   predictions drawn on validation pictures, results.json
+  $work/images/   predictions drawn on validation images, results.json
   $work/curves.png  loss and metrics over the training
   $work/metrics.json
   $weights

@@ -1,4 +1,4 @@
-"""Run a build on pictures, with numpy, OpenCV and its backend alone.
+"""Run a build on images, with numpy, OpenCV and its backend alone.
 
 Nothing is imported of torch or OpenMMLab. On a device: `pip install mnv2_mm`
 (it requires nothing), numpy, opencv-python and the backend.
@@ -17,19 +17,19 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import cv2
 import numpy as np
 
-from mnv2_mm.builds import Build, draw, timing
-from mnv2_mm.builds.build import find, read_info
-from mnv2_mm.builds.timing import BENCHMARK, LEAST_RUNS
-from mnv2_mm.errors import InputError, command
+from mnv2_mm.runtime import Build, draw, timing
+from mnv2_mm.runtime.model import find, read_info
+from mnv2_mm.runtime.timing import BENCHMARK, LEAST_RUNS
+from mnv2_mm.utils.errors import InputError, command
 
 
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description='Run a build on a picture')
+    parser = argparse.ArgumentParser(description='Run a build on an image')
     parser.add_argument('build', help='folder of the build, or a file in it')
-    parser.add_argument('image', help='the picture')
+    parser.add_argument('image', help='the image')
     parser.add_argument(
-        '--out', default='drawn.jpg', help='drawn picture (default: drawn.jpg)'
+        '--out', default='drawn.jpg', help='drawn image (default: drawn.jpg)'
     )
     parser.add_argument(
         '--score-thr',
@@ -78,9 +78,7 @@ def benchmark(args: argparse.Namespace, image: np.ndarray) -> None:
             f'give at least {LEAST_RUNS}'
         )
     threads = [args.threads] if args.threads else []
-    found = timing.benchmark(
-        args.build, image, threads=threads, runs=args.runs
-    )
+    found = timing.benchmark(args.build, image, threads=threads, runs=args.runs)
     print(timing.in_words(found))
     try:
         path = timing.write(find(args.build), found)
@@ -96,10 +94,10 @@ def main() -> int:
     args = parse_args()
     if args.threads < 0:
         raise InputError(f'--threads is {args.threads}; give 1 or more')
-    read_info(args.build)  # a wrong folder is said before a wrong picture
+    read_info(args.build)  # a wrong folder is said before a wrong image
     image = cv2.imread(args.image, cv2.IMREAD_COLOR)
     if image is None:
-        raise InputError(f'{args.image} cannot be read as a picture')
+        raise InputError(f'{args.image} cannot be read as an image')
     if args.benchmark:
         benchmark(args, image)
         return 0

@@ -6,7 +6,7 @@ a network with random parts; a build of tools/deploy.py is taken by its folder.
 The figures go to <work dir>/metrics.json too.
 
     python tools/test.py configs/ssdlite_mnv2_coco.py work_dirs/x/epoch_1.pth
-    python tools/test.py deeplabv3_mnv2_voc w.pth --tta --show-dir pictures
+    python tools/test.py deeplabv3_mnv2_voc w.pth --tta --show-dir images
 """
 
 import argparse
@@ -26,16 +26,16 @@ from mmengine.config import Config, ConfigDict, DictAction
 from mmengine.dist import is_main_process
 from mmengine.runner import Runner
 
-from mnv2_mm.builds.build import find as find_build
-from mnv2_mm.config_files import apply_options, get_config
+from mnv2_mm.checkpoints.file import check_file
+from mnv2_mm.checkpoints.hub import local_checkpoint
 from mnv2_mm.engine import launch
-from mnv2_mm.engine.checkpoint_file import check_file
-from mnv2_mm.engine.limit import limit_metrics, limit_pictures
-from mnv2_mm.errors import InputError, command
-from mnv2_mm.weights.published import local_checkpoint
+from mnv2_mm.runtime.model import find as find_build
+from mnv2_mm.utils.config import apply_options, get_config
+from mnv2_mm.utils.errors import InputError, command
+from mnv2_mm.utils.subset_dataset import limit_metrics, subset_dataset
 
 #: Test-time augmentation where the config has none of its own: the mirrored
-#: picture, averaged (for boxes: all of both, then NMS).
+#: image, averaged (for boxes: all of both, then NMS).
 _TTA_MODELS = {
     'mmdet': dict(
         type='DetTTAModel',
@@ -56,24 +56,19 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument(
         '--work-dir',
-        help='where logs and metrics.json go '
-        '(default: work_dirs/<config name>)',
+        help='where logs and metrics.json go (default: work_dirs/<config name>)',
     )
     parser.add_argument(
         '--out', metavar='FILE.pkl', help='write the predictions to this file'
     )
     parser.add_argument(
-        '--show', action='store_true', help='show each picture in a window'
+        '--show', action='store_true', help='show each image in a window'
     )
-    parser.add_argument(
-        '--show-dir', help='write each picture with its prediction here'
-    )
+    parser.add_argument('--show-dir', help='write each image with its prediction here')
     parser.add_argument(
         '--wait-time', type=float, default=2, help='seconds per --show window'
     )
-    parser.add_argument(
-        '--tta', action='store_true', help='test-time augmentation'
-    )
+    parser.add_argument('--tta', action='store_true', help='test-time augmentation')
     parser.add_argument(
         '--fast',
         action='store_true',
@@ -82,14 +77,13 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--half',
         action='store_true',
-        help='evaluate the network as init_model(..., half=True) runs it, in '
-        'bfloat16',
+        help='evaluate the network as init_model(..., half=True) runs it, in bfloat16',
     )
     parser.add_argument(
         '--limit',
         type=int,
         metavar='N',
-        help='evaluate on N pictures, spread evenly over the data set',
+        help='evaluate on N images, spread evenly over the data set',
     )
     parser.add_argument(
         '--cfg-options',
@@ -110,16 +104,14 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
-def set_pictures(cfg: Config, host: str, args: argparse.Namespace) -> None:
+def set_images(cfg: Config, host: str, args: argparse.Namespace) -> None:
     """Turn on the host's drawing hook; each of the three has other words."""
     hooks = cfg.setdefault('default_hooks', ConfigDict())
     # absolute: mmdet would put a relative folder below work_dir/<time>, and
     # once more below itself with every batch
     folder = os.path.abspath(args.show_dir) if args.show_dir else None
     if host == 'mmpretrain':
-        hook = dict(
-            type='VisualizationHook', enable=True, interval=1, out_dir=folder
-        )
+        hook = dict(type='VisualizationHook', enable=True, interval=1, out_dir=folder)
     elif host == 'mmseg':
         hook = dict(type='SegVisualizationHook', draw=True, interval=1)
         if folder:
@@ -149,7 +141,7 @@ def set_tta(cfg: Config, host: str) -> None:
     if cfg.get('tta_model') is None:
         cfg.tta_model = copy.deepcopy(_TTA_MODELS[host])
     if cfg.get('tta_pipeline') is None:
-        launch.say('--tta: each picture and its mirror image')
+        launch.print_rank0('--tta: each image and its mirror image')
         *steps, pack = copy.deepcopy(dataset.pipeline)
         flips = [
             dict(type='RandomFlip', prob=1.0),
@@ -218,9 +210,9 @@ def report(cfg: Config, checkpoint: str, metrics: dict) -> None:
 def main() -> int:
     """Evaluate."""
     args = parse_args()
-    launch.quiet()
+    launch.filter_warnings()
     cfg = get_config(args.config)
-    launch.warn(apply_options(cfg, args.cfg_options))
+    launch.print_warnings(apply_options(cfg, args.cfg_options))
     launch.set_work_dir(cfg, args.work_dir)
     host = launch.host_of(cfg)
     checkpoint = local_checkpoint(args.checkpoint)
@@ -229,13 +221,10 @@ def main() -> int:
         check_file(checkpoint)
     for flag in ('tta', 'fast', 'half'):
         if build and getattr(args, flag):
-            raise InputError(
-                f'--{flag} is for checkpoints, and this is a build'
-            )
+            raise InputError(f'--{flag} is for checkpoints, and this is a build')
     if cfg.get('test_dataloader') is None:
         raise InputError(
-            f'config {args.config} has no test_dataloader; nothing can be '
-            'evaluated'
+            f'config {args.config} has no test_dataloader; nothing can be evaluated'
         )
     if build:
         from mnv2_mm.deploy.evaluate import Evaluation
@@ -250,22 +239,22 @@ def main() -> int:
     guard = dict(type='mnv2_mm.CheckpointGuardHook')
     cfg.setdefault('default_hooks', ConfigDict())['guard'] = guard
     if args.show or args.show_dir:
-        set_pictures(cfg, host, args)
+        set_images(cfg, host, args)
     if args.fast or args.half:
         fast = dict(type='mnv2_mm.FastInferenceHook', half=args.half)
         cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), fast]
     if args.tta:
         if host == 'mmpretrain' and (args.show or args.show_dir):
             raise InputError(
-                "--tta and pictures together are beyond mmpretrain's drawing "
-                'hook; leave out --tta for the pictures'
+                "--tta and images together are beyond mmpretrain's drawing "
+                'hook; leave out --tta for the images'
             )
         set_tta(cfg, host)
     launch.set_launcher(cfg, args.launcher, args.local_rank)
     launch.preflight(cfg, splits=('test',))
-    with launch.explained(cfg):
+    with launch.readable_config_errors(cfg):
         if args.limit is not None:
-            limit_pictures(cfg, args.limit)
+            subset_dataset(cfg, args.limit)
         make = evaluation.runner if build else launch.build_runner
         runner = make(cfg)
         if args.limit is not None:
@@ -275,9 +264,9 @@ def main() -> int:
         metrics = runner.test()
     report(cfg, args.checkpoint, metrics)
     if args.out:
-        launch.say(f'predictions are in {args.out}')
+        launch.print_rank0(f'predictions are in {args.out}')
     if args.show_dir:
-        launch.say(f'pictures are in {args.show_dir}')
+        launch.print_rank0(f'images are in {args.show_dir}')
     return 0
 
 

@@ -22,14 +22,14 @@ os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
 import torch
 from mmengine.config import Config, DictAction
 
-from mnv2_mm.config_files import apply_options, config_name, get_config
+from mnv2_mm.checkpoints.file import read
+from mnv2_mm.checkpoints.resume import checkpoints, latest_checkpoint
 from mnv2_mm.engine import launch
-from mnv2_mm.engine.checkpoint_file import read
-from mnv2_mm.engine.freed_memory import keep_freed_memory
-from mnv2_mm.engine.half_precision import set_half_precision
+from mnv2_mm.engine.bfloat16_optim import set_half_precision
 from mnv2_mm.engine.memory_format import use_channels_last
-from mnv2_mm.engine.resume import checkpoints, latest_checkpoint
-from mnv2_mm.errors import InputError, command
+from mnv2_mm.utils.config import apply_options, config_name, get_config
+from mnv2_mm.utils.errors import InputError, command
+from mnv2_mm.utils.malloc_tuning import keep_freed_memory
 
 
 def parse_args() -> argparse.Namespace:
@@ -38,8 +38,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('config', help='config file, or the name of one')
     parser.add_argument(
         '--work-dir',
-        help='where logs and checkpoints go '
-        '(default: work_dirs/<config name>)',
+        help='where logs and checkpoints go (default: work_dirs/<config name>)',
     )
     parser.add_argument(
         '--amp',
@@ -100,7 +99,7 @@ def set_resume(cfg: Config, resume: str | None) -> str | None:
     if resume is None:
         old = checkpoints(cfg.work_dir)
         if old and not cfg.get('resume'):
-            launch.warn(
+            launch.print_warnings(
                 [
                     f'{cfg.work_dir} holds checkpoints of an earlier '
                     f'training ({os.path.basename(old[0])}); they are '
@@ -112,11 +111,9 @@ def set_resume(cfg: Config, resume: str | None) -> str | None:
     path: str | None = resume
     if resume == 'auto':
         path, broken = latest_checkpoint(cfg.work_dir)
-        launch.warn(
-            [f'{name} is cut off; it is passed over' for name in broken]
-        )
+        launch.print_warnings([f'{name} is cut off and skipped' for name in broken])
         if path is None:
-            launch.say(
+            launch.print_rank0(
                 f'--resume: no checkpoint in {cfg.work_dir} yet; starting '
                 'from the beginning'
             )
@@ -144,11 +141,11 @@ def is_finished(cfg: Config, path: str) -> bool:
     for unit in ('epoch', 'iter'):
         end = train_cfg.get(f'max_{unit}s')
         if end is not None:
-            launch.say(f'continuing from {path}: {unit} {meta[unit]} of {end}')
+            launch.print_rank0(f'continuing from {path}: {unit} {meta[unit]} of {end}')
             if meta[unit] >= end:
                 return True
     if 'optimizer' not in state:
-        launch.warn(
+        launch.print_warnings(
             [
                 f'{path} holds no state of the optimizer (the best_* files '
                 'have none): momentum and learning rate start anew. '
@@ -161,11 +158,11 @@ def is_finished(cfg: Config, path: str) -> bool:
 def prepare(args: argparse.Namespace) -> Config:
     """From the command line to a complete config."""
     cfg = get_config(args.config)
-    launch.warn(apply_options(cfg, args.cfg_options))
+    launch.print_warnings(apply_options(cfg, args.cfg_options))
     launch.set_work_dir(cfg, args.work_dir)
     launch.host_of(cfg)
     if args.amp or args.fast:
-        launch.warn(set_half_precision(cfg))
+        launch.print_warnings(set_half_precision(cfg))
     if args.fast:
         use_channels_last(cfg)
         keep_freed_memory()
@@ -185,7 +182,7 @@ def announce(cfg: Config) -> None:
         if train_cfg.get(f'max_{unit}') is not None
     ]
     place = 'GPU' if torch.cuda.is_available() else 'CPU'
-    launch.say(
+    launch.print_rank0(
         f'training {config_name(cfg)} for {" ".join(length)} on the {place}; '
         f'log and checkpoints in {cfg.work_dir}'
     )
@@ -193,12 +190,10 @@ def announce(cfg: Config) -> None:
 
 def report(cfg: Config) -> None:
     """Say where the results lie and what to do next."""
-    best = sorted(
-        name for name in os.listdir(cfg.work_dir) if name.startswith('best_')
-    )
+    best = sorted(name for name in os.listdir(cfg.work_dir) if name.startswith('best_'))
     last, _ = latest_checkpoint(cfg.work_dir)
     weights = os.path.join(cfg.work_dir, best[-1]) if best else last
-    launch.say(
+    launch.print_rank0(
         f'\ntraining is complete; everything is in {cfg.work_dir}\n'
         f'  evaluate: python tools/test.py {cfg.filename} {weights}\n'
         f'  curves:   python tools/plot_curves.py {cfg.work_dir}'
@@ -209,21 +204,21 @@ def report(cfg: Config) -> None:
 def main() -> int:
     """Train."""
     args = parse_args()
-    launch.quiet()
+    launch.filter_warnings()
     cfg = prepare(args)
     launch.set_launcher(cfg, args.launcher, args.local_rank)
     path = set_resume(cfg, args.resume)
     if path is not None and is_finished(cfg, path):
-        launch.say('this training is complete already; nothing to do')
+        launch.print_rank0('this training is complete already; nothing to do')
         report(cfg)
         return 0
     launch.preflight(cfg, splits=('train', 'val'))
     announce(cfg)
     try:
-        with launch.explained(cfg):
+        with launch.readable_config_errors(cfg):
             launch.build_runner(cfg).train()
     except KeyboardInterrupt:
-        launch.say(
+        launch.print_rank0(
             f'\nstopped; continue with: python tools/train.py {args.config} '
             f'--work-dir {cfg.work_dir} --resume'
         )

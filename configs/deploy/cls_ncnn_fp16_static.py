@@ -1,4 +1,4 @@
-# ncnn, classifier, weights stored in float16: one picture a run, of the size
+# ncnn, classifier, weights stored in float16: one image a run, of the size
 # that the model's test pipeline gives; the graph ends with probabilities.
 custom_imports = dict(imports=['mnv2_mm.deploy'], allow_failed_imports=False)
 ir_config = dict(

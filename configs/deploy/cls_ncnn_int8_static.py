@@ -1,6 +1,6 @@
-# ncnn, classifier, 8-bit convolutions: one picture a run, of the size that
+# ncnn, classifier, 8-bit convolutions: one image a run, of the size that
 # the model's test pipeline gives; the graph ends with probabilities.
-# Calibrated with 100 pictures of the training set of the model's config.
+# Calibrated with 100 images of the training set of the model's config.
 custom_imports = dict(imports=['mnv2_mm.deploy'], allow_failed_imports=False)
 ir_config = dict(
     type='onnx',

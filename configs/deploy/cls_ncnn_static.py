@@ -1,4 +1,4 @@
-# ncnn, classifier, float32: one picture a run, of the size that the model's
+# ncnn, classifier, float32: one image a run, of the size that the model's
 # test pipeline gives; the graph ends with probabilities.
 custom_imports = dict(imports=['mnv2_mm.deploy'], allow_failed_imports=False)
 ir_config = dict(

@@ -1,4 +1,4 @@
-# ONNX Runtime, classification, float32: any number of pictures a run, of the
+# ONNX Runtime, classification, float32: any number of images a run, of the
 # model's own input size; the output is the probability of each class, (B, C).
 custom_imports = dict(imports=['mnv2_mm.deploy'], allow_failed_imports=False)
 ir_config = dict(

@@ -1,5 +1,5 @@
 # ONNX Runtime, classification, 8 bits: as cls_onnxruntime_static.py, with the
-# ranges of the activations from 100 pictures of the model config's training
+# ranges of the activations from 100 images of the model config's training
 # set. By measurement nothing has to stay in float: 37 breeds of pets, top-1
 # 80.1 of 79.4 % in float.
 custom_imports = dict(imports=['mnv2_mm.deploy'], allow_failed_imports=False)

@@ -1,4 +1,4 @@
-# ONNX Runtime, classification, float32: one picture a run, of the model's own
+# ONNX Runtime, classification, float32: one image a run, of the model's own
 # input size; the output is the probability of each class, (1, C).
 custom_imports = dict(imports=['mnv2_mm.deploy'], allow_failed_imports=False)
 ir_config = dict(

@@ -1,4 +1,4 @@
-# TensorRT, classification, float32: 1 to 8 pictures of the model's own input
+# TensorRT, classification, float32: 1 to 8 images of the model's own input
 # size a run. The engine is tuned for 4; other numbers: backend_config.batch.
 # The output is the probability of each class, (B, C).
 custom_imports = dict(imports=['mnv2_mm.deploy'], allow_failed_imports=False)

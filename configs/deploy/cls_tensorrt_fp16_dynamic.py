@@ -1,4 +1,4 @@
-# TensorRT, classification, float16: 1 to 8 pictures of the model's own input
+# TensorRT, classification, float16: 1 to 8 images of the model's own input
 # size a run. The engine is tuned for 4; other numbers: backend_config.batch.
 # The network is in float16, in the ONNX file itself: weights and activations
 # up to the last convolution. The output is the probability of each class,

@@ -1,4 +1,4 @@
-# TensorRT, classification, float16: one picture of the model's own input
+# TensorRT, classification, float16: one image of the model's own input
 # size a run. The network is in float16, in the ONNX file itself: weights and
 # activations up to the last convolution. The output is the probability of
 # each class, (B, C).

@@ -1,8 +1,8 @@
-# TensorRT, classification, 8 bits: one picture of the model's own input size
+# TensorRT, classification, 8 bits: one image of the model's own input size
 # a run. The ONNX file has pairs of QuantizeLinear and DequantizeLinear
 # around its convolutions, int8 around zero as TensorRT asks for, with the
-# ranges of the activations from 100 pictures of the model config's training
-# set. What stays in float was found by measurement, on 296 pictures of 37
+# ranges of the activations from 100 images of the model config's training
+# set. What stays in float was found by measurement, on 296 images of 37
 # breeds in onnxruntime: top-1 78.7 % in float, 77.4 with all convolutions in
 # 8 bits, 78.7 with the first convolution and the first block in float. The
 # output is the probability of each class, (B, C).

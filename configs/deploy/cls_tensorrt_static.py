@@ -1,4 +1,4 @@
-# TensorRT, classification, float32: one picture of the model's own input
+# TensorRT, classification, float32: one image of the model's own input
 # size a run. The output is the probability of each class, (B, C).
 custom_imports = dict(imports=['mnv2_mm.deploy'], allow_failed_imports=False)
 ir_config = dict(

@@ -1,6 +1,6 @@
-# ncnn, SSDLite, 8-bit convolutions: one picture a run, of the model's own
+# ncnn, SSDLite, 8-bit convolutions: one image a run, of the model's own
 # input size. Priors, decoding and DetectionOutput are in the graph.
-# Calibrated with 100 pictures of the training set of the model's config.
+# Calibrated with 100 images of the training set of the model's config.
 custom_imports = dict(imports=['mnv2_mm.deploy'], allow_failed_imports=False)
 ir_config = dict(
     type='onnx',

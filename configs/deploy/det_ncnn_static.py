@@ -1,4 +1,4 @@
-# ncnn, SSDLite, float32: one picture a run, of the model's own input size.
+# ncnn, SSDLite, float32: one image a run, of the model's own input size.
 # Priors, decoding and DetectionOutput are in the graph.
 custom_imports = dict(imports=['mnv2_mm.deploy'], allow_failed_imports=False)
 ir_config = dict(

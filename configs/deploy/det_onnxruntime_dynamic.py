@@ -1,4 +1,4 @@
-# ONNX Runtime, SSDLite, float32: any number of pictures a run, of the model's
+# ONNX Runtime, SSDLite, float32: any number of images a run, of the model's
 # own input size. Decoding, clipping and NMS are in the graph; its outputs are
 # `dets` (B, K, 5) and `labels` (B, K), with K of model.test_cfg.max_per_img.
 custom_imports = dict(imports=['mnv2_mm.deploy'], allow_failed_imports=False)

@@ -1,5 +1,5 @@
 # ONNX Runtime, SSDLite, 8 bits: as det_onnxruntime_static.py, with the ranges
-# of the activations from 100 pictures of the model config's training set. By
+# of the activations from 100 images of the model config's training set. By
 # measurement nothing has to stay in float but what follows the predictors:
 # BCCD, mAP 0.503 of 0.502 in float.
 custom_imports = dict(imports=['mnv2_mm.deploy'], allow_failed_imports=False)

@@ -1,4 +1,4 @@
-# ONNX Runtime, SSDLite, float32: one picture a run, of the model's own input
+# ONNX Runtime, SSDLite, float32: one image a run, of the model's own input
 # size. Decoding, clipping and NMS are in the graph; its outputs are `dets`
 # (1, K, 5) and `labels` (1, K), with K of model.test_cfg.max_per_img.
 custom_imports = dict(imports=['mnv2_mm.deploy'], allow_failed_imports=False)

@@ -1,8 +1,8 @@
-# TensorRT, SSDLite, float32: 1 to 8 pictures of the model's own input size a
+# TensorRT, SSDLite, float32: 1 to 8 images of the model's own input size a
 # run. The engine is tuned for 4; other numbers: backend_config.batch.
 # Decoding, clipping and NMS are in the graph, in float32; its outputs are
 # `dets` (B, K, 5) and `labels` (B, K), with K of model.test_cfg.max_per_img.
-# TensorRT's NMS looks at the 5000 best pairs of box and class of a picture.
+# TensorRT's NMS looks at the 5000 best pairs of box and class of an image.
 custom_imports = dict(imports=['mnv2_mm.deploy'], allow_failed_imports=False)
 ir_config = dict(
     type='onnx',

@@ -1,9 +1,9 @@
-# TensorRT, SSDLite, float16: one picture of the model's own input size a
+# TensorRT, SSDLite, float16: one image of the model's own input size a
 # run. The network is in float16, in the ONNX file itself: weights and
 # activations up to the last convolution. Decoding, clipping and NMS are in
 # the graph, in float32; its outputs are `dets` (B, K, 5) and `labels` (B,
 # K), with K of model.test_cfg.max_per_img. TensorRT's NMS looks at the 5000
-# best pairs of box and class of a picture.
+# best pairs of box and class of an image.
 custom_imports = dict(imports=['mnv2_mm.deploy'], allow_failed_imports=False)
 ir_config = dict(
     type='onnx',

@@ -1,10 +1,10 @@
-# TensorRT, SSDLite, 8 bits: one picture of the model's own input size a run.
+# TensorRT, SSDLite, 8 bits: one image of the model's own input size a run.
 # The ONNX file has pairs of QuantizeLinear and DequantizeLinear around its
 # convolutions, int8 around zero as TensorRT asks for, with the ranges of the
-# activations from 100 pictures of the model config's training set. Decoding,
+# activations from 100 images of the model config's training set. Decoding,
 # clipping and NMS are in the graph, in float32; its outputs are `dets` (B,
 # K, 5) and `labels` (B, K), with K of model.test_cfg.max_per_img. TensorRT's
-# NMS looks at the 5000 best pairs of box and class of a picture.
+# NMS looks at the 5000 best pairs of box and class of an image.
 # By measurement in onnxruntime nothing has to stay in float but what follows
 # the predictors: BCCD, mAP 0.503 of 0.507 in float.
 custom_imports = dict(imports=['mnv2_mm.deploy'], allow_failed_imports=False)

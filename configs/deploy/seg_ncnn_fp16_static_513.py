@@ -1,4 +1,4 @@
-# ncnn, Mobile DeepLabv3, weights stored in float16: one picture a run,
+# ncnn, Mobile DeepLabv3, weights stored in float16: one image a run,
 # padded to 513x513. The graph ends with the logits at an eighth or a
 # sixteenth of it; who runs it resizes them and takes the largest
 # (tools/run_build.py does).

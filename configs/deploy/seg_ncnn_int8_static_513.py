@@ -1,7 +1,7 @@
-# ncnn, Mobile DeepLabv3, 8-bit convolutions: one picture a run, padded to
+# ncnn, Mobile DeepLabv3, 8-bit convolutions: one image a run, padded to
 # 513x513. The graph ends with the logits at an eighth or a sixteenth of it;
 # who runs it resizes them and takes the largest (tools/run_build.py does).
-# Calibrated with 100 pictures of the training set of the model's config.
+# Calibrated with 100 images of the training set of the model's config.
 custom_imports = dict(imports=['mnv2_mm.deploy'], allow_failed_imports=False)
 ir_config = dict(
     type='onnx',

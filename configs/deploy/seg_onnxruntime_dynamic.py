@@ -1,4 +1,4 @@
-# ONNX Runtime, Mobile DeepLabv3, float32: any number of pictures of any size
+# ONNX Runtime, Mobile DeepLabv3, float32: any number of images of any size
 # a run, as long as those of one run have the same.
 # The graph ends in the logits of the head, which are small; what runs it
 # resizes them and takes the best class, in the order of mmseg. With

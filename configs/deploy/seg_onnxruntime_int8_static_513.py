@@ -1,5 +1,5 @@
 # ONNX Runtime, Mobile DeepLabv3, 8 bits: as seg_onnxruntime_static_513.py,
-# with the ranges of the activations from 100 pictures of the model config's
+# with the ranges of the activations from 100 images of the model config's
 # training set. What stays in float was found by measurement, with Google's
 # network on 80 photos of pets: mean IoU of pet and background, against masks
 # of its own published form, 0.970 in float, 0.960 with all convolutions in 8

@@ -1,4 +1,4 @@
-# ONNX Runtime, Mobile DeepLabv3, float32: one picture of 513x513 a run.
+# ONNX Runtime, Mobile DeepLabv3, float32: one image of 513x513 a run.
 # Another size: --cfg-options ir_config.input_shape="[width,height]".
 # The graph ends in the logits of the head, which are small; what runs it
 # resizes them and takes the best class, in the order of mmseg. With

@@ -1,4 +1,4 @@
-# TensorRT, Mobile DeepLabv3, float32: 1 to 8 pictures of 513x513 a run. The
+# TensorRT, Mobile DeepLabv3, float32: 1 to 8 images of 513x513 a run. The
 # engine is tuned for 4; other numbers: backend_config.batch. Another size:
 # --cfg-options ir_config.input_shape="[width,height]". The graph ends in the
 # logits of the head, which are small; what runs it resizes them and takes

@@ -1,4 +1,4 @@
-# TensorRT, Mobile DeepLabv3, float16: 1 to 8 pictures of 513x513 a run. The
+# TensorRT, Mobile DeepLabv3, float16: 1 to 8 images of 513x513 a run. The
 # engine is tuned for 4; other numbers: backend_config.batch. The network is
 # in float16, in the ONNX file itself: weights and activations up to the last
 # convolution. Another size: --cfg-options

@@ -1,4 +1,4 @@
-# TensorRT, Mobile DeepLabv3, float16: one picture of 513x513 a run. The
+# TensorRT, Mobile DeepLabv3, float16: one image of 513x513 a run. The
 # network is in float16, in the ONNX file itself: weights and activations up
 # to the last convolution. Another size: --cfg-options
 # ir_config.input_shape="[width,height]". The graph ends in the logits of the

@@ -1,7 +1,7 @@
-# TensorRT, Mobile DeepLabv3, 8 bits: one picture of 513x513 a run. The ONNX
+# TensorRT, Mobile DeepLabv3, 8 bits: one image of 513x513 a run. The ONNX
 # file has pairs of QuantizeLinear and DequantizeLinear around its
 # convolutions, int8 around zero as TensorRT asks for, with the ranges of the
-# activations from 100 pictures of the model config's training set.
+# activations from 100 images of the model config's training set.
 # What stays in float was found by measurement in onnxruntime, with Google's
 # network on 60 photos of pets, against its own masks in float: IoU of
 # background, cat and dog 0.95, 0.89 and 0.91 with all convolutions in 8 bits,

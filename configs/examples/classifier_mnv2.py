@@ -18,9 +18,7 @@ model = dict(
         std=[127.5, 127.5, 127.5],
         to_rgb=True,
     ),
-    backbone=dict(
-        type='mnv2_mm.MobileNetV2', widen_factor=1.0, out_indices=(7,)
-    ),
+    backbone=dict(type='mnv2_mm.MobileNetV2', widen_factor=1.0, out_indices=(7,)),
     neck=dict(type='GlobalAveragePooling'),
     head=dict(
         type='LinearClsHead',

@@ -26,7 +26,7 @@ data_help = """A segmentation set in data/pets_seg (see the top of the config):
   data/pets_seg/ann_dir/{train,val}/*.png, labels 0, 1, 2 and 255 (ignored)
 Elsewhere? ln -s FOLDER data/pets_seg"""
 
-# Half the width (so few pictures fill no larger net), statistics of BN that
+# Half the width (so few images fill no larger net), statistics of BN that
 # follow in tens of steps, and He's random start, from which the same rate
 # moves narrow and wide layers alike: TF's are made for long training.
 model = dict(
@@ -93,9 +93,7 @@ train_dataloader = dict(
         type='BaseSegDataset',
         data_root=data_root,
         metainfo=dict(classes=classes, palette=palette),
-        data_prefix=dict(
-            img_path='img_dir/train', seg_map_path='ann_dir/train'
-        ),
+        data_prefix=dict(img_path='img_dir/train', seg_map_path='ann_dir/train'),
         pipeline=train_pipeline,
     ),
 )
@@ -120,9 +118,7 @@ test_evaluator = val_evaluator
 optim_wrapper = dict(
     type='OptimWrapper',
     optimizer=dict(type='AdamW', lr=lr, weight_decay=0.05),
-    paramwise_cfg=dict(
-        norm_decay_mult=0.0, bias_decay_mult=0.0, dwconv_decay_mult=0.0
-    ),
+    paramwise_cfg=dict(norm_decay_mult=0.0, bias_decay_mult=0.0, dwconv_decay_mult=0.0),
 )
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.1, by_epoch=False, begin=0, end=50),
@@ -135,9 +131,7 @@ param_scheduler = [
         end=max_iters,
     ),
 ]
-train_cfg = dict(
-    type='IterBasedTrainLoop', max_iters=max_iters, val_interval=200
-)
+train_cfg = dict(type='IterBasedTrainLoop', max_iters=max_iters, val_interval=200)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 auto_scale_lr = dict(enable=False, base_batch_size=batch_size)

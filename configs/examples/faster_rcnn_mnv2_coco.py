@@ -133,7 +133,7 @@ model = dict(
     ),
 )
 
-# Faster R-CNN wants larger pictures than SSDLite: shorter side 480
+# Faster R-CNN wants larger images than SSDLite: shorter side 480
 train_pipeline = [
     dict(type='mnv2_mm.LoadImage'),
     dict(type='LoadAnnotations', with_bbox=True),
@@ -169,9 +169,7 @@ optim_wrapper = dict(
     clip_grad=dict(max_norm=35, norm_type=2),
 )
 param_scheduler = [
-    dict(
-        type='LinearLR', start_factor=0.001, by_epoch=False, begin=0, end=500
-    ),
+    dict(type='LinearLR', start_factor=0.001, by_epoch=False, begin=0, end=500),
     dict(
         type='MultiStepLR',
         begin=0,

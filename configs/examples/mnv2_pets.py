@@ -1,6 +1,6 @@
 # Own data, classification: MobileNetV2 on 735 photos of 37 breeds of cats and
 # dogs, from random weights, about eight minutes on two CPU cores. So few
-# pictures a breed do not train a good classifier from nothing; for one start
+# images a breed do not train a good classifier from nothing; for one start
 # from trained weights, as mnv2_pets_finetune.py does.
 #
 # The data is any folder of this form, the class names are the folder names;
@@ -65,12 +65,10 @@ data_help = """A classification set in data/pets_mini, a folder per class:
   data/pets_mini/val/<class>/*.jpg
 Elsewhere? ln -s FOLDER data/pets_mini"""
 
-# Half the width (so few pictures fill no larger net), and statistics of BN
+# Half the width (so few images fill no larger net), and statistics of BN
 # that follow in tens of steps: TF's are made for long training.
 model = dict(
-    backbone=dict(
-        widen_factor=0.5, norm_cfg=dict(type='BN', eps=1e-3, momentum=0.1)
-    ),
+    backbone=dict(widen_factor=0.5, norm_cfg=dict(type='BN', eps=1e-3, momentum=0.1)),
     head=dict(num_classes=len(classes)),
 )
 
@@ -136,9 +134,7 @@ test_evaluator = val_evaluator
 optim_wrapper = dict(
     type='OptimWrapper',
     optimizer=dict(type='AdamW', lr=lr, weight_decay=0.05),
-    paramwise_cfg=dict(
-        norm_decay_mult=0.0, bias_decay_mult=0.0, dwconv_decay_mult=0.0
-    ),
+    paramwise_cfg=dict(norm_decay_mult=0.0, bias_decay_mult=0.0, dwconv_decay_mult=0.0),
 )
 param_scheduler = [
     dict(
@@ -159,9 +155,7 @@ param_scheduler = [
         convert_to_iter_based=True,
     ),
 ]
-train_cfg = dict(
-    type='EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=5
-)
+train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=5)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 auto_scale_lr = dict(enable=False, base_batch_size=batch_size)

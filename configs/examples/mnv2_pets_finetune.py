@@ -44,4 +44,4 @@ param_scheduler = [
     ),
 ]
 train_cfg = dict(max_epochs=max_epochs, val_interval=1)
-custom_hooks = [dict(type='mnv2_mm.UnfoldBatchNormHook')]
+custom_hooks = [dict(type='mnv2_mm.UnfuseConvBNHook')]

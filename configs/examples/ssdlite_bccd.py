@@ -22,7 +22,7 @@ model = dict(
     bbox_head=dict(
         num_classes=3,
         loss='softmax',
-        # Cells fill 6 to 40 % of the picture: smaller boxes than COCO's, all
+        # Cells fill 6 to 40 % of the image: smaller boxes than COCO's, all
         # six on the lowest level too. These are mmdet's, at 224 px 34, 70,
         # 105, 141, 177 and 213 px.
         anchor_generator=dict(

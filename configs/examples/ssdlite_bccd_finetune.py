@@ -13,4 +13,4 @@ model = dict(
         ),
     ),
 )
-custom_hooks = [dict(type='mnv2_mm.UnfoldBatchNormHook')]
+custom_hooks = [dict(type='mnv2_mm.UnfuseConvBNHook')]

@@ -7,7 +7,7 @@ data_root = 'data/my_set/'
 classes = ('cat', 'dog')
 train_ann, val_ann = 'annotations/train.json', 'annotations/val.json'
 # -------------------------------------------------------------------------
-images = 'images/'  # folder of the pictures below data_root
+images = 'images/'  # folder of the images below data_root
 data_help = (
     'Edit the three lines at the top of configs/examples/ssdlite_own_data.py: '
     'data_root, classes and the annotation files (COCO format)'

@@ -31,14 +31,10 @@ dataset = dict(
     data_prefix=dict(img='images/'),
 )
 train_dataloader = dict(
-    dataset=dict(
-        ann_file='annotations/train.json', pipeline=train_pipeline, **dataset
-    )
+    dataset=dict(ann_file='annotations/train.json', pipeline=train_pipeline, **dataset)
 )
 val_dataloader = dict(
-    dataset=dict(
-        ann_file='annotations/val.json', pipeline=test_pipeline, **dataset
-    )
+    dataset=dict(ann_file='annotations/val.json', pipeline=test_pipeline, **dataset)
 )
 test_dataloader = val_dataloader
 val_evaluator = dict(ann_file=data_root + 'annotations/val.json')

@@ -39,9 +39,7 @@ model = dict(
 optim_wrapper = dict(
     type='OptimWrapper',
     optimizer=dict(type='AdamW', lr=lr, weight_decay=0.01),
-    paramwise_cfg=dict(
-        norm_decay_mult=0.0, bias_decay_mult=0.0, dwconv_decay_mult=0.0
-    ),
+    paramwise_cfg=dict(norm_decay_mult=0.0, bias_decay_mult=0.0, dwconv_decay_mult=0.0),
 )
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.1, by_epoch=False, begin=0, end=50),
@@ -54,9 +52,7 @@ param_scheduler = [
         end=max_iters,
     ),
 ]
-train_cfg = dict(
-    type='IterBasedTrainLoop', max_iters=max_iters, val_interval=250
-)
+train_cfg = dict(type='IterBasedTrainLoop', max_iters=max_iters, val_interval=250)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 auto_scale_lr = dict(enable=False, base_batch_size=8)
@@ -66,7 +62,7 @@ default_hooks = dict(
     checkpoint=dict(interval=250),
     memory_format=dict(type='mnv2_mm.ChannelsLastHook'),
 )
-# three scales around the picture's, each with its mirror image
+# three scales around the image's, each with its mirror image
 tta_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(

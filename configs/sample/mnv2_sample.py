@@ -17,18 +17,14 @@ lr = 0.002
 # -------------------------------------------------------------------------
 
 model = dict(
-    backbone=dict(
-        widen_factor=0.5, norm_cfg=dict(type='BN', eps=1e-3, momentum=0.1)
-    ),
+    backbone=dict(widen_factor=0.5, norm_cfg=dict(type='BN', eps=1e-3, momentum=0.1)),
     head=dict(num_classes=5, topk=(1,)),
 )
 
 optim_wrapper = dict(
     type='OptimWrapper',
     optimizer=dict(type='AdamW', lr=lr, weight_decay=0.01),
-    paramwise_cfg=dict(
-        norm_decay_mult=0.0, bias_decay_mult=0.0, dwconv_decay_mult=0.0
-    ),
+    paramwise_cfg=dict(norm_decay_mult=0.0, bias_decay_mult=0.0, dwconv_decay_mult=0.0),
 )
 param_scheduler = [
     dict(
@@ -49,9 +45,7 @@ param_scheduler = [
         convert_to_iter_based=True,
     ),
 ]
-train_cfg = dict(
-    type='EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=1
-)
+train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=1)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 auto_scale_lr = dict(enable=False, base_batch_size=32)

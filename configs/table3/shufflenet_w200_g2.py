@@ -5,8 +5,6 @@
 _base_ = '../mnv2_in1k.py'
 
 model = dict(
-    backbone=dict(
-        _delete_=True, type='ShuffleNetV1', groups=2, widen_factor=2.0
-    ),
+    backbone=dict(_delete_=True, type='ShuffleNetV1', groups=2, widen_factor=2.0),
     head=dict(in_channels=1600, dropout_ratio=0.0),
 )

@@ -4,8 +4,6 @@
 _base_ = '../mnv2_in1k.py'
 
 model = dict(
-    backbone=dict(
-        _delete_=True, type='ShuffleNetV1', groups=3, widen_factor=1.5
-    ),
+    backbone=dict(_delete_=True, type='ShuffleNetV1', groups=3, widen_factor=1.5),
     head=dict(in_channels=1440, dropout_ratio=0.0),
 )

@@ -2,6 +2,4 @@
 # layers and predictors, whose 3x3 convolutions are full ones.
 _base_ = '../ssdlite_mnv2_coco.py'
 
-model = dict(
-    neck=dict(use_depthwise=False), bbox_head=dict(use_depthwise=False)
-)
+model = dict(neck=dict(use_depthwise=False), bbox_head=dict(use_depthwise=False))

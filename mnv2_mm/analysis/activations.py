@@ -8,7 +8,7 @@ for each layer the least, the mean and the largest share of positive channels
 at step 0 and after training.
 
 Measured is the tensor behind the expansion's ReLU6, at every position of
-real pictures: layers 3 to 18, as layer 2 has no expansion. At step 0 batch
+real images: layers 3 to 18, as layer 2 has no expansion. At step 0 batch
 norm takes the statistics of the batch, as it does in that training step;
 after training the running ones.
 
@@ -29,17 +29,17 @@ from mmengine.config import Config
 from mmengine.registry import DATASETS, init_default_scope
 from torch import Tensor, nn
 
-from mnv2_mm.apis import prepare
-from mnv2_mm.datasets.check_source import evenly
-from mnv2_mm.errors import InputError
+from mnv2_mm.api import prepare
+from mnv2_mm.datasets.checks.source import evenly
 from mnv2_mm.models.mobilenet_v2 import MobileNetV2
+from mnv2_mm.utils.errors import InputError
 
-BATCH = 16  # pictures at once
+BATCH = 16  # images at once
 
 
 @dataclass
 class LayerShare:
-    """Positive channels of one expansion, over positions and pictures."""
+    """Positive channels of one expansion, over positions and images."""
 
     layer: int  # TF layer number
     inputs: int  # n, channels before the expansion
@@ -60,7 +60,7 @@ class LayerShare:
 
     @property
     def deviation(self) -> float:
-        """Standard deviation of the share over positions and pictures."""
+        """Standard deviation of the share over positions and images."""
         variance = self.squares / self.positions - self.mean**2
         return max(variance, 0.0) ** 0.5
 
@@ -104,11 +104,11 @@ def measure(
 
     Args:
         backbone: Its mode is restored, its statistics are not touched.
-        batches: Pictures as the network takes them, (B, 3, H, W).
-        batch_statistics: Normalise by the batch, as in training.
+        batches: Images as the network takes them, (B, 3, H, W).
+        batch_statistics: Normalize by the batch, as in training.
 
     Raises:
-        InputError: there are no pictures.
+        InputError: there are no images.
     """
     shares, handles = [], []
 
@@ -144,16 +144,16 @@ def measure(
         backbone.load_state_dict(state)
     if not shares or not shares[0].positions:
         raise InputError(
-            'no expansion was seen: there are no pictures, the network ends '
+            'no expansion was seen: there are no images, the network ends '
             'before layer 3, or it never computes its expansions whole'
         )
     return shares
 
 
-def validation_pictures(cfg: Config, count: int) -> list[Path]:
-    """Paths of pictures of the validation set, evenly picked."""
+def validation_images(cfg: Config, count: int) -> list[Path]:
+    """Paths of images of the validation set, evenly picked."""
     if count < 1:
-        raise InputError(f'{count} pictures were asked for; give 1 or more')
+        raise InputError(f'{count} images were asked for; give 1 or more')
     init_default_scope(cfg.default_scope)
     dataset = DATASETS.build(cfg.val_dataloader.dataset)
     return [
@@ -162,24 +162,24 @@ def validation_pictures(cfg: Config, count: int) -> list[Path]:
     ]
 
 
-def batches_of(model: nn.Module, pictures: Sequence[Path]) -> Iterator[Tensor]:
-    """Prepare pictures as the model's test pipeline does.
+def batches_of(model: nn.Module, images: Sequence[Path]) -> Iterator[Tensor]:
+    """Prepare images as the model's test pipeline does.
 
-    Neighbours of the same size share a batch, so that none is padded: the
-    padding is no real picture.
+    Neighbors of the same size share a batch, so that none is padded: the
+    padding is no real image.
 
     Args:
-        model: Of :func:`mnv2_mm.apis.init_model`.
-        pictures: Files.
+        model: Of :func:`mnv2_mm.api.init_model`.
+        images: Files.
 
     Raises:
-        InputError: a file is no picture.
+        InputError: a file is no image.
     """
     ready = []
-    for path in pictures:
+    for path in images:
         image = cv2.imread(str(path))
         if image is None:
-            raise InputError(f'{path} is not there or is no picture')
+            raise InputError(f'{path} is not there or is no image')
         ready.append(prepare(model, image))
     groups = itertools.groupby(ready, lambda data: data['inputs'].shape)
     for _, group in groups:

@@ -1,4 +1,4 @@
-"""Table and picture of Figure 7; the counts are of :mod:`.activations`.
+"""Table and image of Figure 7; the counts are of :mod:`.activations`.
 
 The paper draws least, mean and largest number of positive channels against
 the layer, at step 0 and after training. Here it is the share of channels, so
@@ -16,10 +16,8 @@ from mnv2_mm.analysis.activations import LayerShare
 def table(shares: Sequence[LayerShare]) -> str:
     """Shares and Lemma 2's condition for each layer, in percent."""
     lines = [
-        'layer  channels   positive channels, %           positions with n '
-        'or more, %',
-        '         n -> kn    mean     sd  least   most     positive  '
-        'between 0 and 6',
+        'layer  channels   positive channels, %           positions with n or more, %',
+        '         n -> kn    mean     sd  least   most     positive  between 0 and 6',
     ]
     for s in shares:
         holds, strict = s.invertible / s.positions, s.open / s.positions
@@ -41,8 +39,8 @@ def plot_figure7(
 
     Args:
         states: Counts by the panel's title.
-        path: Picture to write.
-        source: Network and pictures, for the title.
+        path: Image to write.
+        source: Network and images, for the title.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -88,8 +86,7 @@ def plot_figure7(
     panels[0].set_ylabel('share of positive channels at a position')
     panels[-1].legend(fontsize=8, loc='upper right')
     figure.suptitle(
-        f"Figure 7: channels that the expansions' ReLU6 leaves positive\n"
-        f'{source}',
+        f"Figure 7: channels that the expansions' ReLU6 leaves positive\n{source}",
         fontsize=10,
     )
     figure.savefig(path, dpi=130)

@@ -24,8 +24,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from mnv2_mm.analysis.inputs import input_size, tta_passes
 from mnv2_mm.analysis.network import Size, build_network, checked_size
 from mnv2_mm.analysis.trace import Op, trace
-from mnv2_mm.config_files import apply_options, get_config
-from mnv2_mm.errors import InputError
+from mnv2_mm.utils.config import apply_options, get_config
+from mnv2_mm.utils.errors import InputError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,9 +55,7 @@ CONVENTIONS = {
     'madds+outputs': Convention(
         per_output=1, text='multiply-adds and one operation per output value'
     ),
-    's2b': Convention(
-        space_to_batch=True, text="multiply-adds of TF's SpaceToBatch"
-    ),
+    's2b': Convention(space_to_batch=True, text="multiply-adds of TF's SpaceToBatch"),
     's2b+outputs': Convention(
         space_to_batch=True,
         per_output=1,
@@ -98,7 +96,7 @@ class Layer:
 
 @dataclass(frozen=True, kw_only=True)
 class Complexity:
-    """What a network holds and costs, for one picture.
+    """What a network holds and costs, for one image.
 
     Attributes:
         params: Trained values by the path of the module that holds them.
@@ -121,9 +119,7 @@ class Complexity:
     def cost(self, convention: str = 'madds') -> int:
         """Operations of all passes, by the name of a convention."""
         rule = named_convention(convention)
-        return sum(
-            layer.cost(rule) for layers in self.passes for layer in layers
-        )
+        return sum(layer.cost(rule) for layers in self.passes for layer in layers)
 
     def part(self, *modules: str) -> 'Complexity':
         """The share of some modules of the model, such as ``neck``."""
@@ -133,9 +129,7 @@ class Complexity:
 
         return Complexity(
             params={k: v for k, v in self.params.items() if inside(k)},
-            norm_params={
-                k: v for k, v in self.norm_params.items() if inside(k)
-            },
+            norm_params={k: v for k, v in self.norm_params.items() if inside(k)},
             passes=tuple(
                 tuple(layer for layer in layers if inside(layer.name))
                 for layers in self.passes
@@ -152,8 +146,7 @@ def named_convention(name: str) -> Convention:
     """
     if name not in CONVENTIONS:
         raise InputError(
-            f'there is no convention {name!r}; use one of '
-            + ', '.join(CONVENTIONS)
+            f'there is no convention {name!r}; use one of ' + ', '.join(CONVENTIONS)
         )
     return CONVENTIONS[name]
 
@@ -167,7 +160,7 @@ def count(
         model: Of :func:`~mnv2_mm.analysis.network.build_network`, or any
             module on the meta device that takes (B, 3, H, W).
         size: (height, width) of the input; a list of them for several
-            passes over one picture.
+            passes over one image.
         **kwargs: ``forward`` of :func:`~mnv2_mm.analysis.trace.trace`.
 
     Raises:
@@ -224,9 +217,7 @@ def count_config(
 
 
 def _layers(model: nn.Module, size: Size, **kwargs) -> tuple[Layer, ...]:
-    return tuple(
-        _layer(op) for op in trace(model, size, **kwargs).ops if op.madds
-    )
+    return tuple(_layer(op) for op in trace(model, size, **kwargs).ops if op.madds)
 
 
 def _layer(op: Op) -> Layer:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mnv2_mm.analysis.paper import GRID, RELEASE
 
-#: Lines whose labels stand above them, so that neighbours do not overlap.
+#: Lines whose labels stand above them, so that neighbors do not overlap.
 _ABOVE = (0.5, 0.75, 1.3)
 
 Results = list[dict[str, object]]
@@ -21,7 +21,7 @@ def plot_figure5(results: Results, path: str | os.PathLike) -> None:
     Args:
         results: Rows of the table ``figure5`` of
             :func:`mnv2_mm.analysis.report.count_tables`.
-        path: Picture to write; the ending gives the format.
+        path: Image to write; the ending gives the format.
     """
     # no window is opened: this runs on servers
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -35,8 +35,7 @@ def plot_figure5(results: Results, path: str | os.PathLike) -> None:
         rows = [
             row
             for row in results
-            if row['table'] == 'figure5'
-            and str(row['row']).startswith(f'{width:g},')
+            if row['table'] == 'figure5' and str(row['row']).startswith(f'{width:g},')
         ]
         x = [row['madds'] / 1e6 for row in rows]
         y = [row['paper_accuracy'] for row in rows]

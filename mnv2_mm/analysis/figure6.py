@@ -1,4 +1,4 @@
-"""Figure 6 of the paper as an experiment: its variants, records and picture.
+"""Figure 6 of the paper as an experiment: its variants, records and image.
 
 Figure 6a compares linear bottlenecks with ReLU6 in the bottleneck, Figure 6b
 shortcuts between bottlenecks, between expansions and none: top-1 against
@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mnv2_mm.errors import InputError
+from mnv2_mm.utils.errors import InputError
 
 TOP1 = 'accuracy/top1'
 RECORDS = 'figure6.json'
@@ -37,9 +37,7 @@ class Variant(NamedTuple):
 
 PAPER = 'paper'
 VARIANTS = {
-    PAPER: Variant(
-        'linear bottleneck', 'shortcut between bottlenecks', (), 'tab:blue'
-    ),
+    PAPER: Variant('linear bottleneck', 'shortcut between bottlenecks', (), 'tab:blue'),
     'relu6': Variant(
         'ReLU6 in bottleneck',
         None,
@@ -75,9 +73,7 @@ def read_records(path: str | os.PathLike) -> dict:
     try:
         records = json.loads(path.read_text(encoding='utf-8'))
         runs = records['runs']
-        good = runs and all(
-            run['variant'] in VARIANTS and run['top1'] for run in runs
-        )
+        good = runs and all(run['variant'] in VARIANTS and run['top1'] for run in runs)
     except FileNotFoundError as error:
         raise InputError(
             f'{path} is not there; python tools/figure6_experiment.py --out '
@@ -119,7 +115,7 @@ class Gap(NamedTuple):
 
 
 def gap(records: Mapping, variant: str) -> Gap | None:
-    """Compare seed by seed, since a seed fixes start and order of pictures.
+    """Compare seed by seed, since a seed fixes start and order of images.
 
     Returns:
         None where the two have no seed in common.
@@ -213,9 +209,7 @@ def plot_figure6(records: Mapping, path: str | os.PathLike) -> None:
     figure.savefig(path, dpi=130)
 
 
-def _draw(
-    axes: object, seeds: Sequence[np.ndarray], label: str, color: str
-) -> None:
+def _draw(axes: object, seeds: Sequence[np.ndarray], label: str, color: str) -> None:
     """One variant; only the steps that all its seeds have."""
     count = min(len(curve) for curve in seeds)
     steps = seeds[0][:count, 0]

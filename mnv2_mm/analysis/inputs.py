@@ -11,10 +11,10 @@ from typing import NamedTuple
 from mmengine.config import Config
 
 from mnv2_mm.analysis.network import Size, checked_size
-from mnv2_mm.config_files import config_name
-from mnv2_mm.errors import InputError
+from mnv2_mm.utils.config import config_name
+from mnv2_mm.utils.errors import InputError
 
-#: Steps that end with a picture of a stated size, and the argument of it.
+#: Steps that end with an image of a stated size, and the argument of it.
 #: Two numbers are width and height in all of them.
 _SIZED = {
     'Resize': 'scale',
@@ -39,12 +39,12 @@ class Pass(NamedTuple):
 def input_size(cfg: Config) -> Size:
     """(height, width) that the test pipeline leads to.
 
-    Where it keeps the aspect ratio, that is of a picture as large as the
+    Where it keeps the aspect ratio, that is of an image as large as the
     size allows.
 
     Raises:
         InputError: the config has no test pipeline, or one that leaves the
-            picture's size as it is.
+            image's size as it is.
     """
     loader = cfg.get('test_dataloader') or cfg.get('val_dataloader')
     dataset = loader['dataset'] if loader else {}
@@ -81,9 +81,7 @@ def tta_passes(cfg: Config) -> list[Pass]:
     passes = []
     for view in itertools.product(*steps[index]['transforms']):
         size = _size_after(view, before or input_size(cfg))
-        flipped = any(
-            _kind(s) == 'RandomFlip' and s.get('prob') == 1.0 for s in view
-        )
+        flipped = any(_kind(s) == 'RandomFlip' and s.get('prob') == 1.0 for s in view)
         passes.append(Pass(*size, flipped))
     return passes
 

@@ -9,7 +9,7 @@ With n = 2 or 3 whole stretches of the spiral collapse onto each other; with
 more dimensions it comes back whole, though bent. That is why the bottleneck
 is linear and ReLU stands in the expansion.
 
-The paper shows pictures. Two numbers are added here. ``error`` is what
+The paper shows images. Two numbers are added here. ``error`` is what
 differs between x and x', after the best scaling of x': ReLU halves the
 length of what it lets through on average, which loses nothing. ``kept`` is
 the share of points that ReLU(T x) still determines: those for which at least
@@ -24,7 +24,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mnv2_mm.errors import InputError
+from mnv2_mm.utils.errors import InputError
 
 #: The dimensions of the paper's figure.
 DIMENSIONS = (2, 3, 5, 15, 30)
@@ -66,8 +66,7 @@ def embed(
     """
     if dimensions < x.shape[1]:
         raise InputError(
-            f'{dimensions} dimensions cannot hold a plane; give {x.shape[1]} '
-            'or more'
+            f'{dimensions} dimensions cannot hold a plane; give {x.shape[1]} or more'
         )
     rng = np.random.default_rng([seed, dimensions])
     matrix = rng.standard_normal((dimensions, x.shape[1]))
@@ -94,7 +93,7 @@ def plot_figure1(
 ) -> list[Embedding]:
     """Draw the input and what comes back; returns the latter.
 
-    Points keep the colour of their place on the spiral, so that one sees
+    Points keep the color of their place on the spiral, so that one sees
     which of them have collapsed. Every panel has its own scale.
 
     Raises:
@@ -105,14 +104,11 @@ def plot_figure1(
 
     x = spiral()
     found = [embed(x, n, seed=seed) for n in dimensions]
-    figure = Figure(
-        figsize=(2.3 * (1 + len(found)), 2.9), layout='constrained'
-    )
+    figure = Figure(figsize=(2.3 * (1 + len(found)), 2.9), layout='constrained')
     FigureCanvasAgg(figure)
     panels = figure.subplots(1, 1 + len(found), squeeze=False)[0]
     texts = [
-        f'n = {e.dimensions}\nkept {e.kept:.0%}, error {e.error:.2f}'
-        for e in found
+        f'n = {e.dimensions}\nkept {e.kept:.0%}, error {e.error:.2f}' for e in found
     ]
     for axes, points, text in zip(
         panels,
@@ -121,10 +117,8 @@ def plot_figure1(
         strict=True,
     ):
         axes.plot(*points.T, color='0.8', lw=0.6, zorder=1)
-        axes.scatter(
-            *points.T, c=np.arange(len(x)), cmap='viridis', s=3, zorder=2
-        )
-        # equal scales, with the view centred on the points
+        axes.scatter(*points.T, c=np.arange(len(x)), cmap='viridis', s=3, zorder=2)
+        # equal scales, with the view centered on the points
         low, high = points.min(0), points.max(0)
         middle, half = (low + high) / 2, 0.56 * max(high - low)
         axes.set_xlim(middle[0] - half, middle[0] + half)
@@ -135,7 +129,7 @@ def plot_figure1(
         axes.set_title(text, fontsize=9)
     figure.suptitle(
         'Figure 1: a spiral x through $T^{-1}$ ReLU(T x), T random n x 2 '
-        f'(seed {seed}); colour: place on the spiral',
+        f'(seed {seed}); color: place on the spiral',
         fontsize=10,
     )
     figure.savefig(path, dpi=150)

@@ -7,7 +7,7 @@ from mnv2_mm.analysis.complexity import CONVENTIONS
 from mnv2_mm.analysis.paper import METRICS, TITLES
 from mnv2_mm.analysis.report import Result
 from mnv2_mm.analysis.table3 import COLUMNS
-from mnv2_mm.errors import InputError
+from mnv2_mm.utils.errors import InputError
 
 #: Marks of the generated part of a Markdown file.
 BEGIN = '<!-- paper_tables:begin -->'
@@ -109,10 +109,7 @@ def _table3(rows: list[Result]) -> list[str]:
         top = max(kb for _, kb in pairs if kb)
         lines.append(_line([f'{column}: counted', *cells, f'{top:.4g}']))
         if largest[column] is not None:
-            cells = [
-                f'{row["paper_channels"]}/{row["paper_kilobytes"]}'
-                for row in own
-            ]
+            cells = [f'{row["paper_channels"]}/{row["paper_kilobytes"]}' for row in own]
             lines.append(_line(['... in the paper', *cells, largest[column]]))
     return [
         *lines,

@@ -68,13 +68,13 @@ def peak_memory(
     reuse: bool = True,
     count_input: bool = True,
 ) -> Peak:
-    """Peak of the activations of one pass of one picture.
+    """Peak of the activations of one pass of one image.
 
     Args:
         model: On the meta device, or its recorded pass.
         size: (height, width) of the input; not for a recorded pass.
         reuse: Fold what works value by value, see the module.
-        count_input: Count the picture, until its last use.
+        count_input: Count the image, until its last use.
 
     Raises:
         InputError: the model cannot run at this size.
@@ -90,9 +90,7 @@ def peak_memory(
         change[death + 1] -= record.values[tensor]
     totals = list(itertools.accumulate(change))[: len(record.ops)]
     step = max(range(len(totals)), key=totals.__getitem__)
-    alive = [
-        t for t, (birth, death) in lives.items() if birth <= step <= death
-    ]
+    alive = [t for t, (birth, death) in lives.items() if birth <= step <= death]
     alive.sort(key=lambda tensor: -record.values[tensor])
     return Peak(
         values=totals[step],
@@ -117,9 +115,7 @@ def _lives(record: Trace, *, reuse: bool) -> dict[int, tuple[int, int]]:
     return {tensor: (birth[tensor], death[tensor]) for tensor in birth}
 
 
-def _share(
-    record: Trace, birth: dict[int, int], death: dict[int, int]
-) -> None:
+def _share(record: Trace, birth: dict[int, int], death: dict[int, int]) -> None:
     """Let results take the place of an input that ends with them.
 
     The result's life is joined to the input's.
@@ -188,8 +184,7 @@ def transitions(
     """Shapes of the first input and of the output of each block."""
     between = _between(record, blocks)
     made_by = {
-        tensor: _block_of(record.ops[step], blocks)
-        for tensor, step in between.items()
+        tensor: _block_of(record.ops[step], blocks) for tensor, step in between.items()
     }
     sources: dict[str, tuple[int, ...]] = {}
     for op in record.ops:
@@ -207,7 +202,7 @@ def transitions(
 def _between(record: Trace, blocks: Mapping[str, str]) -> dict[int, int]:
     """Tensors that leave the block that makes them, and the step of it.
 
-    The picture, made before the first layer, is none of them.
+    The image, made before the first layer, is none of them.
     """
     inside = [_block_of(op, blocks) for op in record.ops]
     made: dict[int, int] = {}

@@ -16,9 +16,9 @@ from mmengine.model import BaseModel, revert_sync_batchnorm
 from mmengine.registry import MODELS, DefaultScope
 from torch import Tensor, nn
 
-from mnv2_mm.config_files import get_config
-from mnv2_mm.engine.launch import explained, host_of
-from mnv2_mm.errors import InputError
+from mnv2_mm.utils.config import get_config
+from mnv2_mm.utils.config_errors import host_of, readable_config_errors
+from mnv2_mm.utils.errors import InputError
 
 #: (height, width) in pixels.
 Size = tuple[int, int]
@@ -39,7 +39,7 @@ def build_network(config: str | os.PathLike | Config) -> nn.Module:
     # Built on the CPU: the hosts' anchor generators compute while they are
     # built, and that needs numbers.
     scope = DefaultScope.overwrite_default_scope(host_of(cfg))
-    with scope, explained(cfg):
+    with scope, readable_config_errors(cfg):
         model = revert_sync_batchnorm(MODELS.build(cfg.model))
     return model.to('meta').eval()
 
@@ -65,12 +65,12 @@ def checked_size(size: object) -> Size:
 
 @torch.no_grad()
 def run(model: nn.Module, size: Size) -> object:
-    """One forward pass of one picture, up to the heads' raw outputs.
+    """One forward pass of one image, up to the heads' raw outputs.
 
     Args:
         model: Any module that takes (B, 3, H, W). Models of the hosts run
             in their ``tensor`` mode: without NMS and resizing to the
-            picture. Of a two-stage detector the box head runs on as many
+            image. Of a two-stage detector the box head runs on as many
             regions as its ``test_cfg`` lets pass at most.
         size: Height and width of the input.
 
@@ -100,7 +100,7 @@ def run(model: nn.Module, size: Size) -> object:
 def _run_two_stage(model: nn.Module, image: Tensor) -> tuple:
     """As :func:`run`; the crops of the regions are taken as given.
 
-    Their number depends on the picture, and cropping has no multiply-adds.
+    Their number depends on the image, and cropping has no multiply-adds.
     """
     maps = model.extract_feat(image)
     extractor = model.roi_head.bbox_roi_extractor

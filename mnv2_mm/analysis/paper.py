@@ -101,8 +101,7 @@ TABLE_4 = (
         'MobileNetV2',
         'mobilenet_v2',
         *(3.4, 300, 72.0),
-        note='3.47M, which the paper cuts to 3.4M; the official release '
-        'states 3.47M.',
+        note='3.47M, which the paper cuts to 3.4M; the official release states 3.47M.',
     ),
     _table4(
         'MobileNetV2 (1.4)',
@@ -276,8 +275,7 @@ FIGURE_5 = tuple(
     Row(
         table='figure5',
         name=f'{width:g}, {resolution}',
-        config=f'figure5/mobilenet_v2_w{width * 100:03.0f}'
-        f'_r{resolution:03d}.py',
+        config=f'figure5/mobilenet_v2_w{width * 100:03.0f}_r{resolution:03d}.py',
         params=params * 1e6,
         madds=madds * 1e6,
         accuracy=accuracy,

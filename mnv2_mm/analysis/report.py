@@ -16,8 +16,8 @@ from mnv2_mm.analysis.table3 import (
     count_columns,
     kilobytes,
 )
-from mnv2_mm.config_files import config_root
-from mnv2_mm.errors import InputError
+from mnv2_mm.utils.config import config_root
+from mnv2_mm.utils.errors import InputError
 
 #: The tables that can be counted.
 NAMES = ('3', *TABLES)
@@ -29,9 +29,7 @@ def _silent(_: str) -> None:
     """Show nothing."""
 
 
-def count_tables(
-    names: Iterable[str], *, progress: Progress = _silent
-) -> list[Result]:
+def count_tables(names: Iterable[str], *, progress: Progress = _silent) -> list[Result]:
     """Count every row of some tables.
 
     Args:
@@ -74,9 +72,7 @@ def checked_tables(names: Iterable[str]) -> list[str]:
 
 def _count_row(row: Row, progress: Progress) -> Result:
     progress(f'{row.table}: {row.name}')
-    counted = count_config(
-        config_root() / row.config, tta=row.tta, options=row.options
-    )
+    counted = count_config(config_root() / row.config, tta=row.tta, options=row.options)
     if row.parts:
         counted = counted.part(*row.parts)
     height, width = counted.sizes[0]
@@ -84,9 +80,7 @@ def _count_row(row: Row, progress: Progress) -> Result:
         table=row.table,
         row=row.name,
         config=f'configs/{row.config}',
-        input=f'{height}x{width}'
-        if not row.tta
-        else f'{len(counted.sizes)} passes',
+        input=f'{height}x{width}' if not row.tta else f'{len(counted.sizes)} passes',
         params=counted.num_params(),
         params_without_norm=counted.num_params(norm=False),
         madds=counted.cost(),

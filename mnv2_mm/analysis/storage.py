@@ -62,7 +62,7 @@ class StorageTracker(TorchDispatchMode):
 
 @torch.no_grad()
 def measured_peak(model: nn.Module, image: Tensor) -> int:
-    """Most bytes of activations that a pass holds, without the picture.
+    """Most bytes of activations that a pass holds, without the image.
 
     Args:
         model: Any module, in eval mode.

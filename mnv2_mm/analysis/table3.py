@@ -62,9 +62,7 @@ _SHUFFLE = (
 )
 _V2_NET = dict(config='table4/mobilenet_v2.py', block='InvertedResidual')
 _STREAM = ('backbone.conv1', 'backbone.layer1.0')
-_SHUFFLE_NET = dict(
-    block='ShuffleUnit', stem=('backbone.conv1', 'backbone.maxpool')
-)
+_SHUFFLE_NET = dict(block='ShuffleUnit', stem=('backbone.conv1', 'backbone.maxpool'))
 COLUMNS = (
     Column(
         name='MobileNetV1',
@@ -123,8 +121,7 @@ def count_columns(
             progress(f'Table 3: {column.config}')
             model = build_network(f'{root}/{column.config}')
             classes = {
-                name: type(module).__name__
-                for name, module in model.named_modules()
+                name: type(module).__name__ for name, module in model.named_modules()
             }
             records[column.config] = trace(model, INPUT), classes
         record, classes = records[column.config]

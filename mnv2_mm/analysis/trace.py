@@ -54,7 +54,7 @@ class Trace:
     Attributes:
         ops: The operations.
         values: Number of values in each activation; its index is the
-            tensor's number, and 0 is the picture.
+            tensor's number, and 0 is the image.
         shapes: Shape of each activation.
         outputs: Activations that the pass returns.
     """
@@ -151,9 +151,7 @@ class _Recorder(TorchDispatchMode):
     ) -> object:
         kwargs = kwargs or {}
         result = func(*args, **kwargs)
-        first = next(
-            (x for x in tree_leaves(result) if isinstance(x, Tensor)), None
-        )
+        first = next((x for x in tree_leaves(result) if isinstance(x, Tensor)), None)
         if first is None:
             return result
         reads = self.numbers((args, kwargs))
@@ -170,9 +168,7 @@ class _Recorder(TorchDispatchMode):
                 writes=self.numbers(made, new=True),
                 shape=tuple(first.shape),
                 # torch counts a multiply-add as two operations
-                madds=cost(*args, **kwargs, out_val=result) // 2
-                if cost
-                else 0,
+                madds=cost(*args, **kwargs, out_val=result) // 2 if cost else 0,
                 rate=_rate(func, args),
             )
         )

@@ -13,11 +13,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mnv2_mm.builds import timing
-from mnv2_mm.builds.build import JSON, read_info
-from mnv2_mm.builds.timing import BENCHMARK, size_of
-from mnv2_mm.config_files import config_root
-from mnv2_mm.errors import InputError
+from mnv2_mm.runtime import timing
+from mnv2_mm.runtime.model import JSON, read_info
+from mnv2_mm.runtime.timing import BENCHMARK, size_of
+from mnv2_mm.utils.config import config_root
+from mnv2_mm.utils.errors import InputError
 
 
 @dataclass

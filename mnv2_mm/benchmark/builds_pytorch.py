@@ -8,30 +8,30 @@ import numpy as np
 import torch
 from mmengine.config import Config
 
-from mnv2_mm.apis import init_model, predict
+from mnv2_mm.api import init_model, predict
 from mnv2_mm.benchmark.builds import Row
-from mnv2_mm.builds.machine import cores, describe
-from mnv2_mm.builds.timing import LEAST_RUNS, quartiles
-from mnv2_mm.errors import InputError
+from mnv2_mm.runtime.machine import cores, describe
+from mnv2_mm.runtime.timing import LEAST_RUNS, quartiles
+from mnv2_mm.utils.errors import InputError
 
 
 def pytorch_row(
     cfg: Config, checkpoint: str, image: str, *, runs: int = LEAST_RUNS
 ) -> Row:
-    """Size of the weights, and the time from a picture to its prediction.
+    """Size of the weights, and the time from an image to its prediction.
 
     Args:
         cfg: Model config.
         checkpoint: .pth file of a training.
-        image: Path of the picture.
+        image: Path of the image.
         runs: How many runs count, after five that do not.
 
     Raises:
-        InputError: the checkpoint does not fit, or there is no picture.
+        InputError: the checkpoint does not fit, or there is no image.
     """
     pixels = cv2.imread(image, cv2.IMREAD_COLOR)
     if pixels is None:
-        raise InputError(f'{image} cannot be read as a picture')
+        raise InputError(f'{image} cannot be read as an image')
     model = init_model(cfg, checkpoint)
     weights = model.state_dict().values()
     before, times = torch.get_num_threads(), []
@@ -55,7 +55,7 @@ def pytorch_row(
         times={
             'machine': describe(),
             'backend_version': torch.__version__,
-            'picture': Path(image).name,
+            'image': Path(image).name,
             'times': times,
         },
     )

@@ -1,11 +1,11 @@
-"""The builds of one model as a Markdown table and as a picture."""
+"""The builds of one model as a Markdown table and as an image."""
 
 import os
 from collections.abc import Sequence
 
 from mnv2_mm.benchmark.builds import Row
 
-#: Colour of a backend, marker of a precision; others get what is left.
+#: Color of a backend, marker of a precision; others get what is left.
 _COLOURS = {
     'PyTorch': 'tab:gray',
     'onnxruntime': 'tab:blue',
@@ -90,11 +90,7 @@ def _size(shape: Sequence[int | None]) -> str:
 def _latency(row: Row, threads: int | None) -> str:
     """Total with quartiles, and the stages that were timed."""
     found = next(
-        (
-            one
-            for one in row.times.get('times', ())
-            if one['threads'] == threads
-        ),
+        (one for one in row.times.get('times', ()) if one['threads'] == threads),
         None,
     )
     if found is None:
@@ -115,7 +111,7 @@ def plot(
 
     Args:
         rows: Those without a latency are left out.
-        path: Picture to write.
+        path: Image to write.
         metric: Name of the accuracy; empty: the size takes its place.
         title: Text above.
 
@@ -126,9 +122,7 @@ def plot(
     from matplotlib.figure import Figure
 
     shown = [
-        row
-        for row in rows
-        if row.latency() and (not metric or metric in row.metrics)
+        row for row in rows if row.latency() and (not metric or metric in row.metrics)
     ]
     if not shown:
         return False
@@ -137,13 +131,11 @@ def plot(
     axes = figure.subplots()
     largest = max(row.bytes for row in shown)
     spare = iter(('tab:purple', 'tab:brown', 'tab:pink', 'tab:olive') * 9)
-    colours = dict(_COLOURS)
+    colors = dict(_COLOURS)
     for row in shown:
         total = row.latency()['total']
         value = row.metrics[metric] if metric else row.bytes / 1e6
-        colour = colours.get(row.backend) or colours.setdefault(
-            row.backend, next(spare)
-        )
+        color = colors.get(row.backend) or colors.setdefault(row.backend, next(spare))
         median = total['median']
         axes.errorbar(
             median,
@@ -152,7 +144,7 @@ def plot(
                 [median - total['quarter']],
                 [total['three_quarters'] - median],
             ],
-            color=colour,
+            color=color,
             elinewidth=1,
             capsize=2,
             zorder=2,
@@ -161,7 +153,7 @@ def plot(
             median,
             value,
             s=max(_AREA * row.bytes / largest, 25) if metric else 80,
-            color=colour,
+            color=color,
             marker=_MARKERS.get(row.precision, '^'),
             alpha=0.55,
             edgecolors='black',
@@ -170,7 +162,7 @@ def plot(
             zorder=3,
         )
     used = {row.latency()['threads'] for row in shown}
-    text = 'latency of a picture, ms'
+    text = 'latency of an image, ms'
     if len(used) == 1 and None not in used:
         text += f', {_threads(used.pop())}'
     axes.set_xlabel(f'{text} (median, quartiles)')
@@ -198,7 +190,7 @@ def plot(
 
 
 def _widen(axes: object, values: Sequence[float]) -> None:
-    """Room around the accuracies, so that noise does not fill the picture."""
+    """Room around the accuracies, so that noise does not fill the image."""
     least, most = min(values), max(values)
     room = max(0.25 * (most - least), _LEAST_RANGE * most / 2)
     axes.set_ylim(least - room, most + room)

@@ -1,6 +1,6 @@
-"""The training pipelines: pictures per second of one worker.
+"""The training pipelines: images per second of one worker.
 
-One call takes every picture of a set through a pipeline as a worker of the
+One call takes every image of a set through a pipeline as a worker of the
 data loader does, from its annotation to the packed tensor; files are in the
 system's cache, and nothing is collated or sent. Each pass draws new random
 numbers, the same for all contestants.
@@ -20,17 +20,17 @@ import cv2
 import numpy as np
 from mmengine.registry import DATASETS, TRANSFORMS, init_default_scope
 
-from mnv2_mm.benchmark.pairs import Contestant, Part
-from mnv2_mm.benchmark.peers import peer_config
-from mnv2_mm.benchmark.pictures import (
+from mnv2_mm.benchmark.images import (
     PHOTOS,
     PICTURES,
     enlarged,
     with_boxes_of_coco,
-    write_pictures,
+    write_images,
 )
-from mnv2_mm.config_files import get_config
-from mnv2_mm.datasets.sample_scenes import CLASSES
+from mnv2_mm.benchmark.pairs import Contestant, Part
+from mnv2_mm.benchmark.peers import peer_config
+from mnv2_mm.datasets.sample.scenes import CLASSES
+from mnv2_mm.utils.config import get_config
 
 #: Transforms of ours that a host has under another name.
 _HOSTS_NAME = {
@@ -46,7 +46,7 @@ def parts(_: argparse.Namespace) -> list[Part]:
     folder = tempfile.TemporaryDirectory(prefix='mnv2_mm_benchmark_')
     atexit.register(folder.cleanup)
     root = Path(folder.name) / 'sample'
-    write_pictures(root)
+    write_images(root)
     return [*detection(root), *segmentation(root), classification(root)]
 
 
@@ -58,7 +58,7 @@ def detection(root: Path) -> list[Part]:
         ann_file=str(with_boxes_of_coco(root / 'annotations/train.json')),
         data_prefix=dict(img=str(root / 'images/train')),
     )
-    modern = _pipeline('ssdlite_mnv2_coco_modern')
+    modern = _pipeline('ssdlite_mnv2_coco_sgd_600e')
     official = _pipeline('ssdlite_mnv2_coco')
     cells = _pipeline('ssdlite_bccd')
     cells[3].scale = modern[4].scale
@@ -70,7 +70,7 @@ def detection(root: Path) -> list[Part]:
             dataset,
             {
                 "mmdet's ssdlite, as shipped": shipped,
-                'ssdlite_mnv2_coco_modern': modern,
+                'ssdlite_mnv2_coco_sgd_600e': modern,
                 'the same, deferred': deferred(modern),
                 'the same, to_uint8': in_bytes(modern),
             },
@@ -103,7 +103,7 @@ def detection(root: Path) -> list[Part]:
                 'ssdlite_mnv2_coco': official,
                 'the same, deferred': deferred(official),
             },
-            pictures=PHOTOS,
+            images=PHOTOS,
         ),
     ]
 
@@ -117,7 +117,7 @@ def segmentation(root: Path) -> list[Part]:
     )
     parts = []
     for name, steps in (
-        ('deeplabv3_mnv2_voc_modern', 'scale, crop, flip, photometric'),
+        ('deeplabv3_mnv2_voc_adamw_40k', 'scale, crop, flip, photometric'),
         ('deeplabv3_mnv2_voc', 'scale, crop, pad, flip'),
     ):
         ours = _pipeline(name)
@@ -162,7 +162,7 @@ def deferred(pipeline: list[dict]) -> list[dict]:
 
 
 def in_bytes(pipeline: list[dict]) -> list[dict]:
-    """The same, its colours clipped and rounded to bytes."""
+    """The same, its colors clipped and rounded to bytes."""
     steps = copy.deepcopy(pipeline)
     for step in steps:
         if step['type'] == 'mnv2_mm.PhotoMetricDistortion':
@@ -195,14 +195,14 @@ def _part(
     dataset: dict,
     pipelines: dict[str, list[dict]],
     *,
-    pictures: int = PICTURES,
+    images: int = PICTURES,
 ) -> Part:
     """Passes over one data set through each of the pipelines."""
     contestants = [
         Contestant(name, _passes(host, {**dataset, 'pipeline': steps}))
         for name, steps in pipelines.items()
     ]
-    return Part(title, contestants, pictures=pictures)
+    return Part(title, contestants, images=images)
 
 
 def _passes(host: str, dataset: dict) -> Callable[[], Callable[[], object]]:
@@ -211,13 +211,13 @@ def _passes(host: str, dataset: dict) -> Callable[[], Callable[[], object]]:
     def prepare() -> Callable[[], object]:
         init_default_scope(host)
         with contextlib.redirect_stdout(io.StringIO()):  # pycocotools talks
-            pictures = DATASETS.build(dataset)
+            images = DATASETS.build(dataset)
         seeds = itertools.count()
 
         def run() -> None:
             np.random.seed(next(seeds))
-            for index in range(len(pictures)):
-                pictures[index]
+            for index in range(len(images)):
+                images[index]
 
         return run
 

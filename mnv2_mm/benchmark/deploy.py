@@ -2,7 +2,7 @@
 
 The detector has random weights with the spread of a trained one; the 8-bit
 networks are converted from the very TFLite files that they are compared with,
-and end as those end. All are calibrated with generated pictures: good for
+and end as those end. All are calibrated with generated photos: good for
 times, not for accuracy.
 """
 
@@ -18,15 +18,15 @@ from mmengine.config import Config
 from mmengine.logging import MMLogger
 from torch import nn
 
-from mnv2_mm import compat
-from mnv2_mm.apis import init_model, prepare
+from mnv2_mm.api import init_model, prepare
 from mnv2_mm.benchmark.pairs import PAUSE, Contestant, Part
 from mnv2_mm.benchmark.peers import OURS, SIDE
-from mnv2_mm.benchmark.pictures import picture
-from mnv2_mm.builds import Build
-from mnv2_mm.config_files import config_root
-from mnv2_mm.errors import InputError
-from mnv2_mm.weights.published import checkpoint_of, fetch, published_models
+from mnv2_mm.benchmark.photos import photo
+from mnv2_mm.checkpoints.hub import checkpoint_of, fetch, published_models
+from mnv2_mm.runtime import Build
+from mnv2_mm.utils import compat
+from mnv2_mm.utils.config import config_root
+from mnv2_mm.utils.errors import InputError
 
 _PICTURES = 8  # that batch norm and calibration see
 _DEVIATION, _MEAN = 2.0, -6.0  # of the class logits of the detector
@@ -63,8 +63,8 @@ class Bench:
 
     def __init__(self, folder: Path, threads: int) -> None:
         self.folder, self.threads = folder, threads
-        self.image = str(folder / 'picture.png')
-        cv2.imwrite(self.image, picture(0))
+        self.image = str(folder / 'photo.png')
+        cv2.imwrite(self.image, photo(0))
 
     def available(self, makes: Mapping[str, Make]) -> list[Contestant]:
         """Those that can be run here; of the others a line says why not."""
@@ -81,7 +81,7 @@ class Bench:
     def build(
         self, deploy: str, config: str, checkpoint: str, **options: object
     ) -> Callable[[], object]:
-        """Make a build; returns a run of its network on a picture.
+        """Make a build; returns a run of its network on a photo.
 
         Args:
             deploy: Name of a file of configs/deploy.
@@ -89,7 +89,7 @@ class Bench:
             checkpoint: Its weights.
             options: Overrides of the deploy config, dots written as in it.
         """
-        from mnv2_mm.deploy.make import Making, network_input
+        from mnv2_mm.deploy.export import Making, network_input
 
         deploy_cfg = Config.fromfile(config_root() / f'deploy/{deploy}.py')
         deploy_cfg.merge_from_dict(options)
@@ -113,7 +113,7 @@ def detector(bench: Bench) -> dict[str, Make]:
     torch.save({'state_dict': model.state_dict(), 'meta': meta}, checkpoint)
 
     def eager() -> Callable[[], object]:
-        data = prepare(model, picture(0))
+        data = prepare(model, photo(0))
         inputs = pixels(model, [data])
 
         def run() -> object:
@@ -136,9 +136,7 @@ def detector(bench: Bench) -> dict[str, Make]:
 
 def pixels(model: nn.Module, data: Sequence[Mapping]) -> torch.Tensor:
     """Network input (B, 3, H, W) of what the test pipeline gives."""
-    batch = {
-        key: [one[key] for one in data] for key in ('inputs', 'data_samples')
-    }
+    batch = {key: [one[key] for one in data] for key in ('inputs', 'data_samples')}
     with torch.no_grad():
         return model.data_preprocessor(batch, False)['inputs']
 
@@ -146,14 +144,14 @@ def pixels(model: nn.Module, data: Sequence[Mapping]) -> torch.Tensor:
 def spread_detector() -> nn.Module:
     """The detector with random weights, its scores spread like trained ones.
 
-    As it is initialised, all pairs of anchor and class have the same score,
+    As it is initialized, all pairs of anchor and class have the same score,
     and its NMS nothing in common with that of a trained one.
     """
     torch.manual_seed(0)
     # mmdeploy has made a logger of its own the current one
     MMLogger.get_current_instance().setLevel('WARNING')
     model = init_model(OURS)
-    images = [picture(seed) for seed in range(_PICTURES)]
+    images = [photo(seed) for seed in range(_PICTURES)]
     inputs = pixels(model, [prepare(model, image) for image in images])
     for module in model.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
@@ -179,9 +177,7 @@ def classifier(bench: Bench) -> dict[str, Make]:
 
 def segmentor(bench: Bench) -> dict[str, Make]:
     """Mobile DeepLabv3 of VOC."""
-    return _eight_bits(
-        bench, 'deeplabv3_mnv2_voc', 'seg_{}_int8_static_513', **_ENDING
-    )
+    return _eight_bits(bench, 'deeplabv3_mnv2_voc', 'seg_{}_int8_static_513', **_ENDING)
 
 
 def _eight_bits(
@@ -222,7 +218,7 @@ def tflite(path: Path, threads: int) -> Callable[[], object]:
     interpreter.allocate_tensors()
     (what,) = interpreter.get_input_details()
     size = tuple(int(side) for side in what['shape'][2:0:-1])
-    image = cv2.resize(picture(0), size)[None].astype(what['dtype'])
+    image = cv2.resize(photo(0), size)[None].astype(what['dtype'])
     interpreter.set_tensor(what['index'], image)
     return interpreter.invoke
 

@@ -7,18 +7,18 @@ import torch
 from mmengine.registry import MODELS, init_default_scope
 from torch import nn
 
-from mnv2_mm import compat
-from mnv2_mm.apis import init_model
+from mnv2_mm.api import init_model
 from mnv2_mm.benchmark.pairs import PAUSE, Contestant, Part
 from mnv2_mm.benchmark.peers import shipped_config
 from mnv2_mm.benchmark.processes import FORMS, WARMUP, apart
+from mnv2_mm.utils import compat
 
 MMPRETRAIN = 'mobilenet_v2/mobilenet-v2_8xb32_in1k.py'
 MMSEG = 'mobilenet_v2/mobilenet-v2-d8_deeplabv3_4xb4-160k_ade20k-512x512.py'
 
 
 def parts(threads: int) -> list[Part]:
-    """Forward passes in eval mode, of one picture; weights are random."""
+    """Forward passes in eval mode, of one image; weights are random."""
     return [
         Part(
             'classification, 224 px, 1000 classes, network alone',
@@ -53,9 +53,7 @@ def _ours(name: str, side: int, threads: int) -> list[Contestant]:
     return [
         Contestant(
             f'mnv2_mm{form}',
-            apart(
-                functools.partial(_network, name, side, how), threads=threads
-            ),
+            apart(functools.partial(_network, name, side, how), threads=threads),
         )
         for form, how in FORMS.items()
     ]
@@ -111,10 +109,7 @@ def classifiers(threads: int) -> list[Contestant]:
             return create_model('mobilenetv2_100')
 
         builders["timm's"] = of_timm
-    hosts = [
-        Contestant(name, _forward(build, 224))
-        for name, build in builders.items()
-    ]
+    hosts = [Contestant(name, _forward(build, 224)) for name, build in builders.items()]
     return hosts + _ours('mnv2_in1k', 224, threads)
 
 

@@ -18,9 +18,9 @@ from mnv2_mm.benchmark.pairs import Contestant, Part, Result
 from mnv2_mm.benchmark.peers import OURS, SIDE, built, peer_config
 from mnv2_mm.benchmark.processes import WARMUP
 from mnv2_mm.benchmark.train import step_of
-from mnv2_mm.config_files import get_config
 from mnv2_mm.engine.fast_inference import make_fast
-from mnv2_mm.errors import InputError
+from mnv2_mm.utils.config import get_config
+from mnv2_mm.utils.errors import InputError
 
 #: Of a training step; one that does not fit into the memory is left out.
 BATCHES = (24, 64, 128, 256)
@@ -38,7 +38,7 @@ def parts(args: argparse.Namespace) -> list[Part]:
     common = dict(warmup=WARMUP, wait=wait)
     return [
         *(
-            Part(f'{_TRAINING}{n}', training(n, device), pictures=n, **common)
+            Part(f'{_TRAINING}{n}', training(n, device), images=n, **common)
             for n in BATCHES
         ),
         *(
@@ -46,7 +46,7 @@ def parts(args: argparse.Namespace) -> list[Part]:
                 f'network, batch {n}',
                 networks(n, device),
                 repeats=10,
-                pictures=n,
+                images=n,
                 **common,
             )
             for n in PREDICTED
@@ -71,8 +71,7 @@ def checked(name: str) -> torch.device:
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
         raise InputError(
-            f'--device {name} cannot be used: '
-            f'{str(error).partition(chr(10))[0]}'
+            f'--device {name} cannot be used: {str(error).partition(chr(10))[0]}'
         ) from error
     return device
 
@@ -84,7 +83,7 @@ def wait_for(device: torch.device) -> None:
 
 
 def training(batch: int, device: torch.device) -> list[Contestant]:
-    """A step from pictures in bytes on the host to new weights."""
+    """A step from images in bytes on the host to new weights."""
     ours, theirs = get_config(OURS), peer_config()
     on = dict(device=device)
     return [
@@ -146,13 +145,13 @@ def one_photo(device: torch.device) -> list[Contestant]:
             "mmdet's inference_detector",
             functools.partial(their_prediction, device),
         ),
-        Contestant('mnv2_mm.apis.predict', ours()),
-        Contestant('mnv2_mm.apis.predict, half', ours(half=True)),
+        Contestant('mnv2_mm.api.predict', ours()),
+        Contestant('mnv2_mm.api.predict, half', ours(half=True)),
     ]
 
 
 def conclude(results: Mapping[str, Sequence[Result]]) -> str:
-    """Compare everybody's pictures a second at the batch that suits him."""
+    """Compare everybody's images a second at the batch that suits him."""
     best: dict[str, tuple[float, int]] = {}
     for title, found in results.items():
         if not title.startswith(_TRAINING):
@@ -165,7 +164,7 @@ def conclude(results: Mapping[str, Sequence[Result]]) -> str:
         return 'no batch of a training fits into the memory'
     peer = next(iter(best.values()))[0]
     return '\n'.join(
-        f'{name}: at best {rate:.0f} pictures/s, with a batch of {batch}; '
+        f'{name}: at best {rate:.0f} images/s, with a batch of {batch}; '
         f'{rate / peer:.2f} times the first'
         for name, (rate, batch) in best.items()
     )
@@ -177,9 +176,7 @@ def account(device: torch.device, batch: int) -> str:
     Below the table stand the bytes a second of the copy of a large tensor,
     the most that a kernel which only moves memory can reach.
     """
-    run = step_of(
-        get_config(OURS), batch, fast=True, compiled=True, device=device
-    )()
+    run = step_of(get_config(OURS), batch, fast=True, compiled=True, device=device)()
     for _ in range(WARMUP):
         run()
     wait_for(device)

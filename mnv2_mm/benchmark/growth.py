@@ -15,8 +15,8 @@ from mnv2_mm.benchmark.pairs import Contestant, Part
 from mnv2_mm.benchmark.peers import OURS, SIDE, built, peer_config
 from mnv2_mm.benchmark.processes import WARMUP, Make, apart, ranks
 from mnv2_mm.benchmark.train import step_of
-from mnv2_mm.config_files import get_config
 from mnv2_mm.engine.fast_inference import make_fast
+from mnv2_mm.utils.config import get_config
 
 BATCHES = (1, 2, 4, 8, 16, 32, 64)
 SIDES = (160, 224, 320, 448, 512, 640)
@@ -36,7 +36,7 @@ def parts(args: argparse.Namespace) -> list[Part]:
             Part(
                 f'{work}, {side} px, batch {n}',
                 contestants(n, side),
-                pictures=n,
+                images=n,
                 warmup=warmup,
             )
             for n, side in cases
@@ -51,7 +51,7 @@ def parts(args: argparse.Namespace) -> list[Part]:
                 Contestant('one process, two threads', ranks(1, 2 * half, 2)),
                 Contestant('two processes, one thread each', ranks(2, half)),
             ],
-            pictures=2 * half,
+            images=2 * half,
         ),
     ]
 
@@ -68,18 +68,14 @@ def _training(batch: int, side: int = SIDE) -> list[Contestant]:
     theirs, ours = _sized(side)
     peer = Contestant('mmdet, as shipped', step_of(theirs, batch, side=side))
     return [
-        # mmdet's fails on a map of one value with a single picture
+        # mmdet's fails on a map of one value with a single image
         *([peer] if batch > 1 else []),
         Contestant('mnv2_mm', step_of(ours, batch, side=side)),
-        Contestant(
-            'mnv2_mm, --fast', step_of(ours, batch, side=side, fast=True)
-        ),
+        Contestant('mnv2_mm, --fast', step_of(ours, batch, side=side, fast=True)),
     ]
 
 
-def _network(
-    batch: int, side: int = SIDE, *, threads: int
-) -> list[Contestant]:
+def _network(batch: int, side: int = SIDE, *, threads: int) -> list[Contestant]:
     """Backbone, neck and head in eval mode, without decoding."""
 
     def of(**how: bool) -> Make:

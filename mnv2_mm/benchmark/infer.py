@@ -14,11 +14,11 @@ from mmdet.apis import inference_detector
 from mmdet.models.dense_heads.base_dense_head import BaseDenseHead
 from mmdet.utils import get_test_pipeline_cfg
 
-from mnv2_mm.apis import init_model, predict
+from mnv2_mm.api import init_model, predict
 from mnv2_mm.benchmark import forward
+from mnv2_mm.benchmark.images import image
 from mnv2_mm.benchmark.pairs import PAUSE, Contestant, Part
 from mnv2_mm.benchmark.peers import OURS, SIDE, built, peer_config
-from mnv2_mm.benchmark.pictures import picture
 from mnv2_mm.benchmark.processes import FORMS, WARMUP, apart
 
 
@@ -48,7 +48,7 @@ def one_photo(threads: int) -> list[Contestant]:
         Contestant("mmdet's inference_detector", their_prediction),
         *(
             Contestant(
-                f'mnv2_mm.apis.predict{name}',
+                f'mnv2_mm.api.predict{name}',
                 apart(functools.partial(predicting, **how), threads=threads),
             )
             for name, how in FORMS.items()
@@ -63,13 +63,13 @@ def their_prediction(device: torch.device | str = 'cpu') -> Callable:
     model.cfg = cfg
     steps = get_test_pipeline_cfg(cfg)
     steps[0].type = 'mmdet.LoadImageFromNDArray'
-    pipeline, photo = Compose(steps), picture(0)
+    pipeline, photo = Compose(steps), image(0)
     return lambda: inference_detector(model, photo, test_pipeline=pipeline)
 
 
 def predicting(**how: bool | str) -> Callable[[], object]:
     """Our prediction of a photo, the model made as said."""
-    model, photo = init_model(OURS, **how), picture(0)
+    model, photo = init_model(OURS, **how), image(0)
     return lambda: predict(model, photo)
 
 
@@ -92,8 +92,6 @@ def decoding() -> list[Contestant]:
         return lambda: run
 
     return [
-        Contestant(
-            "mmdet's predict_by_feat", of(BaseDenseHead.predict_by_feat)
-        ),
+        Contestant("mmdet's predict_by_feat", of(BaseDenseHead.predict_by_feat)),
         Contestant('mnv2_mm', of(type(head).predict_by_feat)),
     ]

@@ -36,8 +36,8 @@ class Part:
         title: As it is printed.
         contestants: The first is the one that the others are compared with.
         repeats: Calls within one timing, whose mean counts.
-        pictures: Pictures that one call works through, for the column of
-            pictures per second; 0 leaves it out.
+        images: Images that one call works through, for the column of
+            images per second; 0 leaves it out.
         pause: Seconds before each timing, for backends whose threads wait
             actively for a while after a run.
         warmup: Calls before the first timing.
@@ -47,7 +47,7 @@ class Part:
     title: str
     contestants: list[Contestant]
     repeats: int = 1
-    pictures: int = 0
+    images: int = 0
     pause: float = 0
     warmup: int = 2
     wait: Callable[[], object] = lambda: None
@@ -115,16 +115,16 @@ def measure(
     return results
 
 
-def table(results: Sequence[Result], pictures: int = 0) -> str:
+def table(results: Sequence[Result], images: int = 0) -> str:
     """Medians, spread, and how much faster than the first.
 
     Args:
         results: Of one part.
-        pictures: As of :class:`Part`.
+        images: As of :class:`Part`.
     """
     base = results[0]
     width = max(len(result.name) for result in results)
-    rate = f'{"pictures/s":>10}  ' if pictures else ''
+    rate = f'{"images/s":>10}  ' if images else ''
     lines = [
         f'{"":{width}}  {"median":>9}  {"least":>9}  {"most":>9}  {rate}'
         'times as fast as the first: median (least to most)'
@@ -135,8 +135,8 @@ def table(results: Sequence[Result], pictures: int = 0) -> str:
             f'{result.name:{width}}  {result.median:6.1f} ms  '
             f'{least:6.1f} ms  {most:6.1f} ms'
         )
-        if pictures:
-            line += f'  {1000 * pictures / result.median:10.0f}'
+        if images:
+            line += f'  {1000 * images / result.median:10.0f}'
         if result is not base:
             ratios = result.ratios(base)
             line += (

@@ -8,7 +8,7 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 from torch import nn
 
-from mnv2_mm import compat
+from mnv2_mm.utils import compat
 
 #: Ours, of the same input and classes.
 OURS, CLASSES, SIDE = 'ssdlite_mnv2_coco', 80, 320

@@ -1,4 +1,4 @@
-"""Pictures of what tools/benchmark.py measured."""
+"""Images of what tools/benchmark.py measured."""
 
 import re
 from collections import defaultdict
@@ -78,7 +78,7 @@ def _sort(
                     rate = 1000 * point[2] / result['median']
                     lines[result['name']][point[index]] = rate
             unit = 'px' if name == 'batch' else 'a batch'
-            what = f'{work}: pictures a second by {name}, {fixed} {unit}'
+            what = f'{work}: images a second by {name}, {fixed} {unit}'
             curves[what] = dict(lines)
     return curves, bars
 
@@ -89,7 +89,7 @@ def _most(values: Sequence[int]) -> int:
 
 
 def _curves(axis: Axes, lines: Mapping[str, Mapping], title: str) -> None:
-    # sorted, as the first may be missing at some points: one colour a name
+    # sorted, as the first may be missing at some points: one color a name
     for name, points in sorted(lines.items()):
         xs = sorted(points)
         axis.plot(xs, [points[x] for x in xs], marker='o', label=name)
@@ -98,8 +98,8 @@ def _curves(axis: Axes, lines: Mapping[str, Mapping], title: str) -> None:
     axis.set_xticks(ticks, [str(tick) for tick in ticks])
     axis.minorticks_off()
     axis.set_ylim(bottom=0)
-    axis.set_xlabel('pictures a batch' if 'by batch' in title else 'side, px')
-    axis.set_ylabel('pictures a second')
+    axis.set_xlabel('images a batch' if 'by batch' in title else 'side, px')
+    axis.set_ylabel('images a second')
     axis.grid(alpha=0.3)
     axis.legend(fontsize=8)
 

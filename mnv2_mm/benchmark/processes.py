@@ -19,9 +19,9 @@ import torch
 from mmengine.logging import MMLogger
 from torch.nn.parallel import DistributedDataParallel
 
-from mnv2_mm.engine.console import hushed_imports, quiet
-from mnv2_mm.engine.freed_memory import keep_freed_memory
-from mnv2_mm.errors import InputError
+from mnv2_mm.utils.console import filter_warnings, suppress_import_output
+from mnv2_mm.utils.errors import InputError
+from mnv2_mm.utils.malloc_tuning import keep_freed_memory
 
 #: Seconds until processes that do not answer are given up.
 PATIENCE = 300
@@ -75,7 +75,7 @@ def _end(started: list[tuple[Connection, BaseProcess]]) -> None:
 def _started(make: Make, threads: int) -> tuple[Connection, BaseProcess]:
     context = multiprocessing.get_context('spawn')
     ours, theirs = context.Pipe()
-    # unpickled by the process when its console is quiet
+    # unpickled by the process when its console is filter_warnings
     args = theirs, pickle.dumps(make), threads
     process = context.Process(target=_work, args=args, daemon=True)
     process.start()
@@ -85,10 +85,10 @@ def _started(make: Make, threads: int) -> tuple[Connection, BaseProcess]:
 
 def _work(pipe: Connection, make: bytes, threads: int) -> None:
     """Run until the other end of the pipe is closed."""
-    quiet()
+    filter_warnings()
     torch.set_num_threads(threads)
     MMLogger.get_instance('benchmark', log_level='WARNING')  # random starts
-    with hushed_imports():
+    with suppress_import_output():
         run = pickle.loads(make)()
     while True:
         try:
@@ -114,10 +114,7 @@ def ranks(count: int, batch: int, threads: int = 1) -> Make:
 
 
 def _ranks(count: int, batch: int, port: int) -> Sequence[Make]:
-    return [
-        functools.partial(_rank, rank, count, port, batch)
-        for rank in range(count)
-    ]
+    return [functools.partial(_rank, rank, count, port, batch) for rank in range(count)]
 
 
 def _free_port() -> int:
@@ -126,16 +123,14 @@ def _free_port() -> int:
         return found.getsockname()[1]
 
 
-def _rank(
-    rank: int, count: int, port: int, batch: int
-) -> Callable[[], object]:
+def _rank(rank: int, count: int, port: int, batch: int) -> Callable[[], object]:
     """The step of one of several processes joined by gloo."""
     os.environ.update(MASTER_ADDR='127.0.0.1', MASTER_PORT=str(port))
     keep_freed_memory()
     torch.distributed.init_process_group('gloo', rank=rank, world_size=count)
     from mnv2_mm.benchmark.peers import OURS
     from mnv2_mm.benchmark.train import step_of
-    from mnv2_mm.config_files import get_config
+    from mnv2_mm.utils.config import get_config
 
     return step_of(
         get_config(OURS),

@@ -1,6 +1,6 @@
 """A training step of SSDLite against mmdet's own.
 
-Both get the same pictures, boxes and number of classes, random weights, and
+Both get the same images, boxes and number of classes, random weights, and
 mmdet's settings as shipped on their side.
 """
 
@@ -17,7 +17,7 @@ from torch import nn
 from mnv2_mm.benchmark.pairs import Contestant, Part
 from mnv2_mm.benchmark.peers import CLASSES, OURS, SIDE, built, peer_config
 from mnv2_mm.benchmark.processes import ranks
-from mnv2_mm.config_files import get_config
+from mnv2_mm.utils.config import get_config
 
 
 def parts(args: argparse.Namespace) -> list[Part]:
@@ -27,7 +27,7 @@ def parts(args: argparse.Namespace) -> list[Part]:
 
 
 def _batch(size: int, side: int) -> dict:
-    """Pictures with three objects each, as a data loader gives them."""
+    """Images with three objects each, as a data loader gives them."""
     rng = np.random.default_rng(0)
     inputs, samples = [], []
     for _ in range(size):
@@ -67,14 +67,14 @@ def step_of(
 
     Args:
         cfg: Of a detector.
-        batch_size: Pictures a step.
-        side: Of a picture.
+        batch_size: Images a step.
+        side: Of an image.
         channels_last: Layout of the tensors.
         fast: What `tools/train.py --fast` does on a processor, but for the
             memory kept, which cannot be had for one contestant alone; on a
             GPU in float16, with the loss scaled.
         compiled: Compile backbone, neck and head, and fuse the optimizer.
-        device: Where the network is; the pictures come from the host.
+        device: Where the network is; the images come from the host.
         wrap: Makes a model of several processes of it.
     """
 

@@ -1,6 +1,6 @@
-"""Is this picture file whole? Answered from its bytes, without decoding.
+"""Is this image file whole? Answered from its bytes, without decoding.
 
-Older versions of OpenCV fill the missing part of a cut-off JPEG with grey and
+Older versions of OpenCV fill the missing part of a cut-off JPEG with gray and
 say so on stderr only, newer ones do not say what is wrong. The end markers of
 JPEG and PNG tell it at next to no cost.
 """
@@ -11,7 +11,7 @@ from pathlib import Path
 JPEG_START, _JPEG_END = b'\xff\xd8', b'\xff\xd9'
 _JPEG_SCAN = 0xDA
 _PNG_START, _PNG_END = b'\x89PNG\r\n\x1a\n', b'IEND\xaeB`\x82'
-#: What the first bytes of things that are no picture look like.
+#: What the first bytes of things that are no image look like.
 _FOREIGN = (
     (b'version https://git-lfs', 'a Git LFS pointer; run `git lfs pull`'),
     (b'<', 'a web page or another text, as a failed download leaves it'),
@@ -28,7 +28,7 @@ REMEDY = (
 
 
 def problem_of(data: bytes) -> str | None:
-    """What is visibly wrong with the content of a picture file.
+    """What is visibly wrong with the content of an image file.
 
     Args:
         data: the whole file. JPEG and PNG are checked for their end marker;
@@ -53,7 +53,7 @@ def problem_of(data: bytes) -> str | None:
     else:
         for start, meaning in _FOREIGN:
             if data.lstrip()[: len(start)].lower() == start.lower():
-                return f'is not a picture but {meaning}'
+                return f'is not an image but {meaning}'
     return None
 
 
@@ -61,7 +61,7 @@ def problem_of_file(path: str | os.PathLike) -> str | None:
     """The same for a file, reading only its two ends where they suffice.
 
     Args:
-        path: of the picture.
+        path: of the image.
 
     Returns:
         The end of a sentence that begins with the file's name, or None.

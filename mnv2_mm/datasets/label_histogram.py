@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from mmengine.dataset import BaseDataset
 
-from mnv2_mm.datasets.check_source import evenly, listed
+from mnv2_mm.datasets.checks.source import evenly, listed
 
 #: Of segmentation masks so many, evenly picked, are read.
 MASKS_READ = 300
@@ -22,11 +22,11 @@ class LabelHistogram:
     """Counts by label number."""
 
     classes: tuple[str, ...]
-    unit: str  #: what is counted: 'boxes', 'pixels' or 'pictures'
+    unit: str  #: what is counted: 'boxes', 'pixels' or 'images'
     counts: Counter = field(default_factory=Counter)
-    pictures: Counter = field(default_factory=Counter)
-    looked_at: int = 0  #: pictures that were counted
-    total: int = 0  #: pictures of the data set
+    images: Counter = field(default_factory=Counter)
+    looked_at: int = 0  #: images that were counted
+    total: int = 0  #: images of the data set
     ignore_index: int | None = None  #: label that training ignores
 
     def name_of(self, label: int) -> str:
@@ -38,7 +38,7 @@ class LabelHistogram:
         return f'({label} = NO CLASS)'
 
     def rows(self) -> list[tuple[str, int, float, int]]:
-        """(class, count, share of all counts, pictures) by label.
+        """(class, count, share of all counts, images) by label.
 
         Classes without a single label are there too.
         """
@@ -49,7 +49,7 @@ class LabelHistogram:
                 self.name_of(label),
                 self.counts[label],
                 self.counts[label] / whole,
-                self.pictures[label],
+                self.images[label],
             )
             for label in labels
         ]
@@ -85,14 +85,13 @@ class LabelHistogram:
         rows = self.rows()
         width = max([len(name) for name, *_ in rows] + [5])
         lines = [
-            f'{"class":{width}}  {self.unit:>12}  share     pictures  '
+            f'{"class":{width}}  {self.unit:>12}  share     images  '
             f'(of {self.looked_at} looked at, {self.total} in all)'
         ]
-        for name, count, share, pictures in rows:
+        for name, count, share, images in rows:
             bar = '#' * round(share * 30)
             lines.append(
-                f'{name:{width}}  {count:12}  {share:6.1%}  {pictures:10}'
-                f'  {bar}'.rstrip()
+                f'{name:{width}}  {count:12}  {share:6.1%}  {images:10}  {bar}'.rstrip()
             )
         return '\n'.join(lines)
 
@@ -108,10 +107,10 @@ def count_labels(
     Args:
         dataset: of mmdet, mmseg or mmpretrain, wrapped or not.
         host: which of the three.
-        progress: called with (pictures done, pictures in all).
+        progress: called with (images done, images in all).
     """
     classes = tuple(map(str, dataset.metainfo.get('classes') or ()))
-    unit = {'mmdet': 'boxes', 'mmseg': 'pixels'}.get(host, 'pictures')
+    unit = {'mmdet': 'boxes', 'mmseg': 'pixels'}.get(host, 'images')
     histogram = LabelHistogram(classes, unit, total=len(dataset))
     indices = list(range(len(dataset)))
     loader = None
@@ -131,13 +130,11 @@ def count_labels(
         elif host == 'mmseg':
             mask = loader(info)['gt_seg_map']
             values, sizes = np.unique(mask, return_counts=True)
-            counts = Counter(
-                dict(zip(values.tolist(), sizes.tolist(), strict=True))
-            )
+            counts = Counter(dict(zip(values.tolist(), sizes.tolist(), strict=True)))
         else:
             counts = Counter(np.atleast_1d(info['gt_label']).tolist())
         histogram.counts.update(counts)
-        histogram.pictures.update(counts.keys())
+        histogram.images.update(counts.keys())
         histogram.looked_at += 1
         progress(done, len(indices))
     return histogram

@@ -2,16 +2,16 @@
 
 A deploy config names this package in ``custom_imports``, so mmdeploy's own
 tools find what is registered here. Importing it mends mmdeploy (see
-:mod:`mnv2_mm.deploy.mend`) and registers the backends; the parts that need a
+:mod:`mnv2_mm.deploy.mmdeploy`) and registers the backends; the parts that need a
 host are imported by ``codebase_config.module`` of the deploy config.
 
 Without mmdeploy the import succeeds and registers nothing, for the parts
 that do not need it.
 """
 
-from mnv2_mm import compat
-from mnv2_mm.check_deploy import MMDEPLOY
-from mnv2_mm.errors import InputError
+from mnv2_mm.utils import compat
+from mnv2_mm.utils.deploy_check import MMDEPLOY
+from mnv2_mm.utils.errors import InputError
 
 __all__ = ['require']
 
@@ -41,15 +41,11 @@ def require() -> None:
             )
 
 
-if compat.version_of('mmdeploy') == MMDEPLOY and all(
-    map(compat.installed, _NEEDED)
-):
-    from mnv2_mm.deploy import mend
+if compat.version_of('mmdeploy') == MMDEPLOY and all(map(compat.installed, _NEEDED)):
+    from mnv2_mm.deploy import mmdeploy as mend
 
     mend.apply()
-    from mnv2_mm.deploy import (
-        ncnn_backend,  # noqa: F401
-        ort_backend,  # noqa: F401
-        same_padding,  # noqa: F401
-        tensorrt_backend,  # noqa: F401
-    )
+    from mnv2_mm.deploy import same_padding  # noqa: F401
+    from mnv2_mm.deploy.ncnn import backend as _ncnn  # noqa: F401
+    from mnv2_mm.deploy.onnxruntime import backend as _ort  # noqa: F401
+    from mnv2_mm.deploy.tensorrt import backend as _tensorrt  # noqa: F401

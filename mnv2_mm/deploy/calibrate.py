@@ -1,4 +1,4 @@
-"""Pictures to calibrate int8 with: of the training set, prepared as in tests.
+"""Images to calibrate int8 with: of the training set, prepared as in tests.
 
 The range of an activation is taken from what the network will see, so the
 training set goes through the test pipeline, without augmentation.
@@ -13,7 +13,7 @@ from mmengine.dataset import pseudo_collate
 from mmengine.registry import DATASETS
 from torch import nn
 
-from mnv2_mm.errors import InputError
+from mnv2_mm.utils.errors import InputError
 
 
 def training_dataset(cfg: Mapping) -> dict:
@@ -25,7 +25,7 @@ def training_dataset(cfg: Mapping) -> dict:
     loader = cfg.get('train_dataloader')
     if not loader:
         raise InputError(
-            'int8 is calibrated with training pictures, and the model config '
+            'int8 is calibrated with training images, and the model config '
             'has no train_dataloader; give one'
         )
     dataset = copy.deepcopy(loader['dataset'])
@@ -41,7 +41,7 @@ def training_dataset(cfg: Mapping) -> dict:
 
 
 def calibration_inputs(processor: object, model: nn.Module) -> list:
-    """Network inputs (1, 3, H, W) of ``calibration_images`` pictures.
+    """Network inputs (1, 3, H, W) of ``calibration_images`` images.
 
     They are spread evenly over the training set; ``backend_config`` of the
     deploy config says how many, 100 if it does not.
@@ -56,11 +56,11 @@ def calibration_inputs(processor: object, model: nn.Module) -> list:
         dataset = DATASETS.build(config)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise InputError(
-            'int8 is calibrated with training pictures, and the training '
+            'int8 is calibrated with training images, and the training '
             f'set of the model config is not there: {error}'
         ) from error
     if not len(dataset):
-        raise InputError('the training set is empty; int8 needs its pictures')
+        raise InputError('the training set is empty; int8 needs its images')
     places = np.linspace(0, len(dataset) - 1, min(count, len(dataset)))
     inputs = []
     for place in places.round().astype(int):

@@ -11,15 +11,15 @@ import torch
 from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 
-from mnv2_mm.builds.tensorrt_engine import match
+from mnv2_mm.runtime.tensorrt_engine import match
 
 
 @dataclass
 class Comparison:
-    """What was measured on one picture.
+    """What was measured on one image.
 
     Args:
-        reference: PyTorch's prediction, as ``mnv2_mm.builds`` has it.
+        reference: PyTorch's prediction, as ``mnv2_mm.runtime`` has it.
         found: The build's.
         difference: The largest difference, in words.
         reference_ms: Time of PyTorch for one run, in milliseconds.
@@ -36,7 +36,7 @@ class Comparison:
 def compare(
     model: nn.Module, build: nn.Module, data: dict, inputs: Tensor
 ) -> Comparison:
-    """Run both on one prepared picture.
+    """Run both on one prepared image.
 
     Args:
         model: The PyTorch model.
@@ -71,7 +71,7 @@ def _milliseconds(call: Callable[[], object], times: int = 5) -> float:
 
 
 def plain(sample: BaseDataElement) -> dict[str, np.ndarray]:
-    """A host's data sample as ``mnv2_mm.builds`` has predictions."""
+    """A host's data sample as ``mnv2_mm.runtime`` has predictions."""
     if 'pred_instances' in sample:
         found = sample.pred_instances.cpu()
         return {

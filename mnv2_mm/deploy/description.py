@@ -1,6 +1,6 @@
 """What build.json says of a build, taken from the model's config.
 
-The test pipeline becomes steps that :mod:`mnv2_mm.builds` takes without
+The test pipeline becomes steps that :mod:`mnv2_mm.runtime` takes without
 OpenMMLab. A transform that it does not know is an error, not a guess.
 """
 
@@ -9,12 +9,12 @@ from collections.abc import Mapping, Sequence
 from mmdeploy.utils import get_backend_config, get_ir_config
 from torch import nn
 
-from mnv2_mm.config_files import config_name
+from mnv2_mm.checkpoints.preprocessing import rgb
 from mnv2_mm.deploy.tasks import TASKS
-from mnv2_mm.engine.preprocessing import rgb
-from mnv2_mm.errors import InputError
+from mnv2_mm.utils.config import config_name
+from mnv2_mm.utils.errors import InputError
+from mnv2_mm.utils.visualize import default_palette
 from mnv2_mm.version import __version__
-from mnv2_mm.visualize import default_palette
 
 #: Transforms that do nothing to the pixels.
 _SILENT = ('LoadImage', 'LoadAnnotations', 'CheckSegMask', 'Pack')
@@ -48,9 +48,9 @@ def describe(
             'the classes have no names; give the test data set '
             "metainfo=dict(classes=('...',))"
         )
-    colours = model.dataset_meta.get('palette')
-    if not isinstance(colours, Sequence) or len(colours) != len(names):
-        colours = default_palette(len(names))
+    colors = model.dataset_meta.get('palette')
+    if not isinstance(colors, Sequence) or len(colors) != len(names):
+        colors = default_palette(len(names))
     options, ir = get_backend_config(deploy_cfg), get_ir_config(deploy_cfg)
     info = {
         'mnv2_mm': __version__,
@@ -64,11 +64,9 @@ def describe(
             'shape': list(input_size),
         },
         # ncnn's one output of a detector is parted in two by the runner
-        'outputs': ['dets', 'labels']
-        if task == 'det'
-        else list(ir['output_names']),
+        'outputs': ['dets', 'labels'] if task == 'det' else list(ir['output_names']),
         'classes': names,
-        'palette': [list(map(int, colour)) for colour in colours],
+        'palette': [list(map(int, color)) for color in colors],
         'preprocessing': preprocessing(cfg.test_pipeline, model),
     }
     if task == 'seg':
@@ -97,7 +95,7 @@ def preprocessing(pipeline: Sequence[Mapping], model: nn.Module) -> dict:
 
 
 def _steps(step: Mapping) -> list[dict]:
-    """One transform of the hosts as steps of ``mnv2_mm.builds``."""
+    """One transform of the hosts as steps of ``mnv2_mm.runtime``."""
     name = step['type'].rpartition('.')[2]
     if name.startswith(_SILENT):
         return []

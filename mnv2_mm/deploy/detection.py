@@ -7,7 +7,7 @@ a kernel and TensorRT a layer. mmdeploy's own rewriter ranks anchors by their
 best class before, and loses detections for it.
 
 mmdet decodes in pixels of the network input and then scales boxes to the
-picture; the graph stops before the scaling, to which IoU is indifferent.
+image; the graph stops before the scaling, to which IoU is indifferent.
 """
 
 import math
@@ -21,9 +21,9 @@ from mmdeploy.mmcv.ops.nms import ONNXNMSop
 from mmdeploy.utils import Task, is_dynamic_batch
 from torch import Tensor, nn
 
-from mnv2_mm.deploy.best_pairs import least_of_best, pairs_before_nms
+from mnv2_mm.deploy.pre_nms_topk import least_of_best, pairs_before_nms
 from mnv2_mm.deploy.tasks import CheckedTask
-from mnv2_mm.errors import InputError
+from mnv2_mm.utils.errors import InputError
 
 
 @MMDET_TASK.register_module(Task.OBJECT_DETECTION.value, force=True)
@@ -32,7 +32,7 @@ class CheckedObjectDetection(CheckedTask, ObjectDetection):
 
 
 @FUNCTION_REWRITER.register_rewriter(
-    'mnv2_mm.models.ssdlite_head.SSDLiteHead.predict_by_feat'
+    'mnv2_mm.models.ssdlite.head.SSDLiteHead.predict_by_feat'
 )
 def ssdlite_predict_by_feat(
     self: nn.Module,
@@ -78,9 +78,9 @@ def nms_rules(test_cfg: Mapping) -> dict:
     """What ``NonMaxSuppression`` needs, out of an mmdet ``test_cfg``.
 
     Returns:
-        ``iou``, ``score``, ``keep`` (detections a picture), ``min_size``
+        ``iou``, ``score``, ``keep`` (detections an image), ``min_size``
         (in pixels of the network input, -1 for any) and ``before`` (pairs of
-        a picture that NMS should see at least, -1 for all).
+        an image that NMS should see at least, -1 for all).
 
     Raises:
         InputError: an NMS other than the plain one for each class.
@@ -175,7 +175,7 @@ def select(
         scores: (B, N, C).
         iou: Overlap from which the lower score is dropped.
         score: Pairs must have more.
-        keep: Detections a picture, padded where there are fewer.
+        keep: Detections an image, padded where there are fewer.
         dynamic: Whether B is open; else it must be 1.
     """
     _, anchors, classes = scores.shape

@@ -12,19 +12,19 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from torch import nn
 
-from mnv2_mm.apis import config_meta
-from mnv2_mm.builds.build import read_info
 from mnv2_mm.deploy import require
-from mnv2_mm.deploy.make import (
+from mnv2_mm.deploy.export import (
     DEPLOY_CONFIG,
     check_deploy_config,
-    quiet,
+    filter_warnings,
     remark,
     task_processor,
 )
-from mnv2_mm.engine.console import ToolRunner
-from mnv2_mm.engine.launch import host_of
-from mnv2_mm.errors import InputError
+from mnv2_mm.runtime.model import read_info
+from mnv2_mm.utils.config import config_meta
+from mnv2_mm.utils.config_errors import host_of
+from mnv2_mm.utils.console import ToolRunner
+from mnv2_mm.utils.errors import InputError
 
 
 class Evaluation:
@@ -41,7 +41,7 @@ class Evaluation:
 
     def __init__(self, place: str | Path, model_cfg: Config) -> None:
         require()
-        quiet()
+        filter_warnings()
         folder, self.info = read_info(place)
         if not (folder / DEPLOY_CONFIG).is_file():
             raise InputError(
@@ -56,7 +56,7 @@ class Evaluation:
         spec = self.info['preprocessing']
         for part in (self.cfg.model.data_preprocessor, self._top_level()):
             part.update(mean=spec['mean'], std=spec['std'])
-        if self.info['input']['shape'][0] == 1:  # takes one picture a run
+        if self.info['input']['shape'][0] == 1:  # takes one image a run
             self.cfg.test_dataloader.batch_size = 1
         self.remark = remark(self.info['backend'], folder)
         self.files = [str(folder / name) for name in self.info['files']]

@@ -86,9 +86,7 @@ def _evaluate(
     ]
     outputs = [onnx.ValueInfoProto(name=name) for name in node.output]
     graph = helper.make_graph([node], 'node', values, outputs)
-    session = ReferenceEvaluator(
-        helper.make_model(graph, opset_imports=opsets)
-    )
+    session = ReferenceEvaluator(helper.make_model(graph, opset_imports=opsets))
     found = session.run(None, {name: known[name] for name in inputs})
     return [np.asarray(value) for value in found]
 

@@ -28,9 +28,7 @@ def tidy(
     return model
 
 
-def state_sizes(
-    model: onnx.ModelProto, dynamic_axes: Mapping[str, Mapping]
-) -> None:
+def state_sizes(model: onnx.ModelProto, dynamic_axes: Mapping[str, Mapping]) -> None:
     """Write the sizes of the outputs into the graph, by running it once.
 
     The exporter leaves them as names wherever they come from an NMS, and
@@ -45,8 +43,7 @@ def state_sizes(
     for value in model.graph.input:
         dims = value.type.tensor_type.shape.dim
         sizes = [
-            dim.dim_value or (1 if axis == 0 else 65)
-            for axis, dim in enumerate(dims)
+            dim.dim_value or (1 if axis == 0 else 65) for axis, dim in enumerate(dims)
         ]
         feeds[value.name] = np.zeros(sizes, np.float32)
     found = session.run(None, feeds)

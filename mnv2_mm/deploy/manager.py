@@ -2,7 +2,7 @@
 
 from typing import ClassVar
 
-from mnv2_mm import compat
+from mnv2_mm.utils import compat
 
 
 class InstalledManager:

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 from mmdeploy.utils import get_backend_config
 
-from mnv2_mm.errors import InputError
+from mnv2_mm.utils.errors import InputError
 
 
-def precision_and_pictures(
+def precision_and_images(
     deploy_cfg: Mapping,
     work_dir: str,
     calibration: Sequence[np.ndarray] | None,

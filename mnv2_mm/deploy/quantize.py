@@ -1,7 +1,7 @@
 """8-bit integers in an ONNX graph, as pairs of Quantize and Dequantize.
 
 onnxruntime's quantizer does the work: weights int8 for each channel,
-activations by the range that calibration pictures give. Which nodes take
+activations by the range that calibration images give. Which nodes take
 part is decided here: the convolutions and what lies between them; what comes
 behind (decoding, NMS, resize, softmax) stays in float, where eight bits
 would be the size of a pixel.
@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from mnv2_mm.deploy.trunk import LAYERS, trunk, without
-from mnv2_mm.errors import InputError
+from mnv2_mm.deploy.quantizable_nodes import LAYERS, trunk, without
+from mnv2_mm.utils.errors import InputError
 
 _BETWEEN = ('Clip', 'Relu', 'Add', 'Concat', 'GlobalAveragePool', 'Flatten')
 
@@ -46,7 +46,7 @@ def quantize(
     from onnxruntime import quantization as q
 
     if not len(calibration):
-        raise InputError('int8 needs pictures to calibrate with, got none')
+        raise InputError('int8 needs images to calibrate with, got none')
     chosen = layers(model, keep_float)
     kind = q.QuantType.QInt8 if symmetric else q.QuantType.QUInt8
     with tempfile.TemporaryDirectory() as folder, _quiet():
@@ -106,9 +106,7 @@ def _quiet() -> Iterator[None]:
         logger.setLevel(before)
 
 
-def layers(
-    model: onnx.ModelProto, keep_float: Sequence[str] = ()
-) -> list[str]:
+def layers(model: onnx.ModelProto, keep_float: Sequence[str] = ()) -> list[str]:
     """Names of the nodes to quantise.
 
     The convolutions and what of a few kinds leads to them, without the nodes
@@ -139,7 +137,7 @@ def read_calibration(folder: Path, deploy_cfg: Mapping) -> list[np.ndarray]:
     if path is None or not path.is_file():
         raise InputError(
             'int8 needs calibration data: use tools/deploy.py, which takes '
-            'training pictures, or give the deploy config calib_config='
+            'training images, or give the deploy config calib_config='
             "dict(create_calib=True, calib_file='calib_data.h5')"
         )
     import h5py

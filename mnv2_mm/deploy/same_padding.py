@@ -15,9 +15,7 @@ from torch import Tensor, nn
 from mnv2_mm.models.same_conv import same_pads
 
 
-@FUNCTION_REWRITER.register_rewriter(
-    'mnv2_mm.models.same_conv.SameConv2d.forward'
-)
+@FUNCTION_REWRITER.register_rewriter('mnv2_mm.models.same_conv.SameConv2d.forward')
 def adaptive_padding_forward(self: nn.Module, x: Tensor) -> Tensor:
     """(B, C, H, W) -> (B, C', H/stride, W/stride), rounded up."""
     dynamic = is_dynamic_shape(FUNCTION_REWRITER.get_context().cfg)

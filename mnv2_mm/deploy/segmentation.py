@@ -1,8 +1,8 @@
 """Segmentation: resize and argmax in the graph are options.
 
 mmseg resizes the logits to the input, cuts the padding off, resizes to the
-picture, and takes the best class then. mmdeploy takes the best class first
-and resizes its map by nearest neighbours, which costs mIoU. What a graph
+image, and takes the best class then. mmdeploy takes the best class first
+and resizes its map by nearest neighbors, which costs mIoU. What a graph
 ends in is chosen in ``codebase_config`` of the deploy config:
 
 ========================  =========================  =======================
@@ -14,7 +14,7 @@ True                      False                      logits (B, C, H, W)
 True                      True                       classes (B, 1, H, W)
 ========================  =========================  =======================
 
-In the first two the picture gets mmseg's own prediction, in the third it
+In the first two the image gets mmseg's own prediction, in the third it
 does so where it has the size of the input.
 """
 
@@ -32,7 +32,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from mnv2_mm.deploy.tasks import CheckedTask
-from mnv2_mm.errors import InputError
+from mnv2_mm.utils.errors import InputError
 
 # mmdeploy gives its registry of backend models no public name
 _MODELS = vars(segmentation_model)['__BACKEND_MODEL']
@@ -92,7 +92,7 @@ class BackendSegmentor(segmentation_model.End2EndModel):
         mode: str = 'predict',
         **_: object,
     ) -> list[BaseDataElement]:
-        """Predict for (B, 3, H, W), in pixels of the pictures."""
+        """Predict for (B, 3, H, W), in pixels of the images."""
         assert mode == 'predict', f'a build predicts; mode={mode!r}'
         name = self.output_names[0]
         output = self.wrapper({self.input_name: inputs})[name]

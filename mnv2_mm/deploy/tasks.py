@@ -13,8 +13,9 @@ from mmdeploy.utils import get_input_shape, is_dynamic_shape
 from mmengine.config import Config
 from torch import nn
 
-from mnv2_mm.apis import evaluation_dataset, init_model
-from mnv2_mm.errors import InputError
+from mnv2_mm.api import init_model
+from mnv2_mm.utils.config import evaluation_dataset
+from mnv2_mm.utils.errors import InputError
 
 #: Which of the packages a deploy config may name, and its task.
 TASKS = {
@@ -34,9 +35,7 @@ class CheckedTask:
         device: 'cpu', 'cuda:0', ...
     """
 
-    def __init__(
-        self, model_cfg: Config, deploy_cfg: Config, device: str
-    ) -> None:
+    def __init__(self, model_cfg: Config, deploy_cfg: Config, device: str) -> None:
         model_cfg = copy.deepcopy(model_cfg)
         fit_pipeline(model_cfg, deploy_cfg)
         # where mmdeploy looks for it, in mmseg and mmpretrain
@@ -54,9 +53,7 @@ class CheckedTask:
         Raises:
             InputError: the checkpoint does not fit the config.
         """
-        model = init_model(
-            self.model_cfg, model_checkpoint, device=self.device
-        )
+        model = init_model(self.model_cfg, model_checkpoint, device=self.device)
         self.take_pixels(model)
         return model
 
@@ -78,16 +75,14 @@ class CheckedTask:
         input_shape: Sequence[int] | None = None,
         data_preprocessor: nn.Module | None = None,
     ) -> tuple[dict, object]:
-        """Data and network input of pictures, by the fitted pipeline."""
-        return super().create_input(
-            imgs, None, data_preprocessor=data_preprocessor
-        )
+        """Data and network input of images, by the fitted pipeline."""
+        return super().create_input(imgs, None, data_preprocessor=data_preprocessor)
 
 
 def fit_pipeline(model_cfg: Config, deploy_cfg: Config) -> None:
     """Make the test pipeline give what a graph of fixed size takes.
 
-    Pictures are then stretched, as mmdeploy does, unless the model itself
+    Images are then stretched, as mmdeploy does, unless the model itself
     pads them to that size. It is used for export, calibration and
     evaluation alike.
 
@@ -101,9 +96,7 @@ def fit_pipeline(model_cfg: Config, deploy_cfg: Config) -> None:
     model_cfg.test_pipeline = copy.deepcopy(dataset['pipeline'])
 
 
-def _fix_size(
-    model_cfg: Config, pipeline: list[dict], size: tuple[int, int]
-) -> None:
+def _fix_size(model_cfg: Config, pipeline: list[dict], size: tuple[int, int]) -> None:
     processor = model_cfg.model.get('data_preprocessor') or {}
     padded = (processor.get('test_cfg') or {}).get('size')
     if padded is not None and tuple(padded)[::-1] == size:

@@ -27,8 +27,8 @@ import torch
 from mmengine.model import BaseAveragedModel
 from torch import Tensor, nn
 
-from mnv2_mm.errors import InputError
 from mnv2_mm.registry import MODELS
+from mnv2_mm.utils.errors import InputError
 
 
 @MODELS.register_module()

@@ -12,9 +12,9 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
-from mnv2_mm.engine.freed_memory import keep_freed_memory
 from mnv2_mm.engine.graphs import GraphForward, can_graph
 from mnv2_mm.registry import HOOKS
+from mnv2_mm.utils.malloc_tuning import keep_freed_memory
 
 _PARTS = ('backbone', 'neck', 'bbox_head', 'decode_head', 'head')
 #: A classifier's last layer costs nothing, and ranks by small differences.
@@ -27,8 +27,8 @@ def make_fast(model: nn.Module, *, half: bool = False) -> nn.Module:
     Batch norm is folded into the convolutions, and tensors lie channels last:
     the same results up to rounding, here 1e-5 of the largest value. On a
     processor the parts run as graphs (:mod:`mnv2_mm.engine.graphs`) from the
-    second picture of a size on, and the process keeps the memory that a
-    picture took for the next one.
+    second image of a size on, and the process keeps the memory that a
+    image took for the next one.
 
     Args:
         model: A detector, segmentor or classifier of the hosts.

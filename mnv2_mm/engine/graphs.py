@@ -24,7 +24,7 @@ MAX_SIZES = 4
 #: By how much a graph may differ from the module, as a share of the largest
 #: value.
 TOLERANCES = {torch.float32: 1e-4, torch.bfloat16: 0.1}
-#: Calls in which torch sees the sizes, and then optimises.
+#: Calls in which torch sees the sizes, and then optimizes.
 _WARMUP = 3
 
 
@@ -83,9 +83,7 @@ class GraphForward:
         graph = self.graphs[key]
         return self.plain(*args) if graph is None else graph(*tensors)
 
-    def _graph(
-        self, key: tuple, args: tuple, tensors: list[Tensor]
-    ) -> Callable | None:
+    def _graph(self, key: tuple, args: tuple, tensors: list[Tensor]) -> Callable | None:
         """Make a graph of tensors, which gives what the module gives."""
         flat = _Flat(self, args)
         with warnings.catch_warnings():
@@ -98,9 +96,7 @@ class GraphForward:
                     graph = torch.jit.freeze(graph)
                     for _ in range(_WARMUP):
                         graph(*tensors)
-                others = [
-                    torch.empty_like(x).copy_(x.flip(-1)) for x in tensors
-                ]
+                others = [torch.empty_like(x).copy_(x.flip(-1)) for x in tensors]
                 found, right = graph(*others), flat(*others)
                 reason = _difference(found, right, self.tolerance)
             except RuntimeError as error:
@@ -118,7 +114,7 @@ class GraphForward:
 
 @contextlib.contextmanager
 def _onednn_fusion() -> Iterator[None]:
-    """Let TorchScript hand what it optimises to oneDNN, in this context."""
+    """Let TorchScript hand what it optimizes to oneDNN, in this context."""
     before = torch.jit.onednn_fusion_enabled()
     torch.jit.enable_onednn_fusion(True)
     try:

@@ -4,7 +4,6 @@ mmengine's own launcher does the work. Added are the checks before it starts,
 and processes on machines without a GPU, where mmengine asks for CUDA devices.
 """
 
-import importlib
 import os
 from collections.abc import Sequence
 
@@ -13,58 +12,28 @@ from mmengine.config import Config
 from mmengine.registry import RUNNERS, init_default_scope
 from mmengine.runner import Runner
 
-from mnv2_mm import compat
-from mnv2_mm.config_files import config_name
-from mnv2_mm.datasets.preflight import check as check_data
-from mnv2_mm.engine.console import (
+from mnv2_mm.datasets.checks.preflight import check as check_data
+from mnv2_mm.utils.config import config_name
+from mnv2_mm.utils.config_errors import host_of, readable_config_errors
+from mnv2_mm.utils.console import (
     ToolRunner,
-    hushed_imports,
-    quiet,
-    say,
-    warn,
+    filter_warnings,
+    print_rank0,
+    print_warnings,
 )
-from mnv2_mm.engine.explain import HOSTS, explained
-from mnv2_mm.errors import InputError
+from mnv2_mm.utils.errors import InputError
 
 __all__ = [
     'build_runner',
-    'explained',
+    'filter_warnings',
     'host_of',
     'preflight',
-    'quiet',
-    'say',
+    'print_rank0',
+    'print_warnings',
+    'readable_config_errors',
     'set_launcher',
     'set_work_dir',
-    'warn',
 ]
-
-
-def host_of(cfg: Config) -> str:
-    """Name of the package whose runner conventions the config follows.
-
-    Raises:
-        InputError: the config's default_scope is none of the three.
-    """
-    scope = cfg.get('default_scope')
-    if scope not in HOSTS:
-        raise InputError(
-            f'config {config_name(cfg)} has default_scope={scope!r}; give '
-            f'one of {", ".join(HOSTS)}'
-        )
-    try:
-        with hushed_imports():
-            importlib.import_module(f'{scope}.datasets')
-    except ModuleNotFoundError as error:
-        raise InputError(
-            f'config {config_name(cfg)} needs {scope}, but {error.name} is '
-            'not installed; run `python -m mnv2_mm.check` to see what is '
-            'missing and how to install it'
-        ) from error
-    if scope == 'mmdet':
-        compat.mend_ssd_head()
-    elif scope == 'mmseg':
-        compat.mend_seg_cross_entropy()
-    return scope
 
 
 def set_work_dir(cfg: Config, work_dir: str | None) -> None:
@@ -115,11 +84,11 @@ def set_launcher(cfg: Config, launcher: str, local_rank: int = 0) -> None:
 
 def preflight(cfg: Config, *, splits: Sequence[str]) -> None:
     """Look at the data before anything is built; see the data package."""
-    warn(check_data(cfg, splits=splits))
+    print_warnings(check_data(cfg, splits=splits))
 
 
 def build_runner(cfg: Config) -> Runner:
-    """Build the runner; call it inside of :func:`explained`."""
+    """Build the runner; call it inside of :func:`readable_config_errors`."""
     init_default_scope(cfg.get('default_scope', 'mmengine'))
     if 'runner_type' in cfg:
         return RUNNERS.build(cfg)

@@ -12,8 +12,8 @@ from collections.abc import Iterable
 
 import torch
 
-from mnv2_mm.errors import InputError
 from mnv2_mm.registry import OPTIMIZERS
+from mnv2_mm.utils.errors import InputError
 
 try:
     from timm.optim import RMSpropTF as _RMSpropTF

@@ -52,7 +52,7 @@ class _AboveBar(io.TextIOBase):
         """Nothing to do: an unfinished line waits for its end."""
 
     def isatty(self) -> bool:
-        """Colours are kept."""
+        """Colors are kept."""
         return True
 
 
@@ -126,9 +126,7 @@ class ProgressHook(Hook):
             self._progress.refresh()
 
     def _add(self, text: str, total: int, *, done: int = 0) -> TaskID:
-        task = self._progress.add_task(
-            text, total=total, completed=done, note=''
-        )
+        task = self._progress.add_task(text, total=total, completed=done, note='')
         self._draw(force=True)
         return task
 
@@ -198,9 +196,7 @@ class ProgressHook(Hook):
         """Advance the second bar."""
         self._advance(batch_idx)
 
-    def after_val_epoch(
-        self, runner: Runner, metrics: dict | None = None
-    ) -> None:
+    def after_val_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
         """Take the second bar away."""
         self._after()
 
@@ -218,9 +214,7 @@ class ProgressHook(Hook):
         """Advance."""
         self._advance(batch_idx)
 
-    def after_test_epoch(
-        self, runner: Runner, metrics: dict | None = None
-    ) -> None:
+    def after_test_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
         """Take the bar away."""
         self._after()
 

@@ -6,29 +6,29 @@ names are then registered as stand-ins that say so when they are built.
 
 from importlib import import_module
 
-from mnv2_mm import compat
-from mnv2_mm.errors import InputError
-from mnv2_mm.models.mobilenet_v2 import MobileNetV2
-from mnv2_mm.models.peers import (
+from mnv2_mm.models.baselines import (
     Darknet19,
     MobileNetV1,
     NASNetA,
     YOLOv2Neck,
 )
+from mnv2_mm.models.mobilenet_v2 import MobileNetV2
 from mnv2_mm.registry import MODELS, TASK_UTILS
+from mnv2_mm.utils import compat
+from mnv2_mm.utils.errors import InputError
 
 #: Per host: its import name, its package on the index, and for each of our
 #: modules that needs it the registry and the names registered there.
 _HOSTED = {
     'mmdet': [
-        ('ssdlite_neck', MODELS, ['SSDLiteNeck']),
-        ('ssdlite_head', MODELS, ['SSDLiteHead']),
-        ('ssdlite_anchors', TASK_UTILS, ['SSDLiteAnchorGenerator']),
-        ('peers.yolov2_head', MODELS, ['YOLOv2Head']),
+        ('ssdlite.neck', MODELS, ['SSDLiteNeck']),
+        ('ssdlite.head', MODELS, ['SSDLiteHead']),
+        ('ssdlite.anchors', TASK_UTILS, ['SSDLiteAnchorGenerator']),
+        ('baselines.yolov2_head', MODELS, ['YOLOv2Head']),
     ],
     'mmseg': [
         ('lite_aspp_head', MODELS, ['LiteASPPHead']),
-        ('peers.resnet_deeplab', MODELS, ['DeepLabResNet']),
+        ('baselines.resnet_deeplab', MODELS, ['DeepLabResNet']),
     ],
     'mmpretrain': [('dropout_cls_head', MODELS, ['DropoutClsHead'])],
 }

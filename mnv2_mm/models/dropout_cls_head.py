@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from mmpretrain.models.heads import LinearClsHead
 from torch import Tensor, nn
 
-from mnv2_mm.errors import InputError
-from mnv2_mm.models.layers import truncated_normal
+from mnv2_mm.models.blocks import truncated_normal
 from mnv2_mm.registry import MODELS
+from mnv2_mm.utils.errors import InputError
 
 
 @MODELS.register_module()
@@ -23,7 +23,7 @@ class DropoutClsHead(LinearClsHead):
 
     Args:
         num_classes: Classes, without a background class.
-        in_channels: Values per picture: 1280 at widths up to 1, 1664 at 1.3,
+        in_channels: Values per image: 1280 at widths up to 1, 1664 at 1.3,
             1792 at 1.4 (``backbone.out_channels`` has them).
         dropout_ratio: Share of the values that are dropped in training.
         loss: The loss; cross-entropy if None.

@@ -8,7 +8,7 @@ TF counts the stem as layer_1, the blocks as layer_2 to layer_18 and the last
 import re
 from typing import NamedTuple
 
-from mnv2_mm.errors import InputError
+from mnv2_mm.utils.errors import InputError
 
 
 class Row(NamedTuple):

@@ -13,10 +13,10 @@ Without the atrous branches this is the form that the paper recommends
 What differs from mmseg's ``ASPPHead``: the concatenation is fused by a 1x1
 convolution and not by a 3x3 one (mmseg's head makes 3.16M and 7.15M of
 these), 256 channels, ``align_corners=True``, dropout of single values
-instead of whole channels, a loss averaged over labelled pixels only; all as
+instead of whole channels, a loss averaged over labeled pixels only; all as
 in the DeepLab code. The layers keep mmseg's names. What differs from the
 DeepLab code: its average pool has the fixed size of the training crop, which
-for a picture of that size is the global average.
+for an image of that size is the global average.
 """
 
 from collections.abc import Sequence
@@ -27,9 +27,9 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from mnv2_mm.errors import InputError
-from mnv2_mm.models.layers import ConvNormAct, truncated_normal
+from mnv2_mm.models.blocks import ConvNormAct, truncated_normal
 from mnv2_mm.registry import MODELS
+from mnv2_mm.utils.errors import InputError
 
 #: Batch norm of the head: decay 0.9997 and not the backbone's epsilon.
 BN_DECODER = dict(type='BN', eps=1e-5, momentum=0.0003)
@@ -112,9 +112,7 @@ class LiteASPPHead(BaseDecodeHead):
             # the base class would drop whole channels (Dropout2d)
             self.dropout = nn.Dropout(self.dropout_ratio)
 
-    def _conv(
-        self, in_channels: int, kernel: int = 1, rate: int = 1
-    ) -> ConvNormAct:
+    def _conv(self, in_channels: int, kernel: int = 1, rate: int = 1) -> ConvNormAct:
         """Convolution without bias, batch norm, ReLU; size is kept."""
         return ConvNormAct(
             in_channels,
@@ -144,7 +142,7 @@ class LiteASPPHead(BaseDecodeHead):
                 one at ``in_index`` is used.
 
         Returns:
-            (B, num_classes, H/s, W/s), not yet resized to the picture.
+            (B, num_classes, H/s, W/s), not yet resized to the image.
 
         Raises:
             InputError: The map has another number of channels.

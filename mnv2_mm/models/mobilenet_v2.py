@@ -14,10 +14,16 @@ mmpretrain, because trained weights and published numbers need it:
 
 from collections.abc import Sequence
 
+from mmengine.model import initialize
 from torch import Tensor, nn
 
-from mnv2_mm.models.expansion_split import ExpansionSplit
-from mnv2_mm.models.layers import (
+from mnv2_mm.models.ablations import (
+    ResidualVariant,
+    Shortcut,
+    join_expansions,
+    variant_options,
+)
+from mnv2_mm.models.blocks import (
     BN_CLASSIFICATION,
     ConvNormAct,
     InvertedResidual,
@@ -34,12 +40,7 @@ from mnv2_mm.models.layout import (
     TABLE_2,
     parse_tap,
 )
-from mnv2_mm.models.residual_variants import (
-    ResidualVariant,
-    Shortcut,
-    join_expansions,
-    variant_options,
-)
+from mnv2_mm.models.split_inference import ExpansionSplit
 from mnv2_mm.models.tapped_backbone import (
     StridePlan,
     TappedBackbone,
@@ -63,11 +64,11 @@ class MobileNetV2(TappedBackbone):
         output_stride: 32, 16 or 8: input size over the size of the last
             map. Below 32 the later blocks are dilated instead.
         padding: ``'symmetric'`` (PyTorch) or ``'same'`` (TensorFlow), see
-            :func:`~mnv2_mm.models.layers.padding_conv_cfg`.
+            :func:`~mnv2_mm.models.blocks.padding_conv_cfg`.
         shrink_last: Let the width multiplier shrink layer_19 below 1280
             channels too, as TF's detection extractor does; classification
             keeps 1280 (section 4.1, "Trade-off hyper parameters").
-        norm_cfg: Normalisation layers.
+        norm_cfg: Normalization layers.
         act_cfg: Activation; the paper's is ReLU6.
         frozen_stages: -1 freezes nothing, 0 the stem, n the stem and the
             first n stages: parameters and BN statistics; 8 is everything.
@@ -81,11 +82,11 @@ class MobileNetV2(TappedBackbone):
             None is the paper's linear bottleneck.
         shortcut: ``'bottleneck'`` (the paper's network), ``'expansion'`` or
             ``'none'``, for Figure 6b; see
-            :mod:`mnv2_mm.models.residual_variants`.
-        init_cfg: Initialisation; the default is TF's truncated normal of
+            :mod:`mnv2_mm.models.ablations`.
+        init_cfg: Initialization; the default is TF's truncated normal of
             standard deviation 0.09. ``dict(type='Pretrained',
             checkpoint=FILE)`` also reads state dicts of torchvision and
-            mmpretrain (:mod:`mnv2_mm.weights`).
+            mmpretrain (:mod:`mnv2_mm.checkpoints`).
 
     Attributes:
         out_channels: Channels of each returned map.
@@ -136,9 +137,7 @@ class MobileNetV2(TappedBackbone):
         plan = StridePlan(output_stride)
         stride, _ = plan.next(2)
         channels = make_divisible(STEM_CHANNELS * widen_factor)
-        self.conv1 = ConvNormAct(
-            3, channels, 3, stride=stride, padding=1, **common
-        )
+        self.conv1 = ConvNormAct(3, channels, 3, stride=stride, padding=1, **common)
         layer = 1
         facts[layer, False] = channels, plan.stride
         self.stages: list[str] = []
@@ -181,23 +180,19 @@ class MobileNetV2(TappedBackbone):
         self._freeze()
 
     def init_weights(self) -> None:
-        """Initialise; ``Pretrained`` goes through the name conversion."""
+        """Initialize; ``Pretrained`` goes through the name conversion."""
         configs = self.init_cfg
         configs = [configs] if isinstance(configs, dict) else list(configs)
         pretrained = [c for c in configs if c['type'] == 'Pretrained']
         if not pretrained or self._is_init:
             super().init_weights()
             return
-        from mnv2_mm.weights import load_backbone
-
         self.init_cfg = [c for c in configs if c['type'] != 'Pretrained']
         self.init_cfg = self.init_cfg or None
         super().init_weights()
         self.init_cfg = configs
-        for config in pretrained:
-            load_backbone(
-                self, config['checkpoint'], prefix=config.get('prefix')
-            )
+        # our own knows the names of other code bases
+        initialize(self, [c | dict(type='mnv2_mm.Pretrained') for c in pretrained])
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """(B, 3, H, W) -> the tapped maps, (B, C, H/stride, W/stride)."""

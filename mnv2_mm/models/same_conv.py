@@ -126,9 +126,7 @@ class _Pad(torch.autograd.Function):
             (batch, channels, height + sum(rows), width + sum(columns)),
             dtype=dtype,
             device=x.device,
-            memory_format=(
-                torch.channels_last if last else torch.contiguous_format
-            ),
+            memory_format=(torch.channels_last if last else torch.contiguous_format),
         )
         out[ctx.inner].copy_(x)
         out[:, :, :top].zero_()
@@ -139,7 +137,5 @@ class _Pad(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(
-        ctx: FunctionCtx, gradient: Tensor
-    ) -> tuple[Tensor, None, None, None]:
+    def backward(ctx: FunctionCtx, gradient: Tensor) -> tuple[Tensor, None, None, None]:
         return gradient[ctx.inner].to(ctx.dtype), None, None, None

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from mmengine.model import BaseModule
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from mnv2_mm.errors import InputError
+from mnv2_mm.utils.errors import InputError
 
 OUTPUT_STRIDES = (32, 16, 8)
 
@@ -31,8 +31,7 @@ class StridePlan:
     def __init__(self, output_stride: int) -> None:
         if output_stride not in OUTPUT_STRIDES:
             raise InputError(
-                f'output_stride={output_stride!r} is not offered; use 32, '
-                '16 or 8'
+                f'output_stride={output_stride!r} is not offered; use 32, 16 or 8'
             )
         self.output_stride = output_stride
         self.stride = 1

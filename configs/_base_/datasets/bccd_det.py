@@ -1,4 +1,4 @@
-# BCCD, blood cells: 205 / 87 photos of 640x480, 3 classes, MIT licence
+# BCCD, blood cells: 205 / 87 photos of 640x480, 3 classes, MIT license
 # (github.com/Shenggan/BCCD_Dataset), as COCO files.
 
 # ---- changed most often -------------------------------------------------
@@ -14,9 +14,7 @@ data_help = (
     'data/bccd_coco/annotations/{train,val}.json. A copy elsewhere can be '
     'linked: ln -s /path/to/bccd_coco data/bccd_coco'
 )
-metainfo = dict(
-    classes=classes, palette=[(220, 20, 60), (0, 128, 255), (255, 165, 0)]
-)
+metainfo = dict(classes=classes, palette=[(220, 20, 60), (0, 128, 255), (255, 165, 0)])
 train_pipeline = [
     dict(type='mnv2_mm.LoadImage'),
     dict(type='LoadAnnotations', with_bbox=True),
@@ -48,7 +46,7 @@ test_pipeline = [
 ]
 train_dataloader = dict(
     batch_size=batch_size,
-    # 205 pictures leave a last batch of one, on which mmdet's SSDLite fails
+    # 205 images leave a last batch of one, on which mmdet's SSDLite fails
     drop_last=True,
     num_workers=num_workers,
     persistent_workers=True,

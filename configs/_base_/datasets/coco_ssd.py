@@ -1,4 +1,4 @@
-# COCO as the SSD paper trains on it: at 300x300, with its zoom-out and colour
+# COCO as the SSD paper trains on it: at 300x300, with its zoom-out and color
 # changes before the crop, in batches of 32.
 _base_ = 'coco_det.py'
 
@@ -31,10 +31,6 @@ train_pipeline = [
 ]
 test_pipeline = _base_.test_pipeline
 test_pipeline[1].scale = input_size
-train_dataloader = dict(
-    batch_size=batch_size, dataset=dict(pipeline=train_pipeline)
-)
-val_dataloader = dict(
-    batch_size=batch_size, dataset=dict(pipeline=test_pipeline)
-)
+train_dataloader = dict(batch_size=batch_size, dataset=dict(pipeline=train_pipeline))
+val_dataloader = dict(batch_size=batch_size, dataset=dict(pipeline=test_pipeline))
 test_dataloader = val_dataloader

@@ -1,4 +1,4 @@
-# coco_det.py at 416x416, 64 pictures a batch. Darknet draws another size from
+# coco_det.py at 416x416, 64 images a batch. Darknet draws another size from
 # 320 to 608 every ten batches, this trains at one; mmdet has it as
 # model.data_preprocessor.batch_augments with BatchSyncRandomResize.
 _base_ = './coco_det.py'

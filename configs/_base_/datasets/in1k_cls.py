@@ -1,4 +1,4 @@
-# ImageNet-1k (ILSVRC 2012): 1 281 167 training and 50 000 validation pictures.
+# ImageNet-1k (ILSVRC 2012): 1 281 167 training and 50 000 validation images.
 # Source of the numbers: slim's Inception preprocessing in its fast mode, with
 # which the official weights were trained and evaluated. Training: a crop of
 # 5 % to 100 % of the area (but see DistortedCrop), aspect 0.75 to 1.33,
@@ -19,7 +19,7 @@ data_help = """ImageNet-1k (ILSVRC 2012), about 150 GB.
 2. Unpack them into one folder a class (wnid):
      data/imagenet/train/n01440764/*.JPEG ... 1000 folders
      data/imagenet/val/n01440764/*.JPEG   ... 1000 folders
-   The validation archive is flat: move its pictures into class folders, or
+   The validation archive is flat: move its images into class folders, or
    keep them flat in val/ with lines "FILE CLASS_INDEX" in
    data/imagenet/meta/val.txt (then meta/train.txt likewise).
 Elsewhere? Make data/imagenet a link to it."""

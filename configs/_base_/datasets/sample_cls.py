@@ -15,9 +15,7 @@ metainfo = dict(classes=classes)
 
 train_pipeline = [
     dict(type='mnv2_mm.LoadImage'),
-    dict(
-        type='RandomResizedCrop', scale=input_size, crop_ratio_range=(0.5, 1)
-    ),
+    dict(type='RandomResizedCrop', scale=input_size, crop_ratio_range=(0.5, 1)),
     dict(type='RandomFlip', prob=0.5, direction='horizontal'),
     dict(type='PackInputs'),
 ]

@@ -5,7 +5,7 @@
 data_root = 'data/sample/'
 classes = ('background', 'circle', 'square', 'triangle', 'star', 'ring')
 input_size = (128, 128)  # (width, height) of a training crop
-test_scale = (171, 128)  # (width, height) of a test picture
+test_scale = (171, 128)  # (width, height) of a test image
 batch_size = 8
 num_workers = 1
 # -------------------------------------------------------------------------

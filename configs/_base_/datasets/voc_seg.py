@@ -1,11 +1,11 @@
-# PASCAL VOC 2012 with the additional masks of SBD: train_aug, 10582 pictures
+# PASCAL VOC 2012 with the additional masks of SBD: train_aug, 10582 images
 # in training and 1449 in validation.
 # Source of the numbers: the flags and defaults of the DeepLab code: scale 0.5
 # to 2.0 in steps of 0.25, crop 513, padded below and on the right with the
 # mean (in floats: 127.5 is the zero of the network) and the ignored label,
 # then flip; no other augmentation.
-# What differs: a test picture is resized to a longer side of 513 (VOC's are
-# 500), so that any picture works; the DeepLab code pads it to 513x513.
+# What differs: a test image is resized to a longer side of 513 (VOC's are
+# 500), so that any image works; the DeepLab code pads it to 513x513.
 #
 # Often changed: data_root; the crop, which the size of Pad and the model's
 # data_preprocessor.size have to follow; batch_size (the schedule's learning
@@ -27,9 +27,7 @@ train_pipeline = [
     dict(type='mnv2_mm.LoadImage', to_float32=True),
     dict(type='LoadAnnotations'),
     dict(type='mnv2_mm.CheckSegMask', num_classes=21),
-    dict(
-        type='mnv2_mm.RandomScaleStep', min_scale=0.5, max_scale=2.0, step=0.25
-    ),
+    dict(type='mnv2_mm.RandomScaleStep', min_scale=0.5, max_scale=2.0, step=0.25),
     dict(type='mnv2_mm.SegRandomCrop', crop_size=(513, 513)),
     dict(
         type='Pad',
@@ -105,9 +103,7 @@ val_dataloader = dict(
     dataset=dict(
         type='PascalVOCDataset',
         data_root=data_root,
-        data_prefix=dict(
-            img_path='JPEGImages', seg_map_path='SegmentationClass'
-        ),
+        data_prefix=dict(img_path='JPEGImages', seg_map_path='SegmentationClass'),
         ann_file='ImageSets/Segmentation/val.txt',
         pipeline=test_pipeline,
     ),

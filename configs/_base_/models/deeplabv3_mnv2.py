@@ -24,7 +24,7 @@ model = dict(
         bgr_to_rgb=True,
         pad_val=0,
         seg_pad_val=255,
-        # Training crops are padded to it. Test pictures keep their size;
+        # Training crops are padded to it. Test images keep their size;
         # test_cfg=dict(size=(513, 513)) pads them too, as the DeepLab code.
         size=(513, 513),
     ),

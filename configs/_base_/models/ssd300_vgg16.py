@@ -1,6 +1,6 @@
 # SSD300 on VGG16, of mmdet's parts and with its settings for COCO: 34.305M
-# parameters and 34.36G multiply-adds. From random weights. Pictures are
-# normalised as torchvision's VGG16 wants them, so that its file fits:
+# parameters and 34.36G multiply-adds. From random weights. Images are
+# normalized as torchvision's VGG16 wants them, so that its file fits:
 #   model.backbone.init_cfg.type=Pretrained
 #   model.backbone.init_cfg.checkpoint=FILE
 # mmdet starts from a Caffe model instead, whose download no longer exists.

@@ -1,5 +1,5 @@
 # SSD512 on VGG16: SSD300 (see there) with a seventh level and boxes from 4 to
-# 90 % of the picture.
+# 90 % of the image.
 _base_ = './ssd300_vgg16.py'
 
 channels = (512, 1024, 512, 256, 256, 256, 256)

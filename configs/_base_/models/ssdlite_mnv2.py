@@ -34,9 +34,7 @@ model = dict(
         num_classes=80,
         in_channels=(576, 1280, 512, 256, 256, 128),
         loss='sigmoid',
-        anchor_generator=dict(
-            type='mnv2_mm.SSDLiteAnchorGenerator', input_size=320
-        ),
+        anchor_generator=dict(type='mnv2_mm.SSDLiteAnchorGenerator', input_size=320),
         padding=padding,
         norm_cfg=norm_cfg,
     ),

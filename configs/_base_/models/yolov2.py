@@ -45,7 +45,7 @@ model = dict(
     ),
     test_cfg=dict(
         nms_pre=1000,
-        score_thr=0.005,  # Darknet's for mAP; 0.25 to look at pictures
+        score_thr=0.005,  # Darknet's for mAP; 0.25 to look at images
         nms=dict(type='nms', iou_threshold=0.45),
         min_bbox_size=0,
         max_per_img=100,

@@ -3,17 +3,13 @@
 max_epochs = 20
 lr = 0.002
 
-train_cfg = dict(
-    type='EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=5
-)
+train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=5)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 optim_wrapper = dict(
     type='OptimWrapper',
     optimizer=dict(type='AdamW', lr=lr, weight_decay=0.01),
-    paramwise_cfg=dict(
-        norm_decay_mult=0, bias_decay_mult=0, dwconv_decay_mult=0
-    ),
+    paramwise_cfg=dict(norm_decay_mult=0, bias_decay_mult=0, dwconv_decay_mult=0),
     clip_grad=dict(max_norm=10, norm_type=2),
 )
 param_scheduler = [

@@ -1,4 +1,4 @@
-# Mobile DeepLabv3, 30 000 iterations of 16 pictures.
+# Mobile DeepLabv3, 30 000 iterations of 16 images.
 # Source of the numbers: the flags of the DeepLab code (SGD with momentum 0.9,
 # learning rate 0.007, poly 0.9, 30k steps, weight decay 4e-5, biases at twice
 # the rate) and the DeepLabv3 paper (batch 16). Convolutions are decayed,
@@ -31,9 +31,7 @@ param_scheduler = [
         by_epoch=False,
     )
 ]
-train_cfg = dict(
-    type='IterBasedTrainLoop', max_iters=max_iters, val_interval=2000
-)
+train_cfg = dict(type='IterBasedTrainLoop', max_iters=max_iters, val_interval=2000)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 

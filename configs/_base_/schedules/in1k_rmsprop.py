@@ -5,7 +5,7 @@
 # ones, batch norm and biases are not.
 #
 # What the paper's "16 workers, batch 96" means for the rate: its workers were
-# asynchronous, each applied its own gradient of 96 pictures with the full
+# asynchronous, each applied its own gradient of 96 images with the full
 # 0.045. So 0.045 belongs to a batch of 96. One process with 96 takes it as
 # it is; for N synchronous processes --auto-scale-lr makes it 0.045 * N, as
 # the official instructions for several GPUs do (they decay every 2.5 epochs).
@@ -23,14 +23,10 @@ optim_wrapper = dict(
         eps=1.0,
         weight_decay=4e-5,
     ),
-    paramwise_cfg=dict(
-        norm_decay_mult=0.0, bias_decay_mult=0.0, dwconv_decay_mult=0.0
-    ),
+    paramwise_cfg=dict(norm_decay_mult=0.0, bias_decay_mult=0.0, dwconv_decay_mult=0.0),
 )
 param_scheduler = [dict(type='StepLR', by_epoch=True, step_size=1, gamma=0.98)]
-train_cfg = dict(
-    type='EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=1
-)
+train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=1)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 

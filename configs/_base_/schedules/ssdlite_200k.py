@@ -11,9 +11,7 @@
 #   param_scheduler.0.start_factor=1.0 custom_hooks.0.warmup=False
 max_epochs = 41
 
-train_cfg = dict(
-    type='EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=1
-)
+train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=1)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 optim_wrapper = dict(
@@ -37,9 +35,7 @@ optim_wrapper = dict(
     clip_grad=dict(max_norm=10, norm_type=2),
 )
 param_scheduler = [
-    dict(
-        type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=1000
-    ),
+    dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=1000),
     # TF's exponential_decay_learning_rate; its first step lies behind the end
     dict(type='StepLR', by_epoch=False, step_size=800720, gamma=0.95),
 ]

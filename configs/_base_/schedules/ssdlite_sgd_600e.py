@@ -6,23 +6,17 @@
 # clipping, so that any batch stays finite.
 max_epochs = 600
 
-train_cfg = dict(
-    type='EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=10
-)
+train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=10)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 optim_wrapper = dict(
     type='OptimWrapper',
     optimizer=dict(type='SGD', lr=0.015, momentum=0.9, weight_decay=4e-5),
-    paramwise_cfg=dict(
-        norm_decay_mult=0, bias_decay_mult=0, dwconv_decay_mult=0
-    ),
+    paramwise_cfg=dict(norm_decay_mult=0, bias_decay_mult=0, dwconv_decay_mult=0),
     clip_grad=dict(max_norm=10, norm_type=2),
 )
 param_scheduler = [
-    dict(
-        type='LinearLR', start_factor=0.001, by_epoch=False, begin=0, end=500
-    ),
+    dict(type='LinearLR', start_factor=0.001, by_epoch=False, begin=0, end=500),
     dict(
         type='CosineAnnealingLR',
         eta_min=0.0,

@@ -4,9 +4,7 @@
 # weights of the ImageNet classifier; the clipping is ours, for a random start.
 max_epochs = 273
 
-train_cfg = dict(
-    type='EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=5
-)
+train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=5)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 optim_wrapper = dict(
@@ -17,9 +15,7 @@ optim_wrapper = dict(
     clip_grad=dict(max_norm=35, norm_type=2),
 )
 param_scheduler = [
-    dict(
-        type='LinearLR', start_factor=0.001, by_epoch=False, begin=0, end=1000
-    ),
+    dict(type='LinearLR', start_factor=0.001, by_epoch=False, begin=0, end=1000),
     dict(
         type='MultiStepLR',
         by_epoch=True,

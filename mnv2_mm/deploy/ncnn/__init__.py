@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from mnv2_mm.errors import InputError
+from mnv2_mm.utils.errors import InputError
 
 if TYPE_CHECKING:
     import onnx
@@ -39,14 +39,14 @@ def write(
 
     Args:
         model: As ``torch.onnx.export(..., dynamo=False, opset_version=13)``
-            makes it, or the path of such a file; fixed size, one picture.
+            makes it, or the path of such a file; fixed size, one image.
         param_path: The layers, to be written.
         bin_path: The weights, to be written.
         precision: ``fp32``; ``fp16``, weights stored in half the size and
             computed with in float32; ``int8``, convolutions and fully
             connected layers in whole numbers.
         calibration: What the network takes, (1, C, H, W) float32 each: about
-            100 pictures of the training set, normalised. For int8 only.
+            100 images of the training set, normalized. For int8 only.
         keep_float: Paths of modules that int8 leaves in float32:
             ``('backbone.conv1', 'bbox_head')``.
 
@@ -61,7 +61,7 @@ def write(
         )
     if precision == 'int8' and calibration is None:
         raise InputError(
-            "precision='int8' needs calibration=: about 100 pictures of the "
+            "precision='int8' needs calibration=: about 100 images of the "
             'training set, as the network takes them'
         )
     try:
@@ -72,8 +72,8 @@ def write(
             'installed: pip install onnx'
         ) from error
     from mnv2_mm.deploy.ncnn.files import save
+    from mnv2_mm.deploy.ncnn.fp16_storage import to_half
     from mnv2_mm.deploy.ncnn.graph import Graph
-    from mnv2_mm.deploy.ncnn.half import to_half
     from mnv2_mm.deploy.ncnn.rules import lower
 
     layers = lower(Graph(model))
@@ -90,7 +90,6 @@ def _int8(
     keep_float: Sequence[str],
 ) -> 'list[Layer]':
     """Calibrate on the float network, run by ncnn itself, and quantise."""
-    from mnv2_mm.builds.ncnn_runner import Runner
     from mnv2_mm.deploy.ncnn.calibration import activation_ends
     from mnv2_mm.deploy.ncnn.files import save
     from mnv2_mm.deploy.ncnn.int8 import (
@@ -98,6 +97,7 @@ def _int8(
         quantised_inputs,
         to_int8,
     )
+    from mnv2_mm.runtime.ncnn_runner import Runner
 
     kept = kept_in_float(layers, keep_float)
     blobs = quantised_inputs(layers, kept)

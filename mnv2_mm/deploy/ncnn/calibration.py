@@ -1,4 +1,4 @@
-"""Ranges of activations for int8, from pictures that the network will meet.
+"""Ranges of activations for int8, from images that the network will meet.
 
 One scale serves a whole blob (ncnn has no more), so a few outliers must not
 take the resolution from the rest. The range is cut where the squared error
@@ -9,8 +9,8 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from mnv2_mm.builds.ncnn_runner import Runner
-from mnv2_mm.errors import InputError
+from mnv2_mm.runtime.ncnn_runner import Runner
+from mnv2_mm.utils.errors import InputError
 
 _BINS = 4096
 #: int8 without -128, as ncnn has it.
@@ -20,10 +20,10 @@ _CANDIDATES = 128
 
 
 class Histogram:
-    """Absolute values of a blob, over all pictures.
+    """Absolute values of a blob, over all images.
 
     The range doubles whenever a larger value comes: pairs of bins are then
-    merged, so that one pass over the pictures is enough.
+    merged, so that one pass over the images is enough.
     """
 
     def __init__(self) -> None:
@@ -38,8 +38,8 @@ class Histogram:
         largest = float(values.max())
         if not np.isfinite(largest):
             raise InputError(
-                'a calibration picture makes a value inside the network '
-                'infinite or NaN; look at the pictures and their '
+                'a calibration image makes a value inside the network '
+                'infinite or NaN; look at the images and their '
                 'normalisation'
             )
         if self.end == 0:
@@ -56,42 +56,42 @@ class Histogram:
             return 0.0
         width = self.end / _BINS
         last = int(np.flatnonzero(self.counts)[-1]) + 1
-        centres = (np.arange(last) + 0.5) * width
+        centers = (np.arange(last) + 0.5) * width
         counts = self.counts[:last]
         ends = last * width * np.arange(1, _CANDIDATES + 1) / _CANDIDATES
         errors = []
         for end in ends:
             step = end / LEVELS
-            rounded = np.minimum(np.round(centres / step), LEVELS) * step
-            errors.append(float(counts @ (centres - rounded) ** 2))
+            rounded = np.minimum(np.round(centers / step), LEVELS) * step
+            errors.append(float(counts @ (centers - rounded) ** 2))
         return float(ends[int(np.argmin(errors))])
 
 
 def activation_ends(
     runner: Runner,
     blobs: Iterable[str],
-    pictures: Iterable[np.ndarray | Mapping[str, np.ndarray]],
+    images: Iterable[np.ndarray | Mapping[str, np.ndarray]],
 ) -> dict[str, float]:
     """Ends of the ranges of blobs.
 
     Args:
         runner: The float network, with ``all_blobs``.
         blobs: Names of blobs.
-        pictures: What the network takes, (1, C, H, W) each, as in training
+        images: What the network takes, (1, C, H, W) each, as in training
             or at test; 100 of them are plenty.
 
     Raises:
-        InputError: there is no picture, or one is not finite.
+        InputError: there is no image, or one is not finite.
     """
     histograms = {name: Histogram() for name in blobs}
     seen = 0
-    for picture in pictures:
-        for name, values in runner.run(picture, histograms).items():
+    for image in images:
+        for name, values in runner.run(image, histograms).items():
             histograms[name].add(values)
         seen += 1
     if not seen:
         raise InputError(
-            'int8 needs calibration pictures, and there are none; give about '
+            'int8 needs calibration images, and there are none; give about '
             '100 of the training set'
         )
     return {name: h.best_end() for name, h in histograms.items()}

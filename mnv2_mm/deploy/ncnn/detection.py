@@ -13,9 +13,9 @@ import onnx
 import torch
 from torch import Tensor, nn
 
-from mnv2_mm.deploy.best_pairs import least_of_best, pairs_before_nms
 from mnv2_mm.deploy.ncnn.rules_detection import OPERATOR
-from mnv2_mm.errors import InputError
+from mnv2_mm.deploy.pre_nms_topk import least_of_best, pairs_before_nms
+from mnv2_mm.utils.errors import InputError
 
 #: ``wh_ratio_clip`` of mmdet's decode, which no config can set.
 _RATIO_CLIP = 16 / 1000
@@ -69,9 +69,7 @@ class Detections(nn.Module):
             )
         self.flatten, self.slots = head.flatten, head.cls_out_channels
         self.use_sigmoid = head.use_sigmoid_cls
-        priors = torch.cat(
-            generator.grid_priors(generator.featmap_sizes, device='cpu')
-        )
+        priors = torch.cat(generator.grid_priors(generator.featmap_sizes, device='cpu'))
         self.size = generator.input_size
         corners = priors.reshape(1, -1, 2, 2) / priors.new_tensor(self.size)
         self.register_buffer('centres', corners.mean(2), persistent=False)
@@ -92,15 +90,13 @@ class Detections(nn.Module):
 
         As mmdet's DeltaXYWHBBoxCoder, with its limit to the growth.
         """
-        stds, means = map(
-            codes.new_tensor, (self.coder.stds, self.coder.means)
-        )
+        stds, means = map(codes.new_tensor, (self.coder.stds, self.coder.means))
         codes = codes * codes.new_tensor(stds) + codes.new_tensor(means)
         largest = abs(math.log(_RATIO_CLIP))
-        centres = codes[..., :2] * self.extents + self.centres
+        centers = codes[..., :2] * self.extents + self.centers
         growth = codes[..., 2:].clamp(min=-largest, max=largest)
         half = growth.exp() * (self.extents * 0.5)
-        return torch.cat([centres - half, centres + half], -1).clamp(0, 1)
+        return torch.cat([centers - half, centers + half], -1).clamp(0, 1)
 
     def scores(self, logits: Tensor) -> Tensor:
         """Logits (1, N, slots) -> (1, N, C + 1), the background first.
@@ -114,13 +110,13 @@ class Detections(nn.Module):
             scores = logits[..., :classes].sigmoid()
         else:
             scores = logits.softmax(-1)[..., :classes]
-        background = scores.new_zeros(1, self.centres.shape[1], 1)
+        background = scores.new_zeros(1, self.centers.shape[1], 1)
         return torch.cat([background, scores], -1)
 
     def forward(
         self, cls_scores: Sequence[Tensor], bbox_preds: Sequence[Tensor]
     ) -> Tensor:
-        """What the head gives, of one picture -> (1, K, 6)."""
+        """What the head gives, of one image -> (1, K, 6)."""
         boxes = self.boxes(self.flatten(bbox_preds, 4))
         scores = self.scores(self.flatten(cls_scores, self.slots))
         if self.smallest >= 0:
@@ -158,7 +154,7 @@ def _settings(head: nn.Module, test_cfg: dict, anchors: int) -> dict:
 
 
 class _Whole(nn.Module):
-    """A picture in, detections out; parts have the names of the model's."""
+    """An image in, detections out; parts have the names of the model's."""
 
     def __init__(self, model: nn.Module, detections: Detections) -> None:
         super().__init__()
@@ -166,7 +162,7 @@ class _Whole(nn.Module):
         self.bbox_head, self.detections = model.bbox_head, detections
 
     def forward(self, image: Tensor) -> Tensor:
-        """(1, 3, H, W), normalised -> (1, K, 6)."""
+        """(1, 3, H, W), normalized -> (1, K, 6)."""
         maps = self.bbox_head(self.neck(self.backbone(image)))
         return self.detections(*maps)
 
@@ -174,7 +170,7 @@ class _Whole(nn.Module):
 def export_detection(
     model: nn.Module, *, score_threshold: float | None = None
 ) -> onnx.ModelProto:
-    """Export a detector with an SSDLiteHead, for one picture of its size.
+    """Export a detector with an SSDLiteHead, for one image of its size.
 
     Args:
         model: In eval mode, on the CPU.
@@ -182,7 +178,7 @@ def export_detection(
             saves the phone the NMS of boxes that nobody looks at.
 
     Returns:
-        A graph from ``image`` (1, 3, H, W), normalised, to ``detections``.
+        A graph from ``image`` (1, 3, H, W), normalized, to ``detections``.
 
     Raises:
         InputError: as :class:`Detections`.

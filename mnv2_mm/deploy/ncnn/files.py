@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from mnv2_mm.deploy.ncnn.layer import Layer, Value, Weight
-from mnv2_mm.errors import InputError
+from mnv2_mm.utils.errors import InputError
 
 _MAGIC = 7767517
 #: Words before a tagged weight.
@@ -89,9 +89,7 @@ def _weight_bytes(weight: Weight) -> bytes:
 
 def weight_bytes(layers: Sequence[Layer]) -> bytes:
     """The .bin file."""
-    return b''.join(
-        _weight_bytes(w) for layer in layers for w in layer.weights
-    )
+    return b''.join(_weight_bytes(w) for layer in layers for w in layer.weights)
 
 
 def save(

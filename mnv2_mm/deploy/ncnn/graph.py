@@ -13,7 +13,7 @@ from onnx import numpy_helper, shape_inference
 from onnx.reference import ReferenceEvaluator
 
 from mnv2_mm.deploy.ncnn.node import STANDARD, Node, load
-from mnv2_mm.errors import InputError
+from mnv2_mm.utils.errors import InputError
 
 _FLOATS = (
     onnx.TensorProto.FLOAT,
@@ -100,7 +100,7 @@ class Graph:
             if not shape or shape[0] != 1:
                 raise InputError(
                     f'the input {value.name} has the shape {text}; ncnn has '
-                    'no batch: export the network with one picture'
+                    'no batch: export the network with one image'
                 )
 
     def _note(self, value: onnx.ValueInfoProto) -> None:
@@ -145,9 +145,7 @@ class Graph:
         for value in inferred.graph.output:
             self._note(value)
 
-    def _renamed(
-        self, proto: onnx.NodeProto, inputs: list[str]
-    ) -> onnx.NodeProto:
+    def _renamed(self, proto: onnx.NodeProto, inputs: list[str]) -> onnx.NodeProto:
         """A node that reads values by their names behind aliases."""
         copy = onnx.NodeProto()
         copy.CopyFrom(proto)
@@ -209,8 +207,7 @@ class Graph:
         )
         names = [name for name in proto.output if name]
         self.constants.update(
-            (name, np.asarray(value))
-            for name, value in zip(names, values, strict=True)
+            (name, np.asarray(value)) for name, value in zip(names, values, strict=True)
         )
         return True
 

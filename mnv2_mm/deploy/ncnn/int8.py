@@ -13,7 +13,7 @@ import numpy as np
 
 from mnv2_mm.deploy.ncnn.calibration import LEVELS
 from mnv2_mm.deploy.ncnn.layer import WEIGHTED, Layer, Weight
-from mnv2_mm.errors import InputError
+from mnv2_mm.utils.errors import InputError
 
 _SCALE_TERM = 8
 #: Which form of scales follows the weights; ncnn2int8's choice by type.
@@ -38,9 +38,7 @@ def kept_in_float(layers: Sequence[Layer], parts: Sequence[str]) -> set[str]:
     kept: set[str] = set()
     for part in parts:
         found = {
-            layer.name
-            for layer in able
-            if f'{layer.module}.'.startswith(f'{part}.')
+            layer.name for layer in able if f'{layer.module}.'.startswith(f'{part}.')
         }
         if not found:
             tops = sorted({layer.module.partition('.')[0] for layer in able})
@@ -52,9 +50,7 @@ def kept_in_float(layers: Sequence[Layer], parts: Sequence[str]) -> set[str]:
     return kept
 
 
-def quantised_inputs(
-    layers: Iterable[Layer], keep: Iterable[str]
-) -> list[str]:
+def quantised_inputs(layers: Iterable[Layer], keep: Iterable[str]) -> list[str]:
     """Blobs that become int8: the inputs of the layers that are not kept."""
     keep = set(keep)
     return [
@@ -120,9 +116,7 @@ def _quantised(layer: Layer, end: float) -> Layer:
     values = weight.values.reshape(rows or weight.values.shape[0], -1)
     largest = np.abs(values).max(1)
     # of a channel without weights any scale is right
-    scales = (LEVELS / np.where(largest > 0, largest, LEVELS)).astype(
-        np.float32
-    )
+    scales = (LEVELS / np.where(largest > 0, largest, LEVELS)).astype(np.float32)
     whole = np.clip(np.rint(values * scales[:, None]), -LEVELS, LEVELS)
     stored = whole.astype(np.int8).reshape(weight.values.shape)
     activation = np.array([LEVELS / end], np.float32)

@@ -64,8 +64,7 @@ def with_splits(layers: Sequence[Layer], kept: Sequence[str]) -> list[Layer]:
     result = []
     for layer in layers:
         inputs = [
-            copies[name].pop(0) if name in copies else name
-            for name in layer.inputs
+            copies[name].pop(0) if name in copies else name for name in layer.inputs
         ]
         outputs, splits = [], []
         for name in layer.outputs:

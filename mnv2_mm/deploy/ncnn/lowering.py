@@ -18,7 +18,7 @@ from mnv2_mm.deploy.ncnn.layer import (
     with_splits,
 )
 from mnv2_mm.deploy.ncnn.node import Node
-from mnv2_mm.errors import InputError
+from mnv2_mm.utils.errors import InputError
 
 Rule = Callable[['Lowering', Node], None]
 #: Rules by the name of the operator, with its domain unless it is ONNX's.
@@ -150,9 +150,7 @@ class Lowering:
         """Add a Reshape inside a lowered operator; returns its blob."""
         return self.step('Reshape', node, [blob], reshape_params(shape))
 
-    def fuse_activation(
-        self, node: Node, kind: int, values: Sequence[float]
-    ) -> bool:
+    def fuse_activation(self, node: Node, kind: int, values: Sequence[float]) -> bool:
         """Make an activation part of the layer before it, if there is one.
 
         Args:
@@ -202,7 +200,5 @@ def lower(graph: Graph) -> list[Layer]:
     made = {name for layer in layers for name in layer.outputs}
     for name in graph.outputs:
         if name not in made:
-            raise InputError(
-                f'the output {name} repeats another one; export each once'
-            )
+            raise InputError(f'the output {name} repeats another one; export each once')
     return layers

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import onnx
 
-from mnv2_mm.errors import InputError
+from mnv2_mm.utils.errors import InputError
 
 #: Names of the domain of ONNX's own operators.
 STANDARD = ('', 'ai.onnx')
@@ -41,9 +41,7 @@ class Node:
         return f'node {self.name}{module}'
 
     @classmethod
-    def of(
-        cls, proto: onnx.NodeProto, inputs: list[str], number: int
-    ) -> 'Node':
+    def of(cls, proto: onnx.NodeProto, inputs: list[str], number: int) -> 'Node':
         """A node as it stands in a graph.
 
         Args:
@@ -59,10 +57,7 @@ class Node:
             proto.name or f'{proto.op_type}_{number}',
             inputs,
             list(proto.output),
-            {
-                a.name: onnx.helper.get_attribute_value(a)
-                for a in proto.attribute
-            },
+            {a.name: onnx.helper.get_attribute_value(a) for a in proto.attribute},
         )
 
 
@@ -88,8 +83,7 @@ def _read(model: str | os.PathLike) -> onnx.ModelProto:
         return onnx.load(os.fspath(model))
     except OSError as error:
         raise InputError(
-            f'{os.fspath(model)} cannot be read ({error.strerror}); name an '
-            'ONNX file'
+            f'{os.fspath(model)} cannot be read ({error.strerror}); name an ONNX file'
         ) from error
     except Exception as error:  # protobuf's, whose class differs
         raise InputError(

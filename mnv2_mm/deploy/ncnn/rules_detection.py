@@ -12,7 +12,7 @@ import numpy as np
 from mnv2_mm.deploy.ncnn.layer import Value
 from mnv2_mm.deploy.ncnn.lowering import Lowering, rule
 from mnv2_mm.deploy.ncnn.node import Node
-from mnv2_mm.errors import InputError
+from mnv2_mm.utils.errors import InputError
 
 #: The operator's name in an ONNX graph.
 OPERATOR = 'mnv2_mm::DetectionOutput'

@@ -55,17 +55,13 @@ def arg_max(net: Lowering, node: Node) -> None:
         raise unsupported(node, 'over all axes without keepdims')
     size = shape[axis]
     indices = np.arange(size, dtype=np.float32)
-    indices = indices.reshape(
-        [-1 if i == axis else 1 for i in range(len(shape))]
-    )
+    indices = indices.reshape([-1 if i == axis else 1 for i in range(len(shape))])
     x = node.inputs[0]
     largest = net.step('Reduction', node, [x], _reduction(_MAX, [axis], 1))
     below = net.step('BinaryOp', node, [largest, x], {0: _SUBTRACT})
     below = net.step('Clip', node, [below], {0: 0.0, 1: 1.0})
     below = net.step('UnaryOp', node, [below], {0: _CEIL})
-    below = net.step(
-        'BinaryOp', node, [below], {0: _MULTIPLY, 1: 1, 2: float(size)}
-    )
+    below = net.step('BinaryOp', node, [below], {0: _MULTIPLY, 1: 1, 2: float(size)})
     index = net.memory(node, indices)
     index = net.step('BinaryOp', node, [below, index], {0: _ADD})
     params = _reduction(_MIN, [axis], keep)

@@ -148,8 +148,7 @@ def resize(net: Lowering, node: Node) -> None:
     ):
         kind = _BILINEAR
         shrunk = any(
-            m == 1 and n > 1
-            for n, m in zip(before[1:], after[1:], strict=True)
+            m == 1 and n > 1 for n, m in zip(before[1:], after[1:], strict=True)
         )
         if shrunk and where != 'half_pixel':
             raise unsupported(node, f'to a single value with {where}')

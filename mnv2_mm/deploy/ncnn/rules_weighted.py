@@ -70,9 +70,7 @@ def convolution(net: Lowering, node: Node) -> None:
 
 def _is_zero_padding(params: dict[int, Value], type_: str) -> bool:
     """Whether a layer pads rows and columns with zeros, and nothing else."""
-    return type_ == 'Padding' and not any(
-        params.get(key, 0) for key in (4, 5, 7, 8)
-    )
+    return type_ == 'Padding' and not any(params.get(key, 0) for key in (4, 5, 7, 8))
 
 
 @rule('Gemm')
@@ -133,9 +131,7 @@ def pad(net: Lowering, node: Node) -> None:
         2: int(before[3]),
         3: int(after[3]),
         4: _PAD_TYPES[mode],
-        5: float(value.reshape(-1)[0])
-        if value is not None and value.size
-        else 0.0,
+        5: float(value.reshape(-1)[0]) if value is not None and value.size else 0.0,
     }
     net.add('Padding', node, [node.inputs[0]], node.outputs[0], params)
 

@@ -1,0 +1,140 @@
+"""Find the variables of a frozen graph of TensorFlow 1 among its constants.
+
+Freezing turns a variable into a constant of the same name, read through an
+identity. Tools that fold the batch norm (``optimize_for_inference``, the
+graph transforms, quantisation-aware training) leave scaled weights and a
+bias of other names; these are followed from the convolution that uses them,
+and take the names that its scope gives them.
+"""
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mnv2_mm.utils.errors import InputError
+
+if TYPE_CHECKING:
+    from tensorflow.core.framework.node_def_pb2 import NodeDef
+    from tensorflow.core.framework.tensor_pb2 import TensorProto
+
+#: DT_FLOAT, DT_DOUBLE, DT_BFLOAT16, DT_HALF.
+_FLOATS = (1, 2, 14, 19)
+_VARIABLE = re.compile(
+    r'.+/(?:weights|depthwise_weights|pointwise_weights|biases|'
+    r'gamma|beta|moving_mean|moving_variance)(?:/ExponentialMovingAverage)?'
+)
+#: What reading adds to a name, where the identity was folded into it.
+_READ = re.compile(r'(?:/read|/Read/ReadVariableOp)?(?:/_\d+__cf__\d+)?$')
+#: Slim's names of the operations, and the leaf of their weights.
+_CONVOLUTIONS = {
+    'Conv2D': ('weights', r'(.+)/Conv2D(?:_Fold)?'),
+    'DepthwiseConv2dNative': (
+        'depthwise_weights',
+        r'(.+)/(?:separable_conv2d/)?depthwise(?:_Fold)?',
+    ),
+}
+_ADDITIONS = ('BiasAdd', 'Add', 'AddV2')
+#: Operations that give weights on unchanged, but for rounding.
+_PASSING = (
+    'Identity',
+    'Cast',
+    'CheckNumerics',
+    'FakeQuantWithMinMaxVars',
+    'FakeQuantWithMinMaxVarsPerChannel',
+)
+_STEPS = 8  # identities in a row
+
+
+def graph_variables(
+    nodes: 'Iterable[NodeDef]', path: Path
+) -> 'tuple[dict[str, TensorProto], dict[str, str]]':
+    """Constants that are variables, by their names; the others and why.
+
+    Raises:
+        InputError: the weights are quantised.
+    """
+    graph = _Graph(nodes)
+    quantised = [name for name in graph.constants if name.endswith('_quantized_const')]
+    if quantised:
+        raise InputError(
+            f'{path} was quantised by the graph transform quantize_weights '
+            f'({quantised[0]}); give the graph as it was before'
+        )
+    found: dict[str, str] = {}  # the constants of variables
+    for name in graph.constants:
+        variable = _READ.sub('', name)
+        if not _VARIABLE.fullmatch(variable) or not graph.is_float(name):
+            continue
+        # beside a copy made by reading, the variable itself
+        if variable not in found or name == variable:
+            found[variable] = name
+    for variable, name in graph.folded(found).items():
+        found.setdefault(variable, name)
+    used = set(found.values())
+    set_aside = {
+        name: 'constant of the graph, no variable'
+        for name in graph.constants
+        if name not in used
+    }
+    return {
+        variable: graph.constants[name].attr['value'].tensor
+        for variable, name in found.items()
+    }, set_aside
+
+
+class _Graph:
+    """Nodes by name, and where their inputs come from."""
+
+    def __init__(self, nodes: 'Iterable[NodeDef]') -> None:
+        self.nodes = {node.name: node for node in nodes}
+        self.constants = {
+            name: node for name, node in self.nodes.items() if node.op == 'Const'
+        }
+
+    def is_float(self, name: str) -> bool:
+        """Whether a node is a constant of floating-point values."""
+        return (
+            name in self.constants
+            and self.constants[name].attr['value'].tensor.dtype in _FLOATS
+        )
+
+    def source(self, name: str) -> str:
+        """The node behind identities and the like."""
+        for _ in range(_STEPS):
+            name = name.partition(':')[0]
+            node = self.nodes.get(name)
+            if node is None or node.op not in _PASSING or not node.input:
+                break
+            name = node.input[0]
+        return name
+
+    def folded(self, known: dict[str, str]) -> dict[str, str]:
+        """Weights and biases of convolutions that no variable is named for.
+
+        The scope is that of the weights' variable, else of the convolution.
+        """
+        by_constant = {name: variable for variable, name in known.items()}
+        scopes: dict[str, str] = {}  # of convolutions
+        found: dict[str, str] = {}
+        for node in self.nodes.values():
+            if node.op not in _CONVOLUTIONS or len(node.input) < 2:
+                continue
+            leaf, pattern = _CONVOLUTIONS[node.op]
+            weights = self.source(node.input[1])
+            named = by_constant.get(weights, '')
+            match = re.fullmatch(pattern, node.name)
+            if named.endswith(f'/{leaf}'):
+                scopes[node.name] = named.removesuffix(f'/{leaf}')
+            elif match and self.is_float(weights):
+                scopes[node.name] = match[1]
+                found[f'{match[1]}/{leaf}'] = weights
+        for node in self.nodes.values():
+            if node.op not in _ADDITIONS or len(node.input) != 2:
+                continue
+            ends = [self.source(name) for name in node.input]
+            for convolution, offset in (ends, ends[::-1]):
+                scope = scopes.get(convolution)
+                if scope and self.is_float(offset):
+                    found[f'{scope}/biases'] = offset
+        return found

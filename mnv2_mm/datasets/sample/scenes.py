@@ -1,0 +1,290 @@
+"""The generated scenes: shapes on textured, cluttered backgrounds.
+
+A scene is an image and the objects in it. Boxes, masks and class labels of
+the sample set are all read off the same objects, so the three tasks see the
+same truth. Objects of a class often share a hue; they differ in texture,
+size (12 to 60 % of the image's shorter side), rotation and proportion,
+cover one another in part and may stick out of the image. Clutter that
+belongs to no class (bars, arcs, crosses, half discs, small bits) lies behind
+them, most of it as pale as the background.
+
+A mask holds the *visible* pixels of an object, and its box is the tight box
+around those pixels: what an annotator could draw who sees the image only.
+
+Shapes are filled with numpy and not with OpenCV, whose rules for the pixels
+on an edge change between versions: annotations are the same everywhere.
+"""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from mnv2_mm.datasets.sample import textures
+
+#: Class names; label 0 is the first, index masks hold the label plus one.
+CLASSES = ('circle', 'square', 'triangle', 'star', 'ring')
+#: Typical hue of each class in degrees, as things often have one. It is a
+#: hint and no proof: some objects have another color, and the clutter and
+#: the backgrounds have these too.
+HUES = (0, 220, 120, 50, 290)
+#: Share of the objects that have their typical hue, where it stands out.
+TYPICAL = 0.85
+#: Share of the clutter that is no more colorful than the background.
+PALE_CLUTTER = 0.7
+#: Object size (diameter of the enclosing circle) / shorter image side.
+SIZE_RANGE = (0.12, 0.60)
+#: Share of an object that has to stay visible, inside and uncovered.
+MIN_VISIBLE = 0.6
+#: Most objects in a scene; there is at least one.
+MAX_OBJECTS = 6
+
+
+@dataclass(frozen=True)
+class SceneObject:
+    """One object of a scene."""
+
+    label: int  #: index into ``CLASSES``
+    mask: np.ndarray  #: visible pixels, (H, W) bool
+    visible: float  #: visible share of the whole shape, 0..1
+
+    @property
+    def box(self) -> tuple[int, int, int, int]:
+        """Tight box of the visible pixels: x, y, width, height."""
+        return cv2.boundingRect(self.mask.astype(np.uint8))
+
+
+@dataclass(frozen=True)
+class Scene:
+    """An image and its objects, the later ones in front."""
+
+    image: np.ndarray  #: (H, W, 3) uint8, BGR
+    objects: tuple[SceneObject, ...]
+
+    def index_mask(self) -> np.ndarray:
+        """The label map (H, W) uint8: 0 background, label + 1 elsewhere."""
+        index = np.zeros(self.image.shape[:2], np.uint8)
+        for item in self.objects:
+            index[item.mask] = item.label + 1
+        return index
+
+
+def make_scene(
+    rng: np.random.Generator, *, size: tuple[int, int] = (256, 192)
+) -> Scene:
+    """Draw one scene.
+
+    Args:
+        rng: the only source of randomness; the same state gives the same
+            scene.
+        size: (width, height) in pixels.
+    """
+    canvas = textures.background(rng, size=size)
+    for _ in range(int(rng.integers(3, 13))):
+        mask = _clutter(rng, size=size)
+        pale = rng.uniform() < PALE_CLUTTER
+        _paint(rng, canvas, mask, distance=40, pale=pale)
+
+    wholes: list[float] = []  # area of each shape, also outside the image
+    labels: list[int] = []
+    masks: list[np.ndarray] = []
+    for _ in range(int(rng.integers(1, MAX_OBJECTS + 1))):
+        label = int(rng.integers(len(CLASSES)))
+        placed = _place(rng, label, size=size, masks=masks, wholes=wholes)
+        if placed is None:  # no room left
+            continue
+        mask, whole = placed
+        masks = [other & ~mask for other in masks]
+        typical = rng.uniform() < TYPICAL
+        hue = HUES[label] if typical else None
+        _paint(rng, canvas, mask, distance=110, hue=hue)
+        labels.append(label)
+        masks.append(mask)
+        wholes.append(whole)
+
+    objects = tuple(
+        SceneObject(label, mask, min(1.0, float(mask.sum()) / whole))
+        for label, mask, whole in zip(labels, masks, wholes, strict=True)
+    )
+    return Scene(textures.photograph(rng, canvas), objects)
+
+
+def outline(
+    kind: str, rng: np.random.Generator, *, diameter: float
+) -> list[np.ndarray]:
+    """The closed polygons [(N, 2) float] of a shape around the origin.
+
+    Polygons inside another are holes. The proportion (0.85 to 1.18) and the
+    rotation are random.
+
+    Args:
+        kind: one of ``CLASSES``.
+        rng: source of randomness.
+        diameter: of the enclosing circle before stretching, in pixels.
+    """
+    if kind == 'circle':
+        rings = [_regular(64)]
+    elif kind == 'ring':
+        rings = [_regular(64), _regular(64) * rng.uniform(0.45, 0.65)]
+    elif kind == 'square':
+        rings = [_regular(4)]
+    elif kind == 'triangle':
+        rings = [_regular(3)]
+    elif kind == 'star':
+        star = _regular(10)
+        star[1::2] *= rng.uniform(0.38, 0.5)
+        rings = [star]
+    else:
+        raise ValueError(f'shape {kind!r} is not one of {CLASSES}')
+    stretch = rng.uniform(0.85, 1.18)
+    scale = np.array([stretch, 1 / stretch]) * diameter / 2
+    turn = _rotation(rng.uniform(0, 2 * np.pi))
+    # turned before it is stretched too, or squares would only get longer
+    first = _rotation(rng.uniform(0, 2 * np.pi))
+    return [((ring @ first) * scale) @ turn for ring in rings]
+
+
+def _place(
+    rng: np.random.Generator,
+    label: int,
+    *,
+    size: tuple[int, int],
+    masks: list[np.ndarray],
+    wholes: list[float],
+) -> tuple[np.ndarray, float] | None:
+    """Find a place that leaves every object visible enough.
+
+    Returns:
+        The mask (H, W) bool and the area of the whole shape in pixels, or
+        None when some tries found no such place.
+    """
+    for _ in range(12):
+        share = rng.uniform(*SIZE_RANGE)
+        shape = outline(CLASSES[label], rng, diameter=share * min(size))
+        center = np.array([rng.uniform(0, side) for side in size])
+        mask = _rasterise(shape, center, size=size)
+        whole = _area(shape)
+        if mask.sum() < MIN_VISIBLE * whole:
+            continue
+        if all(
+            (other & ~mask).sum() >= MIN_VISIBLE * total
+            for other, total in zip(masks, wholes, strict=True)
+        ):
+            return mask, whole
+    return None
+
+
+def _clutter(rng: np.random.Generator, *, size: tuple[int, int]) -> np.ndarray:
+    """The mask (H, W) bool of something that belongs to no class."""
+    center = np.array([rng.uniform(0, side) for side in size])
+    turn = _rotation(rng.uniform(0, 2 * np.pi))
+    kind = rng.integers(5)
+    if kind == 0:  # a line
+        line = _bar(rng.uniform(20, max(size)), rng.uniform(1, 3))
+        return _rasterise([line @ turn], center, size=size)
+    if kind == 1:  # an open arc
+        angles = np.linspace(0, np.radians(rng.uniform(60, 190)), 24)
+        curve = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+        curve = curve * rng.uniform(8, 40, 2)
+        inner = curve * (1 - rng.uniform(1, 4) / np.abs(curve).max())
+        arc = np.concatenate([curve, inner[::-1]])
+        return _rasterise([arc @ turn], center, size=size)
+    if kind == 2:  # a bar, or two crossing ones
+        bar = _bar(rng.uniform(12, 56), rng.uniform(2, 6))
+        mask = _rasterise([bar @ turn], center, size=size)
+        if rng.uniform() < 0.5:
+            crossing = [bar[:, ::-1] @ turn]
+            mask |= _rasterise(crossing, center, size=size)
+        return mask
+    if kind == 3:  # a half disc
+        disc = _regular(64)[:33] * rng.uniform(6, 24)
+        return _rasterise([disc @ turn], center, size=size)
+    mask = np.zeros((size[1], size[0]), bool)  # scattered small bits
+    for _ in range(int(rng.integers(3, 12))):
+        at = center + rng.normal(0, 24, 2)
+        bit = rng.uniform(-4, 4, (int(rng.integers(3, 6)), 2))
+        mask |= _rasterise([bit], at, size=size)
+    return mask
+
+
+def _paint(
+    rng: np.random.Generator,
+    canvas: np.ndarray,
+    mask: np.ndarray,
+    *,
+    distance: float,
+    hue: float | None = None,
+    pale: bool = False,
+) -> None:
+    """Fill ``mask`` (H, W) on ``canvas`` (H, W, 3) with a random texture.
+
+    The color is at least ``distance`` from the mean of what it covers, and
+    of the ``hue`` if there is one that far; the edge is softened by one
+    pixel.
+    """
+    if not mask.any():
+        return
+    behind = canvas[mask].mean(axis=0)
+    color = textures.contrasting_colour(rng, behind, distance=distance)
+    if hue is not None:
+        typical = textures.typical_colour(rng, hue, behind, distance=distance)
+        color = color if typical is None else typical
+    if pale:
+        color = textures.muted(color, textures.BACKGROUND_SATURATION)
+    x, y, width, height = cv2.boundingRect(mask.astype(np.uint8))
+    # only the part that changes, one pixel wider for the soft edge
+    part = np.s_[max(y - 1, 0) : y + height + 1, max(x - 1, 0) : x + width + 1]
+    alpha = mask[part].astype(np.float32)
+    size = alpha.shape[1], alpha.shape[0]
+    surface = textures.fill(rng, color, size=size, contrast=60)
+    alpha = cv2.GaussianBlur(alpha, (3, 3), 0.6)[..., None]
+    canvas[part] += (surface - canvas[part]) * alpha
+
+
+def _rasterise(
+    polygons: list[np.ndarray], center: np.ndarray, *, size: tuple[int, int]
+) -> np.ndarray:
+    """The pixels (H, W) bool inside ``polygons`` moved to ``center``.
+
+    Even-odd rule at the pixels' centers, which have whole coordinates.
+    """
+    width, height = size
+    start = np.concatenate(polygons) + center
+    end = np.concatenate([np.roll(p, -1, axis=0) for p in polygons]) + center
+    y = np.arange(height)[:, None]
+    crosses = (start[:, 1] <= y) != (end[:, 1] <= y)  # (H, edges)
+    rows, edges = np.nonzero(crosses)
+    (x0, y0), (x1, y1) = start[edges].T, end[edges].T
+    x = x0 + (rows - y0) / (y1 - y0) * (x1 - x0)
+    columns = np.clip(np.ceil(x), 0, width).astype(int)
+    # every crossing turns the rest of its row from outside to inside or back
+    turns = np.zeros((height, width + 1), np.int32)
+    np.add.at(turns, (rows, columns), 1)
+    return np.cumsum(turns[:, :width], axis=1) % 2 == 1
+
+
+def _area(polygons: list[np.ndarray]) -> float:
+    """The area in pixels of a polygon minus that of its holes."""
+    outer, *holes = (
+        abs(np.sum(x * np.roll(y, -1) - y * np.roll(x, -1))) / 2
+        for x, y in (points.T for points in polygons)
+    )
+    return float(outer - sum(holes))
+
+
+def _bar(length: float, width: float) -> np.ndarray:
+    """The corners (4, 2) of a bar around the origin."""
+    signs = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]])
+    return signs * np.array([length, width]) / 2
+
+
+def _regular(corners: int) -> np.ndarray:
+    """The corners (N, 2) of a regular polygon in the unit circle."""
+    angles = np.arange(corners) * (2 * np.pi / corners)
+    return np.stack([np.cos(angles), np.sin(angles)], axis=1)
+
+
+def _rotation(angle: float) -> np.ndarray:
+    """The matrix (2, 2) that turns row vectors by ``angle`` radians."""
+    cos, sin = np.cos(angle), np.sin(angle)
+    return np.array([[cos, sin], [-sin, cos]])

@@ -1,0 +1,162 @@
+"""SSD's random crop as TensorFlow's detectors train with it.
+
+The Object Detection API's ``ssd_random_crop``, which with the horizontal flip
+is all the augmentation of the official SSDLite. mmdet's ``MinIoURandomCrop``
+is another reading of the SSD paper: it asks all objects for an IoU with the
+window and keeps those whose center lies inside. Here one object has to lie in
+the window to a share, and an object is kept by the share of its own area that
+lies inside (intersection over area, IOA). Crops that are left without an
+object are kept, as the source does.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+
+import numpy as np
+from mmcv.transforms import BaseTransform
+from mmcv.transforms.utils import cache_randomness
+
+from mnv2_mm.datasets.transforms.cropping import corners_of, crop
+from mnv2_mm.datasets.transforms.distorted_box import (
+    Window,
+    checked_range,
+    sample_distorted_box,
+)
+from mnv2_mm.registry import TRANSFORMS
+from mnv2_mm.utils.errors import InputError
+
+
+@dataclass(frozen=True)
+class CropSetting:
+    """One of the settings of which each image draws one.
+
+    The fields are those of TF's ``SSDRandomCropOperation``.
+
+    Args:
+        min_object_covered: Share of the area of at least one object that has
+            to lie in the window, 0 to 1.
+        overlap_thresh: Share of an object's area (IOA) that has to lie in
+            the window for the object to be kept, 0 to 1. At 0 it must touch
+            it.
+        aspect_ratio_range: Width over height of the window.
+        area_range: Area of the window over the image's.
+        random_coef: Probability that the image stays as it is.
+
+    Raises:
+        InputError: a value is out of its range.
+    """
+
+    min_object_covered: float
+    overlap_thresh: float
+    aspect_ratio_range: tuple[float, float] = (0.5, 2.0)
+    area_range: tuple[float, float] = (0.1, 1.0)
+    random_coef: float = 0.15
+
+    def __post_init__(self) -> None:
+        for name in ('min_object_covered', 'overlap_thresh', 'random_coef'):
+            value = getattr(self, name)
+            if not 0 <= value <= 1:
+                raise InputError(
+                    f'SSDRandomCrop: {name}={value!r} must be between 0 and 1'
+                )
+        checked_range('aspect_ratio_range', self.aspect_ratio_range)
+        checked_range('area_range', self.area_range, 1.0)
+
+
+#: The official seven.
+SETTINGS = tuple(
+    CropSetting(min_object_covered=share, overlap_thresh=share)
+    for share in (0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0)
+)
+
+
+@TRANSFORMS.register_module()
+class SSDRandomCrop(BaseTransform):
+    """Crop an image at random; keep and clip the objects inside.
+
+    Args:
+        settings: Settings of which one is drawn for every image, each a
+            dict of :class:`CropSetting`'s fields; the official seven if
+            None.
+
+    Raises:
+        InputError: no setting, or one with an unknown field or a value out
+            of its range.
+    """
+
+    def __init__(self, settings: Sequence[Mapping | CropSetting] | None = None) -> None:
+        settings = SETTINGS if settings is None else settings
+        self.settings = tuple(_checked(setting) for setting in settings)
+        if not self.settings:
+            raise InputError(
+                'SSDRandomCrop: settings is empty; leave it out for the '
+                'official seven, or give at least one'
+            )
+
+    @cache_randomness
+    def _random_setting(self) -> CropSetting | None:
+        """One of the settings, or None to keep the image."""
+        setting = self.settings[np.random.randint(len(self.settings))]
+        keep = np.random.uniform() <= setting.random_coef
+        return None if keep else setting
+
+    @cache_randomness
+    def _random_window(
+        self, size: tuple[int, int], corners: np.ndarray, setting: CropSetting
+    ) -> Window:
+        """A window of an image of ``size`` (height, width)."""
+        return sample_distorted_box(
+            *size,
+            corners,
+            min_object_covered=setting.min_object_covered,
+            aspect_ratio_range=setting.aspect_ratio_range,
+            area_range=setting.area_range,
+        )
+
+    def transform(self, results: dict) -> dict:
+        """Crop ``img`` and everything that belongs to it.
+
+        Args:
+            results: mmdet's, as of :func:`mnv2_mm.datasets.transforms.cropping.crop`.
+
+        Returns:
+            The results, cropped.
+        """
+        setting = self._random_setting()
+        if setting is None:
+            return results
+        corners = corners_of(results.get('gt_bboxes'), 'SSDRandomCrop')
+        window = self._random_window(results['img'].shape[:2], corners, setting)
+        kept = inside(corners, window, setting.overlap_thresh)
+        return crop(results, window, kept)
+
+    def __repr__(self) -> str:
+        settings = [asdict(setting) for setting in self.settings]
+        return f'{type(self).__name__}(settings={settings})'
+
+
+def inside(corners: np.ndarray, window: Window, overlap_thresh: float) -> np.ndarray:
+    """Which boxes (n, 4) a window keeps, as a mask (n,).
+
+    Those that touch it and have at least ``overlap_thresh`` of their own
+    area in it.
+    """
+    corner = np.maximum(corners[:, :2], window[:2])
+    extent = np.minimum(corners[:, 2:], window[2:]) - corner
+    common = extent.clip(min=0).prod(axis=1)
+    area = (corners[:, 2:] - corners[:, :2]).prod(axis=1)
+    return (extent > 0).all(axis=1) & (common >= overlap_thresh * area)
+
+
+def _checked(setting: Mapping | CropSetting) -> CropSetting:
+    """A setting from a config entry."""
+    if isinstance(setting, CropSetting):
+        return setting
+    try:
+        return CropSetting(**setting)
+    except TypeError as error:
+        names = ', '.join(field.name for field in fields(CropSetting))
+        raise InputError(
+            f'SSDRandomCrop: the setting {setting!r} must be a dict of these '
+            f'fields, of which the first two are required: {names}'
+        ) from error

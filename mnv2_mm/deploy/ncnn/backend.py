@@ -1,0 +1,194 @@
+"""ncnn as a backend of mmdeploy, without its C++ converter.
+
+Replaces mmdeploy's manager and wrapper of this name. The exported graph is
+written as ncnn's two files by :mod:`mnv2_mm.deploy.ncnn`, and
+``backend_config.precision`` counts. What comes out of a detector has the form
+that the other backends give, so mmdeploy's model for them serves.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import mmdeploy.backend.ncnn
+import mmdeploy.pytorch.functions  # noqa: F401  likewise
+import numpy as np
+import torch
+from mmdeploy.backend.base import BACKEND_MANAGERS, BaseWrapper
+from mmdeploy.backend.ncnn.backend_manager import NCNNManager
+from mmdeploy.core import FUNCTION_REWRITER
+from mmdeploy.utils import Backend, get_backend_config
+from torch import Tensor, nn
+
+from mnv2_mm.deploy.manager import InstalledManager
+from mnv2_mm.deploy.precision import precision_and_images
+from mnv2_mm.runtime.ncnn_outputs import to_dets
+from mnv2_mm.runtime.ncnn_runner import Runner
+from mnv2_mm.utils.errors import InputError
+
+if TYPE_CHECKING:
+    import onnx
+
+#: Precisions that ``backend_config`` may ask for.
+PRECISIONS = ('fp32', 'fp16', 'int8')
+
+
+class NcnnWrapper(BaseWrapper):
+    """Runs an ncnn network, an image at a time.
+
+    Args:
+        files: The .param and the .bin.
+        threads: Threads of a run.
+    """
+
+    def __init__(self, files: Sequence[str], *, threads: int = 1) -> None:
+        self.runner = Runner(*files, threads=threads)
+        self.detects = self.runner.outputs == ('detections',)
+        names = ['dets', 'labels'] if self.detects else self.runner.outputs
+        super().__init__(list(names))
+
+    def forward(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Run on tensors by name; the outputs by name.
+
+        Raises:
+            InputError: more than one image at once.
+        """
+        (images,) = (value.detach().cpu().numpy() for value in inputs.values())
+        if len(images) != 1:
+            raise InputError(
+                f'an ncnn network takes one image at a time, not '
+                f'{len(images)}: set batch_size=1'
+            )
+        found = self.runner.run(np.float32(images))
+        if self.detects:
+            size = images.shape[3], images.shape[2]
+            parts = to_dets(found['detections'], size)
+            found = dict(zip(('dets', 'labels'), parts, strict=True))
+        return {k: torch.from_numpy(np.array(v)) for k, v in found.items()}
+
+
+BACKEND_MANAGERS._module_dict.pop('ncnn', None)
+
+
+def _leave_alone(name: str) -> None:
+    """Take away what mmdeploy does to a function of torch for ncnn."""
+    records = FUNCTION_REWRITER._registry._rewrite_records
+    records[name] = [
+        record
+        for record in records.get(name, ())
+        if not any(
+            getattr(checker, 'required_backend', None) == Backend.NCNN
+            for checker in record['_checkers']
+        )
+    ]
+
+
+# mmdeploy watches every attribute of every tensor, by a look at the whole
+# call stack that takes minutes, to make shapes plain numbers; its interpolate
+# counts on that. The writer here works out the shapes of a graph of fixed
+# size by itself.
+_leave_alone('torch.Tensor.__getattribute__')
+_leave_alone('torch.nn.functional.interpolate')
+
+
+@BACKEND_MANAGERS.register('ncnn')
+class Manager(InstalledManager, NCNNManager):
+    """Writes and runs ncnn's files."""
+
+    needs = 'ncnn'
+
+    @classmethod
+    def build_wrapper(
+        cls,
+        backend_files: Sequence[str],
+        device: str = 'cpu',
+        input_names: Sequence[str] | None = None,
+        output_names: Sequence[str] | None = None,
+        deploy_cfg: Mapping | None = None,
+        **_: object,
+    ) -> NcnnWrapper:
+        """The wrapper of a build; it runs on the CPU."""
+        options = get_backend_config(deploy_cfg) if deploy_cfg else {}
+        threads = int(options.get('num_threads', 1))
+        return NcnnWrapper(backend_files, threads=threads)
+
+    @classmethod
+    def to_backend(
+        cls,
+        ir_files: Sequence[str],
+        work_dir: str,
+        deploy_cfg: Mapping,
+        *_: object,
+        calibration: Sequence[np.ndarray] | None = None,
+        **__: object,
+    ) -> Sequence[str]:
+        """Write the .param and the .bin of an exported graph.
+
+        Args:
+            ir_files: The exported .onnx.
+            work_dir: Where to.
+            deploy_cfg: Deploy config.
+            calibration: Network inputs (1, 3, H, W) for int8; without them
+                the file that ``calib_config`` of the deploy config names.
+
+        Raises:
+            InputError: another precision, int8 without calibration data, or
+                an operator that ncnn does not have.
+        """
+        import onnx
+
+        from mnv2_mm.deploy.ncnn import write
+
+        precision, calibration = precision_and_images(
+            deploy_cfg, work_dir, calibration, PRECISIONS
+        )
+        model = with_global_pools(onnx.load(ir_files[0]))
+        stem = Path(work_dir) / Path(ir_files[0]).stem
+        files = stem.with_suffix('.param'), stem.with_suffix('.bin')
+        write(
+            model,
+            *files,
+            precision=precision,
+            calibration=calibration,
+            keep_float=tuple(get_backend_config(deploy_cfg).get('keep_float', ())),
+        )
+        return [str(file) for file in files]
+
+
+def with_global_pools(model: 'onnx.ModelProto') -> 'onnx.ModelProto':
+    """Put ONNX's own operator for mmdeploy's, where it pools to one value.
+
+    mmdeploy exports ``AdaptiveAvgPool2d`` for a layer that it adds to ncnn.
+    """
+    from onnx import numpy_helper
+
+    constants = {i.name: i for i in model.graph.initializer}
+    for node in model.graph.node:
+        if node.op_type == 'Constant':
+            constants[node.output[0]] = node.attribute[0].t
+    for node in model.graph.node:
+        if (node.domain, node.op_type) != ('mmdeploy', 'AdaptiveAvgPool2d'):
+            continue
+        size = constants.get(node.input[1])
+        if size is not None and (numpy_helper.to_array(size) == 1).all():
+            node.domain, node.op_type = '', 'GlobalAveragePool'
+            del node.input[1:], node.attribute[:]
+    return model
+
+
+@FUNCTION_REWRITER.register_rewriter(
+    'mnv2_mm.models.ssdlite.head.SSDLiteHead.predict_by_feat', backend='ncnn'
+)
+def ssdlite_predict_by_feat__ncnn(
+    self: nn.Module,
+    cls_scores: Sequence[Tensor],
+    bbox_preds: Sequence[Tensor],
+    batch_img_metas: Sequence[Mapping] | None = None,
+    **kwargs: object,
+) -> Tensor:
+    """Maps of the levels -> (1, K, 6), by ncnn's DetectionOutput."""
+    from mnv2_mm.deploy.ncnn.detection import Detections
+
+    height, width = (int(side) for side in batch_img_metas[0]['img_shape'])
+    self.prior_generator.check((height, width))
+    return Detections(self)(cls_scores, bbox_preds)

@@ -1,0 +1,138 @@
+"""What a TensorRT build holds besides its graph.
+
+``end2end.trt.json`` (shapes, precision, workspace), a reference of what
+onnxruntime computes, and the file that makes the engine of all that.
+
+``backend_config`` says, besides ``precision``: ``batch`` (``min``, ``opt``
+and ``max`` images of a run, for a graph that leaves it open),
+``workspace`` (bytes that TensorRT may use while it builds), ``tf32``
+(whether float32 may be computed with 10 bits for the fraction, TensorRT's
+default; off here), ``keep_float`` and ``calibration_images``.
+"""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mnv2_mm.runtime import tensorrt_engine
+from mnv2_mm.utils.errors import InputError
+
+if TYPE_CHECKING:
+    import onnx
+
+#: Name of the copy of the stand-alone file in a build.
+SCRIPT = 'build_engine.py'
+
+
+def write(
+    model: 'onnx.ModelProto',
+    file: Path,
+    shapes: Mapping,
+    precision: str,
+    *,
+    options: Mapping,
+    example: np.ndarray | None,
+) -> dict:
+    """Write the graph and all that goes with it.
+
+    Args:
+        model: With its precision in it.
+        file: Where it goes; the rest goes beside it.
+        shapes: Of :func:`profile`.
+        precision: 'fp32', 'fp16' or 'int8'.
+        options: ``backend_config`` of the deploy config.
+        example: Network input for the reference; noise without it.
+
+    Returns:
+        Content of end2end.trt.json.
+    """
+    import onnx
+
+    onnx.save(model, file)
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    spec = {
+        'onnx': file.name,
+        # an engine of an earlier file is not taken for this one's
+        'engine': f'{file.stem}.{digest[:8]}.engine',
+        'reference': f'{file.stem}.reference.npz',
+        'precision': precision,
+        'tf32': bool(options.get('tf32', False)),
+        'workspace': int(options.get('workspace', 1 << 30)),
+        'inputs': shapes,
+        'outputs': [output.name for output in model.graph.output],
+    }
+    folder = file.parent
+    write_reference(folder, spec, example)
+    text = json.dumps(spec, indent=1) + '\n'
+    (folder / tensorrt_engine.JSON).write_text(text, encoding='utf-8')
+    shutil.copyfile(tensorrt_engine.__file__, folder / SCRIPT)
+    return spec
+
+
+def profile(model: 'onnx.ModelProto', batch: Mapping | None) -> dict:
+    """Smallest, usual and largest shape of each input, by its name.
+
+    Args:
+        model: The ONNX model.
+        batch: ``min``, ``opt`` and ``max`` number of images, for a graph
+            that leaves it open.
+
+    Raises:
+        InputError: numbers that do not ascend, or another open axis.
+    """
+    batch = dict(batch or dict(min=1, opt=1, max=1))
+    counts = [batch.get(key) for key in ('min', 'opt', 'max')]
+    ints = all(isinstance(count, int) for count in counts)
+    if not ints or not 0 < counts[0] <= counts[1] <= counts[2]:
+        raise InputError(
+            f'backend_config.batch is {batch}; it takes numbers of images '
+            'as dict(min=1, opt=4, max=8)'
+        )
+    found = {}
+    for value in model.graph.input:
+        dims = value.type.tensor_type.shape.dim
+        sides = [dim.dim_value for dim in dims][1:]
+        if not all(sides):
+            raise InputError(
+                'a TensorRT build takes images of one size, and '
+                'ir_config.dynamic_axes leaves height and width open; keep '
+                'axis 0 alone, and give ir_config.input_shape'
+            )
+        fixed = dims[0].dim_value
+        found[value.name] = {
+            key: [fixed or count, *sides]
+            for key, count in zip(('min', 'opt', 'max'), counts, strict=True)
+        }
+    return found
+
+
+def write_reference(folder: Path, spec: Mapping, example: np.ndarray | None) -> None:
+    """Write an input and what onnxruntime makes of it.
+
+    Args:
+        folder: Of the build.
+        spec: What end2end.trt.json will have.
+        example: (1, 3, H, W) float32. Where the graph takes several
+            images its mirror image is the second one.
+    """
+    import onnxruntime
+
+    (shapes,) = spec['inputs'].values()
+    if example is None:
+        noise = np.random.default_rng(0).uniform(-1, 1, shapes['min'])
+        example = noise[:1].astype(np.float32)
+    images = [example, example[..., ::-1]]
+    count = max(shapes['min'][0], min(2, shapes['max'][0]))
+    inputs = np.concatenate([images[i % 2] for i in range(count)])
+    session = onnxruntime.InferenceSession(
+        str(folder / spec['onnx']), providers=['CPUExecutionProvider']
+    )
+    (name,) = spec['inputs']
+    outputs = session.run(spec['outputs'], {name: inputs})
+    arrays = dict(zip(spec['outputs'], outputs, strict=True))
+    np.savez_compressed(folder / spec['reference'], input=inputs, **arrays)

@@ -1,0 +1,188 @@
+"""YOLOv2's region head (Table 6, row YOLOv2) for mmdet.
+
+One 1x1 convolution gives 5 + classes numbers to each of the five anchors of
+a cell. Runs on mmdet's SingleStageDetector; selection, NMS and the way back
+to the original image are mmdet's own. mmdet's YOLOV3Head differs: three
+levels, a sigmoid a class, objectness trained towards 1 instead of the IoU,
+and assignment by IoU thresholds.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from mmdet.models.dense_heads.base_dense_head import BaseDenseHead
+from mmdet.models.utils import filter_scores_and_topk
+from mmdet.utils import InstanceList, OptInstanceList
+from mmengine.config import ConfigDict
+from mmengine.structures import InstanceData
+from torch import Tensor, nn
+
+from mnv2_mm.models.baselines.darknet19 import DARKNET_INIT
+from mnv2_mm.models.baselines.yolov2_boxes import (
+    COCO_ANCHORS,
+    STRIDE,
+    anchor_grid,
+    anchor_tensor,
+    decode,
+)
+from mnv2_mm.models.baselines.yolov2_loss import RegionLoss
+from mnv2_mm.models.gt_checks import checked_gt_instances
+from mnv2_mm.registry import MODELS
+from mnv2_mm.utils.errors import InputError
+
+
+@MODELS.register_module()
+class YOLOv2Head(BaseDenseHead):
+    """Predict boxes, objectness and classes of one map.
+
+    Args:
+        num_classes: Classes; there is no background slot.
+        in_channels: Channels of the map, as ``YOLOv2Neck.out_channels``.
+        anchors: Widths and heights in cells of 32 pixels; COCO's by default.
+        loss: Arguments of
+            :class:`~mnv2_mm.models.baselines.yolov2_loss.RegionLoss`.
+        train_cfg: Unused; mmdet's detectors pass it.
+        test_cfg: ``nms_pre``, ``score_thr``, ``nms``, ``max_per_img``, as
+            in every mmdet head.
+        init_cfg: Initialization; Darknet's by default.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        in_channels: int = 1024,
+        *,
+        anchors: Sequence[Sequence[float]] = COCO_ANCHORS,
+        loss: dict | None = None,
+        train_cfg: dict | None = None,
+        test_cfg: dict | None = None,
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
+        super().__init__(init_cfg or dict(DARKNET_INIT))
+        self.num_classes = num_classes
+        self.in_channels = in_channels
+        self.train_cfg = train_cfg
+        self.test_cfg = test_cfg
+        self.register_buffer('anchors', anchor_tensor(anchors), persistent=False)
+        self.loss_region = RegionLoss(**(loss or {}))
+        self._init_layers()
+
+    def _init_layers(self) -> None:
+        # Darknet's order: an anchor after the other, box code, objectness
+        # and classes of each
+        outputs = len(self.anchors) * (5 + self.num_classes)
+        self.conv = nn.Conv2d(self.in_channels, outputs, 1)
+
+    def forward(self, feats: Sequence[Tensor]) -> tuple[Tensor]:
+        """One map (B, C, H/32, W/32) -> (B, A * (5 + classes), H/32, W/32).
+
+        Raises:
+            InputError: If there is not one map with ``in_channels``.
+        """
+        channels = tuple(x.shape[1] for x in feats)
+        if channels != (self.in_channels,):
+            raise InputError(
+                f'YOLOv2Head has in_channels={self.in_channels} for its one '
+                f'map, the neck gives maps of {channels} channels; set '
+                'model.bbox_head.in_channels to YOLOv2Neck.out_channels'
+            )
+        return (self.conv(feats[0]),)
+
+    def flatten(self, pred_map: Tensor) -> Tensor:
+        """(B, A * (5 + classes), H, W) -> (B, H * W * A, 5 + classes).
+
+        In full precision, in the order of
+        :func:`~mnv2_mm.models.baselines.yolov2_boxes.anchor_grid`.
+        """
+        batch = pred_map.shape[0]
+        return (
+            pred_map.permute(0, 2, 3, 1)
+            .reshape(batch, -1, 5 + self.num_classes)
+            .float()
+        )
+
+    def loss_by_feat(
+        self,
+        pred_map: Tensor,
+        batch_gt_instances: InstanceList,
+        batch_img_metas: list[dict],
+        batch_gt_instances_ignore: OptInstanceList = None,
+    ) -> dict[str, Tensor]:
+        """The region loss, a mean over the images of the batch.
+
+        Args:
+            pred_map: As returned by :meth:`forward`.
+            batch_gt_instances: ``bboxes`` (n, 4) in pixels and ``labels``
+                (n,) of each image.
+            batch_img_metas: Meta information of each image.
+            batch_gt_instances_ignore: Not used; Darknet knows no regions to
+                ignore.
+
+        Raises:
+            InputError: If a class index is out of range, or a box empty.
+        """
+        objects = [
+            checked_gt_instances(gt_instances, meta, num_classes=self.num_classes)
+            for gt_instances, meta in zip(
+                batch_gt_instances, batch_img_metas, strict=True
+            )
+        ]
+        return self.loss_region(
+            self.flatten(pred_map),
+            self.anchors.float(),
+            size=tuple(pred_map.shape[-2:]),
+            boxes=[boxes.float() / STRIDE for boxes, _ in objects],
+            labels=[labels for _, labels in objects],
+        )
+
+    def predict_by_feat(
+        self,
+        pred_map: Tensor,
+        batch_img_metas: list[dict] | None = None,
+        cfg: ConfigDict | None = None,
+        rescale: bool = False,
+        with_nms: bool = True,
+    ) -> InstanceList:
+        """Boxes, scores and labels of each image.
+
+        The score of a class is its softmax probability times objectness.
+
+        Args:
+            pred_map: As returned by :meth:`forward`.
+            batch_img_metas: Meta information of each image.
+            cfg: In place of ``test_cfg``.
+            rescale: Whether to give boxes in the original image.
+            with_nms: Whether to suppress overlapping boxes of a class.
+
+        Returns:
+            Per image ``bboxes`` (n, 4) as x1, y1, x2, y2 in pixels,
+            ``scores`` (n,) and ``labels`` (n,), best first.
+        """
+        cfg = ConfigDict(self.test_cfg if cfg is None else cfg)
+        predictions = self.flatten(pred_map.detach())
+        grid = anchor_grid(tuple(pred_map.shape[-2:]), self.anchors.float())
+        batch_boxes = decode(predictions[..., :4], *grid) * STRIDE
+        objectness = predictions[..., 4:5].sigmoid()
+        batch_scores = objectness * predictions[..., 5:].softmax(dim=-1)
+        results = []
+        for boxes, scores, meta in zip(
+            batch_boxes, batch_scores, batch_img_metas, strict=True
+        ):
+            scores, labels, keep, _ = filter_scores_and_topk(
+                scores,
+                cfg.get('score_thr', 0),
+                cfg.get('nms_pre', scores.numel()),
+            )
+            height, width = meta['img_shape'][:2]
+            limits = boxes.new_tensor([width, height, width, height])
+            boxes = torch.minimum(boxes[keep].clamp(min=0), limits)
+            results.append(
+                self._bbox_post_process(
+                    InstanceData(bboxes=boxes, scores=scores, labels=labels),
+                    cfg,
+                    rescale=rescale,
+                    with_nms=with_nms,
+                    img_meta=meta,
+                )
+            )
+        return results

@@ -1,0 +1,146 @@
+"""SSDLite's default boxes, as TF's ``ssd_anchor_generator`` makes them.
+
+Differs from mmdet's SSDAnchorGenerator: three boxes on the lowest level
+(mmdet always adds a fourth), sizes derived from one ``input_size`` of any
+kind (mmdet knows 300 and 512), and cell centers at (i + 0.5) / map size as
+in TF, so that the stride of an odd map is a fraction (320/3 on level 3).
+"""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from mmdet.models.task_modules.prior_generators import AnchorGenerator
+from torch import Tensor
+
+from mnv2_mm.registry import TASK_UTILS
+from mnv2_mm.utils.errors import InputError
+
+#: Box sizes relative to the input, level 0 to 5, then TF's sentinel.
+SCALES = (0.2, 0.35, 0.5, 0.65, 0.8, 0.95, 1.0)
+#: (scale, aspect ratio w/h) of the reduced lowest level.
+LOWEST_LEVEL = ((0.1, 1.0), (0.2, 2.0), (0.2, 0.5))
+#: Aspect ratios of the other levels; the sixth box is the interpolated one.
+ASPECT_RATIOS = (1.0, 2.0, 0.5, 3.0, 1 / 3)
+
+
+def level_sizes(size: int, first_stride: int, num_levels: int) -> list[int]:
+    """Map sizes along one side: every stride-2 layer rounds up.
+
+    >>> level_sizes(320, 16, 6), level_sizes(300, 16, 6)
+    ([20, 10, 5, 3, 2, 1], [19, 10, 5, 3, 2, 1])
+    """
+    halvings = round(math.log2(first_stride))
+    for _ in range(halvings):
+        size = math.ceil(size / 2)
+    sizes = [size]
+    while len(sizes) < num_levels:
+        sizes.append(math.ceil(sizes[-1] / 2))
+    return sizes
+
+
+@TASK_UTILS.register_module()
+class SSDLiteAnchorGenerator(AnchorGenerator):
+    """Default boxes of SSDLite for a fixed input size.
+
+    Order on a cell, as in TF: level 0 has (0.1, 1), (0.2, 2), (0.2, 1/2);
+    the others 1, 2, 1/2, 3, 1/3 and the square of the geometric mean of
+    this scale and the next. Boxes are not clipped. On a non-square input
+    the box keeps its aspect ratio in pixels and its size is relative to the
+    shorter side (TF's ``base_anchor_size`` rule).
+
+    Args:
+        input_size: Network input in pixels, ``320`` or ``(width, height)``.
+        first_stride: Input size over map size of the lowest level.
+        scales: One scale a level and a sentinel, relative to the input.
+        reduce_lowest: Three boxes on the lowest level instead of six.
+    """
+
+    def __init__(
+        self,
+        input_size: int | Sequence[int] = 320,
+        first_stride: int = 16,
+        *,
+        scales: Sequence[float] = SCALES,
+        reduce_lowest: bool = True,
+    ) -> None:
+        self.input_size = self._parse(input_size)
+        if len(scales) < 3 or list(scales) != sorted(scales):
+            raise InputError(
+                f'scales={tuple(scales)} must rise from level to level and '
+                f'end with a sentinel, for example {SCALES}'
+            )
+        self.num_scales = tuple(scales)
+        self.reduce_lowest = reduce_lowest
+        width, height = self.input_size
+        num_levels = len(scales) - 1
+        columns = level_sizes(width, first_stride, num_levels)
+        rows = level_sizes(height, first_stride, num_levels)
+        #: (rows, columns) of each level.
+        self.featmap_sizes = list(zip(rows, columns, strict=True))
+        self.strides = [(width / c, height / r) for r, c in self.featmap_sizes]
+        self.centers = [(w / 2, h / 2) for w, h in self.strides]
+        self.center_offset = 0.0
+        self.use_box_type = False
+        self.base_anchors = self.gen_base_anchors()
+
+    @staticmethod
+    def _parse(input_size: int | Sequence[int]) -> tuple[int, int]:
+        sides = (
+            (input_size, input_size)
+            if isinstance(input_size, int)
+            else tuple(input_size)
+        )
+        if len(sides) != 2 or not all(
+            isinstance(side, int) and side >= 32 for side in sides
+        ):
+            raise InputError(
+                f'input_size={input_size!r} is no input size; use one number '
+                'or (width, height) in pixels, each at least 32'
+            )
+        return sides
+
+    def shapes(self, level: int) -> list[tuple[float, float]]:
+        """Scale and aspect ratio (w/h) of the boxes of a level."""
+        if level == 0 and self.reduce_lowest:
+            return list(LOWEST_LEVEL)
+        scale, following = self.num_scales[level : level + 2]
+        boxes = [(scale, ratio) for ratio in ASPECT_RATIOS]
+        return [*boxes, (math.sqrt(scale * following), 1.0)]
+
+    def gen_base_anchors(self) -> list[Tensor]:
+        """Boxes of the first cell of each level, (A, 4) as x1, y1, x2, y2."""
+        side = min(self.input_size)
+        base_anchors = []
+        for level, (cx, cy) in enumerate(self.centers):
+            half = [
+                (s * math.sqrt(r) * side / 2, s / math.sqrt(r) * side / 2)
+                for s, r in self.shapes(level)
+            ]
+            base_anchors.append(
+                torch.tensor([(cx - w, cy - h, cx + w, cy + h) for w, h in half])
+            )
+        return base_anchors
+
+    def check(self, input_shape: tuple[int, int]) -> None:
+        """Refuse an input of another size than the boxes were made for.
+
+        Args:
+            input_shape: (height, width) of the batch in pixels.
+        """
+        if tuple(input_shape) != self.input_size[::-1]:
+            width, height = self.input_size
+            raise InputError(
+                f'the network got images of {input_shape[1]}x'
+                f'{input_shape[0]} (width x height), its anchors are made '
+                f'for {width}x{height}; set '
+                'model.bbox_head.anchor_generator.input_size and the Resize '
+                'scale of the pipelines to the same size'
+            )
+
+    def __repr__(self) -> str:
+        return (
+            f'{type(self).__name__}(input_size={self.input_size}, '
+            f'featmap_sizes={self.featmap_sizes}, '
+            f'num_base_priors={self.num_base_priors})'
+        )

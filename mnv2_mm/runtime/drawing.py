@@ -1,0 +1,64 @@
+"""Draw what a build has found; OpenCV alone."""
+
+from collections.abc import Mapping
+
+import cv2
+import numpy as np
+
+_TOP = 5  # classes of a classification that are written
+
+
+def draw(
+    image: np.ndarray, found: Mapping, info: Mapping, score_thr: float = 0.3
+) -> np.ndarray:
+    """Draw a prediction on a copy of its image.
+
+    Args:
+        image: (H, W, 3) uint8, in the order blue, green, red of OpenCV.
+        found: What :class:`~mnv2_mm.runtime.model.Build` returns.
+        info: Content of build.json, for names and colors.
+        score_thr: Boxes below this score are left out.
+    """
+    drawn = image.copy()
+    size = max(0.4, min(image.shape[:2]) / 800)
+    if 'mask' in found:
+        return _paint(drawn, found['mask'], info)
+    if 'boxes' in found:
+        for box, score, label in zip(
+            found['boxes'], found['scores'], found['labels'], strict=True
+        ):
+            if score >= score_thr:
+                x1, y1, x2, y2 = (round(float(side)) for side in box)
+                color = tuple(info['palette'][label][::-1])
+                cv2.rectangle(drawn, (x1, y1), (x2, y2), color, 2)
+                text = f'{info["classes"][label]} {score:.2f}'
+                _write(drawn, text, (x1 + 2, max(y1, 0)), size)
+        return drawn
+    shares = found['probabilities']
+    order = np.argsort(-shares, kind='stable')[:_TOP]
+    for row, label in enumerate(order):
+        text = f'{info["classes"][label]} {shares[label]:.2f}'
+        _write(drawn, text, (4, round(4 + row * 30 * size)), size)
+    return drawn
+
+
+def _paint(drawn: np.ndarray, mask: np.ndarray, info: Mapping) -> np.ndarray:
+    """Half image, half color of the class; the background as it is."""
+    table = np.zeros((256, 3), np.uint8)
+    for label, (name, color) in enumerate(
+        zip(info['classes'], info['palette'], strict=True)
+    ):
+        if name != 'background':
+            table[label] = color[::-1]
+    seen = table.any(1)[mask][..., None]
+    return np.where(seen, drawn // 2 + table[mask] // 2, drawn)
+
+
+def _write(drawn: np.ndarray, text: str, corner: tuple[int, int], size: float) -> None:
+    """White on black, below and right of a corner."""
+    font = cv2.FONT_HERSHEY_SIMPLEX
+    (width, height), _ = cv2.getTextSize(text, font, size, 1)
+    x, y = corner
+    cv2.rectangle(drawn, (x, y), (x + width, y + height + 4), (0, 0, 0), -1)
+    place, white = (x, y + height + 1), (255, 255, 255)
+    cv2.putText(drawn, text, place, font, size, white, 1, cv2.LINE_AA)

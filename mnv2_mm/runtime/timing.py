@@ -1,0 +1,172 @@
+"""How long a build takes on this machine, stage by stage.
+
+Preprocessing is the resize, the scaling and the padding; the network is one
+run of the backend; postprocessing is what the runner does with its outputs.
+Some of what one calls postprocessing may be in the network's graph, see
+:func:`inside_network`.
+"""
+
+import contextlib
+import datetime
+import json
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from mnv2_mm.runtime.machine import cores, describe
+from mnv2_mm.runtime.model import Build, read_info
+from mnv2_mm.runtime.preprocess import prepare
+from mnv2_mm.version import __version__
+
+#: Where the times of a build are, beside its files.
+BENCHMARK = 'benchmark.json'
+#: What is timed; the last one is the sum of the others, run by run.
+STAGES = ('preprocessing', 'network', 'postprocessing', 'total')
+LEAST_RUNS = 30
+_WIDTH = 24  # of a column on the console
+
+
+def benchmark(
+    place: str | Path,
+    image: np.ndarray,
+    *,
+    threads: Sequence[int] = (),
+    runs: int = LEAST_RUNS,
+    warmup: int = 5,
+) -> dict:
+    """Time a build on an image.
+
+    Args:
+        place: The folder of the build, or a file in it.
+        image: (H, W, 3) uint8 in OpenCV's order.
+        threads: Numbers of threads to time with; one and all cores if empty.
+            A backend that does not run on the CPU is timed once.
+        runs: How many runs count.
+        warmup: Runs before them.
+
+    Returns:
+        Content of benchmark.json: the machine, the size of the files in
+        bytes, and for each number of threads the median and the quartiles
+        of each stage in milliseconds.
+
+    Raises:
+        InputError: as :class:`~mnv2_mm.runtime.model.Build`.
+    """
+    folder, info = read_info(place)
+    found, version = [], ''
+    for count in threads or sorted({1, cores()}):
+        build = Build(place, threads=count)
+        version = build.network.version
+        with _opencv_threads(count):
+            stages = _stages(build, image, runs, warmup)
+        on_cpu = build.network.on_cpu
+        found.append({'threads': count if on_cpu else None, **stages})
+        if not on_cpu:
+            break
+    return {
+        'mnv2_mm': __version__,
+        'backend': info['backend'],
+        'backend_version': version,
+        'precision': info['precision'],
+        'machine': describe(),
+        'date': str(datetime.date.today()),
+        'image': list(image.shape[1::-1]),
+        'input': info['input']['shape'],
+        'in_network': inside_network(info),
+        'bytes': size_of(folder, info),
+        'runs': runs,
+        'warmup': warmup,
+        'times': found,
+    }
+
+
+def size_of(folder: Path, info: Mapping) -> int:
+    """Bytes of a build's files, without the description."""
+    return sum((folder / name).stat().st_size for name in info['files'])
+
+
+def _stages(build: Build, image: np.ndarray, runs: int, warmup: int) -> dict:
+    """Median and quartiles of each stage, in milliseconds."""
+    spec, clock = build.info['preprocessing'], time.perf_counter
+    spent = []
+    for number in range(warmup + runs):
+        marks = [clock()]
+        inputs, inside = prepare(image, spec)
+        marks.append(clock())
+        outputs = build.network(inputs)
+        marks.append(clock())
+        build.finish(outputs, image.shape[:2], inside)
+        marks.append(clock())
+        if number >= warmup:
+            spent.append([*np.diff(marks), marks[-1] - marks[0]])
+    return dict(zip(STAGES, quartiles(np.array(spent)), strict=True))
+
+
+def quartiles(seconds: np.ndarray) -> list[dict[str, float]]:
+    """Quartiles in milliseconds of each column of (runs, columns)."""
+    found = 1000 * np.percentile(seconds, (25, 50, 75), axis=0).T
+    names = ('quarter', 'median', 'three_quarters')
+    return [dict(zip(names, row, strict=True)) for row in found.round(3).tolist()]
+
+
+@contextlib.contextmanager
+def _opencv_threads(count: int) -> Iterator[None]:
+    """Let OpenCV, which resizes, have as many threads as the backend."""
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(count)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(before)
+
+
+def inside_network(info: Mapping) -> list[str]:
+    """What of the postprocessing is in the graph, and so in its time."""
+    if info['task'] == 'det':
+        return ['decoding', 'NMS']
+    if info['task'] == 'cls':
+        return ['softmax']
+    return [name for name in ('resize', 'argmax') if info['ending'][name]]
+
+
+def write(folder: Path, found: Mapping) -> Path:
+    """Write benchmark.json into the folder of the build."""
+    path = folder / BENCHMARK
+    text = json.dumps(found, indent=1) + '\n'
+    path.write_text(text, encoding='utf-8')
+    return path
+
+
+def read(folder: str | Path) -> dict:
+    """Content of benchmark.json; empty if there is none, or half of one."""
+    try:
+        text = (Path(folder) / BENCHMARK).read_text(encoding='utf-8')
+        found = json.loads(text)
+    except (OSError, ValueError):
+        return {}
+    whole = isinstance(found, dict) and {'machine', 'times'} <= found.keys()
+    return found if whole else {}
+
+
+def in_words(found: Mapping) -> str:
+    """The times as a table for the console."""
+    held = ', '.join(found['in_network'])
+    lines = [
+        f'{found["machine"]}, {found["date"]}',
+        f'{found["backend"]} {found["backend_version"]}, '
+        f'{found["precision"]}, {found["bytes"] / 1e6:.2f} MB; median '
+        f'(quartiles) of {found["runs"]} runs in ms'
+        + (f'; network includes {held}' if held else ''),
+        f'{"threads":>7}' + ''.join(f'{stage:>{_WIDTH}}' for stage in STAGES),
+    ]
+    for row in found['times']:
+        cells = [
+            '{median:.2f} ({quarter:.2f}-{three_quarters:.2f})'.format(**one)
+            for one in (row[stage] for stage in STAGES)
+        ]
+        count = row['threads'] or '-'
+        lines.append(f'{count:>7}' + ''.join(f'{c:>{_WIDTH}}' for c in cells))
+    return '\n'.join(lines)

@@ -1,0 +1,199 @@
+"""Loss and metric curves of a training, from mmengine's own records.
+
+Each start of a training writes one ``<time>/vis_data/scalars.json`` below the
+work dir. The records of a resumed training are joined: where a later start
+goes over the same iterations again, its values count.
+"""
+
+import json
+import os
+from collections import defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from mnv2_mm.utils.errors import InputError
+
+#: Keys of a record that are no curves.
+_NOT_CURVES = {'data_time', 'time', 'step', 'iter', 'epoch', 'memory'}
+_MAX_LINES = 6  # in one panel
+
+Curve = list[tuple[int, float]]
+
+
+@dataclass
+class Curves:
+    """Values by key, as (iteration, value)."""
+
+    train: dict[str, Curve] = field(default_factory=dict)
+    metrics: dict[str, Curve] = field(default_factory=dict)
+    #: iterations at which a start (the first one left out) continued
+    resumed: list[int] = field(default_factory=list)
+
+    @property
+    def last(self) -> dict[str, float]:
+        """Newest value of each metric."""
+        return {key: curve[-1][1] for key, curve in self.metrics.items()}
+
+
+def read_curves(work_dir: str | os.PathLike) -> Curves:
+    """Read the records of all starts of a training.
+
+    Raises:
+        InputError: there are none.
+    """
+    files = sorted(Path(work_dir).glob('*/vis_data/scalars.json'))
+    starts = [records for file in files if (records := _records(file))]
+    if not starts:
+        raise InputError(
+            f'{work_dir} holds no record of a training '
+            '(<time>/vis_data/scalars.json); give the work dir of '
+            'tools/train.py'
+        )
+    train: list[dict] = []
+    metrics: list[dict] = []
+    resumed = []
+    for number, records in enumerate(starts):
+        new = [r for r in records if 'lr' in r]
+        first = min((r['step'] for r in new), default=0)
+        if number and new:
+            resumed.append(first)
+            train = [r for r in train if r['step'] < first]
+            # a metric is of the iterations up to it, so first itself is out
+            metrics = [r for r in metrics if r['step'] < first]
+        last_of_epoch = {r['epoch']: r['step'] for r in new if 'epoch' in r}
+        train += new
+        for record in records:
+            if 'lr' in record:
+                continue
+            # trained by epoch, metrics are recorded by epoch
+            step = last_of_epoch.get(record['step'])
+            if step is None and not last_of_epoch:
+                step = record['step']
+            if step is not None:
+                metrics.append({**record, 'step': step})
+    return Curves(_by_key(train), _by_key(metrics), resumed)
+
+
+def _records(file: Path) -> list[dict]:
+    """Lines of a file; a killed run may have left the last one unfinished."""
+    records = []
+    for line in file.read_text(encoding='utf-8').splitlines():
+        try:
+            record = json.loads(line)
+        except json.JSONDecodeError:
+            continue
+        if isinstance(record, dict) and 'step' in record:
+            records.append(record)
+    return records
+
+
+def _by_key(records: list[dict]) -> dict[str, Curve]:
+    curves: dict[str, Curve] = defaultdict(list)
+    for record in sorted(records, key=lambda r: r['step']):
+        for key, value in record.items():
+            if key not in _NOT_CURVES and isinstance(value, int | float):
+                curves[key].append((record['step'], float(value)))
+    return dict(curves)
+
+
+def plot(curves: Curves, path: str | os.PathLike, *, title: str = '') -> list[str]:
+    """Draw loss, learning rate and metrics side by side.
+
+    Args:
+        curves: Of :func:`read_curves`.
+        path: Image to write; the ending gives the format.
+        title: Text above.
+
+    Returns:
+        Keys of the metrics that are drawn.
+    """
+    # no window is opened: this runs on servers
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    losses = {
+        key: curve
+        for key, curve in curves.train.items()
+        if key.rpartition('.')[2].startswith('loss')
+    }
+    metrics = _main_metrics(curves.metrics)
+    figure = Figure(figsize=(14, 4.5), layout='constrained')
+    FigureCanvasAgg(figure)
+    left, middle, right = figure.subplots(1, 3, width_ratios=(3, 3, 2))
+    _draw_losses(left, losses)
+    left.set_title('loss (line: mean of neighbors)')
+    for key, curve in metrics.items():
+        x, y = zip(*curve, strict=True)
+        label = f'{key}, last {y[-1]:.3g}'
+        middle.plot(x, y, marker='o', markersize=3, label=label)
+    middle.set_title('metrics on the validation set')
+    if metrics:
+        middle.set_ylim(bottom=0)
+        middle.legend(fontsize=8)
+    else:
+        middle.text(0.5, 0.5, 'none recorded', ha='center', transform=middle.transAxes)
+    if 'lr' in curves.train:
+        right.plot(*zip(*curves.train['lr'], strict=True), color='tab:gray')
+    right.set_title('learning rate')
+    for axes in (left, middle, right):
+        axes.set_xlabel('iteration')
+        axes.grid(alpha=0.3)
+        for n, step in enumerate(curves.resumed):
+            axes.axvline(
+                step,
+                color='k',
+                linestyle=':',
+                linewidth=1,
+                label='resumed' if n == 0 and axes is left else None,
+            )
+    if losses:
+        left.legend(fontsize=8)
+    if title:
+        figure.suptitle(title)
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=110)
+    return list(metrics)
+
+
+def _main_metrics(metrics: dict[str, Curve]) -> dict[str, Curve]:
+    """Without those that have no value (-1: no object of that size)."""
+    kept = {
+        key: curve
+        for key, curve in metrics.items()
+        if any(value >= 0 for _, value in curve)
+        and not key.endswith(('_s', '_m', '_l'))
+    }
+    return dict(list(kept.items())[:_MAX_LINES])
+
+
+def _draw_losses(axes: object, losses: dict[str, Curve]) -> None:
+    """Total loss strongly, its parts thinly; each smoothed over the raw."""
+    total = losses.get('loss')
+    parts = {k: c for k, c in losses.items() if k != 'loss'}
+    if total is not None and len(parts) == 1:
+        parts = {}  # the same curve
+    shown = dict([*([('loss', total)] if total else []), *parts.items()])
+    for key, curve in list(shown.items())[:_MAX_LINES]:
+        x, y = map(np.asarray, zip(*curve, strict=True))
+        width = 2.0 if key == 'loss' else 1.0
+        (line,) = axes.plot(x, _smooth(y), linewidth=width, label=key)
+        axes.plot(x, y, alpha=0.25, linewidth=0.8, color=line.get_color())
+    values = np.concatenate(
+        [np.asarray(curve)[:, 1] for curve in shown.values()] or [np.ones(1)]
+    )
+    finite = values[np.isfinite(values) & (values > 0)]
+    if finite.size and finite.max() > 30 * np.median(finite):
+        axes.set_yscale('log')  # a high start would flatten the rest
+    else:
+        axes.set_ylim(bottom=0)
+
+
+def _smooth(values: np.ndarray) -> np.ndarray:
+    """Mean over a window of a twentieth of the curve, shorter at its ends."""
+    half = len(values) // 40
+    sums = np.concatenate([[0.0], np.cumsum(values)])
+    start = np.maximum(np.arange(len(values)) - half, 0)
+    end = np.minimum(np.arange(len(values)) + half + 1, len(values))
+    return (sums[end] - sums[start]) / (end - start)

@@ -1,0 +1,178 @@
+"""Draw a prediction onto its image, and put it into words for a JSON file.
+
+The hosts' visualizers do the drawing. Small images are enlarged before,
+else a class name would hide the object.
+"""
+
+import cv2
+import numpy as np
+from mmengine.registry import VISUALIZERS, init_default_scope
+from mmengine.structures import BaseDataElement
+from mmengine.visualization import Visualizer
+from torch import nn
+
+_VISUALIZERS = {
+    'mmdet': 'DetLocalVisualizer',
+    'mmseg': 'SegLocalVisualizer',
+    'mmpretrain': 'UniversalVisualizer',
+}
+_SHORT_SIDE = 480  # pixels; smaller images are enlarged for drawing
+_TOP = 5  # classes of a classification that are reported
+
+
+class Painter:
+    """Draws predictions of one model.
+
+    Args:
+        model: Of :func:`mnv2_mm.api.init_model`.
+        score_thr: Boxes below this score are neither drawn nor reported.
+    """
+
+    def __init__(self, model: nn.Module, *, score_thr: float = 0.3) -> None:
+        self.host = model.cfg.default_scope
+        self.classes = tuple(map(str, model.dataset_meta.get('classes') or ()))
+        self.score_thr = score_thr
+        init_default_scope(self.host)
+        self.visualizer: Visualizer = VISUALIZERS.build(
+            dict(type=_VISUALIZERS[self.host], name=f'painter_{id(model)}')
+        )
+        meta = dict(model.dataset_meta)
+        if not meta.get('palette'):
+            meta['palette'] = default_palette(len(self.classes))
+        self.visualizer.dataset_meta = meta
+
+    def name_of(self, label: int) -> str:
+        """Class name, or the number where there is none."""
+        known = label < len(self.classes)
+        return self.classes[label] if known else f'class {label}'
+
+    def describe(self, sample: BaseDataElement) -> dict:
+        """The prediction as plain numbers.
+
+        Returns:
+            ``boxes`` as [x1, y1, x2, y2] in pixels with ``labels``,
+            ``scores`` and ``classes`` from the best downwards; or
+            ``pixel_shares`` (0 to 1) by class; or ``top5``.
+        """
+        if self.host == 'mmdet':
+            found = sample.pred_instances.cpu().numpy()
+            order = np.argsort(-found.scores, kind='stable')
+            order = order[found.scores[order] >= self.score_thr]
+            labels = found.labels[order].tolist()
+            return {
+                'boxes': np.round(found.bboxes[order].astype(float), 1).tolist(),
+                'labels': labels,
+                'scores': np.round(found.scores[order].astype(float), 4).tolist(),
+                'classes': [self.name_of(label) for label in labels],
+            }
+        if self.host == 'mmseg':
+            mask = self.mask(sample)
+            counts = np.bincount(mask.ravel())
+            return {
+                'pixel_shares': {
+                    self.name_of(i): round(int(n) / mask.size, 4)
+                    for i, n in enumerate(counts)
+                    if n
+                }
+            }
+        scores = sample.pred_score.cpu().numpy()
+        return {
+            'top5': [
+                {
+                    'class': self.name_of(int(i)),
+                    'label': int(i),
+                    'score': round(float(scores[i]), 4),
+                }
+                for i in np.argsort(-scores, kind='stable')[:_TOP]
+            ]
+        }
+
+    @staticmethod
+    def mask(sample: BaseDataElement) -> np.ndarray:
+        """Class index of each pixel, (H, W) uint8."""
+        data = sample.pred_sem_seg.data.squeeze(0).cpu().numpy()
+        return data.astype(np.uint8)
+
+    def draw(self, image: np.ndarray, sample: BaseDataElement) -> np.ndarray:
+        """Draw on a copy of the image, (H, W, 3) uint8 BGR.
+
+        A small image comes back enlarged.
+        """
+        factor = max(1.0, _SHORT_SIDE / min(image.shape[:2]))
+        size = [round(side * factor) for side in image.shape[1::-1]]
+        canvas = cv2.resize(image, size, interpolation=cv2.INTER_CUBIC)
+        canvas = cv2.cvtColor(canvas, cv2.COLOR_BGR2RGB)
+        sample = sample.cpu().clone()
+        if self.host == 'mmseg':
+            mask = cv2.resize(self.mask(sample), size, interpolation=cv2.INTER_NEAREST)
+            return cv2.cvtColor(self._paint(canvas, mask), cv2.COLOR_RGB2BGR)
+        if self.host == 'mmdet':
+            found = sample.pred_instances
+            found.bboxes = found.bboxes * factor
+            # a line on the very edge would enlarge the image
+            found.bboxes[:, 0::2].clamp_(1, size[0] - 2)
+            found.bboxes[:, 1::2].clamp_(1, size[1] - 2)
+            self.visualizer.add_datasample(
+                '',
+                canvas,
+                sample,
+                draw_gt=False,
+                pred_score_thr=self.score_thr,
+            )
+        else:
+            self.visualizer.visualize_cls(
+                canvas, sample, classes=self.classes or None, draw_gt=False
+            )
+        drawn = np.ascontiguousarray(self.visualizer.get_image())
+        return cv2.cvtColor(drawn, cv2.COLOR_RGB2BGR)
+
+    def _paint(self, canvas: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        """Color the regions of a mask, with borders and a legend.
+
+        mmseg's own drawing covers a background class too, in black.
+        """
+        colors = np.asarray(self.visualizer.dataset_meta['palette'])
+        colors = np.uint8(np.resize(colors, (256, 3)))
+        labels = [i for i in np.unique(mask) if self.name_of(i) != 'background']
+        regions = np.isin(mask, labels)
+        blend = cv2.addWeighted(canvas, 0.5, colors[mask], 0.5, 0)
+        drawn = np.where(regions[..., None], blend, canvas)
+        border = cv2.morphologyEx(mask, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))
+        drawn[border > 0] = 255
+        for row, label in enumerate(labels):
+            top = 8 + 24 * row
+            color = tuple(map(int, colors[label]))
+            text = self.name_of(label)
+            font = cv2.FONT_HERSHEY_SIMPLEX, 0.55
+            width = cv2.getTextSize(text, *font, 1)[0][0]
+            corner = (8 + 26 + width + 8, top + 22)
+            cv2.rectangle(drawn, (8, top), corner, (0, 0, 0), -1)
+            cv2.rectangle(drawn, (12, top + 4), (28, top + 18), color, -1)
+            place = (34, top + 17)
+            white = (255, 255, 255)
+            cv2.putText(drawn, text, place, *font, white, 1, cv2.LINE_AA)
+        return drawn
+
+
+def summarize(description: dict) -> str:
+    """One line about :meth:`Painter.describe`, for the console."""
+    if 'boxes' in description:
+        pairs = zip(description['classes'], description['scores'], strict=True)
+        found = [f'{name} {score:.2f}' for name, score in pairs]
+        count = f'{len(found)} box' + ('' if len(found) == 1 else 'es')
+        more = ', ...' if len(found) > 4 else ''
+        return count + (f': {", ".join(found[:4])}{more}' if found else '')
+    if 'pixel_shares' in description:
+        shares = sorted(description['pixel_shares'].items(), key=lambda item: -item[1])
+        return ', '.join(f'{name} {share:.0%}' for name, share in shares[:5])
+    return ', '.join(
+        f'{entry["class"]} {entry["score"]:.2f}' for entry in description['top5'][:3]
+    )
+
+
+def default_palette(count: int) -> list[tuple[int, int, int]]:
+    """As many distinct colors (RGB) as there are classes."""
+    hues = np.arange(count, dtype=np.float64) * 0.618034 % 1 * 179
+    hsv = np.stack([hues, hues * 0 + 200, hues * 0 + 230], axis=-1)
+    rgb = cv2.cvtColor(hsv.astype(np.uint8)[None], cv2.COLOR_HSV2RGB)[0]
+    return [tuple(map(int, color)) for color in rgb]

@@ -1,0 +1,259 @@
+"""The table of all builds of a model: rows, mistakes, table and image."""
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from mnv2_mm.benchmark import builds as module
+from mnv2_mm.benchmark.builds import Row, find_builds
+from mnv2_mm.benchmark.builds_report import plot, table
+from mnv2_mm.runtime import timing
+from mnv2_mm.utils.errors import InputError
+
+INFO = dict(
+    task='cls',
+    config='mnv2_pets',
+    backend='onnxruntime',
+    precision='fp32',
+    files=['a.onnx'],
+    input=dict(name='input', shape=[1, 3, 8, 8]),
+    outputs=['output'],
+    classes=['cat', 'dog'],
+    palette=[[0, 0, 0]] * 2,
+    preprocessing={},
+)
+
+
+def times(median, machine='a phone', threads=(1, 4)):
+    """Content of benchmark.json, quartiles a tenth apart."""
+    stage = dict(quarter=0.9 * median, median=median, three_quarters=1.1 * median)
+    stages = ('preprocessing', 'network', 'postprocessing', 'total')
+    rows = [dict.fromkeys(stages, stage) | {'threads': n} for n in threads]
+    return dict(machine=machine, times=rows)
+
+
+@pytest.fixture
+def add(tmp_path):
+    """Put a build of 1 MB into the folder; changes go into build.json."""
+
+    def make(name, *, timed=None, **changes):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / 'a.onnx').write_bytes(bytes(10**6))
+        (folder / 'build.json').write_text(json.dumps(INFO | changes))
+        if timed:
+            (folder / 'benchmark.json').write_text(json.dumps(timed))
+        return folder
+
+    return make
+
+
+def test_each_folder_with_a_build_is_a_row(add, tmp_path):
+    add('ort', timed=times(5.0))
+    add('ncnn_int8', backend='ncnn', precision='int8')
+    (tmp_path / 'logs').mkdir()
+    (tmp_path / 'notes.txt').write_text('of the user')
+    rows = dict((row.name, row) for _, row in find_builds(tmp_path))
+    assert list(rows) == ['ncnn_int8', 'ort']
+    assert rows['ort'].bytes == 10**6
+    assert rows['ort'].latency(4)['total']['median'] == 5
+    assert rows['ort'].latency(2) is None
+    assert rows['ncnn_int8'].precision == 'int8'
+    assert rows['ncnn_int8'].latency() is None
+    ((_, row),) = find_builds(tmp_path / 'ort')
+    assert row.name == 'ort'
+
+
+def test_a_damaged_build_keeps_its_row(add, tmp_path):
+    add('whole')
+    (add('cut') / 'build.json').write_text('{"task": ')
+    (add('old') / 'build.json').write_text('{"task": "cls"}')
+    (add('list') / 'build.json').write_text('[]')
+    (add('half') / 'a.onnx').unlink()
+    problems = {row.name: row.problems for _, row in find_builds(tmp_path)}
+    assert problems.pop('whole') == []
+    assert 'is no JSON' in problems['cut'][0]
+    assert 'lacks backend, precision' in problems['old'][0]
+    assert 'lacks task' in problems['list'][0]
+    assert 'lacks a.onnx' in problems['half'][0]
+
+
+@pytest.mark.parametrize(
+    ('changes', 'message'),
+    [
+        (dict(task='seg'), 'task: cls and seg'),
+        (dict(config='other'), 'config: mnv2_pets and other'),
+        (dict(classes=['a']), 'classes: 2 and 1'),
+        (dict(classes=['cat', 'cow']), 'classes: dog and cow'),
+    ],
+)
+def test_builds_of_two_models_are_refused(add, tmp_path, changes, message):
+    add('a')
+    add('b', **changes)
+    with pytest.raises(InputError, match=message):
+        find_builds(tmp_path)
+
+
+def test_a_build_that_does_not_say_its_config(add, tmp_path):
+    add('a', config=None)
+    add('b')
+    assert len(find_builds(tmp_path)) == 2
+
+
+def test_folders_without_builds(add, tmp_path):
+    with pytest.raises(InputError, match='there is no folder'):
+        find_builds(tmp_path / 'nowhere')
+    with pytest.raises(InputError, match=r'tools/deploy\.py makes one'):
+        find_builds(tmp_path)
+    (add('cut') / 'build.json').write_text('{')
+    with pytest.raises(InputError, match='is no JSON'):
+        find_builds(tmp_path)
+
+
+@pytest.mark.parametrize('text', ['', '[]', '{"times": [1]}', '{"machine": '])
+def test_a_damaged_benchmark_file_counts_as_none(tmp_path, text):
+    (tmp_path / 'benchmark.json').write_text(text)
+    assert timing.read(tmp_path) == {}
+
+
+def test_a_tool_that_fails_costs_its_row(add, tmp_path):
+    image = tmp_path / 'image.png'
+    cv2.imwrite(str(image), np.zeros((9, 9, 3), np.uint8))
+    folder, row = add('engine', backend='tensorcore'), Row('engine')
+    module.time_build(folder, row, str(image))
+    assert row.times == {}
+    (problem,) = row.problems
+    assert problem.startswith(f'{folder} is a build for tensorcore')
+
+
+def test_a_tool_that_crashes_costs_its_row(monkeypatch, tmp_path):
+    (tmp_path / 'tools').mkdir()
+    monkeypatch.setattr(module, 'config_root', lambda: tmp_path / 'configs')
+    tool = tmp_path / 'tools/run_build.py'
+    tool.write_text('import os\nos.abort()\n')
+    row = Row('ncnn')
+    module.time_build(tmp_path, row, 'image.png')
+    assert row.problems == ['run_build.py was killed by signal 6']
+    tool.write_text('import sys\nsys.exit("1\\nValueError: no")\n')
+    module.time_build(tmp_path, row, 'image.png')
+    assert row.problems[1:] == ['ValueError: no']
+
+
+def rows_of_three():
+    fast = Row('int8', 'ncnn', 'int8', 3_400_000, [1, 3, 8, None])
+    fast.times, fast.metrics = times(4.0), {'mIoU': 0.5}
+    slow = Row('PyTorch', 'PyTorch', 'fp32', 12_400_000)
+    slow.times = times(20.0)
+    for one in slow.times['times']:
+        del one['network']
+    slow.metrics = {'mIoU': 0.523456}
+    lost = Row('engine', 'tensorrt', 'fp16', 6_000_000)
+    lost.problems.append('needs tensorrt')
+    return [slow, fast, lost]
+
+
+def test_the_table(tmp_path):
+    lines = table(rows_of_three(), 'mIoU').splitlines()
+    cells = [[c.strip() for c in line.split('|')[1:-1]] for line in lines[:5]]
+    assert cells[0][4:] == [
+        'size',
+        'mIoU',
+        'latency, 1 thread',
+        'latency, 4 threads',
+    ]
+    assert cells[2][3:6] == ['-', '12.40 MB', '0.5235']
+    assert cells[2][6] == '20.0 (18.0-22.0)'
+    assert cells[3][3:6] == ['8x?', '3.40 MB', '0.5']
+    assert cells[3][7] == '4.0 (3.6-4.4); 4.0 + 4.0 + 4.0'
+    assert cells[4][5:] == ['-'] * 3
+    assert 'Timed on a phone' in lines
+    assert '- engine: needs tensorrt' in lines
+    without = table(rows_of_three())
+    assert 'mIoU' not in without
+
+
+def test_two_machines_are_told_apart():
+    rows = rows_of_three()
+    rows[2].times = times(1.0, 'a Jetson', threads=(None,))
+    text = table(rows)
+    assert '| engine <sup>2</sup> |' in text
+    assert '\n1. a phone\n' in text
+    assert '\n2. a Jetson\n' in text
+    assert '| latency |' in text
+
+
+@pytest.mark.parametrize('metric', ['mIoU', ''])
+def test_the_image(tmp_path, metric):
+    path = tmp_path / 'builds.png'
+    unmeasured = Row('other', 'ncnn', 'fp32', 1000, times=times(3.0))
+    rows = [*rows_of_three(), unmeasured]
+    assert plot(rows, path, metric=metric, title='pets')
+    image = cv2.imread(str(path))
+    assert image.shape[1] > 900
+    # the colors of the two that have all figures
+    for color in ('ff7f0e', '7f7f7f'):
+        rgb = np.array(list(bytes.fromhex(color)))
+        mixed = rgb * 0.55 + 255 * 0.45  # as transparent as it is drawn
+        assert (np.abs(image[..., ::-1] - mixed).max(-1) < 4).sum() > 100
+    assert not plot([Row('lost')], tmp_path / 'none.png', metric=metric, title='')
+    assert not (tmp_path / 'none.png').exists()
+
+
+# ------------------------------------------------------------- the tool
+def test_the_tool_takes_times_as_they_are(add, run_tool, tmp_path, capfd):
+    add('ort', timed=times(5.0))
+    add('ncnn', backend='ncnn')
+    assert run_tool('benchmark_builds', tmp_path) == 0
+    out = capfd.readouterr().out
+    assert '5.0 (4.5-5.5)' in out
+    assert '- ncnn: not timed: give --image or --config' in out
+    assert (tmp_path / 'builds.md').read_text() in out
+    assert cv2.imread(str(tmp_path / 'builds.png')) is not None
+
+
+@pytest.mark.parametrize(
+    ('flags', 'message'),
+    [
+        (['--limit', 0], '--limit is 0'),
+        (['--limit', 3], '--checkpoint and --limit need --config'),
+        (['--checkpoint', 'a.pth'], '--checkpoint and --limit need --config'),
+        (['--image', 'none.jpg'], 'there is no image none.jpg'),
+        (['--config', 'no_such_config'], 'no_such_config'),
+        (['--out', '{}/file/builds'], 'cannot be written'),
+    ],
+)
+def test_mistakes_are_named(add, run_tool, tmp_path, capfd, flags, message):
+    add('ort', timed=times(5.0))
+    (tmp_path / 'file').write_text('')
+    flags = [str(flag).format(tmp_path) for flag in flags]
+    assert run_tool('benchmark_builds', tmp_path, *flags) == 2
+    assert message in capfd.readouterr().err
+    assert not (tmp_path / 'builds.md').exists()
+
+
+pytest_plugins = ['deploy_networks']
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('task', ['det', 'seg', 'cls'])
+def test_builds_beside_pytorch(network, built, run_tool, tmp_path, capfd, task):
+    """The whole of it, on some images; ncnn says what PyTorch says."""
+    for name in ('mmdeploy', 'onnxruntime', 'ncnn'):
+        pytest.importorskip(name)
+    config, checkpoint, _ = network(task)
+    seg = {'ir_config.input_shape': '[128,128]'} if task == 'seg' else {}
+    end = 'static_513' if seg else 'static'
+    for kind in (end, f'ncnn_{end}'):
+        folder = built(task, kind, **seg)
+        (tmp_path / kind).symlink_to(Path(folder))
+    flags = ['--config', config, '--checkpoint', checkpoint, '--limit', 5]
+    assert run_tool('benchmark_builds', tmp_path, *flags) == 0
+    said = capfd.readouterr().out
+    lines = (tmp_path / 'builds.md').read_text().splitlines()
+    assert 'Missing:' not in lines
+    values = [float(line.split('|')[6]) for line in lines[2:5]]
+    assert values == pytest.approx([values[0]] * 3, abs=0.02 * max(values))
+    assert 'on 5 images of the test set' in said

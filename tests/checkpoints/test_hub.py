@@ -1,0 +1,332 @@
+"""Published networks: the list, the cache, and the tools around them."""
+
+import importlib.util
+import json
+import re
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+pytest.importorskip('tflite')
+pytest.importorskip('mmpretrain.models')
+import yaml
+from tflite_writer import Entry, write
+
+from mnv2_mm.api import init_model
+from mnv2_mm.checkpoints import hub as published
+from mnv2_mm.checkpoints import load_backbone
+from mnv2_mm.checkpoints.convert import convert, read_labels, save
+from mnv2_mm.checkpoints.preprocessing import (
+    apply_preprocessing,
+    other_preprocessing,
+)
+from mnv2_mm.checkpoints.source import sha256_of
+from mnv2_mm.utils.config import config_path, get_config
+from mnv2_mm.utils.errors import InputError
+
+ROOT = Path(__file__).resolve().parents[2]
+NARROW = {'model.backbone.widen_factor': 0.35}
+
+
+def narrow_file(path):
+    """A TFLite classifier of width 0.35 with random weights."""
+    from test_weights_convert import classifier
+
+    pixels = dict(kind='uint8', scale=(0.01,), zero=(100,))
+    tensors = [Entry('input', shape=(1, 64, 64, 3), **pixels)]
+    operators = []
+    values = classifier(0.35)
+    for name, value in values.items():
+        scope, _, leaf = name.rpartition('/')
+        if not leaf.endswith('weights'):
+            continue
+        depthwise = leaf.startswith('depthwise')
+        bias = values.get(f'{scope}/biases')
+        if bias is None:
+            bias = values[f'{scope}/BatchNorm/beta']
+        # (H, W, in, out) -> (out, H, W, in), depthwise -> (1, H, W, C)
+        weight = np.float32(value * 0.05).transpose(3, 0, 1, 2)
+        index = len(tensors)
+        tensors += [
+            Entry(name, weight),
+            Entry(f'{scope}/folded', np.float32(bias)),
+            Entry(f'{scope}/map', shape=(1, 1, 1, 1)),
+        ]
+        kind = 'DEPTHWISE_CONV_2D' if depthwise else 'CONV_2D'
+        operators.append((kind, [0, index, index + 1], [index + 2]))
+    return write(path, tensors, operators)
+
+
+@pytest.fixture(scope='module')
+def file(tmp_path_factory):
+    return narrow_file(tmp_path_factory.mktemp('tflite') / 'narrow.tflite')
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv(published.CACHE_VARIABLE, str(tmp_path / 'cache'))
+    return tmp_path / 'cache'
+
+
+@pytest.fixture
+def narrow(file, cache, tmp_path, monkeypatch):
+    """The narrow classifier as if it were published."""
+    config = tmp_path / 'narrow.py'
+    config.write_text(
+        f"_base_ = '{config_path('official/mnv2_in1k')}'\n"
+        'model = dict(backbone=dict(widen_factor=0.35))\n'
+    )
+    model = published.Published(
+        'narrow',
+        str(config),
+        'https://example.invalid/narrow.tflite',
+        'narrow.tflite',
+        sha256_of(file),
+        'Apache-2.0',
+    )
+    monkeypatch.setattr(published, 'published_models', lambda: {'narrow': model})
+    return model
+
+
+# ----------------------------------------------------------------- the list
+def test_the_list_is_whole():
+    models = published.published_models()
+    assert set(models) == {
+        'mnv2_in1k', 'deeplabv3_mnv2_voc', 'ssdlite_mnv2_objects'
+    }  # fmt: skip
+    for model in models.values():
+        assert model.url.startswith('https://')
+        assert len(model.sha256) == 64
+        assert model.file.endswith('.tflite')
+        assert model.config.startswith('official/')
+        get_config(model.config)
+    path = ROOT / 'configs/official/metafile.yml'
+    for entry in yaml.safe_load(path.read_text())['Models']:
+        for result in entry['Results']:
+            assert result['Stated by']
+
+
+@pytest.mark.parametrize('name', published.published_models())
+def test_the_shared_files_are_those_of_the_list(name):
+    model = published.published_models()[name]
+    path = ROOT.parent / 'shared/weights' / model.file
+    if not path.is_file():
+        pytest.skip('needs the trained files of ../shared')
+    assert sha256_of(path) == model.sha256
+
+
+# ---------------------------------------------------------------- the cache
+def test_a_file_in_the_cache_is_converted_once(narrow, file, cache, capsys):
+    cache.mkdir()
+    (cache / 'narrow.tflite').write_bytes(file.read_bytes())
+    cfg, path = published.resolve('narrow', None)
+    assert cfg.model.backbone.widen_factor == 0.35
+    assert '0 unused, 0 missing' in capsys.readouterr().out
+    written = path.stat().st_mtime_ns
+    assert published.resolve('narrow', None)[1] == path
+    assert path.stat().st_mtime_ns == written
+    path.write_bytes(path.read_bytes()[:1000])  # a copy that was cut off
+    assert published.resolve('narrow', None)[1].stat().st_size > 1000
+    assert not list(cache.glob('*.part'))
+
+
+def test_without_internet_the_message_says_what_to_fetch(narrow, cache):
+    with pytest.raises(InputError) as error:
+        published.resolve('narrow', None)
+    assert narrow.url in str(error.value)
+    assert str(cache / 'narrow.tflite') in str(error.value)
+    assert not (cache / 'narrow.tflite').exists()
+
+
+def test_another_file_of_this_name_is_refused(narrow, cache):
+    cache.mkdir()
+    (cache / 'narrow.tflite').write_bytes(b'<html>moved</html>')
+    with pytest.raises(InputError, match=r'not the published file.*remove it'):
+        published.resolve('narrow', None)
+
+
+def test_an_unpublished_name_needs_weights(cache):
+    with pytest.raises(InputError, match=r'--weights is missing.*mnv2_in1k'):
+        published.resolve('ssdlite_mnv2_coco', None)
+    with pytest.raises(InputError, match='there is no config deeplab_v9'):
+        published.resolve('deeplab_v9', None)
+
+
+def test_backbones_start_from_published_weights(narrow, file, cache):
+    from mnv2_mm.models import MobileNetV2
+
+    cache.mkdir()
+    (cache / 'narrow.tflite').write_bytes(file.read_bytes())
+    backbone = MobileNetV2(0.35, (7,))
+    report = load_backbone(backbone, 'mnv2_mm://narrow', prefix='backbone.')
+    assert not report.missing
+    with pytest.raises(InputError, match='mnv2_mm://narrow'):
+        load_backbone(backbone, 'mnv2_mm://wide')
+
+
+def test_models_start_from_published_weights(narrow, file, cache):
+    cache.mkdir()
+    (cache / 'narrow.tflite').write_bytes(file.read_bytes())
+    model = init_model(narrow.config, 'mnv2_mm://narrow')
+    assert len(model.dataset_meta['classes']) == 1000
+    with pytest.raises(InputError, match=r'there are mnv2_mm://narrow'):
+        init_model(narrow.config, 'mnv2_mm://wide')
+
+
+# ------------------------------------------------------- what was converted
+def test_a_checkpoint_says_what_it_is(file, tmp_path):
+    cfg = get_config('official/mnv2_in1k').copy()
+    cfg.merge_from_dict(NARROW)
+    checkpoint, _ = convert(file, cfg)
+    meta = checkpoint['meta']
+    assert len(meta['dataset_meta']['classes']) == 1000
+    assert meta['provenance']['file'] == 'narrow.tflite'
+    assert meta['provenance']['sha256'] == sha256_of(file)
+    assert meta['preprocessing']['mean'] == [100.0] * 3
+    path = tmp_path / 'out.pth'
+    save(checkpoint, path)
+    torch.load(path, weights_only=True)
+    model = init_model(cfg, path)
+    assert model.data_preprocessor.mean.flatten().tolist() == [100.0] * 3
+    assert model.dataset_meta['classes'] == meta['dataset_meta']['classes']
+
+
+def test_pixels_are_scaled_as_the_weights_expect():
+    model = init_model('mnv2_in1k')
+    assert apply_preprocessing(model, {}) is None
+    same = dict(preprocessing=dict(mean=[127.5] * 3, std=[127.5] * 3))
+    assert apply_preprocessing(model, same) is None
+    other = dict(preprocessing=dict(mean=[120.0, 110, 100], std=[60.0] * 3))
+    assert 'mean=[120.0, 110, 100]' in other_preprocessing(model, other)
+    close = dict(preprocessing=dict(mean=[128.0] * 3, std=[128.0] * 3))
+    assert other_preprocessing(model, close) is None
+    assert 'mean 120, 110, 100' in apply_preprocessing(model, other)
+    x = torch.full((3, 4, 4), 60.0)  # BGR, as OpenCV reads it
+    found = model.data_preprocessor({'inputs': [x]})['inputs'][0, :, 0, 0]
+    assert found.tolist() == pytest.approx([-1.0, -5 / 6, -4 / 6])
+    model.data_preprocessor.to_rgb = False
+    with pytest.raises(InputError, match='expect RGB'):
+        apply_preprocessing(model, other)
+
+
+def test_labels(tmp_path, file):
+    path = tmp_path / 'labels.txt'
+    names = [f'class {i}' for i in range(1000)]
+    path.write_text('\n'.join(['background', *names]) + '\n')
+    cfg = get_config('official/mnv2_in1k').copy()
+    cfg.merge_from_dict(NARROW)
+    checkpoint, _ = convert(file, cfg, classes=read_labels(path))
+    assert checkpoint['meta']['dataset_meta']['classes'] == tuple(names)
+    with pytest.raises(InputError, match=r'3 class names.*1000 classes'):
+        convert(file, cfg, classes=['a', 'b', 'c'])
+    with pytest.raises(InputError, match='label file'):
+        read_labels(tmp_path / 'none.txt')
+
+
+def test_names_of_another_code_base_are_recognised(tmp_path):
+    torchvision = pytest.importorskip('torchvision')
+    path = tmp_path / 'theirs.pth'
+    torch.save(torchvision.models.mobilenet_v2().state_dict(), path)
+    said = r'names are those of torchvision.*convert_weights\.py .*theirs'
+    with pytest.raises(InputError, match=re.compile(said, re.DOTALL)):
+        init_model('mnv2_in1k', path)
+
+
+def test_a_network_of_other_names_is_refused(tmp_path):
+    weight = np.ones((2, 1, 1, 3), np.float32)
+    tensors = [
+        Entry('input', shape=(1, 8, 8, 3)),
+        Entry('block_1_expand/kernel', weight),
+        Entry('map', shape=(1, 8, 8, 2)),
+    ]
+    path = write(tmp_path / 'keras.tflite', tensors, [('CONV_2D', [0, 1], [2])])
+    with pytest.raises(InputError, match=r'none of the names.*block_1_expand'):
+        convert(path, 'official/mnv2_in1k')
+
+
+# ---------------------------------------------------------------- the tools
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Run a tool in this process: its exit code, output and errors."""
+
+    def run(tool, *args):
+        spec = importlib.util.spec_from_file_location(
+            tool, ROOT / 'tools' / f'{tool}.py'
+        )
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        monkeypatch.setattr(sys, 'argv', [tool, *map(str, args)])
+        with pytest.raises(SystemExit) as stop:
+            module.main()
+        return stop.value.code, *capsys.readouterr()
+
+    return run
+
+
+def test_convert_then_demo(run, file, cache, tmp_path):
+    out = tmp_path / 'out.pth'
+    code, printed, _ = run(
+        'convert_weights', file, out,
+        '--config', 'official/mnv2_in1k',
+        '--cfg-options', 'model.backbone.widen_factor=0.35',
+    )  # fmt: skip
+    assert code == 0
+    assert 'MobilenetV2/Conv/weights' in printed
+    assert '262 tensors matched (backbone 260, head 2)' in printed
+    config = tmp_path / 'narrow.py'
+    config.write_text(
+        f"_base_ = '{config_path('official/mnv2_in1k')}'\n"
+        'model = dict(backbone=dict(widen_factor=0.35))\n'
+    )
+    photo = tmp_path / 'photo.png'
+    cv2.imwrite(str(photo), np.full((70, 80, 3), 90, np.uint8))
+    scores = []
+    for weights in (out, file):  # converted before, and by the demo
+        code, _, _ = run(
+            'demo', config, photo,
+            '--weights', weights, '--out-dir', tmp_path / 'demo',
+        )  # fmt: skip
+        assert code == 0
+        results = json.loads((tmp_path / 'demo/results.json').read_text())
+        scores.append(results['results'][0])
+    assert scores[0] == scores[1]
+
+
+def test_tools_take_the_name(run, narrow, file, cache, tmp_path):
+    cache.mkdir()
+    (cache / 'narrow.tflite').write_bytes(file.read_bytes())
+    code, _, error = run('test', narrow.config, 'mnv2_mm://wide')
+    assert code == 2
+    assert 'there are mnv2_mm://narrow' in error
+    for package in ('mmdeploy', 'onnxruntime'):
+        pytest.importorskip(package)
+    photo = tmp_path / 'photo.png'
+    cv2.imwrite(str(photo), np.full((70, 80, 3), 90, np.uint8))
+    code, printed, _ = run(
+        'deploy', ROOT / 'configs/deploy/cls_onnxruntime_static.py',
+        narrow.config, 'mnv2_mm://narrow', photo,
+        '--work-dir', tmp_path / 'build',
+    )  # fmt: skip
+    assert code == 0
+    assert 'onnxruntime fp32' in printed
+    assert (tmp_path / 'build/build.json').is_file()
+
+
+@pytest.mark.parametrize(
+    'source, out, said',
+    [
+        ('none.tflite', 'out.pth', 'there is no file none.tflite'),
+        ('{file}', 'out.pt', 'ends in .pth'),
+        ('{file}', 'no/folder/out.pth', 'there is no folder'),
+        ('{file}', 'out.pth', 'widen_factor'),
+    ],
+)
+def test_bad_input_is_one_message(run, file, tmp_path, source, out, said):
+    code, _, errors = run('convert_weights', source.format(file=file), tmp_path / out)
+    assert code == 2
+    assert said in errors
+    assert not list(tmp_path.glob('out*'))

@@ -1,0 +1,248 @@
+"""Clean-up and quantisation of ONNX graphs, on graphs made by hand."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip('onnx', reason='deployment is not installed')
+pytest.importorskip('onnxruntime', reason='deployment is not installed')
+
+import onnx
+import onnxruntime as ort
+from onnx import TensorProto, helper, numpy_helper
+
+from mnv2_mm.deploy.fold import fold_constants, fold_padding
+from mnv2_mm.deploy.graph import name_nodes, state_sizes, tidy
+from mnv2_mm.deploy.quantize import layers, quantize
+from mnv2_mm.utils.errors import InputError
+
+
+def make(nodes, tensors=(), *, shape=(1, 2, 6, 6), output=('n', 'c', 'h', 'w')):
+    tensors = [
+        numpy_helper.from_array(np.asarray(value), name)
+        for name, value in dict(tensors).items()
+    ]
+    graph = helper.make_graph(
+        nodes,
+        'graph',
+        [helper.make_tensor_value_info('x', TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info('y', TensorProto.FLOAT, output)],
+        tensors,
+    )
+    opset = [helper.make_opsetid('', 13)]
+    model = helper.make_model(graph, opset_imports=opset, ir_version=8)
+    onnx.checker.check_model(model)
+    return model
+
+
+def run(model, x):
+    session = ort.InferenceSession(
+        model.SerializeToString(), providers=['CPUExecutionProvider']
+    )
+    return session.run(None, {'x': x})[0]
+
+
+def kinds(model):
+    return [node.op_type for node in model.graph.node]
+
+
+def pad_and_conv(pads, *, mode='constant', value=0.0, own=(0, 0, 0, 0)):
+    rng = np.random.default_rng(1)
+    return make(
+        [
+            helper.make_node('Pad', ['x', 'pads', 'value'], ['p'], mode=mode),
+            helper.make_node('Conv', ['p', 'w'], ['y'], strides=[2, 2], pads=own),
+        ],
+        {
+            'pads': np.array(pads, np.int64),
+            'value': np.float32(value),
+            'w': rng.normal(size=(3, 2, 3, 3)).astype(np.float32),
+        },
+    )
+
+
+X = np.random.default_rng(0).normal(size=(1, 2, 6, 6)).astype(np.float32)
+
+
+def test_padding_goes_into_the_convolution():
+    # TensorFlow's SAME of an even input at stride 2: right and below
+    model = pad_and_conv([0, 0, 0, 0, 0, 0, 1, 1])
+    wanted = run(model, X)
+    assert fold_padding(model) == 1
+    assert kinds(model) == ['Conv']
+    (pads,) = (a for a in model.graph.node[0].attribute if a.name == 'pads')
+    assert list(pads.ints) == [0, 0, 1, 1]
+    assert [t.name for t in model.graph.initializer] == ['w']
+    np.testing.assert_allclose(run(model, X), wanted, atol=1e-6)
+
+
+def test_padding_adds_to_what_the_convolution_has():
+    model = pad_and_conv([0, 0, 1, 0, 0, 0, 0, 2], own=(1, 1, 0, 0))
+    wanted = run(model, X)
+    assert fold_padding(model) == 1
+    np.testing.assert_allclose(run(model, X), wanted, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    'arguments',
+    [
+        dict(pads=[0, 0, 0, 0, 0, 0, 1, 1], value=0.5),
+        dict(pads=[0, 0, 1, 1, 0, 0, 1, 1], mode='reflect'),
+        dict(pads=[0, 0, -1, 0, 0, 0, 1, 1]),
+    ],
+    ids=['of another value', 'reflected', 'cropping'],
+)
+def test_other_padding_stays(arguments):
+    model = pad_and_conv(**arguments)
+    assert fold_padding(model) == 0
+    assert kinds(model) == ['Pad', 'Conv']
+
+
+def test_padding_that_another_reads_stays():
+    model = pad_and_conv([0, 0, 0, 0, 0, 0, 1, 1])
+    node = helper.make_node('Relu', ['p'], ['r'])
+    model.graph.node.append(node)
+    value = helper.make_tensor_value_info('r', TensorProto.FLOAT, 'nchw')
+    model.graph.output.append(value)
+    assert fold_padding(model) == 0
+
+
+def sizes_of(shape):
+    """x reshaped to (x.shape[0], -1, 2), as the exporter writes it."""
+    return make(
+        [
+            helper.make_node('Shape', ['x'], ['s']),
+            helper.make_node('Gather', ['s', 'zero'], ['batch']),
+            helper.make_node('Unsqueeze', ['batch', 'axis'], ['b']),
+            helper.make_node('Concat', ['b', 'rest'], ['to'], axis=0),
+            helper.make_node('Reshape', ['x', 'to'], ['y']),
+        ],
+        {
+            'zero': np.array(0, np.int64),
+            'axis': np.array([0], np.int64),
+            'rest': np.array([-1, 2], np.int64),
+        },
+        shape=shape,
+        output=('n', 'k', 2),
+    )
+
+
+def test_known_sizes_become_numbers():
+    model = sizes_of((1, 2, 6, 6))
+    wanted = run(model, X)
+    assert fold_constants(model) == 4
+    assert kinds(model) == ['Reshape']
+    (to,) = model.graph.initializer
+    assert numpy_helper.to_array(to).tolist() == [1, -1, 2]
+    np.testing.assert_array_equal(run(model, X), wanted)
+    assert fold_constants(model) == 0
+
+
+def test_a_single_number_stays_one():
+    model = make(
+        [
+            helper.make_node('Squeeze', ['v'], ['s']),
+            helper.make_node('Mul', ['x', 's'], ['y']),
+        ],
+        {'v': np.float32([3])},
+    )
+    assert fold_constants(model) == 1
+    (number,) = model.graph.initializer
+    assert list(number.dims) == []
+
+
+def test_an_open_axis_stays_open():
+    model = sizes_of(('batch', 2, 6, 6))
+    assert fold_constants(model) == 0
+    two = np.concatenate([X, X])
+    assert run(tidy(model, {'x': {0: 'b'}, 'y': {0: 'b'}}), two).shape[0] == 2
+
+
+def test_sizes_of_outputs_are_stated():
+    model = sizes_of(('batch', 2, 6, 6))
+    state_sizes(model, {'y': {0: 'batch'}})
+    dims = model.graph.output[0].type.tensor_type.shape.dim
+    assert [d.dim_param or d.dim_value for d in dims] == ['batch', 36, 2]
+
+
+def test_inputs_that_are_left_empty_are_left_out():
+    model = make(
+        [
+            helper.make_node('Clip', ['x', 'lo', ''], ['a']),
+            helper.make_node('Clip', ['a', '', 'hi'], ['y']),
+        ],
+        {'lo': np.float32(-1), 'hi': np.float32(1)},
+        output=(1, 2, 6, 6),
+    )
+    wanted = run(model, X)
+    tidy(model)
+    inputs = [list(node.input) for node in model.graph.node]
+    assert inputs == [['x', 'lo'], ['a', '', 'hi']]
+    np.testing.assert_array_equal(run(model, X), wanted)
+
+
+def test_every_node_has_a_name_of_its_own():
+    model = sizes_of((1, 2, 6, 6))
+    for node in model.graph.node:
+        node.name = 'same'
+    name_nodes(model)
+    names = [node.name for node in model.graph.node]
+    assert names == ['same', 'same_2', 'same_3', 'same_4', 'same_5']
+
+
+def two_convolutions():
+    rng = np.random.default_rng(2)
+    first = rng.normal(size=(4, 2, 3, 3)).astype(np.float32)
+    second = rng.normal(size=(2, 4, 1, 1)).astype(np.float32)
+    return make(
+        [
+            helper.make_node('Conv', ['x', 'a'], ['c'], name='one'),
+            helper.make_node('Clip', ['c', 'lo', 'hi'], ['d'], name='act'),
+            helper.make_node('Conv', ['d', 'b'], ['e'], name='two'),
+            helper.make_node('Exp', ['e'], ['f'], name='exp'),
+            helper.make_node('Clip', ['f', 'lo', 'hi'], ['y'], name='end'),
+        ],
+        {
+            'a': first,
+            'b': second * 0.1,
+            'lo': np.float32(0),
+            'hi': np.float32(6),
+        },
+        output=(1, 2, 4, 4),
+    )
+
+
+def test_what_is_behind_the_convolutions_stays_in_float():
+    model = two_convolutions()
+    assert layers(model) == ['one', 'act', 'two']
+    assert layers(model, ['tw*']) == ['one', 'act']
+
+
+def test_a_pattern_that_names_nothing():
+    with pytest.raises(InputError, match=r"'head/\*', which names no node"):
+        layers(two_convolutions(), ['head/*'])
+
+
+@pytest.mark.parametrize('symmetric', [False, True])
+def test_eight_bits_are_near(symmetric):
+    model = two_convolutions()
+    wanted = run(model, X)
+    found = quantize(two_convolutions(), [X, X * 0.5], symmetric=symmetric)
+    assert 'QuantizeLinear' in kinds(found)
+    # a range of 6 in 255 steps, through weights of 0.1: some per cent
+    np.testing.assert_allclose(run(found, X), wanted, rtol=0.12, atol=0.02)
+    assert np.abs(run(found, X) - wanted).max() > 1e-4
+
+
+def test_tensorrt_gets_int8_around_zero():
+    found = quantize(two_convolutions(), [X], symmetric=True)
+    tensors = {t.name: t for t in found.graph.initializer}
+    for node in found.graph.node:
+        if node.op_type == 'QuantizeLinear':
+            zero = numpy_helper.to_array(tensors[node.input[2]])
+            assert zero.dtype == np.int8
+            assert not zero.any()
+
+
+def test_nothing_to_calibrate_with():
+    with pytest.raises(InputError, match='needs images'):
+        quantize(two_convolutions(), [])

@@ -1,0 +1,84 @@
+"""Fast prediction gives what plain prediction gives."""
+
+import copy
+
+import pytest
+import torch
+
+from mnv2_mm.api import init_model, predict
+from mnv2_mm.engine import fast_inference
+from mnv2_mm.engine.fast_inference import make_fast
+
+MODELS = ('ssdlite_sample', 'deeplabv3_sample', 'mnv2_sample')
+
+
+def _settled(name):
+    """A model from a random start, with batch norm that does something."""
+    torch.manual_seed(0)
+    model = init_model(name)
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.running_mean.uniform_(-0.1, 0.1)
+            module.running_var.uniform_(0.5, 2)
+            module.weight.data.uniform_(0.5, 2)
+    return model
+
+
+def _answer(model):
+    x = torch.rand(1, 3, 128, 128, generator=torch.Generator().manual_seed(1))
+    x = x.contiguous(memory_format=torch.channels_last)
+    with torch.no_grad():
+        maps = model.extract_feat(x)
+        head = getattr(model, 'bbox_head', None)
+        head = head or getattr(model, 'decode_head', None) or model.head
+        found = head(maps)
+    if isinstance(found, torch.Tensor):
+        return found
+    return torch.cat([x.flatten() for maps in found for x in maps])
+
+
+@pytest.mark.parametrize('name', MODELS)
+@pytest.mark.parametrize(('half', 'bound'), [(False, 1e-5), (True, 0.05)])
+def test_the_same_up_to_rounding(name, half, bound):
+    model = _settled(name)
+    plain = _answer(model)
+    fast = make_fast(model, half=half)
+    for _ in range(3):  # layer by layer, then as graphs
+        found = _answer(fast)
+        assert found.dtype == torch.float32
+        error = (found - plain).abs().max() / plain.abs().max()
+        assert 0 < error < bound
+    graphs = fast.backbone.forward
+    assert len(graphs.graphs) == 1
+    assert not graphs.failures
+    norms = [m for m in fast.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+    assert not norms
+
+
+def test_memory_is_kept(monkeypatch):
+    kept = []
+    monkeypatch.setattr(fast_inference, 'keep_freed_memory', lambda: kept.append(True))
+    make_fast(_settled('mnv2_sample'))
+    assert kept
+
+
+def test_a_copy_does_not_use_the_original():
+    model = make_fast(_settled('mnv2_sample'), half=True)
+    _answer(model)
+    other = copy.deepcopy(model)
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.zero_()
+    assert _answer(other).abs().sum() > 0
+
+
+@pytest.mark.parametrize('name', MODELS)
+@pytest.mark.parametrize('how', ['fast', 'half'])
+def test_the_public_function_takes_it(name, how):
+    image = torch.randint(0, 256, (90, 120, 3), dtype=torch.uint8).numpy()
+    model = init_model(name, **{how: True})
+    sample = predict(model, image)
+    assert model.backbone.conv1.conv.weight.is_contiguous(
+        memory_format=torch.channels_last
+    )
+    assert sample is not None

@@ -1,0 +1,115 @@
+"""What --amp and --fast of tools/train.py stand for."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.registry import OPTIM_WRAPPERS
+from torch import nn
+
+from mnv2_mm.engine.bfloat16_optim import (
+    BFloat16OptimWrapper,
+    set_half_precision,
+)
+from mnv2_mm.engine.memory_format import use_channels_last
+from mnv2_mm.utils.errors import InputError
+
+on_cpu = pytest.mark.skipif(
+    torch.cuda.is_available(), reason='bfloat16 is for processors'
+)
+linux = pytest.mark.skipif(
+    not sys.platform.startswith('linux'), reason='glibc is for Linux'
+)
+
+
+def _config(**wrapper):
+    wrapper.setdefault('optimizer', dict(type='SGD', lr=0.1))
+    return Config(dict(optim_wrapper=wrapper))
+
+
+@on_cpu
+@pytest.mark.parametrize(
+    'wrapper',
+    [{}, dict(type='OptimWrapper', accumulative_counts=2)],
+    ids=('no type', 'accumulating'),
+)
+def test_the_forward_pass_alone_is_in_bfloat16(wrapper):
+    cfg = _config(**wrapper)
+    set_half_precision(cfg)
+    assert not set_half_precision(cfg)  # a config that asks for it itself
+    model = nn.Linear(4, 2)
+    made = dict(cfg.optim_wrapper)
+    made['optimizer'] = torch.optim.SGD(model.parameters(), 0.1)
+    made = OPTIM_WRAPPERS.build(made)
+    assert isinstance(made, BFloat16OptimWrapper)
+    before = model.weight.detach().clone()
+    for _ in range(2):
+        with made.optim_context(model):
+            out = model(torch.rand(3, 4))
+        assert out.dtype == torch.bfloat16
+        made.update_params(out.float().square().mean())
+    assert model.weight.dtype == torch.float32
+    assert not torch.equal(model.weight, before)
+
+
+@on_cpu
+def test_what_belongs_to_float16_is_taken_out():
+    cfg = _config(type='AmpOptimWrapper', loss_scale=512.0, dtype='float16')
+    set_half_precision(cfg)
+    assert set(cfg.optim_wrapper) == {'type', 'optimizer'}
+
+
+def test_another_wrapper_is_refused():
+    with pytest.raises(InputError, match='and it is ApexOptimWrapper'):
+        set_half_precision(_config(type='ApexOptimWrapper'))
+
+
+@on_cpu
+def test_a_processor_without_bfloat16_is_told(monkeypatch):
+    name = '_is_mkldnn_bf16_supported'
+    for supported in (True, False):
+        monkeypatch.setattr(
+            torch.ops.mkldnn, name, lambda supported=supported: supported
+        )
+        told = set_half_precision(_config())
+        assert bool(told) != supported
+    assert 'slower' in told[0]
+
+
+@pytest.mark.parametrize('place', ['custom_hooks', 'default_hooks', None])
+def test_channels_last_is_asked_for_once(place):
+    hook = dict(type='mnv2_mm.ChannelsLastHook')
+    cfg = Config(dict(default_hooks=dict(timer=None), custom_hooks=[]))
+    if place == 'custom_hooks':
+        cfg.custom_hooks = [hook]
+    elif place:
+        cfg.default_hooks.layout = hook
+    use_channels_last(cfg)
+    use_channels_last(cfg)
+    hooks = [*cfg.custom_hooks, *cfg.default_hooks.values()]
+    assert hooks.count(hook) == 1
+
+
+@linux
+def test_freed_memory_is_used_again():
+    """Blocks that were handed back come with a fault for every page."""
+    code = """
+import resource, sys
+from mnv2_mm.utils.malloc_tuning import keep_freed_memory
+if sys.argv[1] == 'keep':
+    assert keep_freed_memory()
+for turn in range(6):
+    block = bytearray(64 << 20)
+    if turn == 1:
+        start = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    del block
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - start)
+"""
+    faults = {}
+    for mode in ('keep', 'as it is'):
+        command = [sys.executable, '-c', code, mode]
+        run = subprocess.run(command, capture_output=True, check=True)
+        faults[mode] = int(run.stdout)
+    assert faults['keep'] * 10 < faults['as it is']

@@ -1,0 +1,175 @@
+"""Timing of builds: what is measured and written, not how long it took."""
+
+import json
+import time
+
+import cv2
+import numpy as np
+import pytest
+
+from mnv2_mm.runtime import machine, timing
+from mnv2_mm.runtime import model as build_module
+from mnv2_mm.utils.errors import InputError
+
+SLOW = 0.004  # seconds of a run of the backend below
+COLD = 2  # first runs, which take longer
+
+
+class Backend:
+    """Stands for onnxruntime and the like; slower than all around it."""
+
+    version, on_cpu = '1.2', True
+
+    def __init__(self, files, info, threads):
+        self.info, self.threads, self.runs = info, threads, 0
+        MADE.append(self)
+
+    def __call__(self, inputs):
+        assert inputs.shape == (1, 3, 8, 8)
+        self.runs += 1
+        time.sleep(SLOW if self.runs > COLD else 20 * SLOW)
+        return {'output': np.zeros((1, 3), np.float32)}
+
+
+class Accelerator(Backend):
+    """A backend to which threads mean nothing."""
+
+    on_cpu = False
+
+
+MADE = []
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A build for one of the backends above."""
+    known = {'slow': Backend, 'accelerator': Accelerator}
+    monkeypatch.setattr(build_module, 'BACKENDS', known)
+    MADE.clear()
+    size = dict(do='resize', keep_ratio=False, interpolation='bilinear')
+    info = dict(
+        task='cls',
+        backend='slow',
+        precision='int8',
+        files=['a.bin', 'b.bin'],
+        input=dict(name='input', shape=[1, 3, 8, 8]),
+        outputs=['output'],
+        classes=['a', 'b', 'c'],
+        palette=[[0, 0, 0]] * 3,
+        preprocessing=dict(
+            steps=[dict(size, size=[8, 8])],
+            mean=[0.0] * 3,
+            std=[1.0] * 3,
+            rgb=True,
+            pad_to=None,
+            pad_multiple=1,
+            pad_value=0,
+        ),
+    )
+    (tmp_path / 'a.bin').write_bytes(bytes(100))
+    (tmp_path / 'b.bin').write_bytes(bytes(20))
+    (tmp_path / 'build.json').write_text(json.dumps(info))
+    return tmp_path
+
+
+def test_stages_are_timed_apart(folder):
+    image = np.zeros((20, 30, 3), np.uint8)
+    threads = [1, 2]
+    found = timing.benchmark(folder, image, threads=threads, runs=5, warmup=COLD)
+    assert [made.threads for made in MADE] == threads
+    assert [made.runs for made in MADE] == [7, 7]
+    assert found['bytes'] == 120
+    assert found['image'] == [30, 20]
+    assert found['in_network'] == ['softmax']
+    assert [row['threads'] for row in found['times']] == [1, 2]
+    for row in found['times']:
+        assert row['network']['quarter'] >= 1000 * SLOW
+        assert row['network']['three_quarters'] < 8 * 1000 * SLOW
+        assert 0 < row['preprocessing']['median'] < 1000 * SLOW
+        assert 0 < row['postprocessing']['median'] < 1000 * SLOW
+        assert row['total']['median'] > row['network']['median']
+        for stage in timing.STAGES:
+            one = row[stage]
+            order = [one['quarter'], one['median'], one['three_quarters']]
+            assert order == sorted(order)
+    words = timing.in_words(found)
+    assert machine.describe() in words
+    assert 'includes softmax' in words
+    assert 'slow 1.2, int8, 0.00 MB' in words
+
+
+def test_one_thread_and_all_cores(folder, monkeypatch):
+    monkeypatch.setattr(timing, 'cores', lambda: 8)
+    before = cv2.getNumThreads()
+    timing.benchmark(folder, np.zeros((9, 9, 3), np.uint8), runs=1)
+    assert [made.threads for made in MADE] == [1, 8]
+    assert cv2.getNumThreads() == before
+
+
+def test_threads_mean_nothing_to_an_accelerator(folder):
+    text = (folder / 'build.json').read_text()
+    (folder / 'build.json').write_text(text.replace('slow', 'accelerator'))
+    image = np.zeros((9, 9, 3), np.uint8)
+    found = timing.benchmark(folder, image, threads=[1, 8], runs=1)
+    assert [row['threads'] for row in found['times']] == [None]
+    assert len(MADE) == 1
+    assert '\n      -' in timing.in_words(found)
+
+
+@pytest.mark.parametrize(
+    ('task', 'ending', 'held'),
+    [
+        ('det', None, ['decoding', 'NMS']),
+        ('seg', dict(resize=True, argmax=False), ['resize']),
+        ('seg', dict(resize=True, argmax=True), ['resize', 'argmax']),
+        ('seg', dict(resize=False, argmax=False), []),
+    ],
+)
+def test_what_the_network_holds(task, ending, held):
+    assert timing.inside_network(dict(task=task, ending=ending)) == held
+
+
+def test_the_tool_writes_beside_the_build(folder, run_tool, capfd):
+    image = folder / 'image.png'
+    cv2.imwrite(str(image), np.zeros((9, 9, 3), np.uint8))
+    flags = ['--benchmark', '--threads', 1]
+    assert run_tool('run_build', folder, image, *flags) == 0
+    assert 'median (quartiles) of 30 runs' in capfd.readouterr().out
+    found = json.loads((folder / 'benchmark.json').read_text())
+    assert found['runs'] == 30
+    assert found['machine'] == machine.describe()
+    (row,) = found['times']
+    assert row['threads'] == 1
+
+
+@pytest.mark.parametrize(
+    ('flags', 'message'),
+    [
+        (['--runs', 5], 'give at least 30'),
+        (['--threads', -1], '--threads is -1'),
+    ],
+)
+def test_too_little_is_refused(folder, run_tool, capfd, flags, message):
+    image = folder / 'image.png'
+    cv2.imwrite(str(image), np.zeros((9, 9, 3), np.uint8))
+    assert run_tool('run_build', folder, image, '--benchmark', *flags) == 2
+    assert message in capfd.readouterr().err
+    assert not (folder / 'benchmark.json').exists()
+
+
+def test_a_folder_that_is_no_build(tmp_path):
+    with pytest.raises(InputError, match='is no build'):
+        timing.benchmark(tmp_path, np.zeros((9, 9, 3), np.uint8))
+
+
+def test_the_machine_has_a_name(monkeypatch):
+    files = {
+        '/proc/device-tree/model': 'NVIDIA Jetson Orin Nano\0',
+        '/proc/cpuinfo': 'processor: 0\nmodel name\t: ARMv8 rev 1\n',
+    }
+    monkeypatch.setattr(machine, '_text', lambda path: files[str(path)])
+    monkeypatch.setattr(machine, 'cores', lambda: 6)
+    monkeypatch.setattr(machine.shutil, 'which', lambda name: None)
+    text = machine.describe()
+    assert text.startswith('NVIDIA Jetson Orin Nano, ARMv8 rev 1, ')
+    assert text.endswith(', 6 cores')

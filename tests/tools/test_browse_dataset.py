@@ -1,0 +1,155 @@
+"""Ground truth on images, label counts, and what is odd about them."""
+
+import importlib.util
+import sys
+from collections import Counter
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from mmengine.structures import InstanceData
+
+from mnv2_mm.datasets.gt_visualizer import GtVisualizer
+from mnv2_mm.datasets.label_histogram import LabelHistogram
+from mnv2_mm.datasets.sample.export import SampleSettings
+from mnv2_mm.datasets.sample.writer import write_sample_set
+
+ROOT = Path(__file__).resolve().parents[2]
+CONFIGS = {
+    'ssdlite_sample': 'mmdet',
+    'deeplabv3_sample': 'mmseg',
+    'mnv2_sample': 'mmpretrain',
+}
+
+
+@pytest.fixture(scope='module')
+def tool():
+    path = ROOT / 'tools' / 'browse_dataset.py'
+    spec = importlib.util.spec_from_file_location('browse_dataset', path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def sample(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_sample_set('data/sample', SampleSettings(train=6, val=8))
+    return tmp_path / 'data' / 'sample'
+
+
+def browse(tool, monkeypatch, *args) -> int:
+    monkeypatch.setattr(sys, 'argv', ['browse_dataset.py', *map(str, args)])
+    with pytest.raises(SystemExit) as ended:
+        tool.main()
+    return ended.value.code
+
+
+@pytest.mark.parametrize('split', ['train', 'val'])
+@pytest.mark.parametrize('name', CONFIGS)
+def test_each_task(name, split, tool, sample, monkeypatch, capsys):
+    pytest.importorskip(CONFIGS[name])
+    args = (name, '--split', split, '--num', 2, '--out-dir', 'out')
+    assert browse(tool, monkeypatch, *args) == 0
+    images = list(Path('out').glob('*.jpg'))
+    assert len(images) == 2
+    assert all(min(cv2.imread(str(p)).shape[:2]) >= 300 for p in images)
+    text = capsys.readouterr().out
+    for label in ('circle', 'square', 'triangle', 'star', 'ring'):
+        assert label in text
+    assert '2 images in out' in text
+
+
+def test_black_and_white_masks(tool, sample, monkeypatch, capsys):
+    pytest.importorskip('mmseg')
+    for path in (sample / 'masks').rglob('*.png'):
+        mask = cv2.imread(str(path), -1)
+        cv2.imwrite(str(path), np.where(mask > 0, 255, 0).astype(np.uint8))
+    assert browse(tool, monkeypatch, 'deeplabv3_sample', '--num', 1) == 1
+    text = capsys.readouterr().out
+    assert '(255 = ignored)' in text
+    assert 'hold only 0 and 255' in text and 'mask[mask == 255] = 1' in text
+
+
+def test_labels_out_of_range_are_counted_and_not_drawn(
+    tool, sample, monkeypatch, capsys
+):
+    pytest.importorskip('mmseg')
+    path = sample / 'masks/train/00000.png'
+    cv2.imwrite(str(path), np.full((192, 256), 9, np.uint8))
+    assert browse(tool, monkeypatch, 'deeplabv3_sample', '--num', 9) == 1
+    text = capsys.readouterr().out
+    assert '(9 = NO CLASS)' in text and 'labels 9 belong to no class' in text
+    assert 'not drawn: mask ' in text and '5 images in' in text
+
+
+def test_no_data(tool, tmp_path, monkeypatch, capsys):
+    pytest.importorskip('mmdet')
+    monkeypatch.chdir(tmp_path)
+    assert browse(tool, monkeypatch, 'ssdlite_sample') == 2
+    assert 'make_sample_data.py' in capsys.readouterr().err
+
+
+def test_boxes_are_drawn_where_they_are():
+    structures = pytest.importorskip('mmdet.structures')
+    inputs = torch.full((3, 200, 200), 40, dtype=torch.uint8)
+    boxes = torch.tensor([[20.0, 120.0, 80.0, 180.0]])
+    truth = InstanceData(bboxes=boxes, labels=torch.tensor([0]))
+    for before in (False, True):
+        # with Resize first, boxes are those of the original image
+        shape = (400, 400) if before else (200, 200)
+        sample = structures.DetDataSample(metainfo={'ori_shape': shape})
+        sample.gt_instances = truth
+        pipeline = [{'type': 'Resize'}, {'type': 'LoadAnnotations'}]
+        painter = GtVisualizer(
+            'mmdet',
+            {'classes': ('a',), 'palette': [(255, 0, 0)]},
+            pipeline=pipeline if before else pipeline[::-1],
+        )
+        image = painter.draw(inputs, sample).astype(int)
+        red = (image[..., 2] - image[..., 0]) > 100
+        ys, xs = np.nonzero(red)
+        scale = image.shape[0] / shape[0]
+        edges = np.array([xs.min(), ys.min(), xs.max(), ys.max()]) / scale
+        assert np.abs(edges - boxes[0].numpy()).max() < 4
+        assert (truth.bboxes == boxes).all()  # the sample stays as it was
+
+
+@pytest.mark.parametrize(
+    ('unit', 'counts', 'ignore', 'expected'),
+    [
+        ('boxes', {0: 5, 1: 2}, None, []),
+        ('boxes', {0: 5}, None, ['no boxes of: dog']),
+        ('pixels', {0: 5, 1: 1, 255: 2}, 255, []),
+        ('pixels', {0: 5, 255: 2}, 255, ['255 is ignored']),
+        ('pixels', {0: 5, 255: 2}, 254, ['255 is no class']),
+        ('pixels', {0: 5, 1: 4, 7: 1}, 255, ['labels 7 belong to no class']),
+    ],
+)
+def test_warnings(unit, counts, ignore, expected):
+    histogram = LabelHistogram(
+        ('cat', 'dog'), unit, Counter(counts), ignore_index=ignore
+    )
+    found = histogram.warnings()
+    assert len(found) == len(expected)
+    for text, part in zip(found, expected, strict=True):
+        assert part in text
+
+
+def test_table():
+    histogram = LabelHistogram(
+        ('cat', 'dog'),
+        'boxes',
+        Counter({0: 3, 4: 1}),
+        Counter({0: 2, 4: 1}),
+        looked_at=2,
+        total=5,
+    )
+    assert histogram.rows() == [
+        ('cat', 3, 0.75, 2),
+        ('dog', 0, 0.0, 0),
+        ('(4 = NO CLASS)', 1, 0.25, 1),
+    ]
+    assert '75.0%' in str(histogram) and '2 looked at, 5 in all' in str(histogram)

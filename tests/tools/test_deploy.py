@@ -1,0 +1,243 @@
+"""Around builds: the tools' messages, the runner's imports, boxes and NMS."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+pytest.importorskip('mmdeploy', reason='deployment is not installed')
+pytest.importorskip('onnxruntime', reason='deployment is not installed')
+pytest.importorskip('mmdet.models')
+pytest.importorskip('mmseg.models')
+pytest.importorskip('mmpretrain.models')
+
+from deploy_networks import CONFIGS
+
+from mnv2_mm.deploy.compare import difference, match
+from mnv2_mm.deploy.detection import decode, nms_rules
+from mnv2_mm.runtime import Build
+from mnv2_mm.runtime.machine import cores
+from mnv2_mm.utils.errors import InputError
+
+pytest_plugins = ['deploy_networks']
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.parametrize('kind', ['static', 'ncnn_static'])
+def test_the_runner_imports_neither_torch_nor_openmmlab(built, tiny_data, kind):
+    image = sorted((tiny_data / 'images/val').glob('*'))[0]
+    folder = built('det', kind)
+    code = (
+        'import sys, runpy\n'
+        f'sys.argv = ["run_build", {str(folder)!r}, {str(image)!r}, '
+        f'"--out", {str(folder.parent / "drawn.png")!r}]\n'
+        'try:\n'
+        f'    runpy.run_path({str(ROOT / "tools/run_build.py")!r}, '
+        'run_name="__main__")\n'
+        'except SystemExit as end:\n'
+        '    assert not end.code, end.code\n'
+        'found = [m for m in sys.modules if m.partition(".")[0] in '
+        '("torch", "mmengine", "mmcv", "mmdet", "mmdeploy", "onnx")]\n'
+        'assert not found, found\n'
+    )
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert 'drawn to' in done.stdout
+    assert (folder.parent / 'drawn.png').is_file()
+
+
+def deploy(run_tool, work_dir, *arguments):
+    return run_tool('deploy', *arguments, '--work-dir', work_dir)
+
+
+def test_mistakes_are_named_and_leave_nothing(network, run_tool, tmp_path, capfd):
+    config, checkpoint, image = network('cls')
+    ort, ncnn = 'cls_onnxruntime_static', 'cls_ncnn_static'
+    unknown = ['backend_config.precision=int4']
+    cases = [
+        ('det_onnxruntime_static', image, [], 'is for models of mmdet'),
+        (ort, 'no.jpg', [], 'there is no photo no.jpg'),
+        (ort, checkpoint, [], 'cannot be read as a photo'),
+        (ort, image, unknown, 'onnxruntime builds are fp32 or int8'),
+        (ncnn, image, unknown, 'ncnn builds are fp32 or fp16 or int8'),
+    ]
+    for name, photo, options, message in cases:
+        work_dir = tmp_path / 'new'
+        code = deploy(
+            run_tool,
+            work_dir,
+            CONFIGS / f'{name}.py',
+            config,
+            checkpoint,
+            photo,
+            *(['--cfg-options', *options] if options else []),
+        )
+        assert code == 2
+        assert message in capfd.readouterr().err
+        assert not work_dir.exists()
+
+
+@pytest.mark.parametrize('backend', ['onnxruntime', 'ncnn'])
+def test_times_are_kept_with_the_build(network, run_tool, tmp_path, capfd, backend):
+    pytest.importorskip(backend)
+    config = CONFIGS / f'cls_{backend}_static.py'
+    flags = [config, *network('cls'), '--benchmark']
+    assert deploy(run_tool, tmp_path / 'new', *flags) == 0
+    found = json.loads((tmp_path / 'new/benchmark.json').read_text())
+    assert found['backend'] == backend
+    assert found['photo'] == [64, 64]
+    files = json.loads((tmp_path / 'new/build.json').read_text())['files']
+    sizes = [(tmp_path / 'new' / name).stat().st_size for name in files]
+    assert found['bytes'] == sum(sizes)
+    threads = [row['threads'] for row in found['times']]
+    assert threads == sorted({1, cores()})
+    said = capfd.readouterr().out
+    assert f'{sum(sizes) / 1e6:.2f} MB' in said
+    assert 'preprocessing' in said
+
+
+def test_a_checkpoint_of_other_classes(network, run_tool, tiny_config, tmp_path, capfd):
+    _, checkpoint, image = network('cls')
+    other = tiny_config('cls', "model['head']['num_classes'] = 7", name='seven')
+    (tmp_path / 'kept.txt').write_text('of the user')
+    code = deploy(
+        run_tool,
+        tmp_path,
+        CONFIGS / 'cls_onnxruntime_static.py',
+        other,
+        checkpoint,
+        image,
+    )
+    assert code == 2
+    assert '7' in capfd.readouterr().err
+    assert [file.name for file in tmp_path.iterdir()] == ['kept.txt']
+
+
+def test_a_work_dir_that_cannot_be(network, run_tool, tmp_path, capfd):
+    config, checkpoint, image = network('cls')
+    (tmp_path / 'file').write_text('')
+    code = deploy(
+        run_tool,
+        tmp_path / 'file/inside',
+        CONFIGS / 'cls_onnxruntime_static.py',
+        config,
+        checkpoint,
+        image,
+    )
+    assert code == 2
+    assert 'cannot be written to' in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ('changes', 'message'),
+    [
+        ({'nms': dict(type='soft_nms')}, "type='soft_nms'"),
+        ({'nms': None}, 'type=None'),
+        (
+            {'nms': dict(type='nms', class_agnostic=True, iou_threshold=1)},
+            'class_agnostic=True',
+        ),
+        ({'max_per_img': -1}, 'max_per_img is -1'),
+        ({'max_per_img': 4000}, 'max_per_img is 4000'),
+    ],
+)
+def test_nms_beyond_standard_operators(changes, message):
+    test_cfg = dict(
+        nms=dict(type='nms', iou_threshold=0.5), max_per_img=100, score_thr=0
+    )
+    with pytest.raises(InputError, match=message):
+        nms_rules(test_cfg | changes)
+
+
+def test_decoding_is_mmdets():
+    """Codes far beyond what is clamped, boxes far beyond the photo."""
+    from mmdet.models.task_modules.coders import DeltaXYWHBBoxCoder
+
+    torch.manual_seed(0)
+    corners = torch.rand(500, 2) * 90
+    priors = torch.cat([corners, corners + 1 + torch.rand(500, 2) * 40], 1)
+    codes = torch.randn(1, 500, 4) * 30
+    for means in ((0.0, 0.0, 0.0, 0.0), (0.1, -0.2, 0.3, 0.0)):
+        coder = DeltaXYWHBBoxCoder(means, (0.1, 0.1, 0.2, 0.2))
+        wanted = coder.decode(priors, codes[0], max_shape=(80, 100))
+        found = decode(coder, priors, codes, (100, 80))
+        assert torch.equal(found[0], wanted)
+
+
+def test_a_decoded_box_by_hand():
+    from mmdet.models.task_modules.coders import DeltaXYWHBBoxCoder
+
+    coder = DeltaXYWHBBoxCoder(target_stds=(0.1, 0.1, 0.2, 0.2))
+    # a box of 20x40 at (30, 40): moved by 0.1 of its width, as wide as
+    # before, twice as high: 2 = exp(0.2 * 3.4657359)
+    prior = torch.tensor([[20.0, 20.0, 40.0, 60.0]])
+    code = torch.tensor([[[1.0, 0.0, 0.0, 3.4657359]]])
+    (box,) = decode(coder, prior, code, (100, 75))[0]
+    assert box.tolist() == pytest.approx([22, 0, 42, 75], abs=1e-4)
+
+
+def test_matching_counts_what_is_missing():
+    first = dict(
+        boxes=np.float32([[0, 0, 10, 10], [50, 50, 60, 60]]),
+        scores=np.float32([0.9, 0.04]),
+        labels=np.array([1, 1]),
+    )
+    moved = dict(first, boxes=first['boxes'] + np.float32(0.5))
+    assert match(first, moved) == (1, 1, 0.5, 0.0)
+    assert match(first, moved, least=0.01) == (2, 2, 0.5, 0.0)
+    renamed = dict(first, labels=np.array([2, 1]))
+    assert match(first, renamed)[:2] == (1, 0)
+    assert '0 of 1 boxes' in difference(first, renamed)
+
+
+def test_int8_without_a_training_set(network, run_tool, tmp_path, capfd):
+    config, checkpoint, image = network('cls')
+    code = deploy(
+        run_tool,
+        tmp_path / 'new',
+        CONFIGS / 'cls_onnxruntime_int8_static.py',
+        config,
+        checkpoint,
+        image,
+        '--model-options',
+        'train_dataloader.dataset.data_root=nowhere',
+    )
+    assert code == 2
+    assert 'calibrated with training photos' in capfd.readouterr().err
+    assert not (tmp_path / 'new').exists()
+
+
+def test_mmdeploys_own_calls_take_the_configs(network, built, tmp_path):
+    """What mmdeploy's tools call, with the configs by their paths."""
+    from mmdeploy.apis import inference_model, torch2onnx
+    from mmdeploy.apis.utils import to_backend
+    from mmengine.config import Config
+
+    config, checkpoint, image = network('cls')
+    path = str(CONFIGS / 'cls_onnxruntime_static.py')
+    torch2onnx(
+        str(image),
+        str(tmp_path),
+        'end2end.onnx',
+        path,
+        str(config),
+        str(checkpoint),
+        'cpu',
+    )
+    files = to_backend(
+        'onnxruntime',
+        [str(tmp_path / 'end2end.onnx')],
+        str(tmp_path),
+        Config.fromfile(path),
+    )
+    (sample,) = inference_model(str(config), path, list(files), str(image), 'cpu')
+    wanted = Build(built('cls'))(cv2.imread(str(image)))
+    np.testing.assert_allclose(
+        sample.pred_score.numpy(), wanted['probabilities'], atol=1e-6
+    )

@@ -1,0 +1,378 @@
+"""tools/train.py: messages, resume after a kill, several processes."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+
+from mnv2_mm.utils.config import apply_options, get_config, list_models
+from mnv2_mm.utils.errors import InputError
+
+ROOT = Path(__file__).resolve().parents[2]
+Tool = Callable[..., int]
+Write = Callable[..., Path]
+
+
+def environment(**more: str) -> dict[str, str]:
+    python_path = os.pathsep.join(
+        filter(None, [str(ROOT), os.environ.get('PYTHONPATH')])
+    )
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ['PATH']])
+    return os.environ | {'PYTHONPATH': python_path, 'PATH': path} | more
+
+
+# -- names and options -------------------------------------------------------
+def test_configs_are_found_by_path_and_name() -> None:
+    names = list_models()
+    assert {'ssdlite_mnv2_coco', 'mnv2_in1k', 'ssdlite_sample'} <= set(names)
+    assert not any(name.startswith('coco_det') for name in names)
+    assert list_models('deeplab') == [n for n in names if 'deeplab' in n]
+    by_name = get_config('mnv2_in1k')
+    by_path = get_config(ROOT / 'configs' / 'mnv2_in1k.py')
+    assert by_name.model == by_path.model
+
+
+@pytest.mark.parametrize(
+    ('name', 'expected'),
+    [
+        ('ssdlite_mnv2_cocoo', 'did you mean ssdlite_mnv2_coco'),
+        ('configs/mnv2_in2k.py', 'configs/mnv2_in1k.py'),
+        ('qqqqq', 'the names are: '),
+    ],
+)
+def test_unknown_config_names_the_near_ones(name: str, expected: str) -> None:
+    with pytest.raises(InputError) as error:
+        get_config(name)
+    assert expected in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ('text', 'expected'),
+    [
+        ('a = (', 'cannot be read: SyntaxError'),
+        ("_base_ = ['./none.py']", 'inherits from a file that is not there'),
+        ('a = b', "name 'b' is not defined"),
+    ],
+)
+def test_broken_config_is_named(tmp_path: Path, text: str, expected: str) -> None:
+    path = tmp_path / 'broken.py'
+    path.write_text(text)
+    with pytest.raises(InputError) as error:
+        get_config(path)
+    assert expected in str(error.value)
+    assert str(path) in str(error.value)
+
+
+def options_config() -> Config:
+    return Config(
+        dict(
+            model=dict(backbone=dict(widen_factor=1.0)),
+            data_root='data/coco',
+            param_scheduler=[dict(begin=0)],
+        )
+    )
+
+
+@pytest.mark.parametrize(
+    ('key', 'expected'),
+    [
+        ('data_root', 'a variable of the config file'),
+        ('modell.backbone', 'Did you mean "model"?'),
+        ('model.backbone.widen_facter', 'Did you mean "widen_factor"?'),
+    ],
+)
+def test_options_that_change_nothing_are_warned_of(key: str, expected: str) -> None:
+    (warning,) = apply_options(options_config(), {key: 1})
+    assert key in warning
+    assert expected in warning
+
+
+def test_options_that_work_are_silent() -> None:
+    cfg = options_config()
+    options = {
+        'model.backbone.with_cp': True,
+        'param_scheduler.0.begin': 5,
+        'randomness.seed': 3,
+    }
+    assert apply_options(cfg, options) == []
+    assert cfg.model.backbone.with_cp is True
+    assert cfg.param_scheduler[0].begin == 5
+    assert cfg.randomness.seed == 3
+
+
+def test_options_beyond_a_list_are_an_error() -> None:
+    with pytest.raises(InputError, match='a list of 1'):
+        apply_options(options_config(), {'param_scheduler.3.begin': 1})
+
+
+# -- messages ----------------------------------------------------------------
+@pytest.mark.parametrize(
+    ('flags', 'expected'),
+    [
+        (
+            ['--cfg-options', 'model.backbone.type=mnv2_mm.MobileNetV3'],
+            "Did you mean 'mnv2_mm.MobileNetV2'",
+        ),
+        (
+            ['--cfg-options', 'model.backbone.type=MobileNet_V2'],
+            "'MobileNetV2'",
+        ),
+        (
+            ['--cfg-options', 'model.backbone.widen=2'],
+            "takes no argument 'widen'",
+        ),
+        (
+            ['--cfg-options', 'optim_wrapper.optimizer.type=SDG'],
+            "type='SDG' is not known among the optimizers",
+        ),
+        (['--auto-scale-lr'], 'auto_scale_lr=dict(base_batch_size=...)'),
+        (['--launcher', 'pytorch'], 'tools/dist_train.sh'),
+        (['--resume', 'none.pth'], 'there is no checkpoint none.pth'),
+        (
+            ['--cfg-options', 'train_dataloader.dataset.data_root=nowhere'],
+            'nowhere',
+        ),
+        (['--cfg-options', 'default_scope=mmyolo'], "default_scope='mmyolo'"),
+    ],
+)
+def test_mistakes_get_one_message(
+    tiny_config: Write,
+    run_tool: Tool,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    flags: list[str],
+    expected: str,
+) -> None:
+    for name in ('RANK', 'WORLD_SIZE'):
+        monkeypatch.delenv(name, raising=False)
+    if '--launcher' in flags and torch.cuda.is_available():
+        pytest.skip('with a GPU mmengine joins the processes itself')
+    code = run_tool('train', tiny_config('cls'), '--work-dir', tmp_path, *flags)
+    error = capfd.readouterr().err
+    assert code == 2
+    assert error.count('error: ') == 1
+    assert expected in error
+    assert 'Traceback' not in error
+
+
+# -- training and resuming ---------------------------------------------------
+@pytest.mark.parametrize('task', ['det', 'seg', 'cls'])
+def test_trains_and_reuses_a_finished_run(
+    trained: Callable[[str], tuple[Path, Path]],
+    run_tool: Tool,
+    capfd: pytest.CaptureFixture,
+    task: str,
+) -> None:
+    config, checkpoint = trained(task)
+    assert checkpoint.is_file()
+    assert list(checkpoint.parent.glob('best_*.pth'))
+    stamp = checkpoint.stat().st_mtime_ns
+    capfd.readouterr()
+    work_dir = checkpoint.parent
+    assert run_tool('train', config, '--work-dir', work_dir, '--resume') == 0
+    assert 'complete already; nothing to do' in capfd.readouterr().out
+    assert checkpoint.stat().st_mtime_ns == stamp
+
+
+@pytest.mark.parametrize('task', ['det', 'seg', 'cls'])
+def test_fast_training_says_what_it_does(
+    tiny_config: Write, run_tool: Tool, tmp_path: Path, task: str
+) -> None:
+    key = 'max_iters' if task == 'seg' else 'max_epochs'
+    options = ['--fast', '--cfg-options', f'train_cfg.{key}=1']
+    config = tiny_config(task)
+    assert run_tool('train', config, '--work-dir', tmp_path, *options) == 0
+    (dumped,) = tmp_path.glob('tiny_*.py')
+    cfg = Config.fromfile(dumped)
+    kind = cfg.optim_wrapper.type.rpartition('.')[2]
+    assert kind in ('BFloat16OptimWrapper', 'AmpOptimWrapper')
+    assert dict(type='mnv2_mm.ChannelsLastHook') in cfg.custom_hooks
+    (state,) = tmp_path.glob('[ei]*_1.pth')
+    for value in torch.load(state, weights_only=False)['state_dict'].values():
+        assert value.isfinite().all() and value.dtype != torch.bfloat16
+
+
+@pytest.mark.parametrize('task', ['det', 'cls'])
+def test_console_is_readable(
+    tiny_config: Write,
+    run_tool: Tool,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture,
+    task: str,
+) -> None:
+    options = ['--seed', '5', '--cfg-options', 'train_cfg.max_epochs=1']
+    work_dir = tmp_path / 'run'
+    config = tiny_config(task)
+    assert run_tool('train', config, '--work-dir', work_dir, *options) == 0
+    output = capfd.readouterr()
+    text = output.out + output.err
+    assert f'training tiny_{task} for 1 epochs' in text
+    assert 'Epoch(train)' in text
+    assert 'tools/test.py' in text
+    for noise in ('System environment', 'widen_factor', 'Hooks will be'):
+        assert noise not in text
+    assert not re.search('warn', text, re.IGNORECASE)
+    (log,) = work_dir.glob('*/*.log')
+    assert 'System environment' in log.read_text()  # nothing is lost
+    assert 'seed: 5' in log.read_text()
+    assert Config.fromfile(work_dir / config.name).randomness.seed == 5
+    if task == 'det':
+        return
+    # once more without --resume
+    assert run_tool('train', config, '--work-dir', work_dir, *options) == 0
+    assert 'holds checkpoints of an earlier' in capfd.readouterr().out
+
+
+def test_resume_without_checkpoint_starts(
+    tiny_config: Write,
+    run_tool: Tool,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture,
+) -> None:
+    flags = ['--resume', '--cfg-options', 'train_cfg.max_epochs=1']
+    config = tiny_config('cls')
+    assert run_tool('train', config, '--work-dir', tmp_path, *flags) == 0
+    assert 'starting from the beginning' in capfd.readouterr().out
+
+
+def test_killed_run_continues_from_its_last_checkpoint(
+    tiny_config: Write,
+    run_tool: Tool,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture,
+) -> None:
+    config = tiny_config('cls')
+    work_dir = tmp_path / 'run'
+    command = [
+        sys.executable,
+        str(ROOT / 'tools' / 'train.py'),
+        str(config),
+        '--work-dir',
+        str(work_dir),
+        '--cfg-options',
+        'train_cfg.max_epochs=1000',
+    ]
+    process = subprocess.Popen(
+        command,
+        env=environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        wait_for(lambda: (work_dir / 'epoch_3.pth').exists(), process)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    # as if it had been killed while it wrote this one
+    found = sorted(work_dir.glob('epoch_*.pth'), key=lambda p: p.stat().st_mtime_ns)
+    assert len(found) >= 2
+    *_, before, newest = found
+    newest.write_bytes(newest.read_bytes()[:100_000])
+    (work_dir / 'last_checkpoint').write_text('')
+
+    epoch = int(before.stem.partition('_')[2])
+    code = run_tool(
+        'train',
+        config,
+        '--work-dir',
+        work_dir,
+        '--resume',
+        '--cfg-options',
+        f'train_cfg.max_epochs={epoch + 1}',
+    )
+    output = capfd.readouterr().out
+    assert code == 0
+    assert f'{newest} is cut off' in output
+    assert f'continuing from {before}: epoch {epoch} of' in output
+    last = max(work_dir.glob('*/vis_data/scalars.json'))
+    records = [json.loads(x) for x in last.read_text().splitlines()]
+    steps = [r['step'] for r in records if 'lr' in r]
+    per_epoch = len(steps)
+    assert steps[0] == epoch * per_epoch + 1
+    state = torch.load(work_dir / f'epoch_{epoch + 1}.pth', weights_only=False)
+    assert state['meta']['iter'] == (epoch + 1) * per_epoch
+
+
+def wait_for(
+    done: Callable[[], bool], process: subprocess.Popen, seconds: int = 400
+) -> None:
+    end = time.monotonic() + seconds
+    while not done():
+        assert process.poll() is None, 'the training ended by itself'
+        assert time.monotonic() < end, 'the training is too slow'
+        time.sleep(0.05)
+
+
+# -- several processes -------------------------------------------------------
+@pytest.mark.skipif(torch.cuda.is_available(), reason='this is about gloo')
+def test_two_processes_on_the_cpu(
+    trained: Callable[[str], tuple[Path, Path]], tmp_path: Path
+) -> None:
+    config, _ = trained('cls')
+    work_dir = tmp_path / 'run'
+    script = ROOT / 'tools' / 'dist_train.sh'
+    options = ['--work-dir', work_dir, '--cfg-options']
+    options += ['train_cfg.max_epochs=1', 'train_dataloader.batch_size=4']
+    done = subprocess.run(
+        ['bash', script, config, '2', *options],
+        env=environment(PORT=str(20000 + os.getpid() % 20000)),
+        capture_output=True,
+        text=True,
+        timeout=500,
+        cwd=tmp_path,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count('training tiny_cls for') == 1
+    (log,) = work_dir.glob('*/*.log')
+    text = log.read_text()
+    assert 'Distributed training: True' in text
+    assert 'GPU number: 2' in text
+    # 2 processes of 4 are one of 8: as many iterations
+    single = re.search(r'\[1\]\[ *1/(\d+)\]', text)
+    data = torch.load(work_dir / 'epoch_1.pth', weights_only=False)
+    assert data['meta']['iter'] == int(single[1])
+    assert list(work_dir.glob('best_*.pth'))
+
+
+@pytest.mark.parametrize('name', ['dist', 'slurm'])
+@pytest.mark.parametrize('tool', ['train', 'test'])
+def test_launchers_say_how_they_are_used(name: str, tool: str) -> None:
+    script = ROOT / 'tools' / f'{name}_{tool}.sh'
+    done = subprocess.run(['bash', script], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert f'usage: bash {script} ' in done.stderr
+
+
+@pytest.mark.parametrize('tool', ['train', 'test'])
+def test_slurm_gets_the_flags(tool: str, tmp_path: Path) -> None:
+    srun = tmp_path / 'srun'
+    srun.write_text('#!/usr/bin/env bash\nprintf "%s\\n" "$@"\n')
+    srun.chmod(0o755)
+    path = f'{tmp_path}{os.pathsep}{os.environ["PATH"]}'
+    done = subprocess.run(
+        [
+            'bash',
+            ROOT / 'tools' / f'slurm_{tool}.sh',
+            *('part', 'job', 'c.py', 'a b', '--cfg-options', 'x=[1, 2]'),
+        ],
+        env=environment(GPUS='4', SRUN_ARGS='--quiet --exclusive', PATH=path),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    words = done.stdout.splitlines()
+    assert {'--ntasks=4', '--gres=gpu:4', '--quiet', '--exclusive'} <= {*words}
+    flag = ['--work-dir'] if tool == 'train' else []
+    tail = ['c.py', *flag, 'a b', '--launcher', 'slurm']
+    assert words[-len(tail) - 2 :] == [*tail, '--cfg-options', 'x=[1, 2]']
