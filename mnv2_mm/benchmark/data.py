@@ -25,7 +25,7 @@ from mnv2_mm.benchmark.images import (
     PICTURES,
     enlarged,
     with_boxes_of_coco,
-    write_images,
+    write_photos,
 )
 from mnv2_mm.benchmark.pairs import Contestant, Part
 from mnv2_mm.benchmark.peers import peer_config
@@ -46,7 +46,7 @@ def parts(_: argparse.Namespace) -> list[Part]:
     folder = tempfile.TemporaryDirectory(prefix='mnv2_mm_benchmark_')
     atexit.register(folder.cleanup)
     root = Path(folder.name) / 'sample'
-    write_images(root)
+    write_photos(root)
     return [*detection(root), *segmentation(root), classification(root)]
 
 

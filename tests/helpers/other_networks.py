@@ -1,5 +1,6 @@
 """MobileNetV2 of other code bases, in the names that their files have."""
 
+import pytest
 from torch import nn
 
 
