@@ -72,7 +72,7 @@ class Detections(nn.Module):
         priors = torch.cat(generator.grid_priors(generator.featmap_sizes, device='cpu'))
         self.size = generator.input_size
         corners = priors.reshape(1, -1, 2, 2) / priors.new_tensor(self.size)
-        self.register_buffer('centres', corners.mean(2), persistent=False)
+        self.register_buffer('centers', corners.mean(2), persistent=False)
         self.register_buffer(
             'extents', corners[:, :, 1] - corners[:, :, 0], persistent=False
         )
