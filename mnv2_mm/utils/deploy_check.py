@@ -29,13 +29,10 @@ _NEEDED = ('aenum', 'onnx')
 TENSORRT = ('tensorrt', 'tensorrt-cu12', 'tensorrt-cu13', 'tensorrt-bindings')
 
 
-def tensorrt_known(version: str) -> bool:
-    """As the file that makes engines has it, which cannot be asked.
+def _tensorrt_known(version: str) -> bool:
+    from mnv2_mm.runtime.tensorrt_engine import known  # imports numpy
 
-    :mod:`mnv2_mm.runtime` imports numpy and OpenCV.
-    """
-    major, minor = map(int, version.split('.')[:2])
-    return (major, minor) >= (8, 6) and major in (8, 10, 11)
+    return known(version)
 
 
 class DeployReport:
@@ -92,7 +89,7 @@ class DeployReport:
                 'optional, not here: builds are written without it, their '
                 'build_engine.py makes the engine on the machine with the GPU'
             )
-        elif tensorrt_known(version):
+        elif _tensorrt_known(version):
             state = 'optional'
         else:
             state = 'optional, other version'

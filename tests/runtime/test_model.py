@@ -17,7 +17,7 @@ import onnx
 
 from mnv2_mm.api import init_model, predict
 from mnv2_mm.deploy.compare import match, plain
-from mnv2_mm.runtime import Build
+from mnv2_mm.runtime.model import ExportedModel
 from mnv2_mm.runtime.preprocess import prepare
 
 pytest_plugins = ['deploy_networks']
@@ -54,7 +54,7 @@ def test_the_runner_predicts_as_pytorch(network, built, task, kind, options):
     if kind.endswith('static_513'):  # stretched to its size, as the build is
         photo = cv2.resize(photo, (128, 128))
     wanted = plain(predict(init_model(config, checkpoint), photo))
-    found = Build(built(task, kind, **options))(photo)
+    found = ExportedModel(built(task, kind, **options))(photo)
     if task == 'det':
         counted, matched, box, score = match(wanted, found)
         assert counted == matched == len(found['scores'])
@@ -73,7 +73,7 @@ def test_the_runner_predicts_as_pytorch(network, built, task, kind, options):
 
 @pytest.mark.parametrize('task', ['det', 'seg', 'cls'])
 def test_a_batch_is_as_its_photos(built, tiny_data, task):
-    build = Build(built(task, 'dynamic'))
+    build = ExportedModel(built(task, 'dynamic'))
     files = sorted((tiny_data / 'images/val').glob('*'))[:3]
     singles = [
         prepare(cv2.imread(str(file)), build.info['preprocessing'])[0] for file in files
@@ -89,7 +89,7 @@ def test_a_batch_is_as_its_photos(built, tiny_data, task):
 def test_sizes_that_no_padding_was_frozen_for(network, built):
     """A dynamic segmentor at sizes of other parities than the export's."""
     config, checkpoint, _ = network('seg')
-    build = Build(built('seg', 'dynamic'))
+    build = ExportedModel(built('seg', 'dynamic'))
     model = init_model(config, checkpoint)
     rng = np.random.default_rng(0)
     for side in (97, 64, 130):
@@ -106,7 +106,7 @@ def test_what_a_build_holds(built, task):
     folder = built(task, 'static_513' if options else 'static', **options)
     names = {file.name for file in folder.iterdir()}
     assert names == {
-        'build.json',
+        'model.json',
         'comparison.jpg',
         'deploy_config.py',
         'end2end.onnx',
@@ -117,7 +117,7 @@ def test_what_a_build_holds(built, task):
     kinds = {node.op_type for node in model.graph.node}
     # sizes are numbers, and the padding is the convolutions'
     assert not kinds & {'Constant', 'ConstantOfShape', 'Pad'}
-    info = json.loads((folder / 'build.json').read_text())
+    info = json.loads((folder / 'model.json').read_text())
     shape = model.graph.input[0].type.tensor_type.shape.dim
     assert info['input']['shape'] == [d.dim_value for d in shape]
     assert info['preprocessing']['mean'] == [127.5] * 3
@@ -151,7 +151,7 @@ def test_int8_is_calibrated_with_training_photos(network, built, task):
     _, _, image = network(task)
     photo = cv2.imread(str(image))
     folder = built(task, 'int8_static')
-    build = Build(folder)
+    build = ExportedModel(folder)
     assert build.info['precision'] == 'int8'
     graph = onnx.load(folder / 'end2end.onnx').graph
     # every convolution reads what a DequantizeLinear gives
@@ -160,7 +160,7 @@ def test_int8_is_calibrated_with_training_photos(network, built, task):
     assert {makers[name] for name in inputs} == {'DequantizeLinear'}
     size = (folder / 'end2end.onnx').stat().st_size
     assert size < 0.6 * (built(task) / 'end2end.onnx').stat().st_size
-    found, wanted = build(photo), Build(built(task))(photo)
+    found, wanted = build(photo), ExportedModel(built(task))(photo)
     if task == 'cls':
         gap = np.abs(found['probabilities'] - wanted['probabilities'])
         assert 0 < gap.max() < 0.02

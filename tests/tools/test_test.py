@@ -93,7 +93,7 @@ def test_builds_are_what_they_are(
     flag: str,
 ) -> None:
     config, _ = trained('cls')
-    (tmp_path / 'build.json').write_text('{}')
+    (tmp_path / 'model.json').write_text('{}')
     assert run_tool('test', config, tmp_path, f'--{flag}') == 2
     said = capfd.readouterr().err
     assert f'--{flag} is for checkpoints, and this is a build' in said
