@@ -12,23 +12,19 @@ from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from mnv2_mm.utils.cli import tool_parser
 from mnv2_mm.utils.errors import InputError, command
 
 if TYPE_CHECKING:
     import numpy as np
 
-_EXAMPLES = """examples:
-  python tools/run_build.py work_dirs/exported photo.jpg --out drawn.jpg
-  python tools/run_build.py work_dirs/exported photo.jpg --benchmark
-"""
-
 
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(
-        description='Run an exported model on an image.',
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = tool_parser(
+        'Run an exported model on an image.',
+        'python tools/run_build.py work_dirs/exported photo.jpg --out drawn.jpg',
+        'python tools/run_build.py work_dirs/exported photo.jpg --benchmark',
     )
     parser.add_argument('model', help='folder of the exported model, or a file in it')
     parser.add_argument('image', help='the image')

@@ -29,10 +29,13 @@ _NEEDED = ('aenum', 'onnx')
 TENSORRT = ('tensorrt', 'tensorrt-cu12', 'tensorrt-cu13', 'tensorrt-bindings')
 
 
-def _tensorrt_known(version: str) -> bool:
-    from mnv2_mm.runtime.tensorrt_engine import known  # imports numpy
+def tensorrt_known(version: str) -> bool:
+    """Same rule as ``known`` in mnv2_mm/runtime/tensorrt_engine.py.
 
-    return known(version)
+    That file is copied to devices and imports numpy; nothing may import up.
+    """
+    major, minor = map(int, version.split('.')[:2])
+    return (major, minor) >= (8, 6) and major in (8, 10, 11)
 
 
 class DeployReport:
@@ -89,7 +92,7 @@ class DeployReport:
                 'optional, not here: builds are written without it, their '
                 'build_engine.py makes the engine on the machine with the GPU'
             )
-        elif _tensorrt_known(version):
+        elif tensorrt_known(version):
             state = 'optional'
         else:
             state = 'optional, other version'
