@@ -6,7 +6,7 @@ afterwards.
 """
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -75,21 +75,21 @@ class Graph:
 
     def __init__(self, model: onnx.ModelProto | str | os.PathLike) -> None:
         model = _load(model)
-        self._opsets = model.opset_import
         self.constants: dict[str, np.ndarray] = {
             tensor.name: numpy_helper.to_array(tensor)
             for tensor in model.graph.initializer
         }
         inputs = [v for v in model.graph.input if v.name not in self.constants]
+        for value in inputs:
+            _check_input(value)
         self.inputs = [value.name for value in inputs]
         self.outputs = [value.name for value in model.graph.output]
         self.shapes: dict[str, tuple[int, ...]] = {}
         self._types: dict[str, int] = {}
-        self._alias: dict[str, str] = {}
-        for value in inputs:
-            _check_input(value)
-            self._note(value)
-        self.nodes = self._needed(list(self._running(model.graph.node)))
+        self._infer(model)
+        while self._fold(model):
+            self._infer(model)
+        self.nodes = self._needed(self._nodes(model.graph.node))
 
     def shape(self, name: str) -> tuple[int, ...]:
         """Shape of a value, the batch included.
@@ -112,113 +112,86 @@ class Graph:
         read = sum(node.inputs.count(name) for node in self.nodes)
         return read + self.outputs.count(name)
 
-    def _note(self, value: onnx.ValueInfoProto) -> None:
-        """Remember type and shape of a value."""
-        tensor = value.type.tensor_type
-        self._types[value.name] = tensor.elem_type
-        dims = [d.dim_value for d in tensor.shape.dim]
-        if tensor.HasField('shape') and all(d > 0 for d in dims):
-            self.shapes[value.name] = tuple(dims)
+    def _infer(self, model: onnx.ModelProto) -> None:
+        """Note the shapes and types that ONNX infers."""
+        try:
+            model = shape_inference.infer_shapes(
+                model, strict_mode=True, data_prop=True
+            )
+        except Exception as error:  # of several kinds, from C++
+            reason = str(error).strip().splitlines()[-1]
+            raise InputError(
+                f'the ONNX graph is not consistent: {reason}; export it again'
+            ) from error
+        graph = model.graph
+        for value in (*graph.input, *graph.value_info, *graph.output):
+            tensor = value.type.tensor_type
+            self._types[value.name] = tensor.elem_type
+            dims = [d.dim_value for d in tensor.shape.dim]
+            if tensor.HasField('shape') and all(d > 0 for d in dims):
+                self.shapes[value.name] = tuple(dims)
 
-    def _running(self, protos: Iterable[onnx.NodeProto]) -> Iterator[Node]:
-        """Nodes left after folding; fills constants, shapes and aliases."""
+    def _fold(self, model: onnx.ModelProto) -> bool:
+        """Replace constant nodes by their values; False if there were none."""
+        graph = model.graph
+        before = set(self.constants)
+        kept = [proto for proto in graph.node if not self._folded(proto, model)]
+        graph.initializer.extend(
+            numpy_helper.from_array(value, name)
+            for name, value in self.constants.items()
+            if name not in before
+        )
+        del graph.node[:]
+        graph.node.extend(kept)
+        return len(self.constants) > len(before)
+
+    def _folded(self, proto: onnx.NodeProto, model: onnx.ModelProto) -> bool:
+        """Compute a node that does not depend on the network's input."""
+        if proto.domain not in STANDARD:
+            return False
+        known: Mapping[str, np.ndarray] = self.constants
+        read = [name for name in dict.fromkeys(proto.input) if name]
+        if proto.op_type == 'Shape' and read[0] in self.shapes:
+            known = {read[0]: np.empty(self.shapes[read[0]], np.int8)}
+        if not all(name in known for name in read):
+            return False
+        names = [name for name in proto.output if name]
+        inputs, outputs = (
+            [onnx.ValueInfoProto(name=name) for name in part] for part in (read, names)
+        )
+        graph = onnx.helper.make_graph([proto], 'one_node', inputs, outputs)
+        one = onnx.helper.make_model(graph, opset_imports=model.opset_import)
+        values = ReferenceEvaluator(one).run(None, {n: known[n] for n in read})
+        self.constants.update(zip(names, map(np.asarray, values), strict=True))
+        return True
+
+    def _nodes(self, protos: Iterable[onnx.NodeProto]) -> list[Node]:
+        """The operators that ncnn has to run; identities become aliases."""
+        self._alias: dict[str, str] = {}
+        nodes = []
         for number, proto in enumerate(protos):
             inputs = [self._alias.get(name, name) for name in proto.input]
             op = proto.op_type
             if proto.domain not in STANDARD:
                 op = f'{proto.domain}::{op}'
             elif self._is_same(proto):
-                source, target = inputs[0], proto.output[0]
-                if source in self.constants:
-                    self.constants[target] = self.constants[source]
-                else:
-                    self._alias[target] = source
+                self._alias[proto.output[0]] = inputs[0]
                 continue
-            elif self._folded(proto, inputs):
-                continue
-            else:
-                self._infer(proto, inputs)
-            yield Node(
-                op,
-                proto.name or f'{proto.op_type}_{number}',
-                inputs,
-                list(proto.output),
-                {a.name: onnx.helper.get_attribute_value(a) for a in proto.attribute},
-            )
+            name = proto.name or f'{proto.op_type}_{number}'
+            attributes = {
+                a.name: onnx.helper.get_attribute_value(a) for a in proto.attribute
+            }
+            nodes.append(Node(op, name, inputs, list(proto.output), attributes))
+        return nodes
 
     def _is_same(self, proto: onnx.NodeProto) -> bool:
         """Whether the operator returns its input, as ncnn sees it."""
-        if proto.op_type in ('Identity', 'Dropout'):
-            return True
-        if proto.op_type != 'Cast' or proto.input[0] in self.constants:
-            return False
+        if proto.op_type != 'Cast':
+            return proto.op_type in ('Identity', 'Dropout')
         source, target = self._types.get(proto.input[0]), proto.attribute[0].i
         if source in _FLOATS:
             return target in _FLOATS
         return source in _INTEGERS and target in _FLOATS + _INTEGERS
-
-    def _folded(self, proto: onnx.NodeProto, inputs: list[str]) -> bool:
-        """Compute a node that does not depend on the network's input."""
-        known: Mapping[str, np.ndarray] = self.constants
-        if proto.op_type == 'Shape' and inputs[0] in self.shapes:
-            known = {inputs[0]: np.empty(self.shapes[inputs[0]], np.int8)}
-        read = [name for name in dict.fromkeys(inputs) if name]
-        if not all(name in known for name in read):
-            return False
-        model = self._one_node(proto, inputs, map(_unknown, read))
-        values = ReferenceEvaluator(model).run(None, {n: known[n] for n in read})
-        names = [name for name in proto.output if name]
-        self.constants.update(zip(names, map(np.asarray, values), strict=True))
-        return True
-
-    def _infer(self, proto: onnx.NodeProto, inputs: list[str]) -> None:
-        """Note the shapes of a node's outputs.
-
-        Node by node, since shapes depend on constants that ONNX's inference
-        of a whole graph does not compute.
-        """
-        read = [name for name in dict.fromkeys(inputs) if name]
-        known = [name for name in read if name in self.constants]
-        values = [
-            onnx.helper.make_tensor_value_info(
-                name, self._types.get(name, 1), self.shapes.get(name)
-            )
-            for name in read
-            if name not in known
-        ]
-        model = self._one_node(proto, inputs, values, known)
-        try:
-            inferred = shape_inference.infer_shapes(
-                model, strict_mode=True, data_prop=True
-            )
-        except Exception as error:  # of several kinds, from C++
-            raise InputError(
-                f'the ONNX graph is not consistent at {proto.op_type} '
-                f'{proto.name}: {str(error).strip().splitlines()[-1]}; export '
-                'it again'
-            ) from error
-        for value in inferred.graph.output:
-            self._note(value)
-
-    def _one_node(
-        self,
-        proto: onnx.NodeProto,
-        inputs: Iterable[str],
-        values: Iterable[onnx.ValueInfoProto],
-        constants: Iterable[str] = (),
-    ) -> onnx.ModelProto:
-        """A model of one node, which reads its inputs by other names."""
-        node = onnx.NodeProto()
-        node.CopyFrom(proto)
-        node.input[:] = inputs
-        graph = onnx.helper.make_graph(
-            [node],
-            'one_node',
-            list(values),
-            [_unknown(name) for name in proto.output if name],
-            [numpy_helper.from_array(self.constants[n], n) for n in constants],
-        )
-        return onnx.helper.make_model(graph, opset_imports=self._opsets)
 
     def _needed(self, nodes: list[Node]) -> list[Node]:
         """Keep the nodes that an output depends on.
@@ -247,7 +220,12 @@ class Graph:
 
 
 def _load(model: onnx.ModelProto | str | os.PathLike) -> onnx.ModelProto:
-    if not isinstance(model, onnx.ModelProto):
+    """A copy of the model that may be changed."""
+    if isinstance(model, onnx.ModelProto):
+        copy = onnx.ModelProto()
+        copy.CopyFrom(model)
+        model = copy
+    else:
         path = os.fspath(model)
         try:
             model = onnx.load(path)
@@ -283,8 +261,3 @@ def _check_input(value: onnx.ValueInfoProto) -> None:
             f'the input {value.name} has the shape {text}; ncnn has no batch: '
             'export the network with one image'
         )
-
-
-def _unknown(name: str) -> onnx.ValueInfoProto:
-    """A value of any type and shape."""
-    return onnx.ValueInfoProto(name=name)
