@@ -51,7 +51,7 @@ def _paint(drawn: np.ndarray, mask: np.ndarray, info: Mapping) -> np.ndarray:
     ):
         if name != 'background':
             table[label] = color[::-1]
-    seen = table.any(1)[mask][..., None]
+    seen = table[mask].any(axis=-1, keepdims=True)
     return np.where(seen, drawn // 2 + table[mask] // 2, drawn)
 
 

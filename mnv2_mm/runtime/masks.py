@@ -77,7 +77,7 @@ def resizing(
 def interpolation(old: int, new: int, *, align_corners: bool) -> np.ndarray:
     """Weights (new, old) of torch's linear interpolation of one axis."""
     weights = np.zeros((new, old), np.float32)
-    place = np.arange(new, dtype=np.float32)
+    place: np.ndarray = np.arange(new, dtype=np.float32)
     if new == old:
         pass
     elif align_corners:

@@ -154,7 +154,7 @@ class ExportedModel:
         if self.info['task'] == 'seg':
             return {'mask': to_mask(first, size, inside, self.info)}
         real = first[:, 4] > 0  # the rest pads to a constant number
-        scale = np.float32([size[1] / inside[1], size[0] / inside[0]] * 2)
+        scale = np.array([size[1] / inside[1], size[0] / inside[0]] * 2, np.float32)
         return {
             'boxes': first[real, :4] * scale,
             'scores': first[real, 4],

@@ -129,7 +129,7 @@ class Ncnn:
             array = np.ascontiguousarray(array[0], np.float32)
             held.append(self._ncnn.Mat(array).clone())
             extractor.input(name, held[-1])
-        found = {}
+        found: dict[str, np.ndarray] = {}
         for name in self._names if blobs is None else blobs:
             code, mat = extractor.extract(name)
             # DetectionOutput leaves its blob empty where nothing is found
@@ -165,7 +165,7 @@ def split_detections(found: np.ndarray, size: tuple[int, int]) -> dict[str, np.n
         ``dets`` (1, n, 5): x1, y1, x2, y2 in pixels of the network input and
         the score; ``labels`` (1, n), the first class is 0.
     """
-    boxes = found[..., 2:] * np.float32([*size, *size])
+    boxes = found[..., 2:] * np.array([*size, *size], np.float32)
     dets = np.concatenate([boxes, found[..., 1:2]], axis=-1)
     labels = found[..., 0].astype(np.int64) - 1
     return {'dets': dets.astype(np.float32), 'labels': labels}

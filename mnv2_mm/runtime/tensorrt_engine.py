@@ -31,6 +31,7 @@ from collections.abc import Mapping
 from ctypes import POINTER, byref, c_char_p, c_int, c_size_t, c_uint, c_void_p
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 
@@ -123,12 +124,12 @@ def build(folder: Path, spec: Mapping) -> bytes:
 
 
 @functools.cache
-def _logger(trt: ModuleType) -> object:
+def _logger(trt: ModuleType) -> Any:
     """The only logger; TensorRT keeps the first of a process."""
     return trt.Logger(trt.Logger.WARNING)
 
 
-def _start(trt: ModuleType, kind: type) -> object:
+def _start(trt: ModuleType, kind: type) -> Any:
     """Create a Builder or a Runtime; without a usable GPU pybind11 fails."""
     try:
         return kind(_logger(trt))
@@ -140,7 +141,7 @@ def _start(trt: ModuleType, kind: type) -> object:
 
 
 def _allow_precision(
-    trt: ModuleType, network: object, config: object, precision: str
+    trt: ModuleType, network: Any, config: Any, precision: str
 ) -> None:
     """Allow a precision in TensorRT 8.6, which takes types as hints."""
     if precision == 'int8':
@@ -302,7 +303,7 @@ class Cuda:
     @property
     def stream(self) -> int:
         """Handle of the stream that everything here runs on."""
-        return self._stream.value
+        return self._stream.value or 0
 
     def allocate(self, size: int) -> int:
         """Address of new memory of a size in bytes."""

@@ -83,7 +83,7 @@ class Detections(nn.Module):
         As mmdet's DeltaXYWHBBoxCoder, with its limit for width and height.
         """
         stds, means = map(codes.new_tensor, (self.coder.stds, self.coder.means))
-        codes = codes * codes.new_tensor(stds) + codes.new_tensor(means)
+        codes = codes * stds + means
         largest = abs(math.log(_RATIO_CLIP))
         centers = codes[..., :2] * self.extents + self.centers
         growth = codes[..., 2:].clamp(min=-largest, max=largest)
