@@ -89,7 +89,7 @@ class Bench:
             checkpoint: Its weights.
             options: Overrides of the deploy config, dots written as in it.
         """
-        from mnv2_mm.deploy.export import Making, network_input
+        from mnv2_mm.deploy.export import Exporter
 
         deploy_cfg = Config.fromfile(config_root() / f'deploy/{deploy}.py')
         deploy_cfg.merge_from_dict(options)
@@ -97,9 +97,9 @@ class Bench:
         folder.mkdir()
         with warnings.catch_warnings():
             warnings.simplefilter('ignore')  # of the hosts about scopes
-            making = Making(deploy_cfg, config, checkpoint, self.image)
-            inputs = network_input(making)[1].numpy()
-            making.write(folder, calibration=[inputs])
+            exporter = Exporter(deploy_cfg, config, checkpoint, self.image)
+            inputs = exporter.network_input()[1].numpy()
+            exporter.export(folder, calibration=[inputs])
         network = ExportedModel(folder, threads=self.threads).network
         return lambda: network(inputs)
 

@@ -1,6 +1,6 @@
-"""Classification: mmdeploy's own graph and backend model are right.
+"""Export classification: mmdeploy's graph, which ends in the softmax.
 
-Its graph ends in the softmax; only the task processor is this project's.
+Only the task processor is replaced.
 """
 
 from mmdeploy.codebase.mmpretrain.deploy import Classification

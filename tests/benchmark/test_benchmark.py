@@ -10,8 +10,8 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from mnv2_mm.benchmark.images import with_boxes_of_coco
 
+from mnv2_mm.benchmark.images import with_boxes_of_coco
 from mnv2_mm.benchmark.pairs import (
     Contestant,
     Result,
