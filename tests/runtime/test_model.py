@@ -45,7 +45,9 @@ EXPORTS = [
 ]
 
 
-@pytest.mark.parametrize(('task', 'kind', 'options'), EXPORTS, ids=lambda v: str(v)[:10])
+@pytest.mark.parametrize(
+    ('task', 'kind', 'options'), EXPORTS, ids=lambda v: str(v)[:10]
+)
 def test_it_predicts_as_pytorch(network, built, task, kind, options):
     if kind.startswith('ncnn'):
         pytest.importorskip('ncnn')

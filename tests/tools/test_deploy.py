@@ -91,7 +91,7 @@ def test_times_are_kept_with_the_build(network, run_tool, tmp_path, capfd, backe
     assert deploy(run_tool, tmp_path / 'new', *flags) == 0
     found = json.loads((tmp_path / 'new/benchmark.json').read_text())
     assert found['backend'] == backend
-    assert found['photo'] == [64, 64]
+    assert found['image'] == [64, 64]
     files = json.loads((tmp_path / 'new/model.json').read_text())['files']
     sizes = [(tmp_path / 'new' / name).stat().st_size for name in files]
     assert found['bytes'] == sum(sizes)
