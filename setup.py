@@ -116,6 +116,8 @@ setup(
             'aenum',
             'h5py',
         ],
+        # python -m sphinx -W -b html docs OUT; needs Python 3.11 or later
+        'docs': ['sphinx', 'myst-parser'],
         'dev': [
             'pytest',
             # both cores: the tests in half the time
