@@ -40,6 +40,13 @@ def host_of(cfg: Config) -> str:
             'not installed; run `python -m mnv2_mm.check` to see what is '
             'missing and how to install it'
         ) from error
+    except RuntimeError as error:
+        if 'operator torchvision::' not in str(error):
+            raise
+        raise InputError(
+            f'{scope} cannot be imported, as torchvision does not fit this torch; '
+            'run `python -m mnv2_mm.check --repair`'
+        ) from error
     return scope
 
 
