@@ -2,7 +2,6 @@
 
 project = 'mnv2_mm'
 extensions = ['myst_parser']
-myst_heading_anchors = 4  # anchors as on a repository page
-suppress_warnings = ['myst.header']  # generated tables start at level 4
+myst_heading_anchors = 3  # anchors as on a repository page
 html_theme = 'alabaster'
 html_theme_options = {'page_width': '1200px'}
