@@ -13,9 +13,7 @@ batch_size = 24
 num_workers = 4
 
 # Source: the official config's two augmentations, ssd_random_crop with its
-# seven settings and the horizontal flip. For photos of several megapixels
-# deferred=True of LoadImage decodes them at the scale that the crop allows:
-#   train_dataloader.dataset.pipeline.0.deferred=True
+# seven settings and the horizontal flip.
 train_pipeline = [
     dict(type='mnv2_mm.LoadImage'),
     dict(type='LoadAnnotations', with_bbox=True),

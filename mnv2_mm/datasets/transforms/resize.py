@@ -1,29 +1,30 @@
-"""mmdet's resizing, which decodes what was deferred."""
+"""Resize to a fixed size, and by a random factor as DeepLab trains."""
 
 import mmcv
 import numpy as np
-from mmcv.transforms import BaseTransform
+from mmcv.transforms.utils import cache_randomness
+from mmengine.registry import TRANSFORMS as HOST_TRANSFORMS
 
-from mnv2_mm.datasets.transforms.cropping import record_homography
-from mnv2_mm.datasets.transforms.deferred import resized
+from mnv2_mm.datasets.transforms.base import Transform
+from mnv2_mm.datasets.transforms.geometry import clip_boxes, record_homography
 from mnv2_mm.registry import TRANSFORMS
 from mnv2_mm.utils.errors import InputError
 
 
 @TRANSFORMS.register_module()
-class Resize(BaseTransform):
-    """mmdet's ``Resize`` to a fixed size, aspect not kept.
+class Resize(Transform):
+    """mmdet's ``Resize`` to a fixed size, aspect ratio not kept.
 
-    With ``LoadImage(deferred=True)`` it also decodes, see
-    :mod:`mnv2_mm.datasets.transforms.deferred`.
+    It gives mmdet's result. What differs: boxes may be arrays, and a wrong
+    argument is reported. @MEASURED resize@
 
     Args:
         scale: (width, height) in pixels, or the side of a square.
-        keep_ratio: False; other values are for mmdet's own.
+        keep_ratio: Must be False.
         interpolation: As in mmcv.
 
     Raises:
-        InputError: an argument is out of its range.
+        InputError: An argument is out of its range.
     """
 
     def __init__(
@@ -48,33 +49,33 @@ class Resize(BaseTransform):
         """Resize ``img`` and everything that belongs to it.
 
         Args:
-            results: mmdet's: ``img`` (H, W, C) or a deferred image and,
-                each where it is there, ``gt_bboxes``, ``gt_masks`` and
-                ``gt_seg_map``.
+            results: mmdet's: ``img`` (H, W, C) and, where present,
+                ``gt_bboxes``, ``gt_masks`` and ``gt_seg_map``.
 
         Returns:
             The results; ``img_shape``, ``scale``, ``scale_factor``,
             ``keep_ratio`` and ``homography_matrix`` follow.
         """
-        image, size = results['img'], tuple(self.scale)
-        height, width = image.shape[:2]
+        size = self.scale
+        height, width = results['img'].shape[:2]
         factor = size[0] / width, size[1] / height
-        results['img'] = resized(image, size, self.interpolation)
-        results['img_shape'] = results['img'].shape[:2]
-        results['scale'] = size
-        results['scale_factor'] = factor
-        results['keep_ratio'] = False
+        shape = size[::-1]
+        results.update(
+            img=mmcv.imresize(results['img'], size, interpolation=self.interpolation),
+            img_shape=shape,
+            scale=size,
+            scale_factor=factor,
+            keep_ratio=False,
+        )
         boxes = results.get('gt_bboxes')
-        if isinstance(boxes, np.ndarray):
-            edges = np.array(size * 2, boxes.dtype)
-            factors = np.array(factor * 2, boxes.dtype)
-            results['gt_bboxes'] = (boxes * factors).clip(0, edges)
-        elif boxes is not None:
-            boxes.rescale_(factor)
-            boxes.clip_(results['img_shape'])
+        if boxes is not None:
+            if isinstance(boxes, np.ndarray):
+                boxes = boxes * np.array(factor * 2, boxes.dtype)
+            else:
+                boxes.rescale_(factor)
+            results['gt_bboxes'] = clip_boxes(boxes, *shape)
         if results.get('gt_masks') is not None:
-            masks = results['gt_masks'].resize(results['img_shape'])
-            results['gt_masks'] = masks
+            results['gt_masks'] = results['gt_masks'].resize(shape)
         if results.get('gt_seg_map') is not None:
             results['gt_seg_map'] = mmcv.imresize(
                 results['gt_seg_map'], size, interpolation='nearest'
@@ -82,8 +83,66 @@ class Resize(BaseTransform):
         record_homography(results, np.diag([*factor, 1.0]))
         return results
 
-    def __repr__(self) -> str:
-        return (
-            f'{type(self).__name__}(scale={self.scale}, '
-            f'interpolation={self.interpolation!r})'
+
+@TRANSFORMS.register_module()
+class RandomScaleStep(Transform):
+    """Resize by a random factor out of an evenly spaced list.
+
+    The DeepLab code's ``get_random_scale`` and
+    ``randomly_scale_image_and_label``: it draws one of the factors 0.5, 0.75,
+    ... 2.0 of the image's own size (the hosts draw from a continuous range or
+    a list of sizes), truncates the sides to whole pixels, and resizes images
+    bilinearly and masks by nearest neighbor. What differs: OpenCV's pixel
+    centers instead of aligned corners.
+
+    Args:
+        min_scale: The smallest factor.
+        max_scale: The largest factor.
+        step: Difference of two factors.
+        resize_type: The host's transform that resizes to a ``scale``; it
+            decides what is resized along with the image.
+
+    Raises:
+        InputError: The factors are no such list.
+    """
+
+    def __init__(
+        self,
+        min_scale: float = 0.5,
+        max_scale: float = 2.0,
+        step: float = 0.25,
+        *,
+        resize_type: str = 'Resize',
+    ) -> None:
+        steps = (max_scale - min_scale) / step if step > 0 else -1
+        if min_scale <= 0 or steps < 0 or abs(steps - round(steps)) > 1e-6:
+            raise InputError(
+                f'RandomScaleStep: min_scale={min_scale!r}, '
+                f'max_scale={max_scale!r}, step={step!r} are no list of '
+                'factors; the step must divide the way from the smallest, '
+                'above 0, to the largest, as 0.25 does from 0.5 to 2.0'
+            )
+        self.factors = np.linspace(min_scale, max_scale, round(steps) + 1)
+        # not from our registry, which has a Resize too
+        self.resize = HOST_TRANSFORMS.build(
+            dict(type=resize_type, scale=(1, 1), keep_ratio=False)
         )
+
+    @cache_randomness
+    def _random_factor(self) -> float:
+        return float(np.random.choice(self.factors))
+
+    def transform(self, results: dict) -> dict:
+        """Resize ``img`` (H, W, C) and what belongs to it.
+
+        Returns:
+            What the host's Resize returns: ``scale``, ``scale_factor`` and
+            ``img_shape`` follow.
+        """
+        factor = self._random_factor()
+        height, width = results['img'].shape[:2]
+        self.resize.scale = (
+            max(1, int(width * factor)),
+            max(1, int(height * factor)),
+        )
+        return self.resize(results)
