@@ -6,6 +6,7 @@ A config is named by its path or, for those of this project, by its file stem
 misspelt one is added and changes nothing. Here that is said.
 """
 
+import argparse
 import difflib
 import inspect
 import os
@@ -13,7 +14,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from mmengine.config import Config
+from mmengine.config import Config, DictAction
 from mmengine.registry import DATASETS
 from mmengine.runner import Runner
 
@@ -146,8 +147,18 @@ def _text(error: BaseException) -> str:
     return str(error)
 
 
-def apply_options(cfg: Config, options: Mapping[str, object] | None) -> list[str]:
+def apply_options(
+    cfg: Config, options: Mapping[str, object] | Sequence[str] | None
+) -> list[str]:
     """Merge ``--cfg-options`` into a config.
+
+    An entry of a list is named by its type (``pipeline.Resize.scale``) or by
+    its index.
+
+    Args:
+        cfg: The config.
+        options: Values by key, or ``key=value`` texts, which are read as by
+            mmengine's ``DictAction``.
 
     Returns:
         Warnings about keys that change nothing.
@@ -157,9 +168,14 @@ def apply_options(cfg: Config, options: Mapping[str, object] | None) -> list[str
     """
     if not options:
         return []
+    if not isinstance(options, Mapping):
+        parser = argparse.ArgumentParser(prog='--cfg-options')
+        parser.add_argument('options', nargs='+', action=DictAction)
+        options = parser.parse_args(options).options
+    options = {_with_indices(cfg, key): value for key, value in options.items()}
     warnings = [w for key in options if (w := _doubt(cfg, key))]
     try:
-        cfg.merge_from_dict(dict(options))
+        cfg.merge_from_dict(options)
     except (KeyError, TypeError, AttributeError) as error:
         raise InputError(
             '--cfg-options '
@@ -167,6 +183,23 @@ def apply_options(cfg: Config, options: Mapping[str, object] | None) -> list[str
             + f' does not go with the config: {_text(error)}'
         ) from error
     return warnings
+
+
+def _with_indices(cfg: Config, key: str) -> str:
+    """Replace types of list entries by indices: pipeline.Resize by pipeline.3."""
+    node, path = cfg, []
+    for part in key.split('.'):
+        if isinstance(node, list | tuple):
+            types = [str(e.get('type')) if isinstance(e, Mapping) else '' for e in node]
+            names = [name.rpartition('.')[2] for name in types]
+            if names.count(part) == 1:
+                part = str(names.index(part))
+            known = part.isdigit() and int(part) < len(node)
+            node = node[int(part)] if known else None
+        else:
+            node = node.get(part) if isinstance(node, Mapping | Config) else None
+        path.append(part)
+    return '.'.join(path)
 
 
 def _doubt(cfg: Config, key: str) -> str | None:
@@ -191,8 +224,8 @@ def _doubt(cfg: Config, key: str) -> str | None:
             if not part.isdigit() or int(part) >= len(node):
                 raise InputError(
                     f'--cfg-options {key}: {path} is a list of {len(node)}; '
-                    f'give an index from 0 to {len(node) - 1} in place of '
-                    f'"{part}"'
+                    f'give an index from 0 to {len(node) - 1} or the type of '
+                    f'one entry in place of "{part}"'
                 )
             node = node[int(part)]
         elif isinstance(node, Mapping):

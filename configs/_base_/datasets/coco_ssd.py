@@ -29,8 +29,10 @@ train_pipeline = [
     dict(type='RandomFlip', prob=0.5),
     dict(type='PackDetInputs'),
 ]
-test_pipeline = _base_.test_pipeline
-test_pipeline[1].scale = input_size
+test_pipeline = [
+    dict(step, scale=input_size) if step.type == 'Resize' else step
+    for step in _base_.test_pipeline
+]
 train_dataloader = dict(batch_size=batch_size, dataset=dict(pipeline=train_pipeline))
 val_dataloader = dict(batch_size=batch_size, dataset=dict(pipeline=test_pipeline))
 test_dataloader = val_dataloader
