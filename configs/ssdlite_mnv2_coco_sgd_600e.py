@@ -39,7 +39,7 @@ train_pipeline = [
         min_ious=(0.1, 0.3, 0.5, 0.7, 0.9),
         min_crop_size=0.3,
     ),
-    dict(type='mnv2_mm.Resize', scale=_base_.input_size, keep_ratio=False),
+    dict(type='Resize', scale=_base_.input_size, keep_ratio=False),
     dict(type='RandomFlip', prob=0.5),
     dict(
         type='mnv2_mm.PhotoMetricDistortion',

@@ -1,10 +1,10 @@
 """Data: transforms of the recipes, loading, and checks before a run.
 
-A config names a transform as ``type='mnv2_mm.Resize'``; the registry imports
+A config names a transform as ``type='mnv2_mm.Expand'``; the registry imports
 this package to find it. Which transform replaces which:
 
 * mmdet's, same results from the same random numbers: ``Expand``,
-  ``MinIoURandomCrop``, ``PhotoMetricDistortion``, ``Resize``;
+  ``MinIoURandomCrop``, ``PhotoMetricDistortion``;
 * mmseg's, likewise: ``SegPhotoMetricDistortion``, ``SegRandomCrop``;
 * TensorFlow's: ``BrightnessSaturation``, ``CentralCrop``, ``DistortedCrop``,
   ``RandomScaleStep``, ``SSDRandomCrop``;
@@ -21,7 +21,7 @@ from mnv2_mm.datasets.transforms.photometric import (
     PhotoMetricDistortion,
     SegPhotoMetricDistortion,
 )
-from mnv2_mm.datasets.transforms.resize import RandomScaleStep, Resize
+from mnv2_mm.datasets.transforms.random_scale import RandomScaleStep
 from mnv2_mm.datasets.transforms.seg_random_crop import SegRandomCrop
 from mnv2_mm.datasets.transforms.ssd_random_crop import SSDRandomCrop
 
@@ -36,7 +36,6 @@ __all__ = [
     'MinIoURandomCrop',
     'PhotoMetricDistortion',
     'RandomScaleStep',
-    'Resize',
     'SSDRandomCrop',
     'SegPhotoMetricDistortion',
     'SegRandomCrop',

@@ -357,8 +357,9 @@ def test_multi_scale_and_flip(voc):
     for step in cfg.tta_pipeline:
         for resize in step.transforms[0] if 'transforms' in step else ():
             resize.scale = tuple(side // 4 + 1 for side in resize.scale)
+    cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
     item = voc_dataset(cfg, 'test', voc)[0]
-    assert len(item['inputs']) == 12
+    assert max(item['inputs'][-1].shape[1:]) == 225
     with DefaultScope.overwrite_default_scope('mmseg'):
         model = MODELS.build(ConfigDict(**cfg.tta_model, module=cfg.model))
     model.module.init_weights()

@@ -177,6 +177,14 @@ def bases_below(path: Path) -> int:
 
 
 # ------------------------------------------------------------------ tests
+@pytest.mark.parametrize('folder', sorted({p.parent for p in CONFIGS.rglob('*.py')}))
+def test_at_most_three_levels_and_no_step_by_its_index(folder):
+    for path in folder.glob('*.py'):
+        assert bases_below(path) <= 2, path
+        found = re.search(r'pipeline(\[|\.)-?\d', path.read_text('utf-8'))
+        assert found is None, f'{path}: name the step by its type'
+
+
 @pytest.mark.parametrize('name', NAMES)
 def test_is_complete(name):
     cfg = load(name)
@@ -184,7 +192,6 @@ def test_is_complete(name):
     assert cfg.default_scope in TASKS
     assert cfg.model['_scope_'] == cfg.default_scope
     assert re.fullmatch(r'\w+/[a-z0-9_]+', name)
-    assert bases_below(CONFIGS / f'{name}.py') <= 2, 'three levels at most'
     cfg.pop('data_help')  # names where to get the data
     content = cfg.to_dict()
     # literals only: what mmengine dumps into a work dir can be read again
@@ -205,9 +212,22 @@ def test_builds_and_its_parts_fit(name):
         meta_model(name)(x, mode='tensor')
 
 
+@pytest.mark.parametrize('name', [n for n in NAMES if n.startswith('figure5/')])
+def test_resolutions_of_figure5_share_a_network(name):
+    """So one training step per width is enough."""
+    reference = load(f'{name[:-4]}r224')
+    cfg = load(name)
+    for key in ('model', 'optim_wrapper', 'train_cfg', 'param_scheduler'):
+        assert cfg[key] == reference[key]
+
+
 @pytest.mark.parametrize(
     'name',
-    [pytest.param(n, marks=pytest.mark.slow) if n in SLOW else n for n in NAMES],
+    [
+        pytest.param(n, marks=pytest.mark.slow) if n in SLOW else n
+        for n in NAMES
+        if not n.startswith('figure5/') or n.endswith('r224')
+    ],
 )
 def test_trains_one_step_and_predicts(name):
     cfg = load(name)

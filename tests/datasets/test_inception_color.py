@@ -32,18 +32,18 @@ def _seed():
     ],
 )
 def test_saturation_by_hand(pixel, factor, wanted):
-    image = np.array([[pixel]])
+    image = np.array(pixel).reshape(3, 1, 1)
     found = adjust_saturation(image, factor)
-    assert found[0, 0] == pytest.approx(wanted, abs=1e-12)
-    turned = adjust_saturation(image[..., ::-1], factor)  # BGR
-    assert (turned[..., ::-1] == found).all()
+    assert found[:, 0, 0] == pytest.approx(wanted, abs=1e-12)
+    swapped = adjust_saturation(image[::-1], factor)  # BGR
+    assert (swapped[::-1] == found).all()
 
 
 @pytest.mark.parametrize('factor', [0.5, 1.2])
 def test_saturation_is_that_of_hsv(factor):
-    image = np.random.uniform(size=(5, 6, 3))
+    image = np.random.uniform(size=(3, 5, 6))
     found = adjust_saturation(image, factor)
-    pairs = zip(image.reshape(-1, 3), found.reshape(-1, 3), strict=True)
+    pairs = zip(image.reshape(3, -1).T, found.reshape(3, -1).T, strict=True)
     for pixel, other in pairs:
         hue, saturation, value = colorsys.rgb_to_hsv(*pixel)
         saturation = min(1.0, saturation * factor)

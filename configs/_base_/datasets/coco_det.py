@@ -26,7 +26,7 @@ train_pipeline = [
     dict(type='mnv2_mm.LoadImage'),
     dict(type='LoadAnnotations', with_bbox=True),
     dict(type='mnv2_mm.SSDRandomCrop'),
-    dict(type='mnv2_mm.Resize', scale=input_size, keep_ratio=False),
+    dict(type='Resize', scale=input_size, keep_ratio=False),
     dict(type='RandomFlip', prob=0.5),
     dict(type='mnv2_mm.Contiguous'),
     dict(type='PackDetInputs'),

@@ -88,10 +88,9 @@ def _files_of_listing(listing: Path, folder: Path, source: Source) -> list[Path]
             )
         if classes is not None and int(label) >= len(classes):
             source.stop(
-                f'{listing}, line {number}: the label {label} is out of '
-                f'range; {source.key} has {len(classes)} classes, so 0 to '
-                f'{len(classes) - 1} are allowed. Correct it, or add the '
-                'class.'
+                f'{listing}, line {number}: the label {label} is out of range; '
+                f'{source.key} has {len(classes)} classes, so 0 to {len(classes) - 1} '
+                'are allowed. Correct it, or add the class.'
             )
         files.append(folder / name)
     return files

@@ -99,7 +99,7 @@ def _check_tables(coco: dict, path: Path, source: Source) -> None:
             )
     if not coco['images']:
         problems.append(f'{path}: the list of images is empty.')
-    bad = _bad_boxes(coco['annotations'])
+    bad = [row['id'] for row in coco['annotations'] if not _is_box(row['bbox'])]
     if bad:
         problems.append(
             f'{path}: {len(bad)} annotations have a bbox that is not four '
@@ -108,19 +108,10 @@ def _check_tables(coco: dict, path: Path, source: Source) -> None:
     source.stop(*problems)
 
 
-def _bad_boxes(rows: list[dict]) -> list[int]:
-    """The ids of annotations whose bbox is not four numbers."""
-
-    def shape(boxes: list) -> tuple[int, ...]:
-        try:
-            return np.array(boxes, np.float64).shape
-        except (TypeError, ValueError):
-            return ()
-
-    # all at once is fast; one by one finds the wrong ones
-    if not rows or shape([row['bbox'] for row in rows]) == (len(rows), 4):
-        return []
-    return [row['id'] for row in rows if shape(row['bbox']) != (4,)]
+def _is_box(box: list | None) -> bool:
+    """Whether a bbox is four numbers."""
+    four = isinstance(box, list) and len(box) == 4
+    return four and {*map(type, box)} <= {int, float}
 
 
 def _check_classes(coco: dict, path: Path, source: Source) -> list[int]:
@@ -132,15 +123,13 @@ def _check_classes(coco: dict, path: Path, source: Source) -> list[int]:
     if lacking:
         hints = [repr(name) + _meant(name, names) for name in lacking[:5]]
         default = (
-            '' if source.own_classes else
             ' The config gives no classes, so those of COCO were taken: set '
             'metainfo=dict(classes=(...)).'
-        )  # fmt: skip
+        )
         source.stop(
-            f'{path} lacks {len(lacking)} of the {len(classes)} classes of '
-            f'{key}: {listed(hints)}. It has '
-            f'{listed(map(repr, names), 10) or "none"}; write the names as '
-            f'they are there.{default}'
+            f'{path} lacks {len(lacking)} of the {len(classes)} classes of {key}: '
+            f'{listed(hints)}. It has {listed(map(repr, names), 10) or "none"}; write '
+            f'the names as they are there.{"" if source.own_classes else default}'
         )
     order = [name for name in names if name in classes]
     if order != list(classes):
@@ -198,9 +187,9 @@ def _check_boxes(coco: dict, path: Path, source: Source, used: list[int]) -> set
     wrong = empty | outside
     hint = _guess_format(box, size)
     if wrong.any():
+        ids = np.array([row['id'] for row in rows])
         kinds = [
-            f'{mask.sum()} {kind} (annotation ids '
-            f'{listed(rows[i]["id"] for i in np.flatnonzero(mask))})'
+            f'{mask.sum()} {kind} (annotation ids {listed(ids[mask])})'
             for mask, kind in (
                 (empty, 'of less than one pixel'),
                 (outside, 'outside their image'),
@@ -208,8 +197,8 @@ def _check_boxes(coco: dict, path: Path, source: Source, used: list[int]) -> set
             if mask.any()
         ]
         source.warn(
-            f'{path}: {wrong.sum()} of {len(rows)} boxes are left out, as '
-            f'mmdet does: {", ".join(kinds)}. Correct or remove them.{hint}'
+            f'{path}: {wrong.sum()} of {len(rows)} boxes are left out, as mmdet does: '
+            f'{", ".join(kinds)}. Correct or remove them.{hint}'
         )
     elif hint:
         source.warn(f'{path}:{hint}')
@@ -248,18 +237,16 @@ def _check_filter(
     if not rules or source.cfg.get('test_mode'):
         return
     least = rules.get('min_size', 0)
-    large = [r for r in coco['images'] if min(r['width'], r['height']) >= least]
-    wanted = set(used)
-    annotated = {
-        row['image_id'] for row in coco['annotations'] if row['category_id'] in wanted
-    }
-    keep_all = not rules.get('filter_empty_gt')
-    if not any(keep_all or row['id'] in annotated for row in large):
+    large = {r['id'] for r in coco['images'] if min(r['width'], r['height']) >= least}
+    left = large
+    if rules.get('filter_empty_gt'):
+        rows, wanted = coco['annotations'], set(used)
+        left = large & {r['image_id'] for r in rows if r['category_id'] in wanted}
+    if not left:
         source.error(
-            f'{path}: {source.key}.filter_cfg leaves none of the '
-            f'{len(coco["images"])} images ({len(large)} are at least '
-            f'min_size={least} pixels, {len(usable)} have a usable box). '
-            'Lower min_size, or set filter_empty_gt=False.'
+            f'{path}: {source.key}.filter_cfg leaves none of the {len(coco["images"])} '
+            f'images ({len(large)} are at least min_size={least} pixels, {len(usable)} '
+            'have a usable box). Lower min_size, or set filter_empty_gt=False.'
         )
 
 
@@ -274,9 +261,10 @@ def _check_files(coco: dict, source: Source) -> None:
         by_folder[os.path.dirname(row['file_name'])].append(row['file_name'])
     present, missing = [], []
     for sub, names in by_folder.items():
-        # one listing is faster than a look at every file
-        parent = folder / sub
-        found = set(os.listdir(parent)) if parent.is_dir() else ()
+        try:  # one listing is faster than a look at every file
+            found = set(os.listdir(folder / sub))
+        except OSError:
+            found = set()
         for name in names:
             known = os.path.basename(name) in found
             (present if known else missing).append(name)

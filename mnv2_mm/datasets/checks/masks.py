@@ -39,10 +39,9 @@ def check_segmentation(source: Source) -> None:
         if lacking:
             parent = lacking[0].parent
             source.stop(
-                f'{len(lacking)} of the {len(files)} {source.split} {what} '
-                f'are missing: {listed(lacking, 3)}. {parent} has '
-                f'{suffixes(parent)}; correct {setting} of {source.key}, or add '
-                'the files.'
+                f'{len(lacking)} of the {len(files)} {source.split} {what} are '
+                f'missing: {listed(lacking, 3)}. {parent} has {suffixes(parent)}; '
+                f'correct {setting} of {source.key}, or add the files.'
             )
     source.check_images(images)
     if source.check_images(masks, 'masks'):
@@ -60,9 +59,8 @@ def _stems(folder: Path, suffix: str, source: Source) -> list[str]:
     stems = [name[: -len(suffix)] for name in names if name.endswith(suffix)]
     if not stems:
         source.stop(
-            f'{folder} has no images *{suffix}; it has '
-            f'{suffixes(folder)}. Correct data_prefix or img_suffix of '
-            f'{source.key}. {source.help}'
+            f'{folder} has no images *{suffix}; it has {suffixes(folder)}. Correct '
+            f'data_prefix or img_suffix of {source.key}. {source.help}'
         )
     return stems
 
@@ -97,9 +95,8 @@ def _check_labels(images: list[Path], masks: list[Path], source: Source) -> None
     if seen <= {0, 255} and 255 in seen and ignore == 255:
         source.error(
             f'{checked} masks in {masks[0].parent} hold only the values '
-            f'{listed(sorted(seen))}, and 255 is ignored, so nothing would '
-            'be learned. For two classes write the object as 1: '
-            'mask[mask == 255] = 1.'
+            f'{listed(sorted(seen))}, and 255 is ignored, so nothing would be learned. '
+            'For two classes write the object as 1: mask[mask == 255] = 1.'
         )
     elif len(seen - {ignore}) < 2:
         source.warn(

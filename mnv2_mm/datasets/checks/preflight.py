@@ -197,9 +197,8 @@ def _check_input_size(cfg: Config, source: Source) -> None:
     if wanted != scale:
         source.error(
             f'Resize in {where} makes images of {scale[0]}x{scale[1]}, but '
-            'model.bbox_head.anchor_generator.input_size is '
-            f'{wanted[0]}x{wanted[1]} (width x height). Use one input_size '
-            'for both.'
+            f'model.bbox_head.anchor_generator.input_size is {wanted[0]}x{wanted[1]} '
+            '(width x height). Use one input_size for both.'
         )
     elif resizes[-1].get('keep_ratio'):
         source.error(

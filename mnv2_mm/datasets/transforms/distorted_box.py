@@ -31,7 +31,6 @@ def sample_distorted_box(
     min_object_covered: float = 0.1,
     aspect_ratio_range: tuple[float, float] = (0.75, 1.33),
     area_range: tuple[float, float] = (0.05, 1.0),
-    max_attempts: int = MAX_ATTEMPTS,
 ) -> Window:
     """Draw a window of an image with numpy's global generator.
 
@@ -44,12 +43,11 @@ def sample_distorted_box(
             to lie in the window.
         aspect_ratio_range: Width over height of the window.
         area_range: Area of the window over the image's.
-        max_attempts: Windows drawn before the whole image is taken.
 
     Returns:
         The first window that fulfills everything, or the whole image.
     """
-    windows = _draw(height, width, aspect_ratio_range, area_range, max_attempts)
+    windows = _draw(height, width, aspect_ratio_range, area_range)
     if boxes is None or not len(boxes):
         boxes = np.array([[0, 0, width, height]])
     # the conversion to whole pixels truncates
@@ -66,17 +64,16 @@ def _draw(
     width: int,
     aspect_ratio_range: tuple[float, float],
     area_range: tuple[float, float],
-    count: int,
 ) -> np.ndarray:
-    """Draw up to ``count`` windows (n, 4) whose size is in the ranges."""
+    """Draw up to ``MAX_ATTEMPTS`` windows (n, 4) with sizes in the ranges."""
     smallest, largest = np.array(area_range) * height * width
-    aspect = np.random.uniform(*aspect_ratio_range, count)
+    aspect = np.random.uniform(*aspect_ratio_range, MAX_ATTEMPTS)
     low = np.rint(np.sqrt(smallest / aspect))
     high = np.minimum(np.rint(np.sqrt(largest / aspect)), height)
     # the largest height whose rounded width fits into the image
     high = np.minimum(high, np.floor((width + 0.5 - 1e-7) / aspect))
     low = np.minimum(low, high)
-    rows = low + np.floor(np.random.uniform(size=count) * (high - low + 1))
+    rows = low + np.floor(np.random.uniform(size=MAX_ATTEMPTS) * (high - low + 1))
     # One row more or less corrects the area for rounding.
     rows += rows * np.rint(rows * aspect) < smallest
     rows -= rows * np.rint(rows * aspect) > largest

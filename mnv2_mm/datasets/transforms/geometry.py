@@ -55,9 +55,8 @@ def corners_of(boxes: 'Boxes | None', transform: str) -> np.ndarray:
     corners = np.asarray(getattr(boxes, 'tensor', boxes), dtype=float)
     if corners.ndim != 2 or corners.shape[1] != 4:
         raise InputError(
-            f'{transform}: gt_bboxes has the shape {corners.shape}; it '
-            'takes horizontal boxes (n, 4) only (box_type="hbox" of '
-            'LoadAnnotations)'
+            f'{transform}: gt_bboxes has the shape {corners.shape}; it takes '
+            'horizontal boxes (n, 4) only (box_type="hbox" of LoadAnnotations)'
         )
     return corners
 
@@ -67,14 +66,6 @@ def shift_boxes(boxes: Boxes, right: int, down: int) -> Boxes:
     if isinstance(boxes, np.ndarray):
         return boxes + np.array([right, down] * 2, boxes.dtype)
     boxes.translate_([right, down])
-    return boxes
-
-
-def clip_boxes(boxes: Boxes, height: int, width: int) -> Boxes:
-    """Clip boxes to an image; mmdet's are changed in place."""
-    if isinstance(boxes, np.ndarray):
-        return boxes.clip(0, np.array([width, height] * 2, boxes.dtype))
-    boxes.clip_([height, width])
     return boxes
 
 
@@ -104,20 +95,19 @@ def crop(results: dict, window: Window, kept: np.ndarray) -> dict:
         results['gt_masks'] = masks.crop(np.array(window))
     if results.get('gt_bboxes') is not None:
         boxes = shift_boxes(results['gt_bboxes'][kept], -window.left, -window.top)
-        results['gt_bboxes'] = clip_boxes(boxes, window.height, window.width)
+        if isinstance(boxes, np.ndarray):
+            edges = np.array([window.width, window.height] * 2, boxes.dtype)
+            boxes = boxes.clip(0, edges)
+        else:
+            boxes.clip_([window.height, window.width])
+        results['gt_bboxes'] = boxes
     record_shift(results, -window.left, -window.top)
     return results
 
 
 def record_shift(results: dict, right: int, down: int) -> None:
-    """Add a shift in pixels to ``homography_matrix``."""
-    shift = np.eye(3)
+    """Add a shift in pixels to ``homography_matrix`` (3x3)."""
+    shift = np.eye(3, dtype=np.float32)
     shift[:2, 2] = right, down
-    record_homography(results, shift)
-
-
-def record_homography(results: dict, matrix: np.ndarray) -> None:
-    """Add a 3x3 matrix, from old to new pixels, to ``homography_matrix``."""
-    matrix = matrix.astype(np.float32)
     before = results.get('homography_matrix')
-    results['homography_matrix'] = matrix if before is None else matrix @ before
+    results['homography_matrix'] = shift if before is None else shift @ before

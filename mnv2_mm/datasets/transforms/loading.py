@@ -80,9 +80,8 @@ class LoadImage(LoadImageFromFile):
             ) from error
         if image is None:
             raise InputError(
-                f'image {path} cannot be decoded by '
-                f'{self.imdecode_backend} (its first bytes are '
-                f'{data[:8]!r}). {REMEDY}'
+                f'image {path} cannot be decoded by {self.imdecode_backend} (its first '
+                f'bytes are {data[:8]!r}). {REMEDY}'
             )
         return image
 
@@ -116,7 +115,7 @@ class CheckSegMask(Transform):
         path = results.get('seg_map_path', '(unnamed)')
         problem = mask_problem(
             mask,
-            num_classes=self.num_classes,
+            self.num_classes,
             ignore_index=self.ignore_index,
             image_shape=results.get('ori_shape'),
         )
@@ -152,9 +151,8 @@ def mask_problem(
     if image_shape is not None and mask.shape != tuple(image_shape[:2]):
         height, width = mask.shape
         return (
-            f'is {width}x{height}, its image {image_shape[1]}x'
-            f'{image_shape[0]}. Both must have the same size; resize masks '
-            'with nearest neighbor only.'
+            f'is {width}x{height}, its image {image_shape[1]}x{image_shape[0]}. Both '
+            'must have the same size; resize masks with nearest neighbor only.'
         )
     found = np.flatnonzero(label_counts(mask))
     # 0/255 with an ignored 255 is allowed by mmseg, but nothing is learned
@@ -172,7 +170,6 @@ def mask_problem(
             'A mask of 0 and 255 must be rewritten: mask[mask == 255] = 1.'
         )
     return message + (
-        'Map the labels to this range, add the missing classes to `classes` '
-        '(and `num_classes`), or set reduce_zero_label=True if the labels '
-        'begin at 1.'
+        'Map the labels to this range, add the missing classes to `classes` (and '
+        '`num_classes`), or set reduce_zero_label=True if the labels begin at 1.'
     )
