@@ -71,7 +71,6 @@ def detection(root: Path) -> list[Part]:
             {
                 "mmdet's ssdlite, as shipped": shipped,
                 'ssdlite_mnv2_coco_sgd_600e': modern,
-                'the same, deferred': deferred(modern),
                 'the same, to_uint8': in_bytes(modern),
             },
         ),
@@ -82,7 +81,6 @@ def detection(root: Path) -> list[Part]:
             {
                 "mmdet's transforms": plain(cells, 'mmdet'),
                 'ssdlite_bccd at 320': cells,
-                'the same, deferred': deferred(cells),
             },
         ),
         _part(
@@ -101,7 +99,6 @@ def detection(root: Path) -> list[Part]:
             {
                 "mmdet's transforms, our crop": plain(official, 'mmdet'),
                 'ssdlite_mnv2_coco': official,
-                'the same, deferred': deferred(official),
             },
             images=PHOTOS,
         ),
@@ -149,16 +146,8 @@ def classification(root: Path) -> Part:
         {
             "mmpretrain's transforms": theirs,
             'mnv2_in1k': ours,
-            'the same, deferred': deferred(ours),
         },
     )
-
-
-def deferred(pipeline: list[dict]) -> list[dict]:
-    """The same, decoding at the scale that the window allows."""
-    steps = copy.deepcopy(pipeline)
-    steps[0]['deferred'] = True
-    return steps
 
 
 def in_bytes(pipeline: list[dict]) -> list[dict]:

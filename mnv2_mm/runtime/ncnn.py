@@ -6,15 +6,12 @@ two machines.
 """
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from mnv2_mm.utils.errors import InputError
-
-#: Output of a detector, as :mod:`mnv2_mm.deploy.ncnn` exports it.
-DETECTIONS = 'detections'
 
 
 class Ncnn:
@@ -27,7 +24,6 @@ class Ncnn:
             blobs inside the network without computing them again.
 
     Attributes:
-        inputs: Names of the inputs.
         outputs: Names of the outputs.
 
     Raises:
@@ -73,9 +69,16 @@ class Ncnn:
                     'damaged, cut off or made for a newer ncnn; export the '
                     'model again'
                 )
-        self.inputs = list(self._net.input_names())
+        (self._input,) = self._net.input_names()
         self._names = list(self._net.output_names())
-        detects = self._names == [DETECTIONS]
+        blobs = self._net.blobs()
+        self._detections = [
+            blobs[index].name
+            for layer in self._net.layers()
+            if layer.type == 'DetectionOutput'
+            for index in layer.tops
+        ]
+        detects = self._names == self._detections
         self.outputs = ['dets', 'labels'] if detects else self._names
 
     def __call__(self, inputs: np.ndarray) -> dict[str, np.ndarray]:
@@ -90,21 +93,20 @@ class Ncnn:
                 f'{len(inputs)}: set batch_size=1'
             )
         found = self.run(inputs)
-        if self.outputs == self._names:
+        if self._names != self._detections:
             return found
         height, width = inputs.shape[2:]
-        return split_detections(found[DETECTIONS], (width, height))
+        return split_detections(found[self._names[0]], (width, height))
 
     def run(
         self,
-        inputs: np.ndarray | Mapping[str, np.ndarray],
+        inputs: np.ndarray,
         blobs: Iterable[str] | None = None,
     ) -> dict[str, np.ndarray]:
         """Run once and return blobs as they are in ncnn.
 
         Args:
-            inputs: (1, C, H, W) float32; by name if the network has several
-                inputs.
+            inputs: (1, C, H, W) float32.
             blobs: Names of blobs; the network's outputs if None.
 
         Returns:
@@ -113,45 +115,28 @@ class Ncnn:
             score, x0, y0, x1, y1 from 0 to 1.
 
         Raises:
-            InputError: a wrong name or number of inputs, or an array of a
-                shape that the network does not take.
+            InputError: an unknown blob, or inputs of a shape that the
+                network does not take.
         """
-        if not isinstance(inputs, Mapping):
-            inputs = {self.inputs[0]: inputs}
-        if set(inputs) != set(self.inputs):
-            raise InputError(
-                f'the network has the inputs {", ".join(self.inputs)}, not '
-                f'{", ".join(inputs)}'
-            )
         extractor = self._net.create_extractor()
-        held = []  # ncnn does not own its input memory
-        for name, array in inputs.items():
-            array = np.ascontiguousarray(array[0], np.float32)
-            held.append(self._ncnn.Mat(array).clone())
-            extractor.input(name, held[-1])
+        # ncnn does not own its input memory: `held` must outlive the run
+        held = self._ncnn.Mat(np.ascontiguousarray(inputs[0], np.float32)).clone()
+        extractor.input(self._input, held)
         found: dict[str, np.ndarray] = {}
         for name in self._names if blobs is None else blobs:
             code, mat = extractor.extract(name)
             # DetectionOutput leaves its blob empty where nothing is found
             empty = mat.dims == 0
-            if empty and self._is_detections(name):
+            if empty and name in self._detections:
                 found[name] = np.empty((1, 0, 6), np.float32)
             elif code != 0 or empty:
                 raise InputError(
                     f'ncnn returns nothing for {name} (code {code}); '
-                    + ', '.join(f'{n} {a.shape}' for n, a in inputs.items())
-                    + ' may not be what the network takes'
+                    f'{self._input} {inputs.shape} may not be what the network takes'
                 )
             else:
                 found[name] = np.array(mat)[None]
         return found
-
-    def _is_detections(self, name: str) -> bool:
-        return any(
-            layer.type == 'DetectionOutput'
-            and name in [self._net.blobs()[i].name for i in layer.tops]
-            for layer in self._net.layers()
-        )
 
 
 def split_detections(found: np.ndarray, size: tuple[int, int]) -> dict[str, np.ndarray]:

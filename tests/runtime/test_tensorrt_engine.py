@@ -1,8 +1,8 @@
-"""The file that makes and runs TensorRT engines, against the published API.
+"""The file that builds and runs TensorRT engines, against the published API.
 
-tests/fake_tensorrt.py stands in for NVIDIA's package: it has what the stubs
-of the three versions have and nothing else, and its engines are run by
-onnxruntime in the memory of tests/fake_cuda.py.
+tests/helpers/fake_tensorrt.py stands in for NVIDIA's package. It has what the
+stubs of the three versions have and nothing else; onnxruntime runs its
+engines, in the memory of tests/helpers/fake_cuda.py.
 """
 
 import ast

@@ -1,4 +1,4 @@
-"""Timing of builds: what is measured and written, not how long it took."""
+"""Timing of exported models: what is measured and written, not how long it took."""
 
 import json
 import time
@@ -42,7 +42,7 @@ MADE = []
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """A build for one of the backends above."""
+    """An exported model for one of the backends above."""
     known = {'slow': Backend, 'accelerator': Accelerator}
     monkeypatch.setattr(exported, 'BACKENDS', known)
     MADE.clear()
@@ -129,7 +129,7 @@ def test_what_the_network_holds(task, ending, held):
     assert timing.inside_network(dict(task=task, ending=ending)) == held
 
 
-def test_the_tool_writes_beside_the_build(folder, run_tool, capfd):
+def test_the_tool_writes_into_the_folder(folder, run_tool, capfd):
     image = folder / 'image.png'
     cv2.imwrite(str(image), np.zeros((9, 9, 3), np.uint8))
     flags = ['--benchmark', '--threads', 1]
@@ -157,7 +157,7 @@ def test_too_little_is_refused(folder, run_tool, capfd, flags, message):
     assert not (folder / 'benchmark.json').exists()
 
 
-def test_a_folder_that_is_no_build(tmp_path):
+def test_a_folder_that_is_no_exported_model(tmp_path):
     with pytest.raises(InputError, match='is no exported model'):
         timing.benchmark(tmp_path, np.zeros((9, 9, 3), np.uint8))
 

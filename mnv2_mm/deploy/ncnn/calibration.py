@@ -5,7 +5,7 @@ resolution from the rest. The range ends where the squared error of rounding
 and clipping together is least.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -69,7 +69,7 @@ class Histogram:
 def activation_ends(
     network: Ncnn,
     blobs: Iterable[str],
-    images: Iterable[np.ndarray | Mapping[str, np.ndarray]],
+    images: Iterable[np.ndarray],
 ) -> dict[str, float]:
     """Find the end of the range of each blob.
 

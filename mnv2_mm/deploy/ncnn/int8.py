@@ -83,26 +83,23 @@ def _pass_int8_on(layers: Sequence[Layer]) -> list[Layer]:
     The reader's scale then follows the layer's own. This saves the float32
     blob, which takes four times the memory.
     """
-    readers: dict[str, list[Layer]] = {}
-    for layer in layers:
-        for name in layer.inputs:
-            readers.setdefault(name, []).append(layer)
+    able = [
+        layer
+        for layer in layers
+        if layer.type in _PASSES_ON and _SCALE_TERM in layer.params
+    ]
+    # a blob with several readers has a Split layer, so there is one
+    readers = {layer.inputs[0]: layer for layer in able}
+    names = {layer.name for layer in able}
     found = []
     for layer in layers:
-        following = readers.get(layer.outputs[0], ())
-        if (
-            layer.type in _PASSES_ON
-            and _SCALE_TERM in layer.params
-            and len(following) == 1
-            and following[0].type in _PASSES_ON
-            and _SCALE_TERM in following[0].params
-        ):
-            scale = following[0].weights[-1]
+        reader = readers.get(layer.outputs[0])
+        if layer.name in names and reader is not None:
             term = layer.params[_SCALE_TERM] + _RETURNS_INT8
             layer = replace(
                 layer,
                 params={**layer.params, _SCALE_TERM: term},
-                weights=[*layer.weights, scale],
+                weights=[*layer.weights, reader.weights[-1]],
             )
         found.append(layer)
     return found

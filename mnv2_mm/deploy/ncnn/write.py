@@ -11,7 +11,7 @@ refuses, and ncnn2table and ncnn2int8 are in no Python package.
 
 import os
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -38,7 +38,7 @@ def write(
     bin_path: str | os.PathLike,
     *,
     precision: Literal['fp32', 'fp16', 'int8'] = 'fp32',
-    calibration: Iterable[np.ndarray | Mapping[str, np.ndarray]] | None = None,
+    calibration: Iterable[np.ndarray] | None = None,
     keep_float: Sequence[str] = (),
 ) -> None:
     """Write an ONNX graph as an ncnn network.
@@ -113,7 +113,7 @@ def to_fp16(layers: Iterable[Layer]) -> list[Layer]:
 
 def _int8(
     layers: list[Layer],
-    calibration: Iterable[np.ndarray | Mapping[str, np.ndarray]],
+    calibration: Iterable[np.ndarray],
     keep_float: Sequence[str],
 ) -> list[Layer]:
     """Calibrate by running the float network in ncnn, and quantize."""

@@ -135,7 +135,7 @@ def test_one_path_for_both_files(layers, tmp_path):
 
 
 def test_every_reader_gets_a_copy():
-    """x is read twice, y by nobody, z once and from outside."""
+    """x is read twice, y by no layer, z once and from outside."""
     layers = [
         Layer('Input', 'in', [], ['x']),
         Layer('A', 'a', ['x', 'x'], ['y']),

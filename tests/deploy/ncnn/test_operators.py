@@ -259,7 +259,7 @@ def test_argmax_takes_the_first_of_equals(tmp_path):
 
 
 def test_an_output_inside_the_network(tmp_path):
-    """One output is read by later nodes too, one stands behind an alias."""
+    """One output is read by later nodes too, one is an alias."""
     builder = GraphBuilder(1, 3, 4, 4)
     first = builder.add('Relu', conv(builder, 'x', 3, 3, (1, 1)))
     second = builder.add('Sigmoid', builder.add('Identity', first))
