@@ -59,8 +59,11 @@ class TensorrtManager(InstalledManager, BaseBackendManager):
     ) -> RuntimeWrapper:
         """Load the engine if it can run here, else the ONNX file."""
         engine = engine_path(Path(backend_files[0]).parent)
-        backend = TensorRT if engine.is_file() and not missing() else OnnxRuntime
-        return RuntimeWrapper(backend(backend_files), output_names)
+        if engine.is_file() and not missing():
+            network = TensorRT(backend_files)
+        else:
+            network = OnnxRuntime(backend_files, exact_int8=True)
+        return RuntimeWrapper(network, output_names)
 
     @classmethod
     def to_backend(

@@ -128,5 +128,5 @@ def write_reference(folder: Path, spec: Mapping, example: np.ndarray | None) -> 
     images = [example, example[..., ::-1]]
     count = max(shapes['min'][0], min(2, shapes['max'][0]))
     inputs = np.concatenate([images[i % 2] for i in range(count)])
-    arrays = OnnxRuntime([folder / spec['onnx']])(inputs)
+    arrays = OnnxRuntime([folder / spec['onnx']], exact_int8=True)(inputs)
     np.savez_compressed(folder / spec['reference'], input=inputs, **arrays)
