@@ -90,14 +90,14 @@ def main() -> int:
     classes = None
     if args.labels is not None:
         classes = read_labels(args.labels)
-    checkpoint, account = convert(
+    checkpoint, report = convert(
         source, cfg, allow_missing=args.allow_missing, classes=classes
     )
     save(checkpoint, out)
     if not args.quiet:
-        print(account.table())
+        print(report.table())
         print()
-    print(account.summary())
+    print(report.summary())
     names = checkpoint['meta']['dataset_meta'].get('classes', ())
     print(f'config {name}, {len(names)} class names; written: {out}')
     return 0

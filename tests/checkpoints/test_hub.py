@@ -34,7 +34,7 @@ NARROW = {'model.backbone.widen_factor': 0.35}
 
 def narrow_file(path):
     """A TFLite classifier of width 0.35 with random weights."""
-    from test_weights_convert import classifier
+    from slim_variables import classifier
 
     pixels = dict(kind='uint8', scale=(0.01,), zero=(100,))
     tensors = [Entry('input', shape=(1, 64, 64, 3), **pixels)]

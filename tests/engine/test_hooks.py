@@ -17,8 +17,9 @@ from torch import nn
 from mnv2_mm.checkpoints import CheckpointGuardHook
 from mnv2_mm.checkpoints.file import check_file, is_complete, read
 from mnv2_mm.checkpoints.guard import load
+from mnv2_mm.checkpoints.report import WeightReport
 from mnv2_mm.checkpoints.resume import latest_checkpoint
-from mnv2_mm.checkpoints.validate import check, compare
+from mnv2_mm.checkpoints.validate import check
 from mnv2_mm.engine import ProgressHook
 from mnv2_mm.models import MobileNetV2
 from mnv2_mm.utils.errors import InputError
@@ -64,23 +65,24 @@ def toy_runner(work_dir: Path, model: Toy, **changes: object) -> Runner:
 def test_compare_finds_each_kind_of_difference() -> None:
     weights = Toy(classes=5).state_dict()
     weights['extra'] = weights.pop('backbone.0.bias')
-    found = compare(weights, Toy(classes=3))
-    assert found.reshaped == [
-        ('head.weight', (5, 4), (3, 4)),
-        ('head.bias', (5,), (3,)),
-    ]
+    own = Toy(classes=3).state_dict()
+    found = WeightReport.compare(weights, own, source='a.pth')
+    assert found.reshaped == {
+        'head.weight': ((5, 4), (3, 4)),
+        'head.bias': ((5,), (3,)),
+    }
     assert found.missing == ['backbone.0.bias']
-    assert found.unexpected == ['extra']
+    assert found.unused == ['extra']
     assert found.share('backbone.') == pytest.approx(5 / 6)
     assert not found.exact
-    assert compare(Toy().state_dict(), Toy()).exact
+    assert WeightReport.compare(own, own, source='a.pth').exact
 
 
 def test_fitting_checkpoint_is_silent() -> None:
     weights = {f'module.{k}': v for k, v in Toy().state_dict().items()}
     del weights['module.backbone.1.num_batches_tracked']
     for use in ('resume', 'test', 'finetune'):
-        assert check(weights, Toy(), source='a.pth', use=use) is None
+        assert check(weights, Toy(), source='a.pth', use=use).exact
 
 
 @pytest.mark.parametrize('use', ['resume', 'test'])
@@ -101,19 +103,20 @@ def test_other_class_count_is_an_error_that_names_both(use: str) -> None:
     assert text.startswith('a.pth does not fit the model')
     assert 'head.weight: (5, 4) in the file, (3, 4) in the model' in text
     assert '5 classes (a, b, c, d, e)' in text
-    assert 'the config has 3 (x, y, z)' in text
+    assert 'the config has 3 classes (x, y, z)' in text
     assert ('load_from=a.pth' in text) == (use == 'resume')
 
 
 def test_other_class_count_is_a_warning_when_finetuning() -> None:
-    text = check(Toy(classes=5).state_dict(), Toy(), source='a.pth', use='finetune')
+    weights = Toy(classes=5).state_dict()
+    text = str(check(weights, Toy(), source='a.pth', use='finetune'))
     assert '2 keep their initial value: head (2)' in text
     assert 'head.weight: (5, 4) in the file, (3, 4) in the model' in text
 
 
 def test_extra_tensors_are_an_error_only_when_resuming() -> None:
     weights = Toy().state_dict() | {'auxiliary_head.weight': torch.ones(1)}
-    text = check(weights, Toy(), source='a.pth', use='test')
+    text = str(check(weights, Toy(), source='a.pth', use='test'))
     assert 'auxiliary_head (1)' in text
     with pytest.raises(InputError, match='auxiliary_head'):
         check(weights, Toy(), source='a.pth', use='resume')
@@ -176,8 +179,8 @@ def test_load_takes_what_fits(tmp_path: Path) -> None:
     source, target = Toy(classes=5), Toy(classes=3)
     head = target.head.weight.clone()
     torch.save(source.state_dict(), tmp_path / 'a.pth')
-    _, warning = load(target, str(tmp_path / 'a.pth'), use='finetune')
-    assert 'head (2)' in warning
+    _, report = load(target, str(tmp_path / 'a.pth'), use='finetune')
+    assert set(report.reshaped) == {'head.weight', 'head.bias'}
     assert torch.equal(target.backbone[0].weight, source.backbone[0].weight)
     assert torch.equal(target.head.weight, head)
 

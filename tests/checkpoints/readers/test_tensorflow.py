@@ -126,7 +126,7 @@ def test_the_latest_of_a_folder_is_taken_wherever_it_was(checkpoint):
 @pytest.mark.parametrize(
     ('values', 'shapes', 'said'),
     [
-        ({'a': floats(1)}, {'a': [1 << 40]}, 'tells of 4398046511104 bytes'),
+        ({'a': floats(1)}, {'a': [1 << 40]}, 'claims 4398046511104 bytes'),
         ({'global_step': np.array(7)}, None, 'no variables'),
         (
             {'model/conv/.ATTRIBUTES/VARIABLE_VALUE': floats(1)},
