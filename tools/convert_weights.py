@@ -1,4 +1,4 @@
-"""Turn trained weights of other code bases into a checkpoint.
+"""Convert trained weights of other code bases to a checkpoint.
 
     python tools/convert_weights.py mobilenet_v2_1.0_224_quant.tflite OUT.pth
     python tools/convert_weights.py model.ckpt OUT.pth \
@@ -37,18 +37,15 @@ from mnv2_mm.utils.errors import InputError, command
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
-        description='Turn trained weights of other code bases into a checkpoint'
+        description='Convert trained weights of other code bases to a checkpoint'
     )
-    parser.add_argument('source', help='the file of weights')
+    parser.add_argument('source', help='file of weights')
     parser.add_argument('out', help='checkpoint to write, OUT.pth')
     parser.add_argument(
         '--config',
-        help='config of the network, path or name (default: by the heads '
-        'that the file has)',
+        help='config of the network, path or name (default: by the heads in the file)',
     )
-    parser.add_argument(
-        '--labels', help='text file with the names of the classes, one a line'
-    )
+    parser.add_argument('--labels', help='text file with class names, one per line')
     parser.add_argument(
         '--allow-missing',
         action='store_true',
@@ -80,7 +77,7 @@ def main() -> int:
     launch.filter_warnings()
     out = Path(args.out).expanduser()
     if not out.parent.is_dir():
-        raise InputError(f'there is no folder {out.parent}; make it first')
+        raise InputError(f'there is no folder {out.parent}; create it first')
     if out.suffix != '.pth':
         raise InputError(f'{out}: the name of a checkpoint ends in .pth')
     source = read_weights(args.source)

@@ -143,7 +143,7 @@ def state_dict_of(checkpoint: object, source: str) -> dict[str, Tensor]:
 
 
 def holds_tensors(content: object, depth: int = _DEPTH) -> bool:
-    """Whether dictionaries nested so deep hold a tensor."""
+    """Whether a dictionary, or one nested in it, holds a tensor."""
     return (
         depth > 0
         and isinstance(content, Mapping)

@@ -102,20 +102,14 @@ class WeightReport:
         """Counts, then the tensors that do not match."""
         of = f' ({self.key_map} names)' if self.key_map else ''
         lines = [f'{self.source}{of}: {self.summary()}']
-        left = [*self.missing, *self.reshaped]
-        for what, keys in (
-            ('keep their initial value', left),
-            ('of the file have no place in the model', self.unused),
-        ):
+        for what, keys in {
+            'keep their initial value': [*self.missing, *self.reshaped],
+            'of the file have no place in the model': self.unused,
+        }.items():
             if keys:
                 parts = ', '.join(f'{part} ({n})' for part, n in _parts(keys))
-                lines.append(f'{len(keys)} {what}: {parts}: {brief(keys)}')
-        for key, (theirs, ours) in list(self.reshaped.items())[:1]:
-            lines.append(
-                f'other shape (another class count?), e.g. {key}: {theirs} in the '
-                f'file, {ours} in the model'
-            )
-        return '\n'.join(lines)
+                lines.append(f'{len(keys)} {what}: {parts}')
+        return '\n'.join([*lines, self.differences()]).rstrip()
 
     def differences(self) -> str:
         """The first tensors that differ, a line each, with both shapes."""

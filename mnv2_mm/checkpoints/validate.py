@@ -77,7 +77,7 @@ def _foreign(report: WeightReport, backbone: str, weights: Mapping) -> str:
     if not backbone or any(key.startswith(backbone) for key in weights):
         return text + (
             'Give the checkpoint that belongs to this config, or the config that the '
-            'checkpoint was trained with (it lies beside the checkpoint in the '
+            'checkpoint was trained with (it lies next to the checkpoint in the '
             'work_dir).'
         )
     key_map = key_map_of(weights)
@@ -111,8 +111,8 @@ def _unfit(
         )
     elif trained:
         text += (
-            '. Give the config that it was trained with; it lies beside the checkpoint '
-            'in the work_dir.'
+            '. Give the config that it was trained with; it lies next to the '
+            'checkpoint in the work_dir.'
         )
     else:
         text += 'Give the config that the checkpoint was trained with.'

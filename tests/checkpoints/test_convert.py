@@ -216,7 +216,7 @@ def test_another_epsilon_is_counted_in():
     torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-4)
 
 
-def test_folded_batch_norm_only_adds_the_bias():
+def test_fused_batch_norm_only_adds_the_bias():
     model = small_model(1e-3)
     convs = {
         name: module
@@ -330,19 +330,19 @@ def test_another_code_base_end_to_end(tmp_path, kind):
     """File in, checkpoint out, the same logits for the same image."""
     if kind == 'torchvision':
         torchvision = pytest.importorskip('torchvision')
-        peer = torchvision.models.mobilenet_v2()
+        other = torchvision.models.mobilenet_v2()
     else:
         timm = pytest.importorskip('timm')
-        peer = timm.create_model('mobilenetv2_100')
+        other = timm.create_model('mobilenetv2_100')
     torch.manual_seed(0)
-    for module in peer.modules():
+    for module in other.modules():
         if isinstance(module, nn.BatchNorm2d):
             nn.init.uniform_(module.weight, 0.5, 1.5)
             nn.init.normal_(module.bias, 0.5, 0.5)
             module.momentum = 1.0
-    peer(torch.randn(8, 3, 64, 64))  # statistics that keep values moderate
-    torch.save(peer.state_dict(), tmp_path / 'peer.pth')
-    checkpoint, report = convert(tmp_path / 'peer.pth', 'mnv2_in1k')
+    other(torch.randn(8, 3, 64, 64))  # statistics that keep values moderate
+    torch.save(other.state_dict(), tmp_path / 'other.pth')
+    checkpoint, report = convert(tmp_path / 'other.pth', 'mnv2_in1k')
     assert not report.unused
     assert kind in checkpoint['meta']['provenance']['key_map']
     save(checkpoint, tmp_path / 'ours.pth')
@@ -351,7 +351,7 @@ def test_another_code_base_end_to_end(tmp_path, kind):
     mean = torch.tensor([123.675, 116.28, 103.53])[:, None, None]
     std = torch.tensor([58.395, 57.12, 57.375])[:, None, None]
     with torch.no_grad():
-        wanted = peer.eval()(((image.flip(0) - mean) / std)[None])
+        wanted = other.eval()(((image.flip(0) - mean) / std)[None])
         inputs = model.data_preprocessor({'inputs': [image]})['inputs']
         found = model(inputs)
     torch.testing.assert_close(found, wanted, rtol=1e-3, atol=1e-3)

@@ -53,7 +53,7 @@ def narrow_file(path):
         index = len(tensors)
         tensors += [
             Entry(name, weight),
-            Entry(f'{scope}/folded', np.float32(bias)),
+            Entry(f'{scope}/fused', np.float32(bias)),
             Entry(f'{scope}/map', shape=(1, 1, 1, 1)),
         ]
         kind = 'DEPTHWISE_CONV_2D' if depthwise else 'CONV_2D'

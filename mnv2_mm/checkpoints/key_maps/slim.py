@@ -8,7 +8,7 @@ background from first to last.
 """
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
 import torch
@@ -38,6 +38,22 @@ _BRANCHES = {
     'depthwise': 'depthwise_conv',
     'project': 'linear_conv',
 }
+#: Our layer by scope, below MobilenetV2/.
+_BACKBONE = {'Conv': 'backbone.conv1', 'Conv_1': 'backbone.conv2'} | {
+    f'expanded_conv{f"_{index}" if index else ""}/{theirs}': f'backbone.{block}.{ours}'
+    for index, block in enumerate(BLOCKS)
+    for theirs, ours in _BRANCHES.items()
+}
+_DEEPLAB = {
+    'image_pooling': 'decode_head.image_pool.1',
+    'concat_projection': 'decode_head.bottleneck',
+    **{f'aspp{i}': f'decode_head.aspp_modules.{i}' for i in range(10)},
+}
+#: Layers without a batch norm.
+_CLASSIFIERS = {
+    'logits/semantic': 'decode_head.conv_seg',
+    'Logits/Conv2d_1c_1x1': 'head.fc',
+}
 _BN_LEAVES = {
     'BatchNorm/gamma': 'weight',
     'BatchNorm/beta': 'bias',
@@ -58,76 +74,41 @@ class _Layer(NamedTuple):
     norm: bool = True
 
 
-def _backbone(match: re.Match) -> _Layer | None:
-    if match['stem']:
-        return _Layer(
-            'backbone.conv2' if match['stem'] == 'Conv_1' else 'backbone.conv1'
-        )
-    index = int(match['index'] or 0)
-    if index >= len(BLOCKS):
-        return None
-    return _Layer(f'backbone.{BLOCKS[index]}.{_BRANCHES[match["branch"]]}')
-
-
-def _extra(match: re.Match) -> _Layer:
-    """A 1x1, a depthwise 3x3 and another 1x1 (or a 1x1 and a full 3x3)."""
-    step = 0 if match['step'] == '1' else 1
-    if step and not match['depthwise'] and match['lite']:
-        step = 2
-    return _Layer(f'neck.extra_layers.{int(match["level"]) - 2}.{step}')
-
-
-def _predictor(match: re.Match) -> _Layer:
-    convs = 'reg_convs' if match['what'] == 'BoxEncoding' else 'cls_convs'
-    name = f'bbox_head.{convs}.{match["level"]}'
-    if match['depthwise']:
-        return _Layer(f'{name}.0')
-    return _Layer(f'{name}.1' if match['lite'] else name, norm=False)
-
-
-#: Our layer by scope. A "+" after a scope says that a depthwise layer of the same name
-#: exists: the network is SSDLite, not SSD.
-_SCOPES: tuple[tuple[str, Callable[[re.Match], _Layer | None]], ...] = (
-    (
-        r'(?:.*/)?MobilenetV2/(?:(?P<stem>Conv|Conv_1)|expanded_conv'
-        r'(?:_(?P<index>\d+))?/(?P<branch>expand|depthwise|project))\+?',
-        _backbone,
-    ),
-    (
-        r'(?:.*/)?layer_19_(?P<step>[12])_Conv2d_(?P<level>[2-5])_'
-        r'(?:1x1|3x3_s2)_\d+(?P<depthwise>_depthwise)?(?P<lite>\+)?',
-        _extra,
-    ),
-    (
-        r'(?:.*/)?BoxPredictor_(?P<level>\d)/(?P<what>BoxEncoding|Class)'
-        r'Predictor(?P<depthwise>_depthwise)?(?P<lite>\+)?',
-        _predictor,
-    ),
-    (r'aspp(\d)', lambda match: _Layer(f'decode_head.aspp_modules.{match[1]}')),
-    (r'image_pooling', lambda _: _Layer('decode_head.image_pool.1')),
-    (r'concat_projection', lambda _: _Layer('decode_head.bottleneck')),
-    (r'logits/semantic', lambda _: _Layer('decode_head.conv_seg', norm=False)),
-    (
-        r'(?:.*/)?MobilenetV2/Logits/Conv2d_1c_1x1',
-        lambda _: _Layer('head.fc', norm=False),
-    ),
-)
-
-
-def _layer_of(scope: str, scopes: set[str]) -> _Layer | None:
+def _layer_of(scope: str, scopes: Collection[str]) -> _Layer | None:
     """Our layer for a scope, or None if there is none."""
-    marked = scope + '+' * (f'{scope}_depthwise' in scopes)
-    for pattern, layer in _SCOPES:
-        match = re.fullmatch(pattern, marked)
-        if match:
-            return layer(match)
+    name = scope.rpartition('MobilenetV2/')[2]
+    if name in _CLASSIFIERS:
+        return _Layer(_CLASSIFIERS[name], norm=False)
+    if name != scope and name in _BACKBONE:
+        return _Layer(_BACKBONE[name])
+    if scope in _DEEPLAB:
+        return _Layer(_DEEPLAB[scope])
+    # in SSDLite a depthwise layer comes before this one, in SSD there is none
+    depthwise = scope.endswith('_depthwise')
+    lite = f'{scope}_depthwise' in scopes
+    name = scope.removesuffix('_depthwise')
+    match = re.fullmatch(
+        r'(?:.*/)?layer_19_([12])_Conv2d_([2-5])_(?:1x1|3x3_s2)_\d+', name
+    )
+    if match:
+        step = int(match[1]) - 1 + (match[1] == '2' and lite)
+        return _Layer(f'neck.extra_layers.{int(match[2]) - 2}.{step}')
+    match = re.fullmatch(
+        r'(?:.*/)?BoxPredictor_(\d)/(BoxEncoding|Class)Predictor', name
+    )
+    if match:
+        convs = 'reg_convs' if match[2] == 'BoxEncoding' else 'cls_convs'
+        layer = f'bbox_head.{convs}.{match[1]}'
+        if depthwise:
+            return _Layer(f'{layer}.0')
+        return _Layer(f'{layer}.1' if lite else layer, norm=False)
     return None
 
 
 def is_slim(names: Iterable[str]) -> bool:
     """Whether the names are those of one of the three networks."""
     matches = map(_LEAF.fullmatch, names)
-    return any(match and _layer_of(match['scope'], set()) for match in matches)
+    return any(match and _layer_of(match['scope'], ()) for match in matches)
 
 
 def translate_slim(source: Source, *, background_slot: bool = True) -> Translation:

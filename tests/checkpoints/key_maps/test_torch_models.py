@@ -1,4 +1,4 @@
-"""Weights of PyTorch code bases by our names; the peers' outputs are kept."""
+"""Weights of PyTorch code bases by our names; the outputs stay the same."""
 
 import copy
 import re
@@ -28,7 +28,7 @@ def named(*names):
 
 
 def translated(net, tmp_path):
-    path = tmp_path / 'peer.pth'
+    path = tmp_path / 'other.pth'
     torch.save(net.state_dict(), path)
     return translate_torch(read_torch(path))
 
@@ -94,15 +94,15 @@ def mmpretrain_classifier(width):
 )
 def test_a_classifier_keeps_its_output(make, name, logits, tmp_path):
     torch.manual_seed(0)
-    peer = randomize(make(0.5))
-    found = translated(peer, tmp_path)
+    other = randomize(make(0.5))
+    found = translated(other, tmp_path)
     assert found.key_map == name and not found.unused
     assert found.bn_eps == {'': 1e-5}
     assert (found.padding, found.preprocessing) == ('symmetric', IMAGENET)
     ours = filled(OurClassifier(0.5), found)
     x = torch.rand(1, 3, 64, 64)
     with torch.no_grad():
-        expected, got = logits(peer, x), ours(x)
+        expected, got = logits(other, x), ours(x)
     assert torch.allclose(got, expected, rtol=1e-4, atol=1e-4)
 
 
@@ -163,8 +163,8 @@ def ssdlite(ours):
 
 def test_mmdets_detector_keeps_its_output(tmp_path):
     torch.manual_seed(0)
-    peer = randomize(ssdlite(ours=False))
-    found = translated(peer, tmp_path)
+    other = randomize(ssdlite(ours=False))
+    found = translated(other, tmp_path)
     assert found.key_map == 'mmdet' and not found.unused
     assert found.bn_eps == {'': 1e-3} and found.padding == 'symmetric'
     assert found.origin['neck.extra_layers.0.2.bn.weight'] == (
@@ -173,16 +173,16 @@ def test_mmdets_detector_keeps_its_output(tmp_path):
     ours = filled(ssdlite(ours=True), found)
     x = torch.rand(1, 3, 64, 64)
     with torch.no_grad():
-        theirs = peer(x, mode='tensor')
+        theirs = other(x, mode='tensor')
         got = ours(x, mode='tensor')
     order = torch.tensor([0, 2, 3, 4, 5, 1])
     shapes = []
-    for model in (peer, ours):
+    for model in (other, ours):
         boxes = model.bbox_head.prior_generator.base_anchors[2]
         wide, high = (boxes[:, 2:] - boxes[:, :2]).T
         shapes.append(wide / high)
         # the sixth, and only it, is the larger square
-        larger = 1 if model is peer else 5
+        larger = 1 if model is other else 5
         assert (wide * high).argmax() == larger
     assert torch.allclose(shapes[0][order], shapes[1], atol=1e-3)
     for maps, expected in zip(got, theirs, strict=True):
@@ -215,8 +215,8 @@ def test_mmsegs_layers_keep_their_names(tmp_path):
         ),
         auxiliary_head=dict(type='FCNHead', num_convs=1, **head),
     )
-    peer = randomize(build_segmentor(copy.deepcopy(config)))
-    found = translated(peer, tmp_path)
+    other = randomize(build_segmentor(copy.deepcopy(config)))
+    found = translated(other, tmp_path)
     assert found.key_map == 'mmseg' and not found.unused
     config.pop('auxiliary_head')
     config['backbone'] = dict(
@@ -277,7 +277,7 @@ def test_key_maps_are_told_apart_by_their_keys(keys, key_map):
     assert translate_torch(named(*keys)).key_map == key_map
 
 
-def test_a_folded_batch_norm_leaves_a_bias():
+def test_a_fused_batch_norm_leaves_a_bias():
     found = translate_torch(
         named('features.2.conv.0.0.weight', 'features.2.conv.0.0.bias')
     )
