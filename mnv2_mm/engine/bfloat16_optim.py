@@ -36,7 +36,7 @@ class BFloat16OptimWrapper(OptimWrapper):
             yield
 
 
-def set_half_precision(cfg: Config) -> list[str]:
+def set_mixed_precision(cfg: Config) -> list[str]:
     """Let a config train in mixed precision: float16 on a GPU, or bfloat16.
 
     Returns:

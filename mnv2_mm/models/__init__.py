@@ -14,7 +14,6 @@ from mnv2_mm.models.baselines import (
 )
 from mnv2_mm.models.mobilenet_v2 import MobileNetV2
 from mnv2_mm.registry import MODELS, TASK_UTILS
-from mnv2_mm.utils import compat
 from mnv2_mm.utils.errors import InputError
 
 #: Per host: its import name, its package on the index, and for each of our
@@ -24,10 +23,12 @@ _HOSTED = {
         ('ssdlite.neck', MODELS, ['SSDLiteNeck']),
         ('ssdlite.head', MODELS, ['SSDLiteHead']),
         ('ssdlite.anchors', TASK_UTILS, ['SSDLiteAnchorGenerator']),
+        ('baselines.ssd_head', MODELS, ['SSDHead']),
         ('baselines.yolov2_head', MODELS, ['YOLOv2Head']),
     ],
     'mmseg': [
         ('lite_aspp_head', MODELS, ['LiteASPPHead']),
+        ('seg_loss', MODELS, ['SegCrossEntropyLoss']),
         ('baselines.resnet_deeplab', MODELS, ['DeepLabResNet']),
     ],
     'mmpretrain': [('dropout_cls_head', MODELS, ['DropoutClsHead'])],
@@ -38,7 +39,7 @@ def _stand_in(registry, name: str, host: str, error: ImportError) -> None:
     def build(*args, **kwargs):
         raise InputError(
             f'mnv2_mm.{name} needs {host}, which cannot be imported '
-            f'({error}); `python -m mnv2_mm.check` prints what mends it'
+            f'({error}); `python -m mnv2_mm.check` prints the remedy'
         )
 
     registry.register_module(name=name, module=build)
@@ -54,10 +55,6 @@ for _host, _modules in _HOSTED.items():
     else:
         for _module, _, _ in _modules:
             import_module(f'mnv2_mm.models.{_module}')
-        if _host == 'mmdet':
-            compat.mend_ssd_head()
-        elif _host == 'mmseg':
-            compat.mend_seg_cross_entropy()
 
 __all__ = [
     'Darknet19',

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from mmengine.config import Config
 from mmengine.registry import Registry
 
-from mnv2_mm.utils import compat
 from mnv2_mm.utils.compat import installed
 from mnv2_mm.utils.config import config_name
 from mnv2_mm.utils.console import suppress_import_output
@@ -41,10 +40,6 @@ def host_of(cfg: Config) -> str:
             'not installed; run `python -m mnv2_mm.check` to see what is '
             'missing and how to install it'
         ) from error
-    if scope == 'mmdet':
-        compat.mend_ssd_head()
-    elif scope == 'mmseg':
-        compat.mend_seg_cross_entropy()
     return scope
 
 
