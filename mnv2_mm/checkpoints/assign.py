@@ -7,6 +7,7 @@ errors: different shapes, different anchors, a tensor without a source.
 
 import logging
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from mmengine.logging import print_log
@@ -46,32 +47,20 @@ def assign(
             source; see the module.
     """
     own = model.state_dict()
-    norms = {
-        name: module.eps
-        for name, module in model.named_modules()
-        if isinstance(module, _BatchNorm)
-    }
-    values: dict[str, Tensor] = {}
-    names: dict[str, str] = {}
-    used: set[str] = set()
-    for key in own:
-        value, origin, note = _value(key, translation, norms)
-        if value is None:
-            continue
-        used.add(origin)
-        if value.shape != own[key].shape and translation.key_map == SLIM:
-            value, less = remove_extra_classes(key, value, own[key].shape)
-            note += less
-        values[key] = value
-        names[key] = translation.origin[origin] + note
-    report = WeightReport.compare(values, own, source=source.path, names=names)
+    tensors, names = dict(translation.tensors), dict(translation.origin)
+    for layer, module in model.named_modules():
+        if isinstance(module, _BatchNorm):
+            _convert_norm(layer, module.eps, tensors, names, translation.bn_eps)
+    if translation.key_map == SLIM:
+        for key in own.keys() & tensors.keys():
+            value, note = remove_extra_classes(key, tensors[key], own[key].shape)
+            tensors[key], names[key] = value, names[key] + note
+    report = WeightReport.compare(tensors, own, source=source.path, names=names)
     report.key_map, report.set_aside = translation.key_map, source.set_aside
-    report.unused = translation.unused + [
-        name for key, name in translation.origin.items() if key not in used
-    ]
+    report.unused += translation.unused
     backbone = any(key.startswith('backbone.') for key in report.reshaped)
     if report.reshaped and (backbone or not allow_missing):
-        raise InputError(_other_shapes(report, translation.tensors))
+        raise InputError(_other_shapes(report, tensors))
     if report.missing and not allow_missing:
         raise InputError(
             f'{source.path} does not fill the network: {brief(report.missing)} have no '
@@ -81,46 +70,48 @@ def assign(
     if source.anchors is not None and hasattr(model, 'bbox_head'):
         check_anchors(model, source.anchors, source.path)
     _warn_of_padding(translation, model, source.path)
-    own.update((key, values[key].to(own[key].dtype)) for key in report.matched)
+    own.update((key, tensors[key].to(own[key].dtype)) for key in report.matched)
     return own, report
 
 
-def _value(
-    key: str, given: Translation, norms: Mapping[str, float]
-) -> tuple[Tensor | None, str, str]:
-    """The value of a tensor, the translated key that it is made of, and a note."""
-    layer, _, leaf = key.rpartition('.')
-    if key in given.tensors:
-        value = given.tensors[key]
-        if layer in norms and leaf == 'weight':
-            value = _for_epsilon(layer, value, given, norms[layer])
-        return value, key, ''
-    bias_key = f'{layer.removesuffix(".bn")}.conv.bias'
-    if layer not in norms or bias_key not in given.tensors:
-        return None, '', ''
-    # a batch norm that only adds the bias: its variance and eps are 1 together
-    bias = given.tensors[bias_key]
-    fused = {
-        'weight': torch.ones_like(bias),
-        'bias': bias,
-        'running_mean': torch.zeros_like(bias),
-        'running_var': torch.full_like(bias, 1 - norms[layer]),
-    }
-    return fused.get(leaf), bias_key, ' (fused batch norm)'
+def _convert_norm(
+    layer: str,
+    eps: float,
+    tensors: dict[str, Tensor],
+    names: dict[str, str],
+    bn_eps: Mapping[str, float],
+) -> None:
+    """Convert the tensors of a batch norm in place.
 
-
-def _for_epsilon(layer: str, gamma: Tensor, given: Translation, eps: float) -> Tensor:
-    """Scale that has the effect of the file's with the epsilon of the model."""
-    trained = [
-        (len(start), value)
-        for start, value in given.bn_eps.items()
-        if f'{layer}.'.startswith(start)
-    ]
-    variance = given.tensors.get(f'{layer}.running_var')
-    if not trained or variance is None or max(trained)[1] == eps:
-        return gamma
-    scale = (variance.double() + eps) / (variance + max(trained)[1])
-    return (gamma * scale.sqrt()).to(gamma.dtype)
+    Args:
+        layer: Name of the batch norm in the network.
+        eps: Its epsilon.
+        tensors: Translated weights.
+        names: Their names in the file.
+        bn_eps: Epsilon of the file by the beginning of our keys.
+    """
+    conv_bias = f'{layer.removesuffix(".bn")}.conv.bias'
+    if f'{layer}.weight' not in tensors and conv_bias in tensors:
+        # fused: what remains adds the bias, since variance and epsilon sum up to 1
+        bias, name = tensors.pop(conv_bias), names.pop(conv_bias)
+        for leaf, value in {
+            'weight': torch.ones_like(bias),
+            'bias': bias,
+            'running_mean': torch.zeros_like(bias),
+            'running_var': torch.full_like(bias, 1 - eps),
+        }.items():
+            tensors[f'{layer}.{leaf}'] = value
+            names[f'{layer}.{leaf}'] = f'{name} (fused batch norm)'
+        return
+    starts = [start for start in bn_eps if f'{layer}.'.startswith(start)]
+    gamma = tensors.get(f'{layer}.weight')
+    variance = tensors.get(f'{layer}.running_var')
+    if not starts or gamma is None or variance is None:
+        return
+    trained = bn_eps[max(starts, key=len)]
+    if trained != eps:
+        scale = (variance.double() + eps) / (variance + trained)
+        tensors[f'{layer}.weight'] = (gamma * scale.sqrt()).to(gamma.dtype)
 
 
 def _other_shapes(report: WeightReport, tensors: Mapping[str, Tensor]) -> str:
@@ -140,8 +131,8 @@ def _other_shapes(report: WeightReport, tensors: Mapping[str, Tensor]) -> str:
         )
     text += 'Set model.backbone.widen_factor to the width of the file'
     last = tensors.get('backbone.layer7.0.linear_conv.conv.weight')
-    for width in _WIDTHS if last is not None else ():
-        if make_divisible(320 * width) == len(last):
+    for width in _WIDTHS:
+        if last is not None and make_divisible(320 * width) == len(last):
             return f'{text}; the file looks like {width}'
     return text
 
@@ -155,7 +146,8 @@ def check_anchors(model: nn.Module, anchors: Anchors, path: str) -> float:
     Raises:
         InputError: their number or their places differ.
     """
-    generator = model.bbox_head.prior_generator
+    head: Any = model.bbox_head
+    generator = head.prior_generator
     own = torch.cat(generator.grid_priors(generator.featmap_sizes, device='cpu'))
     width, height = generator.input_size
     if len(own) != len(anchors.boxes):

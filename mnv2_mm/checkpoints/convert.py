@@ -27,13 +27,6 @@ from mnv2_mm.utils.config_errors import host_of, readable_config_errors
 from mnv2_mm.utils.errors import InputError
 from mnv2_mm.version import __version__
 
-#: The config for a file, by the head that it has; without a head ImageNet's.
-DEFAULT_CONFIGS = {
-    'bbox_head.': 'official/ssdlite_mnv2_coco',
-    'decode_head.': 'official/deeplabv3_mnv2_voc',
-    '': 'official/mnv2_in1k',
-}
-
 
 def read_weights(path: str | os.PathLike) -> Source:
     """Read a file of any known format.
@@ -78,15 +71,6 @@ def translate(source: Source, *, background_slot: bool = True) -> Translation:
             f'{first!r}); Keras names, and other networks, are not known'
         )
     return translate_torch(source)
-
-
-def default_config(translation: Translation) -> str:
-    """Name of the config whose network has the heads of a file."""
-    return next(
-        name
-        for start, name in DEFAULT_CONFIGS.items()
-        if not start or any(key.startswith(start) for key in translation.tensors)
-    )
 
 
 def convert(
@@ -151,8 +135,8 @@ def _dataset_meta(
     heads = [
         getattr(model, name, None) for name in ('bbox_head', 'decode_head', 'head')
     ]
-    counts = [head.num_classes for head in heads if hasattr(head, 'num_classes')]
-    count = counts[0] if counts else None
+    counts = [getattr(head, 'num_classes', None) for head in heads]
+    count = next((count for count in counts if count is not None), None)
     meta = config_meta(cfg)
     if classes is not None:
         # TF's label files of ImageNet begin with the background

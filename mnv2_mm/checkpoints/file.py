@@ -18,6 +18,7 @@ import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from pickle import UnpicklingError
+from typing import TypeGuard
 
 import torch
 from mmengine.runner.checkpoint import CheckpointLoader
@@ -142,7 +143,7 @@ def state_dict_of(checkpoint: object, source: str) -> dict[str, Tensor]:
     return {key.removeprefix('module.'): v for key, v in weights.items()}
 
 
-def holds_tensors(content: object, depth: int = _DEPTH) -> bool:
+def holds_tensors(content: object, depth: int = _DEPTH) -> TypeGuard[Mapping]:
     """Whether a dictionary, or one nested in it, holds a tensor."""
     return (
         depth > 0

@@ -14,9 +14,9 @@ from typing import NamedTuple
 import yaml
 from mmengine.config import Config
 
-from mnv2_mm.checkpoints.convert import convert, needs_conversion, save
+from mnv2_mm.checkpoints.convert import convert, needs_conversion, save, translate
 from mnv2_mm.checkpoints.file import is_complete
-from mnv2_mm.checkpoints.source import sha256_of
+from mnv2_mm.checkpoints.source import Source, sha256_of
 from mnv2_mm.utils.config import config_root, get_config
 from mnv2_mm.utils.errors import InputError
 from mnv2_mm.version import __version__
@@ -24,6 +24,12 @@ from mnv2_mm.version import __version__
 #: Prefix that names a network of configs/official as a checkpoint.
 SCHEME = 'mnv2_mm://'
 CACHE_VARIABLE = 'MNV2_MM_CACHE'
+#: The config for a file by the head that it has; without a head that of ImageNet.
+DEFAULT_CONFIGS = {
+    'bbox_head.': 'official/ssdlite_mnv2_coco',
+    'decode_head.': 'official/deeplabv3_mnv2_voc',
+    '': 'official/mnv2_in1k',
+}
 _TIMEOUT = 30  # seconds without a byte
 
 
@@ -53,6 +59,19 @@ def published_models() -> dict[str, Published]:
             source['License'],
         )
     return found
+
+
+def config_for(source: Source) -> str:
+    """Name of the config of a published file, else of one with the same heads."""
+    for model in published_models().values():
+        if model.sha256 == source.sha256:
+            return model.config
+    keys = translate(source).tensors
+    return next(
+        config
+        for start, config in DEFAULT_CONFIGS.items()
+        if not start or any(key.startswith(start) for key in keys)
+    )
 
 
 def cache_folder() -> Path:

@@ -6,6 +6,7 @@ order. For inference it replaces that of the config: TFLite files use 128 instea
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +24,8 @@ def apply_preprocessing(model: nn.Module, meta: Mapping | None) -> str | None:
         InputError: the config does not turn images into RGB.
     """
     pairs = _own_and_expected(model, meta)
-    if pairs and not rgb(model.data_preprocessor):
+    processor: Any = getattr(model, 'data_preprocessor', None)
+    if pairs and not rgb(processor):
         raise InputError(
             'these weights expect RGB, and the data_preprocessor of the config keeps '
             'the order of OpenCV; set bgr_to_rgb=True (to_rgb in mmpretrain)'
@@ -42,7 +44,7 @@ def other_preprocessing(model: nn.Module, meta: Mapping | None) -> str | None:
     pairs = _own_and_expected(model, meta)
     if all(torch.allclose(own, value, rtol=0.01) for own, value in pairs):
         return None
-    wanted = meta['preprocessing']
+    wanted = (meta or {})['preprocessing']
     return (
         f'the weights to start from expect pixels scaled by mean={wanted["mean"]} and '
         f'std={wanted["std"]}; set them in model.data_preprocessor'

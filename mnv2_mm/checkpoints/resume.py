@@ -32,7 +32,7 @@ def latest_checkpoint(work_dir: str) -> tuple[str | None, list[str]]:
     Returns:
         Its path, or None, and the newer ones that are cut off.
     """
-    broken = []
+    broken: list[str] = []
     for path in checkpoints(work_dir):
         if is_complete(path):
             return path, broken

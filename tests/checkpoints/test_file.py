@@ -7,7 +7,11 @@ import pytest
 import torch
 from toy_runner import Toy, truncate
 
+from mnv2_mm.checkpoints import load_backbone
 from mnv2_mm.checkpoints.file import check_file, read
+from mnv2_mm.checkpoints.guard import load
+from mnv2_mm.checkpoints.readers.torch_file import read_torch
+from mnv2_mm.models import MobileNetV2
 from mnv2_mm.utils.errors import InputError
 
 
@@ -42,3 +46,35 @@ def test_numbers_of_numpy_are_read_without_a_word(
     torch.save(state, tmp_path / 'a.pth')
     assert read(tmp_path / 'a.pth')['message_hub']['best_score'] == 0.5
     assert capfd.readouterr().out == ''
+
+
+class Calls:
+    """Pickled as a call of print."""
+
+    def __reduce__(self) -> tuple:
+        return print, ('it ran',)
+
+
+@pytest.mark.parametrize(
+    'way',
+    [
+        read,
+        read_torch,
+        lambda path: load(Toy(), str(path)),
+        lambda path: load_backbone(MobileNetV2(0.35), str(path)),
+    ],
+    ids=['read', 'read_torch', 'load', 'load_backbone'],
+)
+def test_no_way_to_read_runs_code(way, tmp_path: Path, capfd) -> None:
+    path = tmp_path / 'a.pth'
+    torch.save({'state_dict': Toy().state_dict(), 'extra': Calls()}, path)
+    with pytest.raises(InputError, match=r'would run print when read'):
+        way(path)
+    assert 'it ran' not in capfd.readouterr().out
+
+
+def test_safetensors_are_read_as_any_checkpoint(tmp_path: Path) -> None:
+    save_file = pytest.importorskip('safetensors.torch').save_file
+    net = MobileNetV2(0.35)
+    save_file(net.state_dict(), tmp_path / 'a.safetensors')
+    assert load_backbone(MobileNetV2(0.35), str(tmp_path / 'a.safetensors')).exact

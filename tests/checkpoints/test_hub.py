@@ -274,7 +274,7 @@ def test_convert_then_demo(run, file, cache, tmp_path):
         '--config', 'official/mnv2_in1k',
         '--cfg-options', 'model.backbone.widen_factor=0.35',
     )  # fmt: skip
-    assert code == 0
+    assert not code
     assert 'MobilenetV2/Conv/weights' in printed
     assert '262 tensors matched (backbone 260, head 2)' in printed
     config = tmp_path / 'narrow.py'

@@ -131,8 +131,8 @@ def translate_slim(source: Source, *, background_slot: bool = True) -> Translati
         preprocessing=source.preprocessing or MINUS_ONE_TO_ONE,
     )
     for name, match in found.items():
-        layer = match and _layer_of(match['scope'], scopes)
-        if not layer:
+        layer = _layer_of(match['scope'], scopes) if match else None
+        if not match or not layer:
             result.unused.append(name)
             continue
         value = source.tensors[name]

@@ -3,12 +3,16 @@
 import re
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from mnv2_mm.utils.errors import InputError
+
+if TYPE_CHECKING:
+    from tflite import QuantizationParameters
 
 #: How weights may be stored; integers need a scale.
 SUPPORTED = ('float32', 'float16', 'uint8', 'int8', 'int32', 'int64')
@@ -128,13 +132,15 @@ class StoredTensors:
         return torch.from_numpy(values.astype(np.float32))
 
 
-def _dequantized(values: np.ndarray, quantization: object, name: str) -> np.ndarray:
+def _dequantized(
+    values: np.ndarray, quantization: 'QuantizationParameters | None', name: str
+) -> np.ndarray:
     """(q - zero point) * scale, one pair per tensor or channel."""
-    count = quantization.ScaleLength() if quantization else 0
-    if not count:
+    if quantization is None or not quantization.ScaleLength():
         raise InputError(f'{name} holds integers without a scale')
+    count = quantization.ScaleLength()
     scale = quantization.ScaleAsNumpy().astype(np.float64)
-    zero = np.zeros(1, np.int64)
+    zero: np.ndarray = np.zeros(1, np.int64)
     if quantization.ZeroPointLength():
         zero = quantization.ZeroPointAsNumpy()
     if count > 1:

@@ -71,13 +71,15 @@ def read_torch(path: str | os.PathLike) -> Source:
             'state dict again with contiguous tensors'
         )
     kind = 'safetensors' if is_safetensors(path) else 'PyTorch'
-    layout = dict(copy=True, memory_format=torch.contiguous_format)
     return Source(
         str(path),
         f'{kind}, {where[-1]}' if where else kind,
         sha256_of(path),
         # copies, since torch maps the file, which may be overwritten
-        {k: v.detach().to(torch.float32, **layout) for k, v in tensors.items()},
+        {
+            key: value.detach().float().clone(memory_format=torch.contiguous_format)
+            for key, value in tensors.items()
+        },
         set_aside,
     )
 
