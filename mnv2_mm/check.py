@@ -45,12 +45,12 @@ class Report:
     """Rows of the table, problems and warnings, from the import results.
 
     Args:
-        found: The import result of each module, by name.
+        results: The import result of each module, by name.
         family: The family that commands install from.
     """
 
-    def __init__(self, found: dict[str, ImportResult], family: str) -> None:
-        self.found = found
+    def __init__(self, results: dict[str, ImportResult], family: str) -> None:
+        self.results = results
         self.family = family
         self.pins = tested(family)
         self.rows: list[tuple[str, str, str]] = []
@@ -67,9 +67,9 @@ class Report:
             self._library(name)
         for name in compat.PACKAGES:
             self._openmmlab(name)
-            if name == 'mmcv' and self.found[name].works:
+            if name == 'mmcv' and self.results[name].works:
                 self._ops()
-        if not any(self.found[host].works for host in HOSTS):
+        if not any(self.results[host].works for host in HOSTS):
             self.problems.append(
                 (
                     'none of mmdet, mmseg and mmpretrain works, for which '
@@ -79,9 +79,9 @@ class Report:
             )
         for host, gives in GIVES.items():
             state = 'available'
-            if not self.found[host].found:
+            if not self.results[host].found:
                 state = f'needs {host}'
-            elif self.problems or self.found[host].error:
+            elif self.problems or self.results[host].error:
                 state = 'fix the rest first'
             self.rows.append((gives, '', state))
 
@@ -91,7 +91,7 @@ class Report:
         where.append((text, fix))
 
     def _library(self, name: str) -> None:
-        found = self.found[name]
+        found = self.results[name]
         what = self._pinned(name)
         version = compat.version_of(DISTRIBUTIONS.get(name, name))
         version = version or found.facts.get('version', '?')
@@ -113,7 +113,7 @@ class Report:
             self._untested(DISTRIBUTIONS.get(name, name), version)
 
     def _openmmlab(self, name: str) -> None:
-        found = self.found[name]
+        found = self.results[name]
         families = compat.families(name)
         names = [compat.PACKAGES[name][family] for family in families]
         version = ', '.join(families.values()) or found.facts.get('version')
@@ -149,7 +149,7 @@ class Report:
             self._untested(compat.PACKAGES[name][self.family], version or '?')
 
     def _ops(self) -> None:
-        found, torch = self.found['mmcv.ops'], self.found['torch'].facts
+        found, torch = self.results['mmcv.ops'], self.results['torch'].facts
         if not found.works:
             self.rows.append(('mmcv.ops', '', 'broken'))
             self.problems.append(
@@ -263,10 +263,10 @@ def main() -> int:
     family = next(iter(compat.families('mmcv')), compat.stack())
     family = 'upstream' if family == 'upstream' else 'onedl'
     modules = MODULES + (deploy_check.MODULES if deploy else ())
-    found = {p.module: p for p in check_imports(modules)}
-    report = Report(found, family)
+    results = {p.module: p for p in check_imports(modules)}
+    report = Report(results, family)
     if deploy:
-        part = deploy_check.DeployReport(found, report.pins, _pip)
+        part = deploy_check.DeployReport(results, report.pins, _pip)
         report.rows += part.rows
         report.problems += part.problems
         report.warnings += part.remarks

@@ -396,7 +396,7 @@ def distribution(site, name, version='1.0', *, record=True):
 
 def test_whole_packages_are_kept(state, tmp_path):
     distribution(tmp_path, 'whole')
-    assert state.mend() == []
+    assert state.repair() == []
     assert state.installed() == {'whole': '1.0'}
 
 
@@ -406,9 +406,9 @@ def test_half_installed_packages_are_undone(state, tmp_path):
     distribution(tmp_path, 'damaged')
     (tmp_path / 'damaged/__init__.py').unlink()
     (tmp_path / '~replaced').mkdir()
-    assert sorted(state.mend()) == ['damaged-1.0', 'killed-1.0', '~replaced']
+    assert sorted(state.repair()) == ['damaged-1.0', 'killed-1.0', '~replaced']
     assert state.installed() == {'whole': '1.0'}
-    assert state.mend() == []
+    assert state.repair() == []
 
 
 def test_changes_since_the_setup(state, tmp_path):

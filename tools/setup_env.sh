@@ -127,7 +127,7 @@ run() {
     wait "$child"
 }
 
-# How far ninja is in the log behind line $1, with an estimate of the rest.
+# How far ninja is in the log after line $1, with an estimate of the rest.
 compiled() {
     tail -n "+$1" "$log" | grep -oE '^ *\[[0-9]+/[0-9]+\]' | tail -n 1 |
         tr -d '[] ' | awk -F/ -v spent="$((SECONDS - started))" '{

@@ -14,7 +14,7 @@ from mnv2_mm.checkpoints.file import read, state_dict_of
 from mnv2_mm.checkpoints.preprocessing import apply_preprocessing, other_preprocessing
 from mnv2_mm.checkpoints.report import WeightReport
 from mnv2_mm.checkpoints.validate import Use, check
-from mnv2_mm.engine.unfuse_conv_bn import UnfuseConvBNHook, folded_norms
+from mnv2_mm.engine.unfuse_conv_bn import UnfuseConvBNHook, fused_norms
 from mnv2_mm.registry import HOOKS
 from mnv2_mm.utils.modules import unwrap
 
@@ -35,7 +35,7 @@ class CheckpointGuardHook(Hook):
             return
         model = unwrap(runner.model)
         model.train()  # norm_eval then fixes the statistics
-        fused = [norm for norm in folded_norms(model) if norm.training]
+        fused = [norm for norm in fused_norms(model) if norm.training]
         if fused:
             runner.logger.warning(
                 f'{len(fused)} batch norms of the converted weights are fused into '

@@ -1,11 +1,10 @@
-"""RMSProp as TensorFlow has it: section 6.1's optimizer.
+"""TensorFlow's RMSProp (section 6.1), with the defaults of the official recipes.
 
-timm's ``RMSpropTF`` under the name ``mnv2_mm.RMSpropTF``, with TensorFlow's
-defaults. It is not ``torch.optim.RMSprop``: epsilon is inside the square
-root, the mean of squares starts at one, and the learning rate goes into the
-momentum buffer. With the epsilon of 1.0 that the official recipes use, the
-first makes a step of a small gradient about as long as SGD's, and a
-published learning rate means something else in torch's version.
+This is timm's ``RMSpropTF`` under the name ``mnv2_mm.RMSpropTF``. It differs from
+``torch.optim.RMSprop``: epsilon is inside the square root, the mean of squares
+starts at one, and the learning rate goes into the momentum buffer. With the
+epsilon of 1.0 of the official recipes, a published learning rate has another
+meaning in torch's version.
 """
 
 from collections.abc import Iterable
@@ -20,7 +19,7 @@ try:
 except ImportError:
 
     class _RMSpropTF(torch.optim.Optimizer):
-        """Stands in for timm's until somebody wants it."""
+        """Says that timm is missing, when it is built."""
 
         def __init__(self, *args, **kwargs) -> None:
             raise InputError(

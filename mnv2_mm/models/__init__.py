@@ -35,7 +35,7 @@ _HOSTED = {
 }
 
 
-def _stand_in(registry, name: str, host: str, error: ImportError) -> None:
+def _stand_in(registry, name: str, host: str, error: Exception) -> None:
     def build(*args, **kwargs):
         raise InputError(
             f'mnv2_mm.{name} needs {host}, which cannot be imported '
@@ -48,7 +48,7 @@ def _stand_in(registry, name: str, host: str, error: ImportError) -> None:
 for _host, _modules in _HOSTED.items():
     try:
         import_module(f'{_host}.models')
-    except ImportError as _error:
+    except (ImportError, RuntimeError) as _error:  # a torchvision that does not fit
         for _, _registry, _names in _modules:
             for _name in _names:
                 _stand_in(_registry, _name, _host, _error)

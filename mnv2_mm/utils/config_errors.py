@@ -1,4 +1,4 @@
-"""A mistake in a config, in one sentence instead of a registry's stack."""
+"""Explain a mistake in a config in one sentence instead of a registry's stack."""
 
 import contextlib
 import difflib
@@ -40,6 +40,13 @@ def host_of(cfg: Config) -> str:
             'not installed; run `python -m mnv2_mm.check` to see what is '
             'missing and how to install it'
         ) from error
+    except RuntimeError as error:
+        if 'operator torchvision::' not in str(error):
+            raise
+        raise InputError(
+            f'{scope} cannot be imported, as torchvision does not fit this torch; '
+            'run `python -m mnv2_mm.check --repair`'
+        ) from error
     return scope
 
 
@@ -58,7 +65,7 @@ def readable_config_errors(cfg: Config) -> Iterator[None]:
         yield
     except (KeyError, TypeError) as error:
         frames = {f.name for f in traceback.extract_tb(error.__traceback__)}
-        text = explain(error) if 'build_from_cfg' in frames else None
+        text = _explain(error) if 'build_from_cfg' in frames else None
         if 'build_optim_wrapper' in frames and 'None is not' in str(error):
             # mmengine looks at an optimizer without asking if there is one
             kind = cfg.optim_wrapper.optimizer.type
@@ -68,7 +75,7 @@ def readable_config_errors(cfg: Config) -> Iterator[None]:
         raise InputError(f'config {config_name(cfg)}: {text}') from error
 
 
-def explain(error: Exception) -> str | None:
+def _explain(error: Exception) -> str | None:
     """The user's mistake behind an exception of mmengine's registry."""
     if isinstance(error, KeyError):
         found = _unknown_type(error)
