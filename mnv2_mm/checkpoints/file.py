@@ -143,7 +143,7 @@ def state_dict_of(checkpoint: object, source: str) -> dict[str, Tensor]:
     return {key.removeprefix('module.'): v for key, v in weights.items()}
 
 
-def holds_tensors(content: object, depth: int = _DEPTH) -> TypeGuard[Mapping]:
+def holds_tensors(content: object, depth: int = _DEPTH) -> TypeGuard[dict]:
     """Whether a dictionary, or one nested in it, holds a tensor."""
     return (
         depth > 0

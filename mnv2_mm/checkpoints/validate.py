@@ -103,11 +103,11 @@ def _unfit(
     text = f'{report.source} does not fit the model:\n{report.differences()}\n'
     trained = ((checkpoint.get('meta') or {}).get('dataset_meta') or {}).get('classes')
     if trained:
-        text += f'It was trained with {_class_names(trained)}'
+        text += f'It was trained with {len(trained)} classes ({_few(trained)})'
     if trained and classes and len(trained) != len(classes):
         text += (
-            f', the config has {_class_names(classes)}: set `classes` of the config to '
-            'those of the checkpoint.'
+            f', the config has {len(classes)} ({_few(classes)}): set `classes` of the '
+            'config to those of the checkpoint.'
         )
     elif trained:
         text += (
@@ -124,7 +124,6 @@ def _unfit(
     return text
 
 
-def _class_names(names: Sequence[str]) -> str:
-    """The number of classes and at most five names."""
-    shown = ', '.join(map(str, names[:5])) + (', ...' if len(names) > 5 else '')
-    return f'{len(names)} classes ({shown})'
+def _few(names: Sequence[str]) -> str:
+    """At most five names."""
+    return ', '.join(map(str, names[:5])) + (', ...' if len(names) > 5 else '')

@@ -140,7 +140,7 @@ def translate_slim(source: Source, *, background_slot: bool = True) -> Translati
         try:
             value = _layout(value, match['leaf'], key)
             if key.startswith('bbox_head.') and not layer.norm:
-                level = re.search(r'_convs\.(\d)', key)[1]
+                level = key.split('.')[2]
                 value = _slots(value, key, anchors[level], background_slot)
         except (RuntimeError, KeyError) as error:
             raise InputError(
