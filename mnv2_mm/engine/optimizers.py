@@ -9,29 +9,27 @@ meaning in torch's version.
 
 from collections.abc import Iterable
 
-import torch
+from torch.optim import Optimizer
 
 from mnv2_mm.registry import OPTIMIZERS
 from mnv2_mm.utils.errors import InputError
 
-try:
-    from timm.optim import RMSpropTF as _RMSpropTF
-except ImportError:
-
-    class _RMSpropTF(torch.optim.Optimizer):
-        """Says that timm is missing, when it is built."""
-
-        def __init__(self, *args, **kwargs) -> None:
-            raise InputError(
-                'mnv2_mm.RMSpropTF needs timm, which is not installed; '
-                'install it (`pip install timm`) or set '
-                "optim_wrapper.optimizer.type to another one such as 'SGD'"
-            )
-
 
 @OPTIMIZERS.register_module()
-class RMSpropTF(_RMSpropTF):
-    """timm's RMSpropTF with the defaults of the official recipes.
+def RMSpropTF(  # noqa: N802  named as the class it builds
+    params: Iterable,
+    lr: float = 0.045,
+    *,
+    alpha: float = 0.9,
+    momentum: float = 0.9,
+    eps: float = 1.0,
+    weight_decay: float = 0.0,
+    **kwargs,
+) -> Optimizer:
+    """Build timm's RMSpropTF with the defaults of the official recipes.
+
+    A function, so that timm (and torchvision with it) is imported when a config
+    uses the optimizer.
 
     Args:
         params: Parameters or parameter groups.
@@ -45,24 +43,20 @@ class RMSpropTF(_RMSpropTF):
     Raises:
         InputError: timm is not installed.
     """
-
-    def __init__(
-        self,
-        params: Iterable,
-        lr: float = 0.045,
-        *,
-        alpha: float = 0.9,
-        momentum: float = 0.9,
-        eps: float = 1.0,
-        weight_decay: float = 0.0,
+    try:
+        from timm.optim import RMSpropTF as TimmRMSpropTF
+    except ImportError as error:
+        raise InputError(
+            'mnv2_mm.RMSpropTF needs timm, which is not installed; '
+            'install it (`pip install timm`) or set '
+            "optim_wrapper.optimizer.type to another one such as 'SGD'"
+        ) from error
+    return TimmRMSpropTF(
+        params,
+        lr=lr,
+        alpha=alpha,
+        momentum=momentum,
+        eps=eps,
+        weight_decay=weight_decay,
         **kwargs,
-    ) -> None:
-        super().__init__(
-            params,
-            lr=lr,
-            alpha=alpha,
-            momentum=momentum,
-            eps=eps,
-            weight_decay=weight_decay,
-            **kwargs,
-        )
+    )
