@@ -51,7 +51,6 @@ def test_one_scale_a_tensor(tmp_path):
     ]
     assert source.tensors['Conv/biases'].tolist() == [-1.0, 25.0]
     assert source.format == 'TFLite, 8 bits'
-    assert source.input_size == (8, 6)
     assert source.preprocessing.mean == (96.0,) * 3
     assert source.preprocessing.std == (64.0,) * 3
     assert len(source.sha256) == 64

@@ -266,7 +266,7 @@ def test_other_files_are_refused(content, said, path):
 
 
 def test_a_missing_file_and_a_wrong_ending_are_named(tmp_path):
-    with pytest.raises(InputError, match=r'no file .*none\.pth'):
+    with pytest.raises(InputError, match=r'no checkpoint .*none\.pth'):
         read_torch(tmp_path / 'none.pth')
     path = saved({'a': A}, tmp_path / 'a.safetensors')
     with pytest.raises(InputError, match='no safetensors file'):
