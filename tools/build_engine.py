@@ -1,32 +1,23 @@
-"""Make the TensorRT engine of a build, on the machine with the GPU.
+"""Build the TensorRT engine of an exported model, on the machine with the GPU.
 
-    python tools/build_engine.py work_dirs/build
+    python tools/build_engine.py work_dirs/exported
 
-A build carries the same as its own `build_engine.py`, so that a machine
-without this repository needs nothing but the folder, Python, numpy and
-TensorRT; see mnv2_mm/runtime/tensorrt_engine.py.
+The folder of a TensorRT model holds a copy of the same file as
+`build_engine.py`, so a machine without this repository needs only the folder,
+Python, numpy and TensorRT; see mnv2_mm/runtime/tensorrt_engine.py.
 """
 
-import importlib.util
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import mnv2_mm
-
-# by its path, as importing mnv2_mm.runtime asks for OpenCV
-spec = importlib.util.spec_from_file_location(
-    'tensorrt_engine',
-    Path(mnv2_mm.__file__).with_name('builds') / 'tensorrt_engine.py',
-)
-module = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(module)
+from mnv2_mm.runtime import tensorrt_engine
 
 
 def main() -> None:
-    """Make, run, compare, time; see the module."""
-    sys.exit(module.main())
+    """Build, run, compare and time the engine."""
+    sys.exit(tensorrt_engine.main())
 
 
 if __name__ == '__main__':

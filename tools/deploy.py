@@ -27,7 +27,8 @@ from mnv2_mm.checkpoints.file import check_file
 from mnv2_mm.checkpoints.hub import local_checkpoint
 from mnv2_mm.deploy import require
 from mnv2_mm.engine import launch
-from mnv2_mm.runtime import draw, timing
+from mnv2_mm.runtime import timing
+from mnv2_mm.runtime.drawing import draw
 from mnv2_mm.runtime.model import JSON, read_info
 from mnv2_mm.runtime.timing import BENCHMARK
 from mnv2_mm.utils.config import get_config

@@ -23,7 +23,7 @@ from mnv2_mm.benchmark.pairs import PAUSE, Contestant, Part
 from mnv2_mm.benchmark.peers import OURS, SIDE
 from mnv2_mm.benchmark.photos import photo
 from mnv2_mm.checkpoints.hub import checkpoint_of, fetch, published_models
-from mnv2_mm.runtime import Build
+from mnv2_mm.runtime.model import ExportedModel
 from mnv2_mm.utils import compat
 from mnv2_mm.utils.config import config_root
 from mnv2_mm.utils.errors import InputError
@@ -100,7 +100,7 @@ class Bench:
             making = Making(deploy_cfg, config, checkpoint, self.image)
             inputs = network_input(making)[1].numpy()
             making.write(folder, calibration=[inputs])
-        network = Build(folder, threads=self.threads).network
+        network = ExportedModel(folder, threads=self.threads).network
         return lambda: network(inputs)
 
 

@@ -1,11 +1,10 @@
-"""Draw what a build has found; OpenCV alone."""
+"""Draw the prediction of an exported model on its image, with OpenCV."""
 
 from collections.abc import Mapping
 
-import cv2
 import numpy as np
 
-_TOP = 5  # classes of a classification that are written
+_TOP = 5  # classes that are written for a classification
 
 
 def draw(
@@ -14,11 +13,13 @@ def draw(
     """Draw a prediction on a copy of its image.
 
     Args:
-        image: (H, W, 3) uint8, in the order blue, green, red of OpenCV.
-        found: What :class:`~mnv2_mm.runtime.model.Build` returns.
-        info: Content of build.json, for names and colors.
-        score_thr: Boxes below this score are left out.
+        image: (H, W, 3) uint8, BGR as OpenCV reads it.
+        found: What :class:`~mnv2_mm.runtime.model.ExportedModel` returns.
+        info: Content of model.json, for class names and colors.
+        score_thr: Boxes with a lower score are not drawn.
     """
+    import cv2
+
     drawn = image.copy()
     size = max(0.4, min(image.shape[:2]) / 800)
     if 'mask' in found:
@@ -43,19 +44,21 @@ def draw(
 
 
 def _paint(drawn: np.ndarray, mask: np.ndarray, info: Mapping) -> np.ndarray:
-    """Half image, half color of the class; the background as it is."""
+    """Blend the colors of the classes in; the background is left unchanged."""
     table = np.zeros((256, 3), np.uint8)
     for label, (name, color) in enumerate(
         zip(info['classes'], info['palette'], strict=True)
     ):
         if name != 'background':
             table[label] = color[::-1]
-    seen = table.any(1)[mask][..., None]
+    seen = table[mask].any(axis=-1, keepdims=True)
     return np.where(seen, drawn // 2 + table[mask] // 2, drawn)
 
 
 def _write(drawn: np.ndarray, text: str, corner: tuple[int, int], size: float) -> None:
-    """White on black, below and right of a corner."""
+    """Write white text on black, to the right of and below a corner."""
+    import cv2
+
     font = cv2.FONT_HERSHEY_SIMPLEX
     (width, height), _ = cv2.getTextSize(text, font, size, 1)
     x, y = corner

@@ -1,4 +1,4 @@
-"""The name of the machine that something was measured on."""
+"""Name the machine on which something was measured."""
 
 import os
 import platform
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def cores() -> int:
-    """Processors that this process may use."""
+    """Number of processors that this process may use."""
     try:
         return len(os.sched_getaffinity(0))
     except AttributeError:  # not on every system
@@ -24,12 +24,12 @@ def describe() -> str:
 
 
 def _board() -> str:
-    """What the device tree says: "NVIDIA Jetson ...", "Raspberry Pi ..."."""
+    """Name in the device tree: "NVIDIA Jetson ...", "Raspberry Pi ..."."""
     return _text(Path('/proc/device-tree/model')).strip('\0 \n')
 
 
 def _phone() -> str:
-    """Android's name of the device, where its tool is at hand."""
+    """Android's name of the device."""
     if not shutil.which('getprop'):
         return ''
     done = subprocess.run(

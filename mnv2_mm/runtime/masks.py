@@ -1,4 +1,4 @@
-"""From a segmentor's output to a mask of the image, as mmseg does it."""
+"""Turn a segmentor's output into the mask of the image, as mmseg does."""
 
 from collections.abc import Mapping, Sequence
 
@@ -13,13 +13,13 @@ def to_mask(
     inside: tuple[int, int],
     info: Mapping,
 ) -> np.ndarray:
-    """Resize, cut the padding off, take the best class.
+    """Resize, remove the padding, take the best class.
 
     Args:
         output: Logits (C, h, w), or classes (1, H, W).
         size: Rows and columns of the image.
-        inside: Rows and columns of the input that are image.
-        info: Content of build.json.
+        inside: Rows and columns of the network input that are not padding.
+        info: Content of model.json.
 
     Returns:
         Class of each pixel, (rows, columns) int64.
@@ -45,7 +45,7 @@ def to_mask(
 
 
 def _nearest(old: int, new: int) -> np.ndarray:
-    """Index of the nearest old pixel, as torch takes it."""
+    """Indices (new,) of the nearest old pixel, as in torch."""
     index = np.floor(np.arange(new) * np.float32(old / new)).astype(int)
     return np.minimum(index, old - 1)
 
@@ -53,16 +53,17 @@ def _nearest(old: int, new: int) -> np.ndarray:
 def resizing(
     sides: Sequence[int], inside: int, size: int, *, align_corners: bool
 ) -> np.ndarray:
-    """All that is done to one axis of the logits, as one matrix.
+    """Matrix that resizes one axis of the logits to the image.
 
-    Resizing to the input, cutting and resizing to the image are linear, so
-    the large maps between them need not be computed: 21 of 513x513 would take
-    as long as the network.
+    Resizing to the network input, removing the padding and resizing to the
+    image are linear, so one matrix does all three. The large maps between
+    are never computed: 21 of 513x513 would take as long as the network.
 
     Args:
-        sides: Of the logits, then what they are resized to first, if at all.
-        inside: How much of that is image.
-        size: Of the image.
+        sides: Size of the logits, then the size that they are resized to
+            first, if they are.
+        inside: How much of that is not padding.
+        size: Size of the image.
         align_corners: As in torch's interpolation.
 
     Returns:
@@ -74,9 +75,9 @@ def resizing(
 
 
 def interpolation(old: int, new: int, *, align_corners: bool) -> np.ndarray:
-    """Weights (new, old) of torch's linear interpolation along an axis."""
+    """Weights (new, old) of torch's linear interpolation of one axis."""
     weights = np.zeros((new, old), np.float32)
-    place = np.arange(new, dtype=np.float32)
+    place: np.ndarray = np.arange(new, dtype=np.float32)
     if new == old:
         pass
     elif align_corners:

@@ -1,31 +1,27 @@
-"""From an image to the network's input, as build.json describes it.
+"""Turn an image into the network input that model.json describes.
 
-Step by step what mmcv's and mmpretrain's transforms do, in numpy and OpenCV.
+Each step gives what mmcv's or mmpretrain's transform gives, with numpy and
+OpenCV alone.
 """
 
 from collections.abc import Mapping
 
-import cv2
 import numpy as np
 
-INTERPOLATIONS = {
-    'nearest': cv2.INTER_NEAREST,
-    'bilinear': cv2.INTER_LINEAR,
-    'bicubic': cv2.INTER_CUBIC,
-    'area': cv2.INTER_AREA,
-}
+#: OpenCV's numbers of interpolations (cv2.INTER_NEAREST and so on).
+INTERPOLATIONS = {'nearest': 0, 'bilinear': 1, 'bicubic': 2, 'area': 3}
 
 
 def prepare(image: np.ndarray, spec: Mapping) -> tuple[np.ndarray, tuple[int, int]]:
-    """Resize or crop, scale the pixels, pad on the right and below.
+    """Resize or crop, normalize, pad at the right and the bottom.
 
     Args:
-        image: (H, W, 3) uint8, in the order blue, green, red of OpenCV.
-        spec: ``preprocessing`` of build.json.
+        image: (H, W, 3) uint8, BGR as OpenCV reads it.
+        spec: ``preprocessing`` of model.json.
 
     Returns:
-        The input (1, 3, H', W') float32, and rows and columns of it that are
-        image.
+        The network input (1, 3, H', W') float32, and the rows and columns of
+        it that are not padding.
     """
     for step in spec['steps']:
         image = _STEPS[step['do']](image, step)
@@ -41,40 +37,45 @@ def prepare(image: np.ndarray, spec: Mapping) -> tuple[np.ndarray, tuple[int, in
 
 
 def padded_size(inside: tuple[int, int], spec: Mapping) -> tuple[int, int]:
-    """Rows and columns of the input around an image of so many."""
+    """Rows and columns of the network input for an image of a size."""
     width, height = spec['pad_to'] or inside[::-1]
-    every = spec['pad_multiple']
+    multiple = spec['pad_multiple']
     sides = (max(height, inside[0]), max(width, inside[1]))
-    rows, columns = (-(-side // every) * every for side in sides)
+    rows, columns = (-(-side // multiple) * multiple for side in sides)
     return rows, columns
 
 
-def _resize(image: np.ndarray, step: dict) -> np.ndarray:
-    height, width = image.shape[:2]
-    if step['keep_ratio']:
-        scale = min(
-            max(step['size']) / max(height, width),
-            min(step['size']) / min(height, width),
-        )
-        size = int(width * scale + 0.5), int(height * scale + 0.5)
-    else:
-        size = tuple(step['size'])
+def _resized(image: np.ndarray, size: tuple[int, int], step: Mapping) -> np.ndarray:
+    """Resize to (width, height)."""
+    import cv2
+
     how = INTERPOLATIONS[step['interpolation']]
     return cv2.resize(image, size, interpolation=how)
 
 
-def _resize_short(image: np.ndarray, step: dict) -> np.ndarray:
+def _resize(image: np.ndarray, step: Mapping) -> np.ndarray:
+    height, width = image.shape[:2]
+    size = tuple(step['size'])
+    if step['keep_ratio']:
+        scale = min(
+            max(size) / max(height, width),
+            min(size) / min(height, width),
+        )
+        size = int(width * scale + 0.5), int(height * scale + 0.5)
+    return _resized(image, size, step)
+
+
+def _resize_short(image: np.ndarray, step: Mapping) -> np.ndarray:
     height, width = image.shape[:2]
     side = step['side']
     if width < height:
         size = side, int(side * height / width)
     else:
         size = int(side * width / height), side
-    how = INTERPOLATIONS[step['interpolation']]
-    return cv2.resize(image, size, interpolation=how)
+    return _resized(image, size, step)
 
 
-def _crop_middle(image: np.ndarray, step: dict) -> np.ndarray:
+def _crop_middle(image: np.ndarray, step: Mapping) -> np.ndarray:
     height, width = image.shape[:2]
     columns, rows = step['size']
     top = max(0, round((height - rows) / 2))
@@ -82,15 +83,15 @@ def _crop_middle(image: np.ndarray, step: dict) -> np.ndarray:
     return image[top : top + rows, left : left + columns]
 
 
-def _crop_share(image: np.ndarray, step: dict) -> np.ndarray:
-    """The same share of both sides."""
+def _crop_share(image: np.ndarray, step: Mapping) -> np.ndarray:
+    """Keep the same share of both sides."""
     height, width = image.shape[:2]
     top, left = (int((s - s * step['share']) / 2) for s in (height, width))
     return image[top : height - top, left : width - left]
 
 
-def _crop_square(image: np.ndarray, step: dict) -> np.ndarray:
-    """The middle square with a share of the short side."""
+def _crop_square(image: np.ndarray, step: Mapping) -> np.ndarray:
+    """Keep the middle square, its side a share of the short side."""
     height, width = image.shape[:2]
     side = step['share'] * min(height, width)
     top, left = (max(0, round((s - side) / 2)) for s in (height, width))

@@ -1,23 +1,22 @@
-"""Make the TensorRT engine of a build on the machine with the GPU, and run it.
+"""Build the TensorRT engine of an exported model on the machine with the GPU.
 
-This one file is all that machine needs besides Python, numpy and NVIDIA's
-``tensorrt`` (8.6, 10 or 11). tools/deploy.py puts a copy of it into the
-folder of every TensorRT build, as ``build_engine.py``:
+This file is all that machine needs besides Python, numpy and NVIDIA's
+``tensorrt`` (8.6, 10 or 11), so it imports nothing else. tools/deploy.py
+copies it as ``build_engine.py`` into the folder of every TensorRT model:
 
     python build_engine.py            # in the folder, or: FOLDER as argument
 
-It reads end2end.trt.json (shapes, precision, workspace), makes
-end2end.engine of end2end.onnx, runs it on the reference input, says how far
-the outputs are from those of onnxruntime, and how long a run takes. It ends
-with 1 where the difference is more than rounding, with 2 where something is
-missing.
+It reads end2end.trt.json (shapes, precision, workspace), builds the engine
+from the ONNX file, runs it on the reference input, prints how far the outputs
+are from those of onnxruntime, and how long a run takes. The exit code is 1 if
+the difference is more than rounding, 2 if something is missing.
 
-The precision is in the ONNX file: float32, float16, or 8 bits as pairs of
+The precision is in the ONNX file: float32, float16, or int8 as pairs of
 QuantizeLinear and DequantizeLinear. TensorRT 10 and 11 follow the types of
 the file (a strongly typed network); 8.6 is told by flags which it may use.
 
-Memory of the GPU comes from the driver's own library by ctypes, which is
-there wherever TensorRT runs; neither PyCUDA nor PyTorch is needed.
+GPU memory comes from the driver's library through ctypes, which exists
+wherever TensorRT runs; neither PyCUDA nor PyTorch is needed.
 """
 
 import argparse
@@ -29,43 +28,44 @@ import statistics
 import sys
 import time
 from collections.abc import Mapping
+from ctypes import POINTER, byref, c_char_p, c_int, c_size_t, c_uint, c_void_p
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 
-#: What describes a TensorRT build, beside its ONNX file.
+#: Name of the description beside the ONNX file.
 JSON = 'end2end.trt.json'
-#: How far outputs may be from onnxruntime's, as a share of the largest
-#: number of the output, and the share of detections that must be found
-#: again. Coarse on purpose: they tell a wrong engine from rounding.
+#: Largest difference from onnxruntime's outputs, as a share of the largest
+#: number of the output, and the share of detections that must be matched.
+#: Coarse on purpose: they tell a wrong engine from rounding.
 BOUNDS = {'fp32': 0.005, 'fp16': 0.05, 'int8': 0.25}
 MATCHED = 0.9
 
 
 class EngineError(RuntimeError):
-    """What is missing or wrong, with the remedy, in one message."""
+    """Something is missing or wrong; the message names the remedy."""
 
 
-# ------------------------------------------------------------ the libraries
 def known(version: str) -> bool:
-    """Whether the calls here are those of a version of TensorRT."""
+    """Whether a version of TensorRT has the calls that are used here."""
     major, minor = map(int, version.split('.')[:2])
     return (major, minor) >= (8, 6) and major in (8, 10, 11)
 
 
 def load() -> tuple[ModuleType, int]:
-    """The package tensorrt, and the number before the dot of its version.
+    """The package tensorrt and its major version.
 
     Raises:
-        EngineError: it is missing, or of a version that is not known here.
+        EngineError: it is missing or of an unknown version.
     """
     try:
         import tensorrt
     except ImportError as error:
         raise EngineError(
-            f'TensorRT cannot be imported ({error}); it is on the machine '
-            'with the GPU: pip install tensorrt, or on a Jetson with JetPack'
+            f'TensorRT cannot be imported ({error}); on the machine with the '
+            'GPU: pip install tensorrt, or on a Jetson with JetPack'
         ) from error
     if not known(tensorrt.__version__):
         raise EngineError(
@@ -75,196 +75,86 @@ def load() -> tuple[ModuleType, int]:
     return tensorrt, int(tensorrt.__version__.partition('.')[0])
 
 
-_POINTER = ctypes.POINTER(ctypes.c_void_p)
-_ADDRESS = ctypes.c_uint64  # CUdeviceptr
-#: Functions of the CUDA driver; all return 0 or the number of an error.
-_CUDA = {
-    'cuInit': (ctypes.c_uint,),
-    'cuDeviceGet': (ctypes.POINTER(ctypes.c_int), ctypes.c_int),
-    'cuDeviceGetName': (ctypes.c_char_p, ctypes.c_int, ctypes.c_int),
-    'cuDevicePrimaryCtxRetain': (_POINTER, ctypes.c_int),
-    'cuCtxSetCurrent': (ctypes.c_void_p,),
-    'cuStreamCreate': (_POINTER, ctypes.c_uint),
-    'cuStreamSynchronize': (ctypes.c_void_p,),
-    'cuMemAlloc_v2': (ctypes.POINTER(_ADDRESS), ctypes.c_size_t),
-    'cuMemFree_v2': (_ADDRESS,),
-    'cuMemcpyHtoDAsync_v2': (
-        _ADDRESS,
-        ctypes.c_void_p,
-        ctypes.c_size_t,
-        ctypes.c_void_p,
-    ),
-    'cuMemcpyDtoHAsync_v2': (
-        ctypes.c_void_p,
-        _ADDRESS,
-        ctypes.c_size_t,
-        ctypes.c_void_p,
-    ),
-}
-
-
-class Cuda:
-    """Memory and a stream of the first GPU, by the driver's library.
-
-    The context is the primary one, which TensorRT and PyTorch use too.
-
-    Raises:
-        EngineError: there is no driver or no GPU.
-    """
-
-    def __init__(self) -> None:
-        name = 'nvcuda.dll' if os.name == 'nt' else 'libcuda.so.1'
-        try:
-            self._library = ctypes.CDLL(name)
-        except OSError as error:
-            raise EngineError(
-                f'there is no NVIDIA driver here ({error}); an engine is made '
-                'and run on the machine with the GPU'
-            ) from error
-        for function, kinds in _CUDA.items():
-            getattr(self._library, function).argtypes = kinds
-        self._device = ctypes.c_int()
-        context, self._stream = ctypes.c_void_p(), ctypes.c_void_p()
-        self._call('cuInit', 0)
-        self._call('cuDeviceGet', ctypes.byref(self._device), 0)
-        self._call('cuDevicePrimaryCtxRetain', ctypes.byref(context), self._device)
-        self._call('cuCtxSetCurrent', context)
-        self._call('cuStreamCreate', ctypes.byref(self._stream), 1)
-
-    def _call(self, function: str, *arguments: object) -> None:
-        code = getattr(self._library, function)(*arguments)
-        if code:
-            raise EngineError(
-                f'the NVIDIA driver answers {function} with error {code}; '
-                '`nvidia-smi` says whether the GPU can be used'
-            )
-
-    @property
-    def name(self) -> str:
-        """Name of the GPU."""
-        text = ctypes.create_string_buffer(256)
-        self._call('cuDeviceGetName', text, len(text), self._device)
-        return text.value.decode(errors='replace')
-
-    @property
-    def stream(self) -> int:
-        """Handle of the stream on which everything here happens."""
-        return self._stream.value
-
-    def allocate(self, size: int) -> int:
-        """Address of so many bytes."""
-        address = _ADDRESS()
-        self._call('cuMemAlloc_v2', ctypes.byref(address), max(size, 1))
-        return address.value
-
-    def free(self, address: int) -> None:
-        """Give memory back; at the end of a process it has gone already."""
-        self._library.cuMemFree_v2(address)
-
-    def upload(self, address: int, array: np.ndarray) -> None:
-        """Copy a contiguous array to the GPU."""
-        self._call(
-            'cuMemcpyHtoDAsync_v2',
-            address,
-            array.ctypes.data,
-            array.nbytes,
-            self._stream,
-        )
-
-    def download(self, array: np.ndarray, address: int) -> None:
-        """Copy from the GPU into a contiguous array."""
-        self._call(
-            'cuMemcpyDtoHAsync_v2',
-            array.ctypes.data,
-            address,
-            array.nbytes,
-            self._stream,
-        )
-
-    def wait(self) -> None:
-        """Wait until all is done."""
-        self._call('cuStreamSynchronize', self._stream)
-
-
-# ---------------------------------------------------------------- an engine
+# ------------------------------------------------------------------ the engine
 def build(folder: Path, spec: Mapping) -> bytes:
-    """Make the engine of an ONNX file.
+    """Build the engine of an ONNX file; makes no CUDA call of its own.
 
     Args:
-        folder: Where the file is.
+        folder: Folder of the file.
         spec: Content of end2end.trt.json.
 
     Raises:
-        EngineError: no TensorRT, no GPU, or TensorRT refuses the graph.
+        EngineError: no TensorRT, or TensorRT refuses the graph or the GPU.
     """
     trt, major = load()
-    Cuda()  # TensorRT itself only says that it returned nothing
     builder = _start(trt, trt.Builder)
     kinds, flags = trt.NetworkDefinitionCreationFlag, 0
     if major == 8:
         flags = 1 << int(kinds.EXPLICIT_BATCH)
-    elif major == 10:  # of 11 on, there is no other network
+    elif major == 10:  # 11 has no other kind of network
         flags = 1 << int(kinds.STRONGLY_TYPED)
     network = builder.create_network(flags)
     parser = trt.OnnxParser(network, _logger(trt))
     if not parser.parse_from_file(str(folder / spec['onnx'])):
-        errors = [parser.get_error(i) for i in range(parser.num_errors)]
+        errors = [parser.get_error(i).desc() for i in range(parser.num_errors)]
         raise EngineError(
-            f'TensorRT {trt.__version__} does not take {spec["onnx"]}: '
-            + '; '.join(error.desc() for error in errors)
+            f'TensorRT {trt.__version__} does not accept {spec["onnx"]}: '
+            + '; '.join(errors)
         )
     config = builder.create_builder_config()
     config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, spec['workspace'])
     if not spec['tf32']:  # on by default, with 10 bits for the fraction
         config.clear_flag(trt.BuilderFlag.TF32)
     if major == 8:
-        _allow(trt, network, config, spec['precision'])
+        _allow_precision(trt, network, config, spec['precision'])
     profile = builder.create_optimization_profile()
     for name, shapes in spec['inputs'].items():
         profile.set_shape(name, *(shapes[k] for k in ('min', 'opt', 'max')))
     if config.add_optimization_profile(profile) < 0:
         raise EngineError(
-            f'TensorRT does not take the shapes in {JSON}: {spec["inputs"]}'
+            f'TensorRT does not accept the shapes in {JSON}: {spec["inputs"]}'
         )
     plan = builder.build_serialized_network(network, config)
     if plan is None:
         raise EngineError(
-            'TensorRT could not build the engine and has said why above; if '
-            f'it lacked memory, lower "workspace" in {JSON}'
+            'TensorRT could not build the engine, for the reason printed above; '
+            f'if it lacked memory, lower "workspace" in {JSON}'
         )
     return bytes(plan)
 
 
 @functools.cache
-def _logger(trt: ModuleType) -> object:
-    """The one logger; TensorRT keeps the first of a process for itself."""
+def _logger(trt: ModuleType) -> Any:
+    """The only logger; TensorRT keeps the first of a process."""
     return trt.Logger(trt.Logger.WARNING)
 
 
-def _start(trt: ModuleType, kind: type) -> object:
-    """A Builder or a Runtime; where there is none, pybind11 complains."""
+def _start(trt: ModuleType, kind: type) -> Any:
+    """Create a Builder or a Runtime; without a usable GPU pybind11 fails."""
     try:
         return kind(_logger(trt))
     except TypeError as error:
         raise EngineError(
-            f'TensorRT cannot start on this GPU ({error}); as a rule the '
-            "driver is older than TensorRT's CUDA, which `nvidia-smi` says"
+            f'TensorRT cannot start on this GPU ({error}); usually the '
+            "driver is older than TensorRT's CUDA; see `nvidia-smi`"
         ) from error
 
 
-def _allow(trt: ModuleType, network: object, config: object, precision: str) -> None:
-    """Tell TensorRT 8.6, which sees types as hints, what it may use."""
+def _allow_precision(
+    trt: ModuleType, network: Any, config: Any, precision: str
+) -> None:
+    """Allow a precision in TensorRT 8.6, which takes types as hints."""
     if precision == 'int8':
         config.set_flag(trt.BuilderFlag.INT8)
     if precision == 'fp16':
         config.set_flag(trt.BuilderFlag.FP16)
-        # else decoding and NMS might be done in float16 too
+        # else decoding and NMS might be computed in float16 too
         config.set_flag(trt.BuilderFlag.PREFER_PRECISION_CONSTRAINTS)
         for index in range(network.num_layers):
             layer = network.get_layer(index)
             if layer.num_inputs and layer.num_outputs:
-                kinds = layer.get_input(0).dtype, layer.get_output(0).dtype
-                if set(kinds) == {trt.DataType.FLOAT}:
+                kinds = {layer.get_input(0).dtype, layer.get_output(0).dtype}
+                if kinds == {trt.DataType.FLOAT}:
                     layer.precision = trt.DataType.FLOAT
 
 
@@ -282,38 +172,30 @@ class Engine:
     def __init__(self, data: bytes) -> None:
         trt, _ = load()
         self.cuda = Cuda()
-        self._runtime = _start(trt, trt.Runtime)  # outlives its engine
-        self._engine = self._runtime.deserialize_cuda_engine(data)
-        if self._engine is None:
+        self._memory: dict[str, tuple[int, int]] = {}
+        self._runtime = _start(trt, trt.Runtime)  # must outlive its engine
+        self._engine = engine = self._runtime.deserialize_cuda_engine(data)
+        if engine is None:
             raise EngineError(
-                f'TensorRT {trt.__version__} does not take the engine on this '
-                f'{self.cuda.name}; it was made by another TensorRT or for '
-                'another GPU: run build_engine.py here'
+                f'TensorRT {trt.__version__} does not accept the engine on '
+                f'this {self.cuda.name}; it was made by another TensorRT or '
+                'for another GPU: run build_engine.py here'
             )
-        self._context = self._engine.create_execution_context()
-        names = [
-            self._engine.get_tensor_name(i) for i in range(self._engine.num_io_tensors)
-        ]
-        modes = {name: self._engine.get_tensor_mode(name) for name in names}
+        self._context = engine.create_execution_context()
+        names = [engine.get_tensor_name(i) for i in range(engine.num_io_tensors)]
+        modes = {name: engine.get_tensor_mode(name) for name in names}
         self.inputs = [n for n in names if modes[n] == trt.TensorIOMode.INPUT]
         self.outputs = {
-            n: np.dtype(trt.nptype(self._engine.get_tensor_dtype(n)))
+            n: np.dtype(trt.nptype(engine.get_tensor_dtype(n)))
             for n in names
             if modes[n] == trt.TensorIOMode.OUTPUT
         }
-        self._memory: dict[str, tuple[int, int]] = {}
 
     def __call__(self, inputs: np.ndarray) -> dict[str, np.ndarray]:
-        """Run once.
-
-        Args:
-            inputs: (B, 3, H, W) float32.
-
-        Returns:
-            Arrays by name.
+        """(B, 3, H, W) float32 -> outputs by name.
 
         Raises:
-            EngineError: a shape outside of what the engine was made for.
+            EngineError: a shape outside of the engine's profile.
         """
         (name,) = self.inputs
         inputs = np.ascontiguousarray(inputs, np.float32)
@@ -321,29 +203,29 @@ class Engine:
             least, _, most = self._engine.get_tensor_profile_shape(name, 0)
             raise EngineError(
                 f'the engine takes {tuple(least)} to {tuple(most)}, not '
-                f'{inputs.shape}; other sizes: "inputs" in {JSON}, then '
-                'build_engine.py'
+                f'{inputs.shape}; for other sizes change "inputs" in {JSON} '
+                'and run build_engine.py'
             )
-        self.cuda.upload(self._place(name, inputs.nbytes), inputs)
+        self.cuda.upload(self._address(name, inputs.nbytes), inputs)
         found = {}
         for output, kind in self.outputs.items():
             shape = tuple(self._context.get_tensor_shape(output))
             if min(shape, default=1) < 0:
                 raise EngineError(
-                    f'{output} has the size {shape}, in which -1 is known to '
-                    'the engine alone; the ONNX file has to state it'
+                    f'{output} has the size {shape} with an unknown axis (-1); '
+                    'the ONNX file has to state it'
                 )
             found[output] = np.empty(shape, kind)
-            self._place(output, found[output].nbytes)
+            self._address(output, found[output].nbytes)
         if not self._context.execute_async_v3(self.cuda.stream):
-            raise EngineError('TensorRT could not run and has said why above')
+            raise EngineError('TensorRT could not run, for the reason printed above')
         for output, array in found.items():
             self.cuda.download(array, self._memory[output][0])
         self.cuda.wait()
         return found
 
-    def _place(self, name: str, size: int) -> int:
-        """Address of a tensor's memory, which grows where needed."""
+    def _address(self, name: str, size: int) -> int:
+        """Address of a tensor's memory, which grows if needed."""
         address, room = self._memory.get(name, (0, -1))
         if size > room:
             if room >= 0:
@@ -358,23 +240,114 @@ class Engine:
             self.cuda.free(address)
 
 
-# --------------------------------------------------------------- comparison
+# ----------------------------------------------------------------- CUDA driver
+_ADDRESS = ctypes.c_uint64  # CUdeviceptr
+#: Functions of the CUDA driver; all return 0 or the number of an error.
+_CUDA = {
+    'cuInit': (c_uint,),
+    'cuDeviceGet': (POINTER(c_int), c_int),
+    'cuDeviceGetName': (c_char_p, c_int, c_int),
+    'cuDevicePrimaryCtxRetain': (POINTER(c_void_p), c_int),
+    'cuCtxSetCurrent': (c_void_p,),
+    'cuStreamCreate': (POINTER(c_void_p), c_uint),
+    'cuStreamSynchronize': (c_void_p,),
+    'cuMemAlloc_v2': (POINTER(_ADDRESS), c_size_t),
+    'cuMemFree_v2': (_ADDRESS,),
+    'cuMemcpyHtoDAsync_v2': (_ADDRESS, c_void_p, c_size_t, c_void_p),
+    'cuMemcpyDtoHAsync_v2': (c_void_p, _ADDRESS, c_size_t, c_void_p),
+}
+
+
+class Cuda:
+    """Memory and a stream of the first GPU, from the driver's library.
+
+    The context is the primary one, which TensorRT and PyTorch use too.
+
+    Raises:
+        EngineError: there is no driver or no GPU.
+    """
+
+    def __init__(self) -> None:
+        name = 'nvcuda.dll' if os.name == 'nt' else 'libcuda.so.1'
+        try:
+            self._library = ctypes.CDLL(name)
+        except OSError as error:
+            raise EngineError(
+                f'there is no NVIDIA driver here ({error}); build and run an '
+                'engine on the machine with the GPU'
+            ) from error
+        for function, kinds in _CUDA.items():
+            getattr(self._library, function).argtypes = kinds
+        self._device, context, self._stream = c_int(), c_void_p(), c_void_p()
+        self._call('cuInit', 0)
+        self._call('cuDeviceGet', byref(self._device), 0)
+        self._call('cuDevicePrimaryCtxRetain', byref(context), self._device)
+        self._call('cuCtxSetCurrent', context)
+        self._call('cuStreamCreate', byref(self._stream), 1)
+
+    def _call(self, function: str, *arguments: object) -> None:
+        code = getattr(self._library, function)(*arguments)
+        if code:
+            raise EngineError(
+                f'the NVIDIA driver answers {function} with error {code}; '
+                'check with `nvidia-smi` whether the GPU can be used'
+            )
+
+    @property
+    def name(self) -> str:
+        """Name of the GPU."""
+        text = ctypes.create_string_buffer(256)
+        self._call('cuDeviceGetName', text, len(text), self._device)
+        return text.value.decode(errors='replace')
+
+    @property
+    def stream(self) -> int:
+        """Handle of the stream that everything here runs on."""
+        return self._stream.value or 0
+
+    def allocate(self, size: int) -> int:
+        """Address of new memory of a size in bytes."""
+        address = _ADDRESS()
+        self._call('cuMemAlloc_v2', byref(address), max(size, 1))
+        return address.value
+
+    def free(self, address: int) -> None:
+        """Free memory; errors at the end of a process are ignored."""
+        self._library.cuMemFree_v2(address)
+
+    def upload(self, address: int, array: np.ndarray) -> None:
+        """Copy a contiguous array to the GPU."""
+        host, size = array.ctypes.data, array.nbytes
+        self._call('cuMemcpyHtoDAsync_v2', address, host, size, self._stream)
+
+    def download(self, array: np.ndarray, address: int) -> None:
+        """Copy from the GPU into a contiguous array."""
+        host, size = array.ctypes.data, array.nbytes
+        self._call('cuMemcpyDtoHAsync_v2', host, address, size, self._stream)
+
+    def wait(self) -> None:
+        """Wait until the stream is done."""
+        self._call('cuStreamSynchronize', self._stream)
+
+
+# ------------------------------------------------------------------ comparison
 def match(
     first: Mapping, second: Mapping, least: float = 0.05
 ) -> tuple[int, int, float, float]:
     """Match detections of one image, each with the nearest of its class.
 
-    Detections are matched within 32 px and a score of 0.5, so that small
-    differences can be told from other detections.
+    Detections match within 32 px and a score of 0.5, which tells small
+    differences from other detections.
 
     Args:
         first: ``boxes``, ``scores``, ``labels`` of the reference.
-        second: Of what is compared with it.
-        least: Scores of the reference from which detections count.
+        second: The same of what is compared with it.
+        least: Detections of the reference with a higher score count.
 
     Returns:
-        How many count, how many of them have a match, and the largest
-        differences of those, of a side in pixels and of a score.
+        The number that count, the number of those with a match, and the
+        largest differences of the matched, of a side in pixels and of a
+        score.
     """
     chosen = np.flatnonzero(first['scores'] > least)
     free = np.ones(len(second['scores']), bool)
@@ -394,23 +367,22 @@ def match(
 
 
 def compare(wanted: Mapping, found: Mapping, precision: str) -> tuple[list[str], bool]:
-    """How far outputs are from the reference.
+    """Compare outputs with the reference.
 
     Args:
         wanted: Arrays by name, of onnxruntime.
-        found: Of the engine.
+        found: Arrays by name, of the engine.
         precision: 'fp32', 'fp16' or 'int8'.
 
     Returns:
-        A line for each output, and whether the difference is rounding.
+        One line per output, and whether the difference is only rounding.
     """
     if set(wanted) != set(found):
         names = f'{", ".join(found)} instead of {", ".join(wanted)}'
         return [f'the engine has the outputs {names}'], False
-    shapes = [n for n in wanted if wanted[n].shape != found[n].shape]
-    if shapes:
-        n = shapes[0]
-        return [f'{n}: {found[n].shape}, not {wanted[n].shape}'], False
+    for name in wanted:
+        if wanted[name].shape != found[name].shape:
+            return [f'{name}: {found[name].shape}, not {wanted[name].shape}'], False
     if 'dets' in wanted:
         return _compare_detections(wanted, found)
     lines, good = [], True
@@ -429,7 +401,7 @@ def compare(wanted: Mapping, found: Mapping, precision: str) -> tuple[list[str],
 
 
 def _compare_detections(wanted: Mapping, found: Mapping) -> tuple[list[str], bool]:
-    """Image by image; the order of detections is nobody's promise."""
+    """Compare image by image; the order of detections does not count."""
     lines, good = [], True
     for i in range(len(wanted['dets'])):
         first, second = (
@@ -449,36 +421,36 @@ def _compare_detections(wanted: Mapping, found: Mapping) -> tuple[list[str], boo
     return lines, good
 
 
-# --------------------------------------------------------- the command line
+# ---------------------------------------------------------------- command line
 def read(folder: Path) -> dict:
     """Content of end2end.trt.json.
 
     Raises:
-        EngineError: there is none, or a file that it names is missing.
+        EngineError: it or a file that it names is missing.
     """
     if not (folder / JSON).is_file():
         raise EngineError(
             f'there is no {JSON} in {folder}; give the folder of a TensorRT '
-            'build that tools/deploy.py has made'
+            'model that tools/deploy.py has exported'
         )
     spec = json.loads((folder / JSON).read_text(encoding='utf-8'))
     for key in ('onnx', 'reference'):
         if not (folder / spec[key]).is_file():
             raise EngineError(
-                f'{folder} lacks {spec[key]}, which {JSON} names; copy the '
-                'whole folder of a build'
+                f'{folder} lacks {spec[key]}, which {JSON} names; copy the whole folder'
             )
     return spec
 
 
 def make(folder: Path, runs: int) -> bool:
-    """Make, run, compare and time the engine of a build; prints all of it.
+    """Build, run, compare and time the engine; prints the results.
 
     Returns:
-        Whether the engine computes what onnxruntime does.
+        Whether the engine computes what onnxruntime computes.
     """
     spec = read(folder)
     trt, _ = load()
+    # first, as TensorRT without a GPU only says that it returned nothing
     print(f'TensorRT {trt.__version__}, {Cuda().name}', flush=True)
     started = time.perf_counter()
     data = build(folder, spec)
@@ -509,19 +481,19 @@ def make(folder: Path, runs: int) -> bool:
 
 
 def main() -> int:
-    """Read the command line, make the engine; 0 where it is right."""
+    """Read the command line and build the engine; returns the exit code."""
     parser = argparse.ArgumentParser(
-        description='Make and check the TensorRT engine of a build'
+        description='Build and check the TensorRT engine of an exported model.'
     )
     parser.add_argument(
         'folder',
         nargs='?',
         type=Path,
         default=Path(__file__).resolve().parent,
-        help='folder of the build (default: where this file is)',
+        help='folder of the model (default: the folder of this file)',
     )
     parser.add_argument(
-        '--runs', type=int, default=100, help='runs to time (default: 100)'
+        '--runs', type=int, default=100, help='timed runs (default: 100)'
     )
     args = parser.parse_args()
     try:

@@ -1,8 +1,8 @@
-"""How long a build takes on this machine, stage by stage.
+"""Time an exported model on this machine, stage by stage.
 
-Preprocessing is the resize, the scaling and the padding; the network is one
-run of the backend; postprocessing is what the runner does with its outputs.
-Some of what one calls postprocessing may be in the network's graph, see
+Preprocessing is the resize, the normalization and the padding; the network
+is one run of the backend; postprocessing turns its outputs into the
+prediction. Parts of the postprocessing may be in the network's graph, see
 :func:`inside_network`.
 """
 
@@ -13,17 +13,16 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from mnv2_mm.runtime.machine import cores, describe
-from mnv2_mm.runtime.model import Build, read_info
+from mnv2_mm.runtime.model import ExportedModel, read_info
 from mnv2_mm.runtime.preprocess import prepare
 from mnv2_mm.version import __version__
 
-#: Where the times of a build are, beside its files.
+#: File with the times, in the folder of the exported model.
 BENCHMARK = 'benchmark.json'
-#: What is timed; the last one is the sum of the others, run by run.
+#: What is timed; the last is the sum of the others.
 STAGES = ('preprocessing', 'network', 'postprocessing', 'total')
 LEAST_RUNS = 30
 _WIDTH = 24  # of a column on the console
@@ -37,14 +36,14 @@ def benchmark(
     runs: int = LEAST_RUNS,
     warmup: int = 5,
 ) -> dict:
-    """Time a build on an image.
+    """Time an exported model on an image.
 
     Args:
-        place: The folder of the build, or a file in it.
-        image: (H, W, 3) uint8 in OpenCV's order.
+        place: Folder of the exported model, or a file in it.
+        image: (H, W, 3) uint8, BGR as OpenCV reads it.
         threads: Numbers of threads to time with; one and all cores if empty.
             A backend that does not run on the CPU is timed once.
-        runs: How many runs count.
+        runs: Timed runs.
         warmup: Runs before them.
 
     Returns:
@@ -53,16 +52,15 @@ def benchmark(
         of each stage in milliseconds.
 
     Raises:
-        InputError: as :class:`~mnv2_mm.runtime.model.Build`.
+        InputError: as :class:`~mnv2_mm.runtime.model.ExportedModel`.
     """
     folder, info = read_info(place)
     found, version = [], ''
     for count in threads or sorted({1, cores()}):
-        build = Build(place, threads=count)
-        version = build.network.version
+        model = ExportedModel(place, threads=count)
+        version, on_cpu = model.network.version, model.network.on_cpu
         with _opencv_threads(count):
-            stages = _stages(build, image, runs, warmup)
-        on_cpu = build.network.on_cpu
+            stages = _stages(model, image, runs, warmup)
         found.append({'threads': count if on_cpu else None, **stages})
         if not on_cpu:
             break
@@ -84,21 +82,21 @@ def benchmark(
 
 
 def size_of(folder: Path, info: Mapping) -> int:
-    """Bytes of a build's files, without the description."""
+    """Bytes of the model's files, without the description."""
     return sum((folder / name).stat().st_size for name in info['files'])
 
 
-def _stages(build: Build, image: np.ndarray, runs: int, warmup: int) -> dict:
+def _stages(model: ExportedModel, image: np.ndarray, runs: int, warmup: int) -> dict:
     """Median and quartiles of each stage, in milliseconds."""
-    spec, clock = build.info['preprocessing'], time.perf_counter
+    spec, clock = model.info['preprocessing'], time.perf_counter
     spent = []
     for number in range(warmup + runs):
         marks = [clock()]
         inputs, inside = prepare(image, spec)
         marks.append(clock())
-        outputs = build.network(inputs)
+        outputs = model.network(inputs)
         marks.append(clock())
-        build.finish(outputs, image.shape[:2], inside)
+        model.finish(outputs, image.shape[:2], inside)
         marks.append(clock())
         if number >= warmup:
             spent.append([*np.diff(marks), marks[-1] - marks[0]])
@@ -114,7 +112,9 @@ def quartiles(seconds: np.ndarray) -> list[dict[str, float]]:
 
 @contextlib.contextmanager
 def _opencv_threads(count: int) -> Iterator[None]:
-    """Let OpenCV, which resizes, have as many threads as the backend."""
+    """Give OpenCV, which resizes, as many threads as the backend."""
+    import cv2
+
     before = cv2.getNumThreads()
     cv2.setNumThreads(count)
     try:
@@ -124,7 +124,7 @@ def _opencv_threads(count: int) -> Iterator[None]:
 
 
 def inside_network(info: Mapping) -> list[str]:
-    """What of the postprocessing is in the graph, and so in its time."""
+    """Parts of the postprocessing that the network's graph holds."""
     if info['task'] == 'det':
         return ['decoding', 'NMS']
     if info['task'] == 'cls':
@@ -133,7 +133,7 @@ def inside_network(info: Mapping) -> list[str]:
 
 
 def write(folder: Path, found: Mapping) -> Path:
-    """Write benchmark.json into the folder of the build."""
+    """Write benchmark.json into the folder of an exported model."""
     path = folder / BENCHMARK
     text = json.dumps(found, indent=1) + '\n'
     path.write_text(text, encoding='utf-8')
@@ -141,7 +141,7 @@ def write(folder: Path, found: Mapping) -> Path:
 
 
 def read(folder: str | Path) -> dict:
-    """Content of benchmark.json; empty if there is none, or half of one."""
+    """Content of benchmark.json; empty if it is missing or damaged."""
     try:
         text = (Path(folder) / BENCHMARK).read_text(encoding='utf-8')
         found = json.loads(text)

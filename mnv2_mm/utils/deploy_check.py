@@ -30,9 +30,9 @@ TENSORRT = ('tensorrt', 'tensorrt-cu12', 'tensorrt-cu13', 'tensorrt-bindings')
 
 
 def tensorrt_known(version: str) -> bool:
-    """As the file that makes engines has it, which cannot be asked.
+    """Same rule as ``known`` in mnv2_mm/runtime/tensorrt_engine.py.
 
-    :mod:`mnv2_mm.runtime` imports numpy and OpenCV.
+    That file is copied to devices and imports numpy; nothing may import up.
     """
     major, minor = map(int, version.split('.')[:2])
     return (major, minor) >= (8, 6) and major in (8, 10, 11)

@@ -37,13 +37,13 @@ def times(median, machine='a phone', threads=(1, 4)):
 
 @pytest.fixture
 def add(tmp_path):
-    """Put a build of 1 MB into the folder; changes go into build.json."""
+    """Put a build of 1 MB into the folder; changes go into model.json."""
 
     def make(name, *, timed=None, **changes):
         folder = tmp_path / name
         folder.mkdir()
         (folder / 'a.onnx').write_bytes(bytes(10**6))
-        (folder / 'build.json').write_text(json.dumps(INFO | changes))
+        (folder / 'model.json').write_text(json.dumps(INFO | changes))
         if timed:
             (folder / 'benchmark.json').write_text(json.dumps(timed))
         return folder
@@ -69,9 +69,9 @@ def test_each_folder_with_a_build_is_a_row(add, tmp_path):
 
 def test_a_damaged_build_keeps_its_row(add, tmp_path):
     add('whole')
-    (add('cut') / 'build.json').write_text('{"task": ')
-    (add('old') / 'build.json').write_text('{"task": "cls"}')
-    (add('list') / 'build.json').write_text('[]')
+    (add('cut') / 'model.json').write_text('{"task": ')
+    (add('old') / 'model.json').write_text('{"task": "cls"}')
+    (add('list') / 'model.json').write_text('[]')
     (add('half') / 'a.onnx').unlink()
     problems = {row.name: row.problems for _, row in find_builds(tmp_path)}
     assert problems.pop('whole') == []
@@ -108,7 +108,7 @@ def test_folders_without_builds(add, tmp_path):
         find_builds(tmp_path / 'nowhere')
     with pytest.raises(InputError, match=r'tools/deploy\.py makes one'):
         find_builds(tmp_path)
-    (add('cut') / 'build.json').write_text('{')
+    (add('cut') / 'model.json').write_text('{')
     with pytest.raises(InputError, match='is no JSON'):
         find_builds(tmp_path)
 

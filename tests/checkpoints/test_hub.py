@@ -313,7 +313,7 @@ def test_tools_take_the_name(run, narrow, file, cache, tmp_path):
     )  # fmt: skip
     assert code == 0
     assert 'onnxruntime fp32' in printed
-    assert (tmp_path / 'build/build.json').is_file()
+    assert (tmp_path / 'build/model.json').is_file()
 
 
 @pytest.mark.parametrize(

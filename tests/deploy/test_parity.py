@@ -24,8 +24,8 @@ from mnv2_mm.api import init_model, predict
 from mnv2_mm.checkpoints.convert import convert, save
 from mnv2_mm.deploy.compare import match, plain
 from mnv2_mm.deploy.quantize import quantize
-from mnv2_mm.runtime import Build
-from mnv2_mm.runtime.model import OnnxRuntime
+from mnv2_mm.runtime.model import ExportedModel
+from mnv2_mm.runtime.onnxruntime import OnnxRuntime
 from mnv2_mm.runtime.preprocess import prepare
 from mnv2_mm.utils.config import get_config
 
@@ -108,7 +108,7 @@ def wanted(official):
 
 
 def pairs(wanted, folder):
-    build = Build(folder, threads=1)
+    build = ExportedModel(folder, threads=1)
     for path, reference in zip(PHOTOS, wanted, strict=True):
         yield reference, build(cv2.imread(str(path)))
 
@@ -154,9 +154,9 @@ def test_classification(wanted, built):
 )
 def test_tensorrts_float16_in_onnxruntime(wanted, built, task, size):
     """The graph that TensorRT gets, run by onnxruntime."""
-    build = Build(built(task, f'static{size}'), threads=1)
+    build = ExportedModel(built(task, f'static{size}'), threads=1)
     folder = built(task, f'tensorrt_fp16_static{size}')
-    build.network = OnnxRuntime([folder / 'end2end.onnx'], build.info, 1)
+    build.network = OnnxRuntime([folder / 'end2end.onnx'], threads=1)
     for path, reference in zip(PHOTOS, wanted(task), strict=True):
         found = build(cv2.imread(str(path)))
         if task == 'det':
@@ -175,7 +175,7 @@ def test_tensorrts_float16_in_onnxruntime(wanted, built, task, size):
 @pytest.mark.parametrize('symmetric', [False, True])
 def test_eight_bits_name_the_same_classes(wanted, built, symmetric):
     """Both forms of int8: onnxruntime's and, run in it, TensorRT's."""
-    build = Build(built('cls', 'static'), threads=1)
+    build = ExportedModel(built('cls', 'static'), threads=1)
     spec = build.info['preprocessing']
     images = [cv2.imread(str(file)) for file in PETS[::8][:30]]
     graph = onnx.load(built('cls', 'static') / 'end2end.onnx')

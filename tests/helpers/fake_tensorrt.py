@@ -1,10 +1,9 @@
 """A strict stand-in for NVIDIA's tensorrt, whose engines onnxruntime runs.
 
-Its classes are those of a stub in tests/tensorrt_stubs: a name, an argument
-or a type that the stub lacks raises. What is behind them keeps the rules
-that NVIDIA's documents state for the version: which networks are typed, what
-flags must allow, which shapes a profile covers. Memory is that of
-tests/fake_cuda.py.
+Its classes are those of a stub in tests/helpers/tensorrt_stubs: a name, an
+argument or a type that the stub lacks raises. They keep the rules of NVIDIA's
+documents for the version: which networks are typed, what flags must allow,
+which shapes a profile covers. Memory is that of tests/helpers/fake_cuda.py.
 """
 
 import ctypes

@@ -3,8 +3,8 @@
 import numpy as np
 import onnxruntime as ort
 
-from mnv2_mm.deploy.ncnn import write
-from mnv2_mm.runtime.ncnn_runner import Runner
+from mnv2_mm.deploy.ncnn.write import write
+from mnv2_mm.runtime.ncnn import Ncnn
 
 
 def run_both(builder, model, folder, image=None):
@@ -22,7 +22,7 @@ def run_both(builder, model, folder, image=None):
     wanted = session.run(names, {'x': image})
     paths = folder / 'a.param', folder / 'a.bin'
     write(model, *paths)
-    found = Runner(*paths).run(image)
+    found = Ncnn(paths).run(image)
     assert set(found) == set(names)
     return {n: (w, found[n]) for n, w in zip(names, wanted, strict=True)}
 

@@ -100,17 +100,6 @@ def linear(b, x, where, *size):
     return resize(b, x, size, mode='linear', coordinate_transformation_mode=where)
 
 
-def nearest(b, x, *size):
-    return resize(
-        b,
-        x,
-        size,
-        mode='nearest',
-        nearest_mode='floor',
-        coordinate_transformation_mode='asymmetric',
-    )
-
-
 def reshape(b, x, *shape):
     return b.add('Reshape', x, b.constant(shape, np.int64))
 

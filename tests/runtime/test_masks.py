@@ -1,4 +1,4 @@
-"""Masks of builds against torch's interpolation, step by step."""
+"""Masks of exported models against torch's interpolation, step by step."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Builds of tiny random networks predict and evaluate as PyTorch does."""
+"""Exported models of tiny random networks predict and evaluate as PyTorch does."""
 
 import json
 
@@ -17,7 +17,7 @@ import onnx
 
 from mnv2_mm.api import init_model, predict
 from mnv2_mm.deploy.compare import match, plain
-from mnv2_mm.runtime import Build
+from mnv2_mm.runtime.model import ExportedModel
 from mnv2_mm.runtime.preprocess import prepare
 
 pytest_plugins = ['deploy_networks']
@@ -31,7 +31,7 @@ CLASSES = {
     'codebase_config.with_resize': 'True',
     'codebase_config.with_argmax': 'True',
 }
-BUILDS = [
+EXPORTS = [
     ('det', 'static', {}),
     ('det', 'dynamic', {}),
     ('seg', 'static_513', SEG),
@@ -45,16 +45,18 @@ BUILDS = [
 ]
 
 
-@pytest.mark.parametrize(('task', 'kind', 'options'), BUILDS, ids=lambda v: str(v)[:10])
-def test_the_runner_predicts_as_pytorch(network, built, task, kind, options):
+@pytest.mark.parametrize(
+    ('task', 'kind', 'options'), EXPORTS, ids=lambda v: str(v)[:10]
+)
+def test_it_predicts_as_pytorch(network, built, task, kind, options):
     if kind.startswith('ncnn'):
         pytest.importorskip('ncnn')
     config, checkpoint, image = network(task)
     photo = cv2.imread(str(image))
-    if kind.endswith('static_513'):  # stretched to its size, as the build is
+    if kind.endswith('static_513'):  # stretched to its size, as in the export
         photo = cv2.resize(photo, (128, 128))
     wanted = plain(predict(init_model(config, checkpoint), photo))
-    found = Build(built(task, kind, **options))(photo)
+    found = ExportedModel(built(task, kind, **options))(photo)
     if task == 'det':
         counted, matched, box, score = match(wanted, found)
         assert counted == matched == len(found['scores'])
@@ -73,14 +75,14 @@ def test_the_runner_predicts_as_pytorch(network, built, task, kind, options):
 
 @pytest.mark.parametrize('task', ['det', 'seg', 'cls'])
 def test_a_batch_is_as_its_photos(built, tiny_data, task):
-    build = Build(built(task, 'dynamic'))
+    model = ExportedModel(built(task, 'dynamic'))
     files = sorted((tiny_data / 'images/val').glob('*'))[:3]
     singles = [
-        prepare(cv2.imread(str(file)), build.info['preprocessing'])[0] for file in files
+        prepare(cv2.imread(str(file)), model.info['preprocessing'])[0] for file in files
     ]
-    together = build.network(np.concatenate(singles))
+    together = model.network(np.concatenate(singles))
     for i, single in enumerate(singles):
-        for name, value in build.network(single).items():
+        for name, value in model.network(single).items():
             np.testing.assert_allclose(
                 together[name][i], value[0], rtol=1e-4, atol=2e-4
             )
@@ -89,24 +91,24 @@ def test_a_batch_is_as_its_photos(built, tiny_data, task):
 def test_sizes_that_no_padding_was_frozen_for(network, built):
     """A dynamic segmentor at sizes of other parities than the export's."""
     config, checkpoint, _ = network('seg')
-    build = Build(built('seg', 'dynamic'))
+    exported = ExportedModel(built('seg', 'dynamic'))
     model = init_model(config, checkpoint)
     rng = np.random.default_rng(0)
     for side in (97, 64, 130):
         pixels = rng.normal(size=(1, 3, side, side)).astype(np.float32)
-        (found,) = build.network(pixels).values()
+        (found,) = exported.network(pixels).values()
         with torch.no_grad():
             wanted = model(torch.from_numpy(pixels)).numpy()
         np.testing.assert_allclose(found, wanted, atol=2e-5)
 
 
 @pytest.mark.parametrize('task', ['det', 'seg', 'cls'])
-def test_what_a_build_holds(built, task):
+def test_files_of_an_exported_model(built, task):
     options = SEG if task == 'seg' else {}
     folder = built(task, 'static_513' if options else 'static', **options)
     names = {file.name for file in folder.iterdir()}
     assert names == {
-        'build.json',
+        'model.json',
         'comparison.jpg',
         'deploy_config.py',
         'end2end.onnx',
@@ -117,7 +119,7 @@ def test_what_a_build_holds(built, task):
     kinds = {node.op_type for node in model.graph.node}
     # sizes are numbers, and the padding is the convolutions'
     assert not kinds & {'Constant', 'ConstantOfShape', 'Pad'}
-    info = json.loads((folder / 'build.json').read_text())
+    info = json.loads((folder / 'model.json').read_text())
     shape = model.graph.input[0].type.tensor_type.shape.dim
     assert info['input']['shape'] == [d.dim_value for d in shape]
     assert info['preprocessing']['mean'] == [127.5] * 3
@@ -151,8 +153,8 @@ def test_int8_is_calibrated_with_training_photos(network, built, task):
     _, _, image = network(task)
     photo = cv2.imread(str(image))
     folder = built(task, 'int8_static')
-    build = Build(folder)
-    assert build.info['precision'] == 'int8'
+    model = ExportedModel(folder)
+    assert model.info['precision'] == 'int8'
     graph = onnx.load(folder / 'end2end.onnx').graph
     # every convolution reads what a DequantizeLinear gives
     makers = {name: node.op_type for node in graph.node for name in node.output}
@@ -160,7 +162,7 @@ def test_int8_is_calibrated_with_training_photos(network, built, task):
     assert {makers[name] for name in inputs} == {'DequantizeLinear'}
     size = (folder / 'end2end.onnx').stat().st_size
     assert size < 0.6 * (built(task) / 'end2end.onnx').stat().st_size
-    found, wanted = build(photo), Build(built(task))(photo)
+    found, wanted = model(photo), ExportedModel(built(task))(photo)
     if task == 'cls':
         gap = np.abs(found['probabilities'] - wanted['probabilities'])
         assert 0 < gap.max() < 0.02

@@ -1,8 +1,8 @@
-"""The file that makes and runs TensorRT engines, against the published API.
+"""The file that builds and runs TensorRT engines, against the published API.
 
-tests/fake_tensorrt.py stands in for NVIDIA's package: it has what the stubs
-of the three versions have and nothing else, and its engines are run by
-onnxruntime in the memory of tests/fake_cuda.py.
+tests/helpers/fake_tensorrt.py stands in for NVIDIA's package. It has what the
+stubs of the three versions have and nothing else; onnxruntime runs its
+engines, in the memory of tests/helpers/fake_cuda.py.
 """
 
 import ast
@@ -66,7 +66,7 @@ def network(precision, open_batch=False):
 
 @pytest.fixture
 def folder(tmp_path):
-    """A build in a folder: the ONNX file, its description, a reference."""
+    """An exported model: the ONNX file, its description, a reference."""
 
     def write(precision='fp32', batch=(1, 1, 1)):
         model = network(precision, open_batch=batch[2] > 1)
@@ -187,6 +187,13 @@ def test_the_launcher_of_the_repository_is_the_same(
     assert 'median of 100 runs' in capsys.readouterr().out
 
 
+@pytest.mark.parametrize('version', VERSIONS)
+def test_building_calls_no_cuda(gpu, folder, version):
+    gpu(version, fails=tuple(trt._CUDA))
+    place = folder()
+    assert trt.build(place, trt.read(place))
+
+
 # --------------------------------------------------------------- stand-alone
 def test_it_imports_tensorrt_numpy_and_the_standard_library():
     found = set()
@@ -283,7 +290,7 @@ def test_an_operator_that_tensorrt_lacks(gpu, folder, monkeypatch, capsys):
     model.graph.node[0].domain = 'mnv2_mm'
     onnx.save(model, place / 'end2end.onnx')
     text = message(place, monkeypatch, capsys)
-    assert 'does not take end2end.onnx: No importer registered' in text
+    assert 'does not accept end2end.onnx: No importer registered' in text
     assert not (place / 'end2end.engine').exists()
 
 

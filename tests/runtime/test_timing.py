@@ -1,4 +1,4 @@
-"""Timing of builds: what is measured and written, not how long it took."""
+"""Timing of exported models: what is measured and written, not how long it took."""
 
 import json
 import time
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mnv2_mm.runtime import machine, timing
-from mnv2_mm.runtime import model as build_module
+from mnv2_mm.runtime import model as exported
 from mnv2_mm.utils.errors import InputError
 
 SLOW = 0.004  # seconds of a run of the backend below
@@ -20,8 +20,8 @@ class Backend:
 
     version, on_cpu = '1.2', True
 
-    def __init__(self, files, info, threads):
-        self.info, self.threads, self.runs = info, threads, 0
+    def __init__(self, files, *, threads):
+        self.threads, self.runs = threads, 0
         MADE.append(self)
 
     def __call__(self, inputs):
@@ -42,9 +42,9 @@ MADE = []
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """A build for one of the backends above."""
+    """An exported model for one of the backends above."""
     known = {'slow': Backend, 'accelerator': Accelerator}
-    monkeypatch.setattr(build_module, 'BACKENDS', known)
+    monkeypatch.setattr(exported, 'BACKENDS', known)
     MADE.clear()
     size = dict(do='resize', keep_ratio=False, interpolation='bilinear')
     info = dict(
@@ -68,7 +68,7 @@ def folder(tmp_path, monkeypatch):
     )
     (tmp_path / 'a.bin').write_bytes(bytes(100))
     (tmp_path / 'b.bin').write_bytes(bytes(20))
-    (tmp_path / 'build.json').write_text(json.dumps(info))
+    (tmp_path / 'model.json').write_text(json.dumps(info))
     return tmp_path
 
 
@@ -107,8 +107,8 @@ def test_one_thread_and_all_cores(folder, monkeypatch):
 
 
 def test_threads_mean_nothing_to_an_accelerator(folder):
-    text = (folder / 'build.json').read_text()
-    (folder / 'build.json').write_text(text.replace('slow', 'accelerator'))
+    text = (folder / 'model.json').read_text()
+    (folder / 'model.json').write_text(text.replace('slow', 'accelerator'))
     image = np.zeros((9, 9, 3), np.uint8)
     found = timing.benchmark(folder, image, threads=[1, 8], runs=1)
     assert [row['threads'] for row in found['times']] == [None]
@@ -129,7 +129,7 @@ def test_what_the_network_holds(task, ending, held):
     assert timing.inside_network(dict(task=task, ending=ending)) == held
 
 
-def test_the_tool_writes_beside_the_build(folder, run_tool, capfd):
+def test_the_tool_writes_into_the_folder(folder, run_tool, capfd):
     image = folder / 'image.png'
     cv2.imwrite(str(image), np.zeros((9, 9, 3), np.uint8))
     flags = ['--benchmark', '--threads', 1]
@@ -157,8 +157,8 @@ def test_too_little_is_refused(folder, run_tool, capfd, flags, message):
     assert not (folder / 'benchmark.json').exists()
 
 
-def test_a_folder_that_is_no_build(tmp_path):
-    with pytest.raises(InputError, match='is no build'):
+def test_a_folder_that_is_no_exported_model(tmp_path):
+    with pytest.raises(InputError, match='is no exported model'):
         timing.benchmark(tmp_path, np.zeros((9, 9, 3), np.uint8))
 
 

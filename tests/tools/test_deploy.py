@@ -20,8 +20,8 @@ from deploy_networks import CONFIGS
 
 from mnv2_mm.deploy.compare import difference, match
 from mnv2_mm.deploy.detection import decode, nms_rules
-from mnv2_mm.runtime import Build
 from mnv2_mm.runtime.machine import cores
+from mnv2_mm.runtime.model import ExportedModel
 from mnv2_mm.utils.errors import InputError
 
 pytest_plugins = ['deploy_networks']
@@ -91,8 +91,8 @@ def test_times_are_kept_with_the_build(network, run_tool, tmp_path, capfd, backe
     assert deploy(run_tool, tmp_path / 'new', *flags) == 0
     found = json.loads((tmp_path / 'new/benchmark.json').read_text())
     assert found['backend'] == backend
-    assert found['photo'] == [64, 64]
-    files = json.loads((tmp_path / 'new/build.json').read_text())['files']
+    assert found['image'] == [64, 64]
+    files = json.loads((tmp_path / 'new/model.json').read_text())['files']
     sizes = [(tmp_path / 'new' / name).stat().st_size for name in files]
     assert found['bytes'] == sum(sizes)
     threads = [row['threads'] for row in found['times']]
@@ -237,7 +237,7 @@ def test_mmdeploys_own_calls_take_the_configs(network, built, tmp_path):
         Config.fromfile(path),
     )
     (sample,) = inference_model(str(config), path, list(files), str(image), 'cpu')
-    wanted = Build(built('cls'))(cv2.imread(str(image)))
+    wanted = ExportedModel(built('cls'))(cv2.imread(str(image)))
     np.testing.assert_allclose(
         sample.pred_score.numpy(), wanted['probabilities'], atol=1e-6
     )

@@ -94,7 +94,7 @@ def test_flags_of_checkpoints_are_refused_for_exported_models(
     flag: str,
 ) -> None:
     config, _ = trained('cls')
-    (tmp_path / 'build.json').write_text('{}')
+    (tmp_path / 'model.json').write_text('{}')
     assert run_tool('test', config, tmp_path, flag) == 2
     said = capfd.readouterr().err
     assert f'{flag.partition("=")[0]} is for checkpoints' in said

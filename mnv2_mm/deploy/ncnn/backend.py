@@ -1,9 +1,9 @@
-"""ncnn as a backend of mmdeploy, without its C++ converter.
+"""ncnn as a backend of mmdeploy, without mmdeploy's C++ converter.
 
-Replaces mmdeploy's manager and wrapper of this name. The exported graph is
-written as ncnn's two files by :mod:`mnv2_mm.deploy.ncnn`, and
-``backend_config.precision`` counts. What comes out of a detector has the form
-that the other backends give, so mmdeploy's model for them serves.
+Replaces mmdeploy's manager of this name. The exported graph is written as
+ncnn's two files by :mod:`mnv2_mm.deploy.ncnn.write` in the precision of
+``backend_config.precision``. A detector has the outputs of the other
+backends, so mmdeploy's model for them is used.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,59 +13,20 @@ from typing import TYPE_CHECKING
 import mmdeploy.backend.ncnn
 import mmdeploy.pytorch.functions  # noqa: F401  likewise
 import numpy as np
-import torch
-from mmdeploy.backend.base import BACKEND_MANAGERS, BaseWrapper
+from mmdeploy.backend.base import BACKEND_MANAGERS
 from mmdeploy.backend.ncnn.backend_manager import NCNNManager
 from mmdeploy.core import FUNCTION_REWRITER
 from mmdeploy.utils import Backend, get_backend_config
 from torch import Tensor, nn
 
 from mnv2_mm.deploy.manager import InstalledManager
+from mnv2_mm.deploy.ncnn.write import PRECISIONS, write
 from mnv2_mm.deploy.precision import precision_and_images
-from mnv2_mm.runtime.ncnn_outputs import to_dets
-from mnv2_mm.runtime.ncnn_runner import Runner
-from mnv2_mm.utils.errors import InputError
+from mnv2_mm.deploy.wrapper import RuntimeWrapper
+from mnv2_mm.runtime.ncnn import Ncnn
 
 if TYPE_CHECKING:
     import onnx
-
-#: Precisions that ``backend_config`` may ask for.
-PRECISIONS = ('fp32', 'fp16', 'int8')
-
-
-class NcnnWrapper(BaseWrapper):
-    """Runs an ncnn network, an image at a time.
-
-    Args:
-        files: The .param and the .bin.
-        threads: Threads of a run.
-    """
-
-    def __init__(self, files: Sequence[str], *, threads: int = 1) -> None:
-        self.runner = Runner(*files, threads=threads)
-        self.detects = self.runner.outputs == ('detections',)
-        names = ['dets', 'labels'] if self.detects else self.runner.outputs
-        super().__init__(list(names))
-
-    def forward(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Run on tensors by name; the outputs by name.
-
-        Raises:
-            InputError: more than one image at once.
-        """
-        (images,) = (value.detach().cpu().numpy() for value in inputs.values())
-        if len(images) != 1:
-            raise InputError(
-                f'an ncnn network takes one image at a time, not '
-                f'{len(images)}: set batch_size=1'
-            )
-        found = self.runner.run(np.float32(images))
-        if self.detects:
-            size = images.shape[3], images.shape[2]
-            parts = to_dets(found['detections'], size)
-            found = dict(zip(('dets', 'labels'), parts, strict=True))
-        return {k: torch.from_numpy(np.array(v)) for k, v in found.items()}
-
 
 BACKEND_MANAGERS._module_dict.pop('ncnn', None)
 
@@ -93,7 +54,7 @@ _leave_alone('torch.nn.functional.interpolate')
 
 @BACKEND_MANAGERS.register('ncnn')
 class Manager(InstalledManager, NCNNManager):
-    """Writes and runs ncnn's files."""
+    """Write and run ncnn's files."""
 
     needs = 'ncnn'
 
@@ -106,11 +67,11 @@ class Manager(InstalledManager, NCNNManager):
         output_names: Sequence[str] | None = None,
         deploy_cfg: Mapping | None = None,
         **_: object,
-    ) -> NcnnWrapper:
-        """The wrapper of a build; it runs on the CPU."""
+    ) -> RuntimeWrapper:
+        """Load the .param and the .bin; they run on the CPU."""
         options = get_backend_config(deploy_cfg) if deploy_cfg else {}
         threads = int(options.get('num_threads', 1))
-        return NcnnWrapper(backend_files, threads=threads)
+        return RuntimeWrapper(Ncnn(backend_files, threads=threads))
 
     @classmethod
     def to_backend(
@@ -126,18 +87,17 @@ class Manager(InstalledManager, NCNNManager):
 
         Args:
             ir_files: The exported .onnx.
-            work_dir: Where to.
+            work_dir: Folder for the files.
             deploy_cfg: Deploy config.
-            calibration: Network inputs (1, 3, H, W) for int8; without them
-                the file that ``calib_config`` of the deploy config names.
+            calibration: Network inputs (1, 3, H, W) for int8; if None, they
+                are read from the file that ``calib_config`` of the deploy
+                config names.
 
         Raises:
-            InputError: another precision, int8 without calibration data, or
-                an operator that ncnn does not have.
+            InputError: an unknown precision, int8 without calibration data,
+                or an operator that ncnn does not have.
         """
         import onnx
-
-        from mnv2_mm.deploy.ncnn import write
 
         precision, calibration = precision_and_images(
             deploy_cfg, work_dir, calibration, PRECISIONS
@@ -156,9 +116,9 @@ class Manager(InstalledManager, NCNNManager):
 
 
 def with_global_pools(model: 'onnx.ModelProto') -> 'onnx.ModelProto':
-    """Put ONNX's own operator for mmdeploy's, where it pools to one value.
+    """Replace mmdeploy's AdaptiveAvgPool2d to 1x1 by GlobalAveragePool.
 
-    mmdeploy exports ``AdaptiveAvgPool2d`` for a layer that it adds to ncnn.
+    mmdeploy exports it for a layer that its own build of ncnn has.
     """
     from onnx import numpy_helper
 
@@ -186,7 +146,7 @@ def ssdlite_predict_by_feat__ncnn(
     batch_img_metas: Sequence[Mapping] | None = None,
     **kwargs: object,
 ) -> Tensor:
-    """Maps of the levels -> (1, K, 6), by ncnn's DetectionOutput."""
+    """Maps of the levels -> detections (1, K, 6), for DetectionOutput."""
     from mnv2_mm.deploy.ncnn.detection import Detections
 
     height, width = (int(side) for side in batch_img_metas[0]['img_shape'])

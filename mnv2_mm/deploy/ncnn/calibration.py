@@ -1,29 +1,29 @@
-"""Ranges of activations for int8, from images that the network will meet.
+"""Calibrate int8: find the range of each activation from images.
 
-One scale serves a whole blob (ncnn has no more), so a few outliers must not
-take the resolution from the rest. The range is cut where the squared error
-of what is rounded and what is cut off, together, is least.
+ncnn has one scale for a whole blob, so a few outliers must not take the
+resolution from the rest. The range ends where the squared error of rounding
+and clipping together is least.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 import numpy as np
 
-from mnv2_mm.runtime.ncnn_runner import Runner
+from mnv2_mm.runtime.ncnn import Ncnn
 from mnv2_mm.utils.errors import InputError
 
 _BINS = 4096
-#: int8 without -128, as ncnn has it.
+#: Largest int8 value; ncnn does not use -128.
 LEVELS = 127
-#: Candidates for the end of the range.
+#: Number of candidates for the end of the range.
 _CANDIDATES = 128
 
 
 class Histogram:
-    """Absolute values of a blob, over all images.
+    """Histogram of a blob's absolute values over all images.
 
-    The range doubles whenever a larger value comes: pairs of bins are then
-    merged, so that one pass over the images is enough.
+    The range doubles when a larger value arrives, and pairs of bins are
+    merged, so one pass over the images is enough.
     """
 
     def __init__(self) -> None:
@@ -31,16 +31,15 @@ class Histogram:
         self.end = 0.0
 
     def add(self, values: np.ndarray) -> None:
-        """Count values of any shape; zeros are exact in int8 and left out."""
+        """Count values; zeros are exact in int8 and left out."""
         values = np.abs(values[values != 0], dtype=np.float32)
         if not values.size:
             return
         largest = float(values.max())
         if not np.isfinite(largest):
             raise InputError(
-                'a calibration image makes a value inside the network '
-                'infinite or NaN; look at the images and their '
-                'normalisation'
+                'with a calibration image a value inside the network is '
+                'infinite or NaN; check the images and their normalization'
             )
         if self.end == 0:
             self.end = largest
@@ -68,30 +67,29 @@ class Histogram:
 
 
 def activation_ends(
-    runner: Runner,
+    network: Ncnn,
     blobs: Iterable[str],
-    images: Iterable[np.ndarray | Mapping[str, np.ndarray]],
+    images: Iterable[np.ndarray],
 ) -> dict[str, float]:
-    """Ends of the ranges of blobs.
+    """Find the end of the range of each blob.
 
     Args:
-        runner: The float network, with ``all_blobs``.
+        network: The float network, with ``all_blobs``.
         blobs: Names of blobs.
-        images: What the network takes, (1, C, H, W) each, as in training
-            or at test; 100 of them are plenty.
+        images: Network inputs (1, C, H, W); about 100 are enough.
 
     Raises:
-        InputError: there is no image, or one is not finite.
+        InputError: there is no image, or a value is not finite.
     """
     histograms = {name: Histogram() for name in blobs}
     seen = 0
     for image in images:
-        for name, values in runner.run(image, histograms).items():
+        for name, values in network.run(image, histograms).items():
             histograms[name].add(values)
         seen += 1
     if not seen:
         raise InputError(
             'int8 needs calibration images, and there are none; give about '
-            '100 of the training set'
+            '100 training images'
         )
     return {name: h.best_end() for name, h in histograms.items()}

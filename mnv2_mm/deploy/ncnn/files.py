@@ -1,15 +1,15 @@
-"""The two files of an ncnn network: .param (text) and .bin (weights).
+"""Write the two files of an ncnn network: .param (text) and .bin (weights).
 
-.param: the number 7767517, the counts of layers and blobs, then a line a
+.param: the number 7767517, the counts of layers and blobs, then one line per
 layer: type, name, counts of inputs and outputs, their names, ``id=value``
 for a number and ``-23300-id=count,value,...`` for several. .bin: the weights
 of the layers in order, little-endian, each padded to four bytes.
 """
 
 import contextlib
+import errno
 import math
 import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from mnv2_mm.deploy.ncnn.layer import Layer, Value, Weight
 from mnv2_mm.utils.errors import InputError
 
 _MAGIC = 7767517
-#: Words before a tagged weight.
+#: Word before a tagged weight, by its type.
 TAGS = {
     np.dtype(np.float32): 0x00000000,
     np.dtype(np.float16): 0x01306B47,
@@ -30,10 +30,10 @@ _LONGEST_NAME = 255  # ncnn reads %255s
 
 
 def number(value: int | float) -> str:
-    """A number as every ncnn reads it back: at most 15 characters.
+    """Format a number in at most 15 characters.
 
-    Versions up to 2024 cut a longer one. Nine significant digits restore a
-    float32; a float is known by its point.
+    Versions of ncnn up to 2024 cut longer ones off. Nine significant digits
+    restore a float32; a decimal point marks a float.
 
     >>> number(-1 / 3), number(7)
     ('-3.33333343e-01', '7')
@@ -70,7 +70,7 @@ def _line(layer: Layer) -> str:
 
 
 def param_text(layers: Sequence[Layer]) -> str:
-    """The .param file."""
+    """Content of the .param file."""
     blobs = sum(len(layer.outputs) for layer in layers)
     lines = [str(_MAGIC), f'{len(layers)} {blobs}', *map(_line, layers)]
     return '\n'.join(lines) + '\n'
@@ -88,7 +88,7 @@ def _weight_bytes(weight: Weight) -> bytes:
 
 
 def weight_bytes(layers: Sequence[Layer]) -> bytes:
-    """The .bin file."""
+    """Content of the .bin file."""
     return b''.join(_weight_bytes(w) for layer in layers for w in layer.weights)
 
 
@@ -108,34 +108,20 @@ def save(
     }
     if len(contents) < 2:
         raise InputError(f'{param_path} is named for both files; name two')
-    for path in contents:
-        if path.is_dir():
-            raise InputError(f'{path} cannot be written: it is a folder')
-    waiting: dict[Path, str] = {}
+    partial = {p: p.with_name(f'.{p.name}.{os.getpid()}.unfinished') for p in contents}
     try:
         for path, data in contents.items():
-            # beside the target: a rename within one file system
-            handle, name = tempfile.mkstemp(dir=path.parent, prefix='.ncnn_')
-            waiting[path] = name
-            with os.fdopen(handle, 'wb') as file:
-                file.write(data)
-            os.chmod(name, 0o666 & ~_umask())
-        for path in list(waiting):
-            os.replace(waiting[path], path)
-            del waiting[path]
+            if path.is_dir():
+                raise IsADirectoryError(errno.EISDIR, 'it is a folder')
+            partial[path].write_bytes(data)
+        for path in contents:
+            os.replace(partial[path], path)
     except OSError as error:
         raise InputError(
-            f'{path} cannot be written ({error.strerror}); name a file in a '
-            'folder that exists and that you may write to'
+            f'{path} cannot be written ({error.strerror}); name a file in an '
+            'existing folder that you may write to'
         ) from error
     finally:
-        for name in waiting.values():
+        for name in partial.values():
             with contextlib.suppress(OSError):
-                os.unlink(name)
-
-
-def _umask() -> int:
-    """The process's mask for new files; it can only be read by setting."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+                name.unlink()

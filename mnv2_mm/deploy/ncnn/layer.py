@@ -1,16 +1,17 @@
-"""One layer of an ncnn network, as a line of the .param file and its weights.
+"""One layer of an ncnn network: a line of the .param file and its weights.
 
-ncnn numbers the parameters of a layer; what a number means depends on the
-type (ncnn's wiki, "operators"). Its tensors have no batch: an ONNX tensor of
+ncnn numbers the parameters of a layer; the meaning of a number depends on
+the type (ncnn's wiki, "operators"). Its tensors have no batch: an ONNX tensor
 (1, C, H, W) is a blob of c, h, w, and an ONNX axis is one more than ncnn's.
 """
 
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-#: Value of a parameter: a number, or several of them.
+#: Value of a parameter: one number or several.
 Value = int | float | Sequence[int] | Sequence[float]
 #: Layers whose weights are stored as float16 or int8.
 WEIGHTED = ('Convolution', 'ConvolutionDepthWise', 'InnerProduct')
@@ -22,8 +23,8 @@ class Weight:
 
     Args:
         values: float32, float16 or int8, in ncnn's order.
-        tagged: Whether ncnn reads a word before it that names the type.
-            Without one the values are float32.
+        tagged: Whether a word before it names the type; without one the
+            values are float32.
     """
 
     values: np.ndarray
@@ -32,7 +33,7 @@ class Weight:
 
 @dataclass
 class Layer:
-    """A layer, with the names of the blobs that it reads and makes."""
+    """A layer, with the names of the blobs that it reads and writes."""
 
     type: str
     name: str
@@ -48,18 +49,14 @@ def with_splits(layers: Sequence[Layer], kept: Sequence[str]) -> list[Layer]:
     """Give every reader of a blob its own copy, which ncnn requires.
 
     Args:
-        layers: In an order in which every blob is made before it is read.
-        kept: Blobs that are asked for from outside; each keeps its name and
-            has no reader within the network, so that the order in which they
-            are asked for does not matter.
+        layers: In the order in which they run.
+        kept: Outputs of the network. Each keeps its name and gets no reader
+            inside the network, so outputs can be extracted in any order.
 
     Returns:
         New layers, with layers of type Split among them.
     """
-    uses: dict[str, int] = {}
-    for layer in layers:
-        for name in layer.inputs:
-            uses[name] = uses.get(name, 0) + 1
+    uses = Counter(name for layer in layers for name in layer.inputs)
     copies: dict[str, list[str]] = {}
     result = []
     for layer in layers:
@@ -68,7 +65,7 @@ def with_splits(layers: Sequence[Layer], kept: Sequence[str]) -> list[Layer]:
         ]
         outputs, splits = [], []
         for name in layer.outputs:
-            readers = uses.get(name, 0)
+            readers = uses[name]
             if readers == 0 or (readers == 1 and name not in kept):
                 outputs.append(name)
                 continue
@@ -81,16 +78,6 @@ def with_splits(layers: Sequence[Layer], kept: Sequence[str]) -> list[Layer]:
                 source = name
             outputs.append(source)
             splits.append(Layer('Split', f'split_{name}', [source], tops))
-        result.append(
-            Layer(
-                layer.type,
-                layer.name,
-                inputs,
-                outputs,
-                layer.params,
-                layer.weights,
-                layer.module,
-            )
-        )
+        result.append(replace(layer, inputs=inputs, outputs=outputs))
         result.extend(splits)
     return result

@@ -1,17 +1,17 @@
-"""``mnv2_mm::DetectionOutput``: the end of a detector's graph.
+"""Rule of ``mnv2_mm::DetectionOutput``, the end of a detector's graph.
 
 The operator takes ``scores`` (1, N, C + 1), the background first, and
-``boxes`` (1, N, 4), decoded, as x0, y0, x1, y1 from 0 to 1; its attributes
+``boxes`` (1, N, 4), decoded, as x0, y0, x1, y1 from 0 to 1. Its attributes
 are ``num_classes`` (C), ``confidence_threshold``, ``nms_threshold``,
-``nms_top_k`` (a class) and ``keep_top_k``. It gives (1, K, 6) with a row a
-detection: label (the first class is 1), score, x0, y0, x1, y1.
+``nms_top_k`` (per class) and ``keep_top_k``. It returns (1, K, 6) with one
+row per box: label (the first class is 1), score, x0, y0, x1, y1.
 """
 
 import numpy as np
 
+from mnv2_mm.deploy.ncnn.graph import Node
 from mnv2_mm.deploy.ncnn.layer import Value
-from mnv2_mm.deploy.ncnn.lowering import Lowering, rule
-from mnv2_mm.deploy.ncnn.node import Node
+from mnv2_mm.deploy.ncnn.lowering import Lowering, shape_params
 from mnv2_mm.utils.errors import InputError
 
 #: The operator's name in an ONNX graph.
@@ -25,12 +25,11 @@ _ATTRIBUTES = (
 )
 
 
-@rule(OPERATOR)
 def detection_output(net: Lowering, node: Node) -> None:
-    """ncnn's DetectionOutput with nothing left to decode.
+    """ncnn's DetectionOutput, with nothing left to decode.
 
-    It decodes SSD's codes itself, but neither limits the width and height
-    nor clips the boxes before NMS. So it gets the final boxes as priors, and
+    It decodes SSD's codes itself, but neither limits width and height nor
+    clips the boxes before NMS. So it gets the final boxes as priors, and
     codes of zero; the variances, which scale the codes, are zeros too.
     """
     missing = [name for name in _ATTRIBUTES if name not in node.attributes]
@@ -50,8 +49,9 @@ def detection_output(net: Lowering, node: Node) -> None:
             f'they must be (1, N, {classes + 1}), the background first, and '
             '(1, N, 4)'
         )
-    flat = net.reshaped(node, boxes, (1, 4 * anchors))
-    codes = net.memory(node, np.zeros((1, 4 * anchors), np.float32))
+    row = (1, 4 * anchors)
+    flat = net.step('Reshape', node, [boxes], shape_params(row))
+    codes = net.memory(node, np.zeros(row, np.float32))
     priors = net.step('Concat', node, [flat, codes], {0: 0})
     params: dict[int, Value] = {
         0: columns,
@@ -60,10 +60,4 @@ def detection_output(net: Lowering, node: Node) -> None:
         3: int(node.attributes['keep_top_k']),
         4: float(node.attributes['confidence_threshold']),
     }
-    net.add(
-        'DetectionOutput',
-        node,
-        [codes, scores, priors],
-        node.outputs[0],
-        params,
-    )
+    net.add('DetectionOutput', node, [codes, scores, priors], params=params)

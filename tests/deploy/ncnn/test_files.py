@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from mnv2_mm.deploy.ncnn.files import number, param_text, save, weight_bytes
-from mnv2_mm.deploy.ncnn.fp16_storage import to_half
 from mnv2_mm.deploy.ncnn.layer import Layer, Weight, with_splits
+from mnv2_mm.deploy.ncnn.write import to_fp16
 from mnv2_mm.utils.errors import InputError
 
 
@@ -97,8 +97,8 @@ def test_float16_for_weights_alone(layers):
         weights=[Weight(floats(65505), tagged=True)],
     )
     memory = Layer('MemoryData', 'm', [], ['m'], weights=[Weight(floats(1))])
-    halved = to_half([*layers, large, memory])
-    kinds = [w.values.dtype for layer in halved for w in layer.weights]
+    stored = to_fp16([*layers, large, memory])
+    kinds = [w.values.dtype for layer in stored for w in layer.weights]
     assert kinds == ['float16', 'float32', 'float32', 'float32']
     assert layers[1].weights[0].values.dtype == np.float32
 
@@ -135,7 +135,7 @@ def test_one_path_for_both_files(layers, tmp_path):
 
 
 def test_every_reader_gets_a_copy():
-    """x is read twice, y by nobody, z once and from outside."""
+    """x is read twice, y by no layer, z once and from outside."""
     layers = [
         Layer('Input', 'in', [], ['x']),
         Layer('A', 'a', ['x', 'x'], ['y']),

@@ -7,10 +7,11 @@ from mnv2_mm.deploy.ncnn.calibration import Histogram, activation_ends
 from mnv2_mm.deploy.ncnn.files import save
 from mnv2_mm.deploy.ncnn.int8 import (
     kept_in_float,
-    quantised_inputs,
+    quantized_inputs,
     to_int8,
 )
 from mnv2_mm.deploy.ncnn.layer import Layer, Weight
+from mnv2_mm.runtime.ncnn import Ncnn
 from mnv2_mm.utils.errors import InputError
 
 
@@ -61,7 +62,7 @@ def test_a_value_that_is_not_finite(value):
         Histogram().add(floats([1, value]))
 
 
-# --------------------------------------------------------- quantised layers
+# --------------------------------------------------------- quantized layers
 def conv(name, values, module=''):
     layer = Layer('Convolution', name, ['x'], ['y'], module=module)
     layer.params = {0: len(values)}
@@ -107,7 +108,7 @@ def chain(*kinds):
 
 
 def test_what_the_next_layer_takes_is_given():
-    """The reader's scale, 127 over its range, stands behind the layer's."""
+    """The reader's scale, 127 over its range, follows the layer's."""
     kinds = 'Convolution', 'ConvolutionDepthWise', 'Convolution'
     ends = {'b0': 1.0, 'b1': 2.0, 'b2': 4.0}
     found = to_int8(chain(*kinds), ends)
@@ -132,13 +133,6 @@ def test_who_gives_floats(kinds, ends):
         assert layer.params.get(8, 0) < 100
 
 
-def test_a_blob_with_two_readers_is_given_in_floats():
-    first, second, third = chain(*['Convolution'] * 3)
-    third.inputs = ['b1']
-    found = to_int8([first, second, third], {'b0': 1.0, 'b1': 1.0})
-    assert [layer.params[8] for layer in found] == [2, 2, 2]
-
-
 def test_a_layer_without_a_range_stays_in_float():
     layer = conv('c', [[1.0]])
     assert to_int8([layer], {'x': 0.0}) == [layer]
@@ -157,8 +151,8 @@ def test_parts_that_stay_in_float():
     assert kept_in_float(layers, ['head', 'backbone']) == {'a', 'b', 'c'}
     assert kept_in_float(layers, []) == set()
     layers[1].inputs = ['w']
-    assert quantised_inputs(layers, {'a', 'c'}) == ['w']
-    with pytest.raises(InputError, match=r"'neck'.*below backbone, head"):
+    assert quantized_inputs(layers, {'a', 'c'}) == ['w']
+    with pytest.raises(InputError, match=r"'neck'.*are backbone, head"):
         kept_in_float(layers, ['head', 'neck'])
 
 
@@ -199,13 +193,11 @@ def rounded(values, end):
 
 def test_arithmetic_in_whole_numbers(network):
     """ncnn's result is that of the rounded inputs and rounded weights."""
-    from mnv2_mm.runtime.ncnn_runner import Runner
-
     layers, paths, random = network
     x = random.normal(0, 1, (1, 3, 5, 6)).astype(np.float32)
-    quantised = to_int8(layers, {'x': 2.0, 'y': 9.0})
-    assert quantised[1].params[8] == 102  # int8 from the one to the other
-    save(quantised, *paths)
+    quantized = to_int8(layers, {'x': 2.0, 'y': 9.0})
+    assert quantized[1].params[8] == 102  # int8 from the one to the other
+    save(quantized, *paths)
     first, second = (
         np.stack([rounded(f, np.abs(f).max()) for f in layer.weights[0].values])
         for layer in layers[1:]
@@ -215,18 +207,16 @@ def test_arithmetic_in_whole_numbers(network):
     y = rounded(np.maximum(y + bias, 0), 9.0)
     windows = np.lib.stride_tricks.sliding_window_view(y, (3, 3), (1, 2))
     z = np.einsum('chwij,cij->chw', windows, second[:, 0]) + bias
-    found = Runner(*paths).run(x)['z'][0]
+    found = Ncnn(paths).run(x)['z'][0]
     # a value between two whole numbers may go either way
     assert np.median(np.abs(found - z)) < 1e-3
     assert np.abs(found - z).max() < 0.3
 
 
 def test_ranges_of_the_blobs_inside(network):
-    from mnv2_mm.runtime.ncnn_runner import Runner
-
     layers, paths, _ = network
     save(layers, *paths)
-    runner = Runner(*paths, all_blobs=True)
+    runner = Ncnn(paths, all_blobs=True)
     images = [np.full((1, 3, 5, 6), v, np.float32) for v in (0.5, -2)]
     ends = activation_ends(runner, ['x', 'y'], images)
     kernel = layers[1].weights[0].values[..., 0, 0].sum(1)
@@ -238,37 +228,32 @@ def test_ranges_of_the_blobs_inside(network):
         activation_ends(runner, ['x'], [])
 
 
-def test_the_runner_says_which_precision(network):
-    from mnv2_mm.runtime.ncnn_runner import Runner
-
+def test_no_16_bit_arithmetic(network):
     layers, paths, _ = network
     save(layers, *paths)
-    for half in (False, True):
-        runner = Runner(*paths, threads=2, half=half)
-        options = runner._net.opt  # does not keep the network alive
-        assert options.use_fp16_arithmetic is half
-        assert options.use_fp16_storage is half
-        assert options.use_fp16_packed is half
-        assert not options.use_bf16_storage
-        assert options.num_threads == 2
+    runner = Ncnn(paths, threads=2)
+    options = runner._net.opt  # does not keep the network alive
+    assert not options.use_fp16_arithmetic
+    assert not options.use_fp16_storage
+    assert not options.use_fp16_packed
+    assert not options.use_bf16_storage
+    assert options.num_threads == 2
 
 
 def test_what_the_runner_refuses(network):
-    from mnv2_mm.runtime.ncnn_runner import Runner
-
     layers, (param, binary), _ = network
     save(layers, param, binary)
-    runner = Runner(param, binary)
+    runner = Ncnn((param, binary))
     x = np.zeros((1, 3, 5, 6), np.float32)
-    with pytest.raises(InputError, match='has the inputs x, not image'):
-        runner.run({'image': x})
-    with pytest.raises(InputError, match='gives nothing for nonsense'):
+    with pytest.raises(InputError, match='not 2: set batch_size=1'):
+        runner(np.concatenate([x, x]))
+    with pytest.raises(InputError, match='returns nothing for nonsense'):
         runner.run(x, ['nonsense'])
     with pytest.raises(InputError, match='does not exist'):
-        Runner(param, binary.with_name('b.bin'))
+        Ncnn((param, binary.with_name('b.bin')))
     binary.write_bytes(binary.read_bytes()[:60])
-    with pytest.raises(InputError, match=r'does not take .*a\.bin'):
-        Runner(param, binary)
+    with pytest.raises(InputError, match=r'does not accept .*a\.bin'):
+        Ncnn((param, binary))
     param.write_text('7767517\n1 1\nNonsense a 0 1 a\n')
-    with pytest.raises(InputError, match=r'does not take .*a\.param'):
-        Runner(param, binary)
+    with pytest.raises(InputError, match=r'does not accept .*a\.param'):
+        Ncnn((param, binary))

@@ -18,14 +18,15 @@ pytest.importorskip('mmdet.models')
 pytest.importorskip('mmseg.models')
 pytest.importorskip('mmpretrain.models')
 
+from ncnn_export import export, export_detection
 from torch import nn
 from torch.nn.functional import interpolate
 
 from mnv2_mm.api import init_model, predict, prepare
 from mnv2_mm.checkpoints.convert import convert, save
-from mnv2_mm.deploy.ncnn import write
-from mnv2_mm.deploy.ncnn.detection import export, export_detection
-from mnv2_mm.runtime.ncnn_runner import Runner
+from mnv2_mm.deploy.ncnn.detection import Detections
+from mnv2_mm.deploy.ncnn.write import write
+from mnv2_mm.runtime.ncnn import Ncnn
 from mnv2_mm.utils.config import get_config
 from mnv2_mm.utils.errors import InputError
 
@@ -75,25 +76,6 @@ class Mask(nn.Module):
         return logits.argmax(1)
 
 
-class Raw(nn.Module):
-    """Logits and codes of every anchor, (1, N, slots + 4)."""
-
-    def __init__(self, model):
-        super().__init__()
-        self.model = model
-
-    def forward(self, x):
-        head = self.model.bbox_head
-        logits, codes = self.model(x)
-        return torch.cat(
-            [
-                head.flatten(logits, head.cls_out_channels),
-                head.flatten(codes, 4),
-            ],
-            -1,
-        )
-
-
 def network_input(model, bgr):
     """(1, 3, H, W), through the config's test pipeline."""
     data = prepare(model, bgr)
@@ -104,7 +86,7 @@ def network_input(model, bgr):
 def built(graph, folder, **options):
     paths = folder / 'a.param', folder / 'a.bin'
     write(graph, *paths, **options)
-    return Runner(*paths)
+    return Ncnn(paths)
 
 
 def size_of(folder):
@@ -196,23 +178,6 @@ def test_detection(official, tmp_path):
         instances = predict(model, bgr).pred_instances
         total += assert_matched(rows, instances, bgr.shape[:2])
     assert total >= 300
-
-
-def test_like_pnnx(official, tmp_path, monkeypatch):
-    """The raw network gives what the other converter's files give."""
-    pnnx = pytest.importorskip('pnnx')
-    model = official('official/ssdlite_mnv2_objects')
-    raw = Raw(model).eval()
-    bgr = cv2.imread(str(PHOTOS[0]))
-    x = network_input(model, bgr)
-    ours = built(export(raw, x, 'x', 'y'), tmp_path).run(x.numpy())['y']
-    monkeypatch.chdir(tmp_path)
-    pnnx.export(raw, 'raw.pt', (x,), fp16=False)
-    try:
-        theirs = Runner('raw.ncnn.param', 'raw.ncnn.bin')
-    except InputError:
-        pytest.skip('pnnx writes for a newer ncnn than is installed')
-    np.testing.assert_array_equal(ours, theirs.run(x.numpy())['out0'])
 
 
 # ------------------------------------------------------- with random weights
@@ -307,7 +272,7 @@ def test_sides_grow_to_a_limit(small, tmp_path):
 
 def test_other_models_are_refused():
     with pytest.raises(InputError, match='only a detector with such a head'):
-        export_detection(nn.Conv2d(3, 3, 1))
+        Detections(nn.Conv2d(3, 3, 1))
 
 
 @pytest.mark.parametrize(
@@ -324,4 +289,4 @@ def test_settings_that_ncnn_has_not(small, change, message):
     model = small({})
     change(model)
     with pytest.raises(InputError, match=message):
-        export_detection(model)
+        Detections(model.bbox_head)

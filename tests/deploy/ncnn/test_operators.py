@@ -14,14 +14,13 @@ from onnx_graphs import (
     conv,
     crop,
     linear,
-    nearest,
     number,
     pad,
     reshape,
 )
 
-from mnv2_mm.deploy.ncnn import write
-from mnv2_mm.runtime.ncnn_runner import Runner
+from mnv2_mm.deploy.ncnn.write import write
+from mnv2_mm.runtime.ncnn import Ncnn
 
 INT = np.int64
 
@@ -78,28 +77,6 @@ CASES = {
         (3, 4, 6),
         lambda b: conv(b, pad(b, 'x', 0, 0, 1, 0, 0, 0, 0, 2), 3, 4, pads=[1, 2, 3, 4]),
     ),
-    'padding with a value': (
-        (3, 4, 6),
-        lambda b: conv(
-            b,
-            b.add(
-                'Pad',
-                'x',
-                b.constant([0, 0, 1, 0, 0, 0, 0, 2], INT),
-                number(b, 2.5),
-            ),
-            3,
-            4,
-        ),
-    ),
-    'padding by reflection': (
-        (3, 4, 6),
-        lambda b: conv(b, pad(b, 'x', 0, 0, 1, 0, 0, 0, 2, 1, mode='reflect'), 3, 4),
-    ),
-    'padding by repetition': (
-        (3, 4, 6),
-        lambda b: pad(b, 'x', 0, 0, 1, 0, 0, 0, 2, 1, mode='edge'),
-    ),
     'fully connected': (
         (6,),
         lambda b: b.add('Gemm', 'x', b.weight(4, 6), b.weight(4), transB=1),
@@ -107,16 +84,6 @@ CASES = {
     'fully connected, transposed': (
         (6,),
         lambda b: b.add('Gemm', 'x', b.weight(6, 4)),
-    ),
-    'batch norm': (
-        (3, 4, 5),
-        lambda b: b.add(
-            'BatchNormalization',
-            'x',
-            *(b.constant([1, -2, 3], np.float32) for _ in range(3)),
-            b.constant([0.5, 1, 2], np.float32),
-            epsilon=0.1,
-        ),
     ),
     'max pool': (
         (3, 7, 8),
@@ -147,7 +114,6 @@ CASES = {
         (5, 7, 8),
         lambda b: b.add('GlobalAveragePool', 'x'),
     ),
-    'global maximum': ((5, 7, 8), lambda b: b.add('GlobalMaxPool', 'x')),
     'global average, flat': (
         (5, 7, 8),
         lambda b: b.add('Flatten', b.add('GlobalAveragePool', 'x')),
@@ -155,14 +121,6 @@ CASES = {
     'reflected number': (
         (3, 4),
         lambda b: b.add('Sub', number(b, 1.5), 'x'),
-    ),
-    'divided number': (
-        (3, 4),
-        lambda b: b.add('Div', number(b, [1.5]), 'x'),
-    ),
-    'divided array': (
-        (3, 4),
-        lambda b: b.add('Div', b.weight(1, 3, 1), 'x'),
     ),
     'fewer dimensions': (
         (3, 4, 5),
@@ -176,24 +134,12 @@ CASES = {
         (3, 1, 5),
         lambda b: b.add('Min', 'x', b.weight(1, 1, 4, 5)),
     ),
-    'blobs of unlike ranks': (
-        (3, 4, 5),
-        lambda b: b.add(
-            'Max',
-            'x',
-            b.add('ReduceMean', 'x', axes=[1], keepdims=0),
-        ),
-    ),
     'softmax of channels': (
         (5, 3, 4),
         lambda b: b.add('Softmax', 'x', axis=1),
     ),
     'softmax of the last': ((5, 3, 4), lambda b: b.add('Softmax', 'x')),
     'softmax of rows': ((5, 4), lambda b: b.add('Softmax', 'x', axis=-2)),
-    'hard sigmoid': (
-        (5, 4),
-        lambda b: b.add('HardSigmoid', 'x', alpha=0.3, beta=0.4),
-    ),
     'concat of channels': (
         (2, 3, 4),
         lambda b: b.add('Concat', 'x', 'x', b.weight(1, 1, 3, 4), axis=1),
@@ -245,20 +191,6 @@ CASES = {
         (2, 1, 1),
         lambda b: linear(b, 'x', 'align_corners', 1, 2, 4, 3),
     ),
-    'linear, from one row': (
-        (2, 1, 4),
-        lambda b: linear(b, 'x', 'align_corners', 1, 2, 4, 7),
-    ),
-    'linear, one column stays': (
-        (2, 3, 1),
-        lambda b: linear(b, 'x', 'half_pixel', 1, 2, 7, 1),
-    ),
-    'nearest': ((2, 3, 4), lambda b: nearest(b, 'x', 1, 2, 6, 12)),
-    'nearest, smaller': ((2, 6, 8), lambda b: nearest(b, 'x', 1, 2, 3, 2)),
-    'sum': (
-        (3, 4, 5),
-        lambda b: b.add('ReduceSum', 'x', b.constant([2], INT)),
-    ),
     'mean of maps': (
         (3, 4, 5),
         lambda b: b.add('ReduceMean', 'x', axes=[2, 3]),
@@ -280,11 +212,9 @@ CASES = {
         lambda b: b.add('Identity', b.add('Dropout', b.add('Relu', 'x'))),
     ),
 }
-for name in ('Abs', 'Neg', 'Floor', 'Ceil', 'Exp', 'Sigmoid', 'Tanh'):
+for name in ('Ceil', 'Exp', 'Sigmoid'):
     CASES[name] = (3, 4, 5), lambda b, name=name: b.add(name, 'x')
-for name in ('Sqrt', 'Log', 'Reciprocal'):
-    CASES[name] = (3, 9), lambda b, name=name: b.add(name, b.add('Exp', 'x'))
-for name in ('Add', 'Sub', 'Mul', 'Div', 'Max', 'Min'):
+for name in ('Add', 'Sub', 'Mul', 'Max', 'Min'):
     CASES[f'{name} of blobs'] = (
         (3, 4, 5),
         lambda b, name=name: b.add(name, 'x', b.add('Exp', 'x')),
@@ -329,7 +259,7 @@ def test_argmax_takes_the_first_of_equals(tmp_path):
 
 
 def test_an_output_inside_the_network(tmp_path):
-    """One output is read by later nodes too, one stands behind an alias."""
+    """One output is read by later nodes too, one is an alias."""
     builder = GraphBuilder(1, 3, 4, 4)
     first = builder.add('Relu', conv(builder, 'x', 3, 3, (1, 1)))
     second = builder.add('Sigmoid', builder.add('Identity', first))
@@ -369,7 +299,7 @@ def test_detections(many, tmp_path):
     )
     paths = tmp_path / 'a.param', tmp_path / 'a.bin'
     write(builder.model(), *paths)
-    runner = Runner(*paths)
+    runner = Ncnn(paths)
     values = np.array([[[0.5, 0.9], [0.75, 0.1], [0.25, 0], [0, 0.3]]], np.float32)
     (found,) = runner.run(values).values()
     wanted = [

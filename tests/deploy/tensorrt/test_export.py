@@ -26,7 +26,8 @@ from onnx_graphs import GraphBuilder, conv
 from mnv2_mm.api import init_model, predict
 from mnv2_mm.deploy.compare import match, plain
 from mnv2_mm.deploy.tensorrt.files import profile
-from mnv2_mm.runtime import Build, tensorrt_engine
+from mnv2_mm.runtime import tensorrt_engine
+from mnv2_mm.runtime.model import ExportedModel
 from mnv2_mm.utils.errors import InputError
 
 pytest_plugins = ['deploy_networks', 'fake_tensorrt']
@@ -78,7 +79,7 @@ def test_an_engine_predicts_as_pytorch(network, built, gpu, task, kind, version)
     precision = precision_of(kind)
     gpu(version)
     assert tensorrt_engine.make(folder, runs=1)
-    found = Build(folder)(photo)
+    found = ExportedModel(folder)(photo)
     wanted = plain(predict(init_model(config, checkpoint), photo))
     pixels, score, share, shares = BOUNDS[precision]
     if task == 'det':
@@ -109,7 +110,7 @@ def test_what_a_build_holds(built, task, kind):
     folder = built(task, f'tensorrt_{kind}', **options_of(task))
     names = {file.name for file in folder.iterdir()}
     assert names >= {
-        'build.json',
+        'model.json',
         'build_engine.py',
         'comparison.jpg',
         'deploy_config.py',
@@ -118,7 +119,7 @@ def test_what_a_build_holds(built, task, kind):
         'end2end.trt.json',
     }
     precision = precision_of(kind)
-    info = json.loads((folder / 'build.json').read_text())
+    info = json.loads((folder / 'model.json').read_text())
     assert info['files'] == ['end2end.onnx', 'end2end.trt.json']
     spec = json.loads((folder / 'end2end.trt.json').read_text())
     assert info['precision'] == spec['precision'] == precision

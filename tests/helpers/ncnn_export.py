@@ -1,0 +1,48 @@
+"""PyTorch's export of modules and whole detectors, for tests of the ncnn writer."""
+
+import io
+import warnings
+
+import onnx
+import torch
+from torch import nn
+
+from mnv2_mm.deploy.ncnn.detection import Detections
+
+
+class Detector(nn.Module):
+    """An image in, detections out; parts have the names of the model's."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.backbone, self.neck = model.backbone, model.neck
+        self.bbox_head, self.detections = model.bbox_head, Detections(model.bbox_head)
+
+    def forward(self, image):
+        return self.detections(*self.bbox_head(self.neck(self.backbone(image))))
+
+
+def export_detection(model):
+    """From ``image`` (1, 3, H, W), normalized, to ``detections`` (1, K, 6)."""
+    detector = Detector(model).eval()
+    width, height = detector.detections.size
+    return export(detector, torch.zeros(1, 3, height, width), 'image', 'detections')
+
+
+def export(module, example, input_name, output_name):
+    file = io.BytesIO()
+    with torch.no_grad(), warnings.catch_warnings():
+        # of checks that look at shapes, which are fixed here
+        warnings.simplefilter('ignore', torch.jit.TracerWarning)
+        warnings.filterwarnings('ignore', 'Constant folding - Only steps=1')
+        warnings.simplefilter('ignore', DeprecationWarning)
+        torch.onnx.export(
+            module,
+            (example,),
+            file,
+            input_names=[input_name],
+            output_names=[output_name],
+            opset_version=13,
+            dynamo=False,
+        )
+    return onnx.load_from_string(file.getvalue())

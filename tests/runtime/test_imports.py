@@ -1,0 +1,21 @@
+"""What the runtime imports: numpy alone, the rest when it is used."""
+
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = ['torch', 'mmengine', 'mmcv', 'onnx', 'onnxruntime', 'ncnn', 'tensorrt', 'cv2']
+
+
+@pytest.mark.parametrize(
+    'module', ['model', 'drawing', 'timing', 'onnxruntime', 'ncnn', 'tensorrt']
+)
+def test_importing_the_runtime_loads_numpy_alone(module):
+    code = (
+        f'import sys, mnv2_mm.runtime.{module}\n'
+        f'print([m for m in {HEAVY} if m in sys.modules])'
+    )
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == '[]'
