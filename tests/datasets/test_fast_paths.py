@@ -9,7 +9,7 @@ import torch
 from mmcv.transforms import Compose
 from mmengine.registry import DefaultScope
 
-from mnv2_mm.benchmark.data import plain
+from mnv2_mm.benchmark.data import host_transforms
 from mnv2_mm.utils.config import get_config
 
 
@@ -62,7 +62,7 @@ def test_recipes_give_what_the_hosts_transforms_give(name, host, tiny_data):
     for step in steps:
         if step['type'] == 'mnv2_mm.CheckSegMask':
             step['num_classes'] = 6
-    theirs = plain(steps, host)
+    theirs = host_transforms(steps, host)
     assert theirs != steps
     with DefaultScope.overwrite_default_scope(host):
         pipelines = [Compose(theirs), Compose(steps)]
