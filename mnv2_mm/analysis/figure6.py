@@ -177,11 +177,9 @@ def _verdict(label: str, found: Gap) -> str:
 
 def plot_figure6(records: Mapping, path: str | os.PathLike) -> None:
     """Draw the two panels: mean (line) and spread (band) over the seeds."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(11, 4.8), layout='constrained')
-    FigureCanvasAgg(figure)
     panels = figure.subplots(1, 2, sharey=True)
     titles = (
         '(a) non-linearity in the bottleneck',

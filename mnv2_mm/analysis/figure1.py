@@ -99,13 +99,11 @@ def plot_figure1(
     Raises:
         InputError: a dimension is below 2.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     x = spiral()
     found = [embed(x, n, seed=seed) for n in dimensions]
     figure = Figure(figsize=(2.3 * (1 + len(found)), 2.9), layout='constrained')
-    FigureCanvasAgg(figure)
     panels = figure.subplots(1, 1 + len(found), squeeze=False)[0]
     texts = [
         f'n = {e.dimensions}\nkept {e.kept:.0%}, error {e.error:.2f}' for e in found
