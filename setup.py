@@ -24,11 +24,16 @@ ROOT = Path(__file__).resolve().parent
 MIM_CONTENT = ('configs', 'tools', 'model-index.yml', 'requirements')
 
 
-def pinned(*names: str) -> list[str]:
-    """``name==version`` as stated in the tested onedl constraints."""
-    lines = (ROOT / 'requirements/constraints-onedl.txt').read_text().splitlines()
-    pins = {line.split('==')[0]: line for line in lines if '==' in line}
-    return [pins[name] for name in names]
+def requirements(name: str) -> list[str]:
+    """Lines of requirements/<name>.txt without comments."""
+    lines = (ROOT / f'requirements/{name}.txt').read_text().splitlines()
+    return [line for line in lines if line and not line.startswith('#')]
+
+
+def pinned(name: str) -> list[str]:
+    """The same in the versions that were tested together."""
+    pins = {line.split('==')[0]: line for line in requirements('constraints-onedl')}
+    return [pins[line] for line in requirements(name)]
 
 
 class BuildWithMim(build_py):
@@ -76,6 +81,7 @@ setup(
     long_description=(ROOT / 'README.md').read_text(encoding='utf-8'),
     long_description_content_type='text/markdown',
     license='Apache-2.0',
+    project_urls={'Paper': 'https://arxiv.org/abs/1801.04381'},
     classifiers=[
         'Intended Audience :: Developers',
         'Intended Audience :: Science/Research',
@@ -88,45 +94,15 @@ setup(
     packages=find_packages(include=['mnv2_mm', 'mnv2_mm.*']),
     cmdclass={'build_py': BuildWithMim},
     extras_require={
-        # The tested stack. onedl-mmcv compiles its ops against the installed
-        # torch: tools/setup_env.sh installs torch first and builds without
-        # isolation, which an extra cannot say.
-        'onedl': pinned(
-            'onedl-mmengine',
-            'onedl-mmcv',
-            'onedl-mmdetection',
-            'onedl-mmsegmentation',
-            'onedl-mmpretrain',
-            'torchvision',
-            'timm',
-            'tflite',
-        ),
-        # tools/convert_weights.py: the schema of TFLite files (as in the
-        # stack above), and what reads checkpoints of TensorFlow.
-        'convert': ['tflite', 'safetensors'],
+        'onedl': pinned('onedl'),
+        'convert': requirements('convert'),
+        # checkpoints of TensorFlow, for tools/convert_weights.py
         'tensorflow': ['tensorflow'],
-        # mmdeploy is never listed: its metadata caps protobuf at 3.20, below
-        # what a current onnx needs, and requires upstream's mmengine, which
-        # overwrites onedl-mmengine. It goes in with --no-deps; aenum and
-        # h5py are what it imports besides.
-        'deploy': [
-            'onnx>=1.18',
-            'onnxruntime',
-            'ncnn>=1.0.20250503',
-            'aenum',
-            'h5py',
-        ],
-        'dev': [
-            'pytest',
-            # both cores: the tests in half the time
-            'pytest-xdist',
-            'ruff',
-            'codespell',
-            'pre-commit',
-            'hypothesis',
-            # runs TFLite files: the reference of the agreement tests
-            'ai-edge-litert',
-        ],
+        'deploy': requirements('deploy'),
+        'docs': requirements('docs'),
+        'dev': requirements('dev'),
     },
+    entry_points={'console_scripts': ['mnv2 = mnv2_mm.commands.main:main']},
+    package_data={'mnv2_mm': ['py.typed']},
     zip_safe=False,
 )

@@ -1,14 +1,28 @@
 """MobileNetV2, SSDLite and Mobile DeepLabv3 for OpenMMLab.
 
-Importing the package needs nothing but Python: it mends what a torch
-installation lacks (see :mod:`mnv2_mm.utils.compat`) and registers nothing. The
-modules are registered by :mod:`mnv2_mm.registry`, which a config entry such
-as ``type='mnv2_mm.MobileNetV2'`` imports by itself.
+    import mnv2_mm
+    model = mnv2_mm.init_model('deeplabv3_mnv2_voc', 'mnv2_mm://deeplabv3_mnv2_voc')
+    sample = mnv2_mm.predict(model, cv2.imread('street.jpg'))
+
+Importing the package is fast: it imports neither torch nor mmengine, registers
+nothing and patches nothing. A config entry such as ``type='mnv2_mm.MobileNetV2'``
+imports :mod:`mnv2_mm.registry` by itself.
 """
 
-from mnv2_mm.utils import compat
+from typing import TYPE_CHECKING
+
 from mnv2_mm.version import __version__
 
-compat.apply()
+if TYPE_CHECKING:
+    from mnv2_mm.api import inferencer, init_model, list_models, predict
 
-__all__ = ['__version__']
+__all__ = ['__version__', 'inferencer', 'init_model', 'list_models', 'predict']
+
+
+def __getattr__(name: str) -> object:
+    """Import the functions of :mod:`mnv2_mm.api` when they are used."""
+    if name not in __all__:
+        raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+    from mnv2_mm import api
+
+    return getattr(api, name)

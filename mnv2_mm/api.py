@@ -1,35 +1,25 @@
-"""Models by name: list, configure, build, predict.
+"""Build a model by name and predict with it.
 
-    from mnv2_mm.api import init_model, inferencer, list_models, predict
+    from mnv2_mm.api import init_model, predict
     model = init_model('ssdlite_mnv2_coco', 'epoch_1.pth')
     sample = predict(model, cv2.imread('street.jpg'))
 
-The same four lines serve detection, segmentation and classification. The
-hosts' own functions (``inference_detector``, ...) take these models too.
+These lines serve detection, segmentation and classification. The hosts' own
+functions (``inference_detector``, ...) take the models too. torch and mmengine
+are imported when a function runs.
 """
 
 import copy
 import os
+from typing import TYPE_CHECKING, Literal
 
-import numpy as np
-import torch
-from mmengine.config import Config
-from mmengine.dataset import Compose
-from mmengine.model import revert_sync_batchnorm
-from mmengine.registry import MODELS, init_default_scope
-from mmengine.structures import BaseDataElement
-from torch import nn
-
-from mnv2_mm.checkpoints.guard import load
-from mnv2_mm.engine.fast_inference import make_fast
-from mnv2_mm.utils.config import (
-    config_meta,
-    evaluation_dataset,
-    get_config,
-    list_models,
-)
-from mnv2_mm.utils.config_errors import host_of, readable_config_errors
 from mnv2_mm.utils.errors import InputError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from mmengine.config import Config
+    from mmengine.structures import BaseDataElement
+    from torch import nn
 
 __all__ = ['get_config', 'inferencer', 'init_model', 'list_models', 'predict']
 
@@ -43,14 +33,32 @@ _FILE_STEPS = (
 )
 
 
+def get_config(name_or_path: 'str | os.PathLike | Config') -> 'Config':
+    """Read a config by path or name.
+
+    Raises:
+        InputError: there is none, or it cannot be read.
+    """
+    from mnv2_mm.utils import config
+
+    return config.get_config(name_or_path)
+
+
+def list_models(pattern: str = '') -> list[str]:
+    """Names of the models whose name contains ``pattern``, sorted."""
+    from mnv2_mm.utils import config
+
+    return config.list_models(pattern)
+
+
 def init_model(
-    config: str | os.PathLike | Config,
+    config: 'str | os.PathLike | Config',
     weights: str | os.PathLike | None = None,
     *,
     device: str = 'cpu',
-    fast: bool = False,
-    half: bool = False,
-) -> nn.Module:
+    optimize: bool = False,
+    dtype: Literal['float32', 'bfloat16'] = 'float32',
+) -> 'nn.Module':
     """Build a model for prediction.
 
     Args:
@@ -58,11 +66,11 @@ def init_model(
         weights: Checkpoint, or ``mnv2_mm://NAME`` of a network of
             configs/official; None leaves the network at its random start.
         device: 'cpu', 'cuda:0', ...
-        fast: Fold batch norm, lay tensors out channels last, and on a
-            processor run the parts as graphs from the second image of a
-            size on and keep the memory of the process: the same results up
-            to rounding, for a model that is not trained on.
-        half: The same in bfloat16: boxes move by pixels.
+        optimize: Fuse batch norm, lay tensors out channels last, and run the
+            stages as oneDNN graphs on a processor: the same results up to
+            rounding. The model cannot be trained on afterwards.
+        dtype: 'bfloat16' also computes in bfloat16 (and optimizes): boxes move
+            by pixels.
 
     Returns:
         The model in eval mode, with ``cfg`` and ``dataset_meta`` (class
@@ -72,6 +80,16 @@ def init_model(
         InputError: there is no such config or device, or the checkpoint
             does not fit.
     """
+    import torch
+    from mmengine.model import revert_sync_batchnorm
+    from mmengine.registry import MODELS, init_default_scope
+
+    from mnv2_mm.checkpoints.guard import load
+    from mnv2_mm.checkpoints.hub import local_checkpoint
+    from mnv2_mm.engine.optimized_inference import optimize_for_inference
+    from mnv2_mm.utils.config import config_meta
+    from mnv2_mm.utils.config_errors import host_of, readable_config_errors
+
     cfg = copy.deepcopy(get_config(config))
     init_default_scope(host_of(cfg))
     meta = config_meta(cfg)
@@ -80,9 +98,6 @@ def init_model(
     if weights is None:
         model.init_weights()
     else:
-        # imported here, as it converts with this module
-        from mnv2_mm.checkpoints.hub import local_checkpoint
-
         checkpoint, _ = load(
             model, local_checkpoint(weights), classes=meta.get('classes')
         )
@@ -93,21 +108,19 @@ def init_model(
     try:
         model = model.to(torch.device(device))
     except (RuntimeError, AssertionError) as error:
+        count = torch.cuda.device_count()
+        there = f"are 'cpu' and cuda:0 to cuda:{count - 1}" if count else "is 'cpu'"
         raise InputError(
             f'device {device!r} cannot be used: '
-            f'{str(error).partition(chr(10))[0]}; there '
-            f'{_devices()}'
+            f'{str(error).partition(chr(10))[0]}; there {there}'
         ) from error
     model.eval()
-    return make_fast(model, half=half) if fast or half else model
+    if optimize or dtype != 'float32':
+        optimize_for_inference(model, dtype)
+    return model
 
 
-def _devices() -> str:
-    count = torch.cuda.device_count()
-    return f"are 'cpu' and cuda:0 to cuda:{count - 1}" if count else "is 'cpu'"
-
-
-def prepare(model: nn.Module, image: np.ndarray) -> dict:
+def prepare(model: 'nn.Module', image: 'np.ndarray') -> dict:
     """Run the config's test pipeline on one image.
 
     Args:
@@ -118,6 +131,11 @@ def prepare(model: nn.Module, image: np.ndarray) -> dict:
         ``inputs``, (3, H', W') as the network's data preprocessor takes it,
         and ``data_samples``.
     """
+    from mmengine.dataset import Compose
+    from mmengine.registry import init_default_scope
+
+    from mnv2_mm.utils.config import evaluation_dataset
+
     init_default_scope(model.cfg.default_scope)
     if not hasattr(model, '_test_steps'):
         steps = [
@@ -132,7 +150,7 @@ def prepare(model: nn.Module, image: np.ndarray) -> dict:
     )
 
 
-def predict(model: nn.Module, image: np.ndarray) -> BaseDataElement:
+def predict(model: 'nn.Module', image: 'np.ndarray') -> 'BaseDataElement':
     """Predict for one image.
 
     Args:
@@ -143,6 +161,8 @@ def predict(model: nn.Module, image: np.ndarray) -> BaseDataElement:
         The host's data sample: ``pred_instances`` (boxes in pixels of the
         image), ``pred_sem_seg`` (H, W) or ``pred_score`` (classes,).
     """
+    import torch
+
     data = prepare(model, image)
     batch = {key: [value] for key, value in data.items()}
     with torch.no_grad():
@@ -150,7 +170,7 @@ def predict(model: nn.Module, image: np.ndarray) -> BaseDataElement:
 
 
 def inferencer(
-    config: str | os.PathLike | Config,
+    config: 'str | os.PathLike | Config',
     weights: str | os.PathLike,
     *,
     device: str = 'cpu',

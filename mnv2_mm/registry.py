@@ -16,6 +16,8 @@ from mmengine.registry import TRANSFORMS as _TRANSFORMS
 from mmengine.registry import WEIGHT_INITIALIZERS as _WEIGHT_INITIALIZERS
 from mmengine.registry import Registry
 
+from mnv2_mm.utils.compat import allow_checkpoints
+
 #: Backbones, necks, heads; averages of a model.
 MODELS = Registry(
     'model',
@@ -72,3 +74,7 @@ WEIGHT_INITIALIZERS = Registry(
     scope='mnv2_mm',
     locations=['mnv2_mm.checkpoints'],
 )
+
+# A config that names a type of ours brings checkpoints of mmengine along, also
+# into the hosts' own tools. This adds to torch's list of safe classes.
+allow_checkpoints()

@@ -1,4 +1,4 @@
-"""Shared fixtures; the package comes first, it mends torchvision.
+"""Shared fixtures: small data, complete small configs, finished trainings.
 
 ``tiny_config`` gives complete configs of the three tasks that train in
 seconds: the real bases, a few small images, a narrow network.
@@ -17,7 +17,6 @@ import pytest
 # before torch is loaded; see tools/train.py
 os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
 
-import mnv2_mm  # noqa: F401
 
 ROOT = Path(__file__).resolve().parents[1]
 

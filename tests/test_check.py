@@ -32,23 +32,23 @@ def environment(monkeypatch):
     def make(versions=(), *, errors=(), facts=(), family='onedl'):
         there = check.tested(family) | dict(versions)
         monkeypatch.setattr(compat, 'version_of', there.get)
-        probes = {}
+        results = {}
         for module in MODULES:
             name = check.DISTRIBUTIONS.get(module, module)
             found = bool(there.get(name))
             if module.partition('.')[0] in compat.PACKAGES:
                 found = bool(compat.families(module.partition('.')[0]))
-            probes[module] = ImportResult(module, found)
+            results[module] = ImportResult(module, found)
             if found:
-                probes[module].facts = FACTS.get(module, {}) | dict(
+                results[module].facts = FACTS.get(module, {}) | dict(
                     dict(facts).get(module, {})
                 )
-                probes[module].error = dict(errors).get(module, '')
+                results[module].error = dict(errors).get(module, '')
         for module in MODULES:
-            error = probes[module].error
+            error = results[module].error
             if error.startswith("No module named '"):
-                probes[module].missing = error.split("'")[1]
-        return Report(probes, family)
+                results[module].missing = error.split("'")[1]
+        return Report(results, family)
 
     return make
 
@@ -60,8 +60,8 @@ def states(report):
 def commands(entries):
     return [
         line.removeprefix(sys.executable + ' -m pip ')
-        for _, mend in entries
-        for line in mend.splitlines()
+        for _, fix in entries
+        for line in fix.splitlines()
     ]
 
 
@@ -69,9 +69,9 @@ def commands(entries):
 def test_the_tested_environment_is_well(environment, family):
     report = environment(family=family)
     assert report.problems == []
-    assert report.remarks == []
+    assert report.warnings == []
     rows = states(report)
-    assert rows['torch'] == ('2.13.0', 'CPU build, no GPU in sight')
+    assert rows['torch'] == ('2.13.0', 'CPU build, no GPU')
     for name in compat.PACKAGES:
         assert rows[name][1] == family
     for gives in check.GIVES.values():
@@ -143,44 +143,44 @@ def test_mmengine_of_the_other_family(environment):
     ]
 
 
-def test_a_host_of_the_other_family_is_a_remark(environment):
+def test_a_host_of_the_other_family_is_a_warning(environment):
     report = environment({'onedl-mmdetection': None, 'mmdet': '3.3.0'})
     assert report.problems == []
     assert 'mixed' in states(report)['mmdet'][1]
-    assert commands(report.remarks)[0] == 'uninstall -y mmdet'
+    assert commands(report.warnings)[0] == 'uninstall -y mmdet'
 
 
 @pytest.mark.parametrize('module', ['torch', 'mmengine', 'mmcv'])
 def test_what_everything_needs_is_broken(environment, module):
     report = environment(errors={module: 'ImportError: undefined symbol'})
-    text, mend = report.problems[0]
+    text, fix = report.problems[0]
     assert f'{module} cannot be imported' in text
     assert 'undefined symbol' in text
-    assert '--force-reinstall' in mend
+    assert '--force-reinstall' in fix
 
 
 def test_ops_that_do_not_load(environment):
     report = environment(errors={'mmcv.ops': "No module named 'mmcv._ext'"})
-    text, mend = report.problems[0]
+    text, fix = report.problems[0]
     assert 'ten minutes' in text
-    assert 'MMCV_WITH_OPS=1' in mend
+    assert 'MMCV_WITH_OPS=1' in fix
     # a cached build is the one that does not load
-    assert '--no-cache-dir' in mend
-    assert '--force-reinstall' in mend
+    assert '--no-cache-dir' in fix
+    assert '--force-reinstall' in fix
 
 
-def test_ops_without_the_gpu_are_a_remark(environment):
+def test_ops_without_the_gpu_are_a_warning(environment):
     report = environment(facts={'torch': {'cuda': '13.0', 'gpu': 'H200'}})
     assert report.problems == []
     assert states(report)['torch'][1] == 'CUDA 13.0 build, H200'
-    assert 'NMS on the GPU fails' in report.remarks[0][0]
+    assert 'NMS on the GPU fails' in report.warnings[0][0]
     report = environment(
         facts={
             'torch': {'cuda': '13.0', 'gpu': 'H200'},
             'mmcv.ops': {'cuda': '13.0'},
         }
     )
-    assert report.remarks == []
+    assert report.warnings == []
 
 
 @pytest.mark.parametrize(
@@ -193,10 +193,10 @@ def test_ops_without_the_gpu_are_a_remark(environment):
         ('mmengine.model', 'install onedl-mmengine==0.10.12'),
     ],
 )
-def test_a_host_that_lacks_a_module_is_a_remark(environment, missing, command):
+def test_a_host_that_lacks_a_module_is_a_warning(environment, missing, command):
     report = environment(errors={'mmseg': f"No module named '{missing}'"})
     assert report.problems == []
-    assert commands(report.remarks) == [command]
+    assert commands(report.warnings) == [command]
     assert states(report)[check.GIVES['mmseg']][1] != 'available'
     assert states(report)[check.GIVES['mmdet']][1] == 'available'
 
@@ -210,46 +210,46 @@ def test_all_hosts_broken_is_a_problem(environment):
     'versions',
     [{'torch': '2.14.1'}, {'onedl-mmcv': '2.9.0'}, {'numpy': '1.26.0'}],
 )
-def test_other_versions_are_remarks(environment, versions):
+def test_other_versions_are_warnings(environment, versions):
     report = environment(versions)
     assert report.problems == []
     ((name, version),) = versions.items()
-    assert report.remarks[0][0].startswith(f'{name} {version} is not tested')
+    assert report.warnings[0][0].startswith(f'{name} {version} is not tested')
 
 
-def test_another_python_is_a_remark(environment, monkeypatch):
+def test_another_python_is_a_warning(environment, monkeypatch):
     monkeypatch.setattr(check.platform, 'python_version', lambda: '3.14.0')
     report = environment()
     assert report.problems == []
-    assert report.remarks[0][0] == 'Python 3.14.0 is not tested'
+    assert report.warnings[0][0] == 'Python 3.14.0 is not tested'
 
 
 def test_timm_is_optional(environment):
     report = environment({'timm': None})
     assert report.problems == []
-    assert commands(report.remarks) == ['install timm==1.0.21']
+    assert commands(report.warnings) == ['install timm==1.0.21']
 
 
-# ----------------------------------------------------------- probes for real
+# ----------------------------------------------------------- results for real
 def test_crashes_are_outlived(tmp_path, monkeypatch):
     for name, code in {
-        'probe_good': 'print("chatter")',
-        'probe_abort': 'import os; os.abort()',
-        'probe_exit': 'raise SystemExit("no license")',
-        'probe_lacks': 'import probe_lacked',
-        'probe_asserts': 'assert False, "mmcv<2.2.0\\nis needed"',
+        'import_good': 'print("chatter")',
+        'import_abort': 'import os; os.abort()',
+        'import_exit': 'raise SystemExit("no license")',
+        'import_lacks': 'import import_lacked',
+        'import_asserts': 'assert False, "mmcv<2.2.0\\nis needed"',
     }.items():
         (tmp_path / f'{name}.py').write_text(code)
     monkeypatch.setenv('PYTHONPATH', f'{ROOT}{os.pathsep}{tmp_path}')
     names = ('abort', 'good', 'exit', 'absent', 'lacks', 'asserts', 'good')
-    results = check_imports(tuple(f'probe_{name}' for name in names))
+    results = check_imports(tuple(f'import_{name}' for name in names))
     abort, good, leaves, absent, lacks, asserts, again = results
     assert 'crashed (exit code -6)' in abort.error
     assert good.works
     assert again.works
     assert leaves.error == 'SystemExit: no license'
     assert not absent.found
-    assert lacks.missing == 'probe_lacked'
+    assert lacks.missing == 'import_lacked'
     assert asserts.error == 'AssertionError: mmcv<2.2.0'
 
 

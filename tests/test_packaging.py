@@ -119,6 +119,25 @@ def test_extras_name_the_tested_versions(wheel):
     assert 'mmdeploy' not in every
 
 
+def test_wheel_has_a_console_script_and_its_types(wheel):
+    (name,) = [n for n in wheel.namelist() if n.endswith('/entry_points.txt')]
+    assert 'mnv2 = mnv2_mm.commands.main:main' in wheel.read(name).decode()
+    assert 'mnv2_mm/py.typed' in wheel.namelist()
+
+
+@pytest.mark.parametrize('stack', STACKS)
+def test_each_list_of_requirements_is_pinned(stack):
+    """setup.py and tools/setup_env.sh read the same lists."""
+    pins = dict(constraints(stack))
+    lists = [stack, 'dev', 'docs', *(['deploy', 'convert'] if stack == 'onedl' else [])]
+    for name in lists:
+        lines = (ROOT / f'requirements/{name}.txt').read_text().splitlines()
+        names = [re.split('[<>=!#]', line)[0] for line in lines]
+        assert any(names)
+        for entry in filter(None, names):
+            assert entry in pins, f'{entry} of {name}.txt'
+
+
 def test_no_upper_bound_on_python(wheel):
     assert metadata(wheel)['Requires-Python'] == '>=3.10'
 
@@ -152,9 +171,11 @@ def test_editable_install_replaces_nothing(copy, tmp_path):
 
 def test_model_index_names_files_that_are_there():
     index = yaml.safe_load((ROOT / 'model-index.yml').read_text())
-    for file in index.get('Import') or []:
-        assert (ROOT / file).is_file()
-    for model in index['Models']:
+    models = list(index['Models'])
+    for file in index['Import']:
+        models += yaml.safe_load((ROOT / file).read_text())['Models']
+    assert len(models) >= 3
+    for model in models:
         assert (ROOT / model['Config']).is_file()
     for collection in index['Collections']:
         assert (ROOT / collection['README']).is_file()
@@ -375,7 +396,7 @@ def distribution(site, name, version='1.0', *, record=True):
 
 def test_whole_packages_are_kept(state, tmp_path):
     distribution(tmp_path, 'whole')
-    assert state.mend() == []
+    assert state.repair() == []
     assert state.installed() == {'whole': '1.0'}
 
 
@@ -385,9 +406,9 @@ def test_half_installed_packages_are_undone(state, tmp_path):
     distribution(tmp_path, 'damaged')
     (tmp_path / 'damaged/__init__.py').unlink()
     (tmp_path / '~replaced').mkdir()
-    assert sorted(state.mend()) == ['damaged-1.0', 'killed-1.0', '~replaced']
+    assert sorted(state.repair()) == ['damaged-1.0', 'killed-1.0', '~replaced']
     assert state.installed() == {'whole': '1.0'}
-    assert state.mend() == []
+    assert state.repair() == []
 
 
 def test_changes_since_the_setup(state, tmp_path):

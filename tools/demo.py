@@ -1,44 +1,27 @@
 """Predict for photos, folders and videos; draw, and write a JSON file.
 
-One tool for detection, segmentation and classification; the config says
-which. A photo that cannot be read is reported, the others are done.
-
-    python tools/demo.py ssdlite_mnv2_coco photo.jpg folder/ clip.mp4 \
-        --weights work_dirs/x/epoch_1.pth --out-dir results
-    python tools/demo.py deeplabv3_mnv2_voc photo.jpg
-
-The second takes what Google published, see configs/official/metafile.yml.
+Without --weights it takes what Google published, see configs/official/metafile.yml.
 """
 
-import argparse
-import json
 import os
 import sys
-import time
-from collections.abc import Iterator
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')  # see tools/train.py
 
-import cv2
-import numpy as np
-from torch import nn
-
-from mnv2_mm.api import init_model, predict
-from mnv2_mm.checkpoints.hub import resolve
-from mnv2_mm.engine import launch
-from mnv2_mm.utils.errors import InputError, command
-from mnv2_mm.utils.visualize import Painter, summarize
-
-IMAGES = ('.bmp', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp')
-VIDEOS = ('.avi', '.m4v', '.mkv', '.mov', '.mp4', '.webm')
+from mnv2_mm.utils.cli import tool_parser
+from mnv2_mm.utils.errors import command
 
 
-def parse_args() -> argparse.Namespace:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(
-        description='Predict for photos, folders and videos'
+@command
+def main() -> int:
+    """Predict."""
+    parser = tool_parser(
+        'Predict for photos, folders and videos',
+        'python tools/demo.py deeplabv3_mnv2_voc photo.jpg',
+        'python tools/demo.py ssdlite_mnv2_coco photo.jpg folder/ clip.mp4 '
+        '--weights epoch_1.pth',
     )
     parser.add_argument('config', help='config file, or the name of one')
     parser.add_argument('images', nargs='+', help='photos, folders of photos, videos')
@@ -57,199 +40,14 @@ def parse_args() -> argparse.Namespace:
         help='boxes below this score are left out (default: 0.3)',
     )
     parser.add_argument('--device', default='cpu', help='cpu, cuda:0, ...')
-    return parser.parse_args()
+    args = parser.parse_args()
 
+    from mnv2_mm.commands.demo import DemoOptions, demo
 
-def find_sources(names: list[str]) -> list[Path]:
-    """Files to work on, folders replaced by what they hold.
-
-    Raises:
-        InputError: a name that does not exist, or a folder without photos.
-    """
-    sources: list[Path] = []
-    for name in names:
-        path = Path(name).expanduser()
-        if path.is_dir():
-            inside = sorted(
-                file
-                for file in path.iterdir()
-                if file.suffix.lower() in IMAGES + VIDEOS
-            )
-            if not inside:
-                raise InputError(
-                    f'folder {name} holds no photo or video '
-                    f'({" ".join(IMAGES + VIDEOS)})'
-                )
-            sources += inside
-        elif path.is_file():
-            sources.append(path)
-        else:
-            raise InputError(f'there is no photo, folder or video {name}')
-    return sources
-
-
-class Demo:
-    """Works through the sources; keeps results and failures.
-
-    Args:
-        model: Of ``init_model``.
-        out_dir: Where everything is written.
-        score_thr: Least score of a box.
-    """
-
-    def __init__(self, model: nn.Module, out_dir: Path, *, score_thr: float) -> None:
-        self.model = model
-        self.painter = Painter(model, score_thr=score_thr)
-        self.out_dir = out_dir
-        self.results: list[dict] = []
-        self.failed: list[str] = []
-        self._taken: set[str] = {'results.json'}
-
-    def target(self, source: Path, ending: str) -> Path:
-        """Where to write; sources of one name do not collide."""
-        name, n = f'{source.stem}{ending}', 1
-        while name in self._taken:
-            n += 1
-            name = f'{source.stem}_{n}{ending}'
-        self._taken.add(name)
-        return self.out_dir / name
-
-    def photo(self, source: Path) -> str:
-        """Do one photo; returns a line for the console."""
-        image = cv2.imread(str(source), cv2.IMREAD_COLOR)
-        if image is None:
-            raise InputError(
-                f'{source} cannot be read as a photo: it is cut off, '
-                'empty, or of another format'
-            )
-        sample = predict(self.model, image)
-        entry = {'image': str(source), **self.painter.describe(sample)}
-        drawn = self.target(source, '.jpg')
-        entry['drawn'] = str(drawn)
-        _write(drawn, self.painter.draw(image, sample))
-        if self.painter.host == 'mmseg':
-            mask = self.target(source, '_mask.png')
-            _write(mask, self.painter.mask(sample))
-            entry['mask'] = str(mask)
-        self.results.append(entry)
-        return summarize(entry)
-
-    def video(self, source: Path) -> str:
-        """Do all frames of a video; returns a line for the console."""
-        capture = cv2.VideoCapture(str(source))
-        total = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
-        rate = capture.get(cv2.CAP_PROP_FPS) or 25.0
-        drawn = self.target(source, '.mp4')
-        entry = {
-            'video': str(source),
-            'frames_per_second': rate,
-            'frames': [],
-            'drawn': str(drawn),
-        }
-        writer = None
-        start = shown = time.monotonic()
-        try:
-            for number, frame in enumerate(_frames(capture)):
-                sample = predict(self.model, frame)
-                photo = self.painter.draw(frame, sample)
-                if writer is None:
-                    self.results.append(entry)  # kept if it is interrupted
-                    size = photo.shape[1::-1]
-                    code = cv2.VideoWriter_fourcc(*'mp4v')
-                    writer = cv2.VideoWriter(str(drawn), code, rate, size)
-                writer.write(photo)
-                entry['frames'].append(
-                    {'frame': number, **self.painter.describe(sample)}
-                )
-                now = time.monotonic()
-                if now - shown > 5:
-                    shown = now
-                    left = (now - start) / (number + 1) * (total - number - 1)
-                    print(
-                        f'      frame {number + 1} of {total}, '
-                        f'{max(left, 0):.0f} s left',
-                        flush=True,
-                    )
-        finally:
-            capture.release()
-            if writer is not None:
-                writer.release()
-        if writer is None:
-            raise InputError(
-                f'{source} cannot be read as a video: it is cut off, empty, '
-                'or in a format that OpenCV does not know'
-            )
-        return f'{len(entry["frames"])} frames'
-
-    def run(self, sources: list[Path]) -> None:
-        """Do all sources, one after the other."""
-        width = len(str(len(sources)))
-        for number, source in enumerate(sources, 1):
-            is_video = source.suffix.lower() in VIDEOS
-            start = time.monotonic()
-            try:
-                text = (self.video if is_video else self.photo)(source)
-            except InputError as error:
-                self.failed.append(str(source))
-                text = f'error: {error}'
-            seconds = time.monotonic() - start
-            print(
-                f'[{number:{width}}/{len(sources)}] {source.name}: {text} '
-                f'({seconds:.2f} s)',
-                flush=True,
-            )
-
-    def write(self) -> Path:
-        """Write the results; returns the path."""
-        path = self.out_dir / 'results.json'
-        content = {
-            'config': self.model.cfg.filename,
-            'classes': self.painter.classes,
-            'results': self.results,
-            'failed': self.failed,
-        }
-        path.write_text(json.dumps(content, indent=1), encoding='utf-8')
-        return path
-
-
-def _frames(capture: cv2.VideoCapture) -> Iterator[np.ndarray]:
-    while True:
-        good, frame = capture.read()
-        if not good:
-            return
-        yield frame
-
-
-def _write(path: Path, image: np.ndarray) -> None:
-    """Write a photo; OpenCV alone would be silent when it cannot."""
-    if not cv2.imwrite(str(path), image):
-        raise InputError(f'{path} cannot be written')
-
-
-@command
-def main() -> int:
-    """Predict."""
-    args = parse_args()
-    launch.filter_warnings()
-    sources = find_sources(args.images)
-    out_dir = Path(args.out_dir).expanduser()
-    out_dir.mkdir(parents=True, exist_ok=True)
-    cfg, weights = resolve(args.config, args.weights)
-    print(f'loading {weights}', flush=True)
-    model = init_model(cfg, weights, device=args.device)
-    demo = Demo(model, out_dir, score_thr=args.score_thr)
-    try:
-        demo.run(sources)
-    finally:
-        path = demo.write()
-        print(
-            f'{len(demo.results)} of {len(sources)} done; photos in '
-            f'{out_dir}, results in {path}'
-        )
-    if demo.failed:
-        print(f'not read: {", ".join(demo.failed)}', file=sys.stderr)
-        return 1
-    return 0
+    failed = demo(DemoOptions(**vars(args)))
+    if failed:
+        print(f'not read: {", ".join(failed)}', file=sys.stderr)
+    return 1 if failed else 0
 
 
 if __name__ == '__main__':

@@ -1,11 +1,11 @@
 """What a virtual environment holds, for tools/setup_env.sh.
 
-    python tools/env_state.py mend                 undo what a kill left
+    python tools/env_state.py repair               undo what a kill left
     python tools/env_state.py save FILE            remember what is installed
     python tools/env_state.py changed FILE         since `save`
     python tools/env_state.py lacks CONSTRAINTS NAME...
 
-Each prints one line per finding; no line means all is well. Run with the
+Each prints one line per finding; no line means that all is OK. Run with the
 environment's own interpreter, it needs nothing installed, not even pip.
 """
 
@@ -50,7 +50,7 @@ def whole(dist: Distribution) -> bool:
     )
 
 
-def mend() -> list[str]:
+def repair() -> list[str]:
     """Make pip see half-installed packages as absent; what was so.
 
     pip takes a package for installed once its metadata folder exists, and
@@ -105,6 +105,6 @@ def lacks(constraints: str, *names: str) -> list[str]:
 
 
 if __name__ == '__main__':
-    commands = {f.__name__: f for f in (mend, save, changed, lacks)}
+    commands = {f.__name__: f for f in (repair, save, changed, lacks)}
     for finding in commands[sys.argv[1]](*sys.argv[2:]):
         print(finding)

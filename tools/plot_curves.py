@@ -1,30 +1,28 @@
-"""Draw loss and metric curves of a training into one image.
+"""Draw loss and metric curves of a training into one image."""
 
-python tools/plot_curves.py work_dirs/ssdlite_sample
-"""
-
-import argparse
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from mnv2_mm.utils.curves import plot, read_curves
+from mnv2_mm.utils.cli import tool_parser
 from mnv2_mm.utils.errors import command
 
 
-def parse_args() -> argparse.Namespace:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(description='Draw training curves')
+@command
+def main() -> None:
+    """Draw."""
+    parser = tool_parser(
+        'Draw training curves',
+        'python tools/plot_curves.py work_dirs/ssdlite_sample',
+        'python tools/plot_curves.py work_dirs/ssdlite_sample --out curves.png',
+    )
     parser.add_argument('work_dir', help='--work-dir of tools/train.py')
     parser.add_argument('--out', help='default: <work dir>/curves.png')
-    return parser.parse_args()
+    args = parser.parse_args()
 
+    from mnv2_mm.utils.curves import plot, read_curves
 
-@command
-def main() -> int:
-    """Draw."""
-    args = parse_args()
     work_dir = Path(args.work_dir)
     curves = read_curves(work_dir)
     path = Path(args.out) if args.out else work_dir / 'curves.png'
@@ -32,7 +30,6 @@ def main() -> int:
     for key in shown:
         print(f'  {key}: {curves.last[key]:.4g} at the end')
     print(f'curves are in {path}')
-    return 0
 
 
 if __name__ == '__main__':

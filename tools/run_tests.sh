@@ -29,10 +29,13 @@ say() { printf '\n== %s\n' "$*"; }
 say 'environment'
 "$bin/python" -m mnv2_mm.check
 if [ "$stack" = onedl ]; then # the sources are the same for both
-    say 'ruff, codespell'
+    say 'style, spelling, import direction, types, documentation'
     "$bin/ruff" check .
     "$bin/ruff" format --check .
     "$bin/codespell"
+    "$bin/lint-imports" --no-cache
+    "$bin/mypy"
+    "$bin/python" -m sphinx -W -q -b html docs work_dirs/docs
 fi
 say 'tests'
 # a process a core, with one thread each; a later -n counts

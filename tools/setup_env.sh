@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Make or mend the virtual environment of this repository. `--help` says how.
+# Make or repair the virtual environment of this repository. `--help` says how.
 set -euo pipefail
 
 usage() {
@@ -9,7 +9,7 @@ usage: bash tools/setup_env.sh [--stack onedl|upstream] [--venv DIR]
 
 Makes a virtual environment with torch, the OpenMMLab packages and this one,
 in exact versions (requirements/constraints-*.txt). Safe to run again: what is
-there is kept, what is missing or half-installed is mended.
+there is kept, what is missing or half-installed is repaired.
 
   --stack onedl     the maintained onedl-* packages, in .venv (default)
   --stack upstream  OpenMMLab's own last releases, in .venv-upstream
@@ -65,34 +65,17 @@ while [ $# -gt 0 ]; do
     esac
 done
 case $stack in
-    onedl)
-        folder=.venv mmcv=onedl-mmcv other=mmengine
-        packages=(onedl-mmengine onedl-mmdetection onedl-mmsegmentation
-            onedl-mmpretrain torchvision timm tflite)
-        ;;
-    upstream)
-        folder=.venv-upstream mmcv=mmcv other=onedl-mmengine
-        # mmsegmentation imports ftfy and regex without declaring them
-        packages=(mmengine mmdet mmsegmentation mmpretrain ftfy regex
-            torchvision timm tflite)
-        ;;
+    onedl) folder=.venv mmcv=onedl-mmcv other=mmengine ;;
+    upstream) folder=.venv-upstream mmcv=mmcv other=onedl-mmengine ;;
     *) bad_option "unknown stack '$stack': onedl or upstream" ;;
 esac
-# For the builds; and what torch needs, since an index that MNV2_TORCH_ARGS
-# names holds other versions of it.
-base=(setuptools wheel ninja numpy
-    filelock fsspec jinja2 networkx sympy typing-extensions)
-[ $dev = no ] || packages+=(pytest pytest-xdist ruff codespell hypothesis
-    ai-edge-litert) # runs TFLite files, for the tests of agreement
-wanted=("${packages[@]}")
+lists=("$stack")
+[ $dev = no ] || lists+=(dev docs)
 if [ $deploy = yes ]; then
     [ $stack = onedl ] ||
         bad_option '--deploy is tested with --stack onedl alone'
-    # as the extra `deploy` of setup.py; mmdeploy is installed apart
-    packages+=(onnx onnxruntime ncnn aenum h5py)
-    wanted=("${packages[@]}" mmdeploy)
+    lists+=(deploy)
 fi
-
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 case $venv in
     '') venv=$root/$folder ;;
@@ -101,6 +84,15 @@ case $venv in
 esac
 cd "$root"
 constraints=$root/requirements/constraints-$stack.txt
+# Names of requirements/*.txt; mmcv is installed last, against torch.
+mapfile -t packages < <(cd requirements && cat "${lists[@]/%/.txt}" |
+    sed 's/#.*//; s/[<>=! ].*//' | grep -vxE "$mmcv|" | sort -u)
+wanted=("${packages[@]}")
+[ $deploy = no ] || wanted+=(mmdeploy) # installed apart
+# For the builds; and what torch needs, since an index that MNV2_TORCH_ARGS
+# names holds other versions of it.
+base=(setuptools wheel ninja numpy
+    filelock fsspec jinja2 networkx sympy typing-extensions)
 py=$venv/bin/python
 state=$venv/.mnv2_mm # ours: the log, the lock and what was installed
 log=$state/setup.log
@@ -135,7 +127,7 @@ run() {
     wait "$child"
 }
 
-# How far ninja is in the log behind line $1, with an estimate of the rest.
+# How far ninja is in the log after line $1, with an estimate of the rest.
 compiled() {
     tail -n "+$1" "$log" | grep -oE '^ *\[[0-9]+/[0-9]+\]' | tail -n 1 |
         tr -d '[] ' | awk -F/ -v spent="$((SECONDS - started))" '{
@@ -149,7 +141,7 @@ stage() {
     printf '\n---- the last lines of %s\n' "$log" >&2
     tail -n 25 "$log" >&2
     fail "'$1' failed; the whole log is $log. Run the same command again once
-the cause is mended: what is installed so far is kept."
+the cause is fixed: what is installed so far is kept."
 }
 
 pip_install() {
@@ -271,7 +263,7 @@ install_mmcv() {
     ops_fit && return
     # pip may have reused a build of its cache, made against another torch
     if ! tail -n "+$from" "$log" | grep -q 'Building wheel'; then
-        stage "$mmcv: compiling anew, pip's cached build is of another torch" \
+        stage "$mmcv: compiling again, pip's cached build is of another torch" \
             compile_mmcv --no-cache-dir --force-reinstall
         ops_fit && return
     fi
@@ -309,13 +301,13 @@ or compile the ops for the CPU alone (NMS on the GPU then fails):
 # ------------------------------------------------------------------- stages
 claim_folder
 make_venv
-undone=$("$py" tools/env_state.py mend)
+undone=$("$py" tools/env_state.py repair)
 [ -z "$undone" ] || say "half-installed, goes in again: ${undone//$'\n'/, }"
 "$py" -c 'import importlib.metadata as m, pip; m.version("pip")' 2>/dev/null ||
     stage 'pip' "$py" -m ensurepip --default-pip
 
 # What the result depends on; with nothing changed there is nothing to do.
-key=$(cat "$constraints" setup.py tools/setup_env.sh mnv2_mm/version.py | cksum)
+key=$(cat requirements/*.txt setup.py tools/setup_env.sh mnv2_mm/version.py | cksum)
 # Unset, the choice of the last run stands.
 torch_args=${MNV2_TORCH_ARGS-$(cat "$state/torch_args" 2>/dev/null || true)}
 key+=" $root $torch_args"
@@ -349,6 +341,9 @@ install_mmcv
     pip_install --no-deps mmdeploy
 stage 'mnv2_mm, as an editable installation of this folder' \
     pip_install --no-deps --no-build-isolation -e .
+repaired=$("$py" -c 'from mnv2_mm.utils.environment import repair_torchvision
+print(repair_torchvision() or "")')
+[ -z "$repaired" ] || say "$repaired"
 "$py" tools/env_state.py save "$state/installed.json"
 printf '%s\n' "$key" >"$state/key"
 say "done: $venv (activate it with: source '$venv/bin/activate')"

@@ -43,7 +43,7 @@ model = dict(
         init_cfg=trunc_normal,
     ),
     bbox_head=dict(
-        type='SSDHead',
+        type='mnv2_mm.SSDHead',  # mmdet's, able to predict
         in_channels=channels,
         num_classes=3,
         use_depthwise=True,

@@ -32,7 +32,10 @@ model = dict(
         channels=128,
         num_classes=6,
         norm_cfg=dict(type='BN', eps=1e-5, momentum=0.1),
-        loss_decode=dict(class_weight=[0.5, 1.0, 1.0, 1.0, 1.0, 1.0]),
+        loss_decode=dict(
+            type='mnv2_mm.SegCrossEntropyLoss',
+            class_weight=[0.5, 1.0, 1.0, 1.0, 1.0, 1.0],
+        ),
     ),
 )
 

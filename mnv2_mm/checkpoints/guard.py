@@ -17,7 +17,7 @@ from mnv2_mm.checkpoints.preprocessing import (
     other_preprocessing,
 )
 from mnv2_mm.checkpoints.validate import Use, check
-from mnv2_mm.engine.unfuse_conv_bn import UnfuseConvBNHook, folded_norms
+from mnv2_mm.engine.unfuse_conv_bn import UnfuseConvBNHook, fused_norms
 from mnv2_mm.registry import HOOKS
 from mnv2_mm.utils.modules import unwrap
 
@@ -38,7 +38,7 @@ class CheckpointGuardHook(Hook):
             return
         model = unwrap(runner.model)
         model.train()  # which norm_eval keeps from fixed statistics
-        folded = [norm for norm in folded_norms(model) if norm.training]
+        folded = [norm for norm in fused_norms(model) if norm.training]
         if folded:
             runner.logger.warning(
                 f'{len(folded)} batch norms come folded from a converted '

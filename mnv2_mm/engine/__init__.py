@@ -1,9 +1,9 @@
-"""What the recipes need around the model: optimizer, average, hooks."""
+"""What configs register around the model: optimizers, averages, hooks."""
 
 from mnv2_mm.engine.averaged_model import TFExponentialMovingAverage
 from mnv2_mm.engine.bfloat16_optim import BFloat16OptimWrapper
-from mnv2_mm.engine.fast_inference import FastInferenceHook
 from mnv2_mm.engine.memory_format import ChannelsLastHook
+from mnv2_mm.engine.optimized_inference import OptimizedInferenceHook
 from mnv2_mm.engine.optimizers import RMSpropTF
 from mnv2_mm.engine.progress import ProgressHook
 from mnv2_mm.engine.unfuse_conv_bn import UnfuseConvBNHook
@@ -11,7 +11,7 @@ from mnv2_mm.engine.unfuse_conv_bn import UnfuseConvBNHook
 __all__ = [
     'BFloat16OptimWrapper',
     'ChannelsLastHook',
-    'FastInferenceHook',
+    'OptimizedInferenceHook',
     'ProgressHook',
     'RMSpropTF',
     'TFExponentialMovingAverage',

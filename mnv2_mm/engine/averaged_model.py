@@ -1,9 +1,9 @@
-"""The average of the weights as TensorFlow's trainings keep it.
+"""Exponential moving average (EMA) of the weights, as TensorFlow computes it.
 
-``tf.train.ExponentialMovingAverage`` with the number of steps lets the decay
-rise: min(decay, (1 + step) / (10 + step)). The average then forgets the
-random start within tens of steps, and follows the weights closely until the
-decay reaches 0.9999 after 89 990 of them. The two sources use it differently:
+With the number of steps, ``tf.train.ExponentialMovingAverage`` lets the decay
+rise: min(decay, (1 + step) / (10 + step)). The average forgets the random start
+within tens of steps, and follows the weights closely until the decay reaches
+0.9999 after 89 990 steps. The two official trainings use it differently:
 
 =================  ========================  ===============================
 source             decay                     what is averaged
@@ -15,12 +15,11 @@ API (SSDLite)      no number of steps is     BN's own moving averages
                    handed over)              (``update_buffers=False``)
 =================  ========================  ===============================
 
-DeepLab keeps no average. Of the classes there are, mmengine's
-ExponentialMovingAverage is the second row, and its MomentumAnnealingEMA with
-``gamma=9`` is the first but one step late, at the cost of a wait for the
-device at every tensor. mmdet's ExpMomentumEMA (YOLOX) lets the new weight's
-share fall exponentially, from 1 over 2000 steps, to its final value; TF's
-falls as 9 / step.
+DeepLab keeps no average. The existing classes do not replace this one: mmengine's
+ExponentialMovingAverage is the second row only; its MomentumAnnealingEMA with
+``gamma=9`` is the first row one step late, and it waits for the device at every
+tensor; mmdet's ExpMomentumEMA lets the share of the new weights fall
+exponentially, TF's falls as 9 / step.
 """
 
 import torch
@@ -45,9 +44,9 @@ class TFExponentialMovingAverage(BaseAveragedModel):
             )
         ]
 
-    The first update copies the weights, where TF mixes 0.1 of the random
-    start into them: mmengine makes the average before that start is drawn.
-    After ten steps 1e-5 of that would be left, after 100 nothing.
+    The first update copies the weights. TF mixes 0.1 of the random start into
+    them, which mmengine cannot: it makes the average before the weights are
+    initialized. After ten steps 1e-5 of that would be left, after 100 nothing.
 
     Args:
         model: The network to average.
@@ -92,7 +91,7 @@ class TFExponentialMovingAverage(BaseAveragedModel):
         return min(self.decay, (1 + step) / (10 + step))
 
     def update_parameters(self, model: nn.Module) -> None:
-        """Take the weights of ``model`` in."""
+        """Update the average with the weights of ``model``."""
         # once for all tensors: reading the counter waits for the device
         self._share = 1 - self.decay_at(int(self.steps))
         super().update_parameters(model)

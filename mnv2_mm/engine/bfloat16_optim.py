@@ -1,8 +1,8 @@
-"""Training in bfloat16, on processors too.
+"""Mixed precision in bfloat16, on processors too.
 
 mmengine's AmpOptimWrapper is for float16 on a GPU, whose small range needs a
-scaled loss. bfloat16 has the range of float32, needs no scaling, and
-processors with AVX512-BF16 or AMX multiply it twice as fast.
+scaled loss. bfloat16 has the range of float32 and needs no scaling. Processors
+with AVX512-BF16 or AMX multiply it twice as fast as float32.
 """
 
 from collections.abc import Iterator
@@ -36,11 +36,11 @@ class BFloat16OptimWrapper(OptimWrapper):
             yield
 
 
-def set_half_precision(cfg: Config) -> list[str]:
+def set_mixed_precision(cfg: Config) -> list[str]:
     """Let a config train in mixed precision: float16 on a GPU, or bfloat16.
 
     Returns:
-        What the user should know.
+        Warnings for the user.
 
     Raises:
         InputError: the config has an optimizer wrapper of another kind.

@@ -1,14 +1,13 @@
-"""Lay the network's tensors out channels last.
+"""Train and test with tensors laid out channels last.
 
-A 1x1 convolution, which is most of MobileNetV2, is then a plain matrix
-product over the pixels, and oneDNN and cuDNN need no reordering around it.
-Maps take the layout of the weights that made them, so converting the weights
-is enough and no model file knows of it.
+A 1x1 convolution, which is most of MobileNetV2, is then a matrix product over
+the pixels, and oneDNN and cuDNN need no reordering around it. A map takes the
+layout of the weights that produce it, so converting the weights is enough.
 
-The values are the same up to rounding, which is coarser in torch's batch norm
-on the CPU: its statistics are off by some 1e-6 instead of 1e-7. A training
-from TF's random start, whose gradients amplify the last digit from layer to
-layer, takes another course with it, as it would with another seed.
+The values are the same up to rounding. Rounding is coarser in torch's batch norm
+on the CPU: the error of its statistics is 1e-6 instead of 1e-7. A training from
+TF's random start amplifies the last digit from layer to layer, so its course
+differs as with another seed.
 """
 
 import torch
@@ -23,8 +22,8 @@ from mnv2_mm.registry import HOOKS
 class ChannelsLastHook(Hook):
     """Convert the model before a training, validation or test.
 
-    With several processes too, though torch warns then that gradients no
-    longer lie as DistributedDataParallel's buckets do: it copies them.
+    With several processes torch warns that the layout of the gradients differs
+    from the buckets of DistributedDataParallel: it copies them.
     """
 
     priority = 'VERY_HIGH'  # before the hooks that copy the model (EMA)
@@ -32,8 +31,8 @@ class ChannelsLastHook(Hook):
     def before_train(self, runner: Runner) -> None:
         """Convert ``runner.model`` in place.
 
-        Not in ``before_run``: the random start comes after that, and would
-        fill the weights in another order.
+        Not in ``before_run``: the weights are initialized after that, and the
+        random numbers would fill them in another order.
         """
         runner.model.to(memory_format=torch.channels_last)
 
@@ -42,7 +41,7 @@ class ChannelsLastHook(Hook):
 
 
 def use_channels_last(cfg: Config) -> None:
-    """Give a config the hook, where it has none."""
+    """Add the hook to a config that has none."""
     hooks = list(cfg.get('custom_hooks') or [])
     named = list((cfg.get('default_hooks') or {}).values())
     kind = f'mnv2_mm.{ChannelsLastHook.__name__}'

@@ -1,38 +1,35 @@
-"""RMSProp as TensorFlow has it: section 6.1's optimizer.
+"""TensorFlow's RMSProp (section 6.1), with the defaults of the official recipes.
 
-timm's ``RMSpropTF`` under the name ``mnv2_mm.RMSpropTF``, with TensorFlow's
-defaults. It is not ``torch.optim.RMSprop``: epsilon is inside the square
-root, the mean of squares starts at one, and the learning rate goes into the
-momentum buffer. With the epsilon of 1.0 that the official recipes use, the
-first makes a step of a small gradient about as long as SGD's, and a
-published learning rate means something else in torch's version.
+This is timm's ``RMSpropTF`` under the name ``mnv2_mm.RMSpropTF``. It differs from
+``torch.optim.RMSprop``: epsilon is inside the square root, the mean of squares
+starts at one, and the learning rate goes into the momentum buffer. With the
+epsilon of 1.0 of the official recipes, a published learning rate has another
+meaning in torch's version.
 """
 
 from collections.abc import Iterable
 
-import torch
+from torch.optim import Optimizer
 
 from mnv2_mm.registry import OPTIMIZERS
 from mnv2_mm.utils.errors import InputError
 
-try:
-    from timm.optim import RMSpropTF as _RMSpropTF
-except ImportError:
-
-    class _RMSpropTF(torch.optim.Optimizer):
-        """Stands in for timm's until somebody wants it."""
-
-        def __init__(self, *args, **kwargs) -> None:
-            raise InputError(
-                'mnv2_mm.RMSpropTF needs timm, which is not installed; '
-                'install it (`pip install timm`) or set '
-                "optim_wrapper.optimizer.type to another one such as 'SGD'"
-            )
-
 
 @OPTIMIZERS.register_module()
-class RMSpropTF(_RMSpropTF):
-    """timm's RMSpropTF with the defaults of the official recipes.
+def RMSpropTF(  # noqa: N802  named as the class it builds
+    params: Iterable,
+    lr: float = 0.045,
+    *,
+    alpha: float = 0.9,
+    momentum: float = 0.9,
+    eps: float = 1.0,
+    weight_decay: float = 0.0,
+    **kwargs,
+) -> Optimizer:
+    """Build timm's RMSpropTF with the defaults of the official recipes.
+
+    A function, so that timm (and torchvision with it) is imported when a config
+    uses the optimizer.
 
     Args:
         params: Parameters or parameter groups.
@@ -46,24 +43,20 @@ class RMSpropTF(_RMSpropTF):
     Raises:
         InputError: timm is not installed.
     """
-
-    def __init__(
-        self,
-        params: Iterable,
-        lr: float = 0.045,
-        *,
-        alpha: float = 0.9,
-        momentum: float = 0.9,
-        eps: float = 1.0,
-        weight_decay: float = 0.0,
+    try:
+        from timm.optim import RMSpropTF as TimmRMSpropTF
+    except ImportError as error:
+        raise InputError(
+            'mnv2_mm.RMSpropTF needs timm, which is not installed; '
+            'install it (`pip install timm`) or set '
+            "optim_wrapper.optimizer.type to another one such as 'SGD'"
+        ) from error
+    return TimmRMSpropTF(
+        params,
+        lr=lr,
+        alpha=alpha,
+        momentum=momentum,
+        eps=eps,
+        weight_decay=weight_decay,
         **kwargs,
-    ) -> None:
-        super().__init__(
-            params,
-            lr=lr,
-            alpha=alpha,
-            momentum=momentum,
-            eps=eps,
-            weight_decay=weight_decay,
-            **kwargs,
-        )
+    )

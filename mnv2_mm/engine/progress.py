@@ -1,10 +1,9 @@
-"""A progress bar for training, validation and test on a terminal.
+"""Progress bar for training, validation and test on a terminal.
 
-mmengine prints a line every few iterations; between them, and during
-validation, nothing tells how far the run is. On a terminal this hook keeps
-one bar below the log, with loss, learning rate, elapsed time and time left.
-Where the output is a file or a pipe there is no bar: mmengine's own lines
-hold the same figures and the estimated time left (``eta``).
+mmengine prints a line every few iterations and nothing between them. On a
+terminal this hook keeps one bar below the log, with loss, learning rate, elapsed
+time and time left. Where the output is a file or a pipe there is no bar:
+mmengine's own lines hold the same figures and the time left (``eta``).
 """
 
 import atexit

@@ -1,11 +1,11 @@
-"""Give converted weights a batch norm that can be trained.
+"""Give converted weights a batch norm that can be trained (unfuse conv and BN).
 
-TFLite files have their batch norm folded into the convolutions. Converted,
-such a layer is a batch norm that only adds a bias: right in a network that is
-run, wrong in one that is trained, where batch norm divides by the deviation
-of the batch, which the folded weights already account for. Here statistics of
-real images are taken and counted out of scale and shift again: the output
-stays the same, and training finds what it expects.
+TFLite files have batch norm fused into the convolutions. After the conversion
+such a batch norm only adds a bias. That is right for prediction and wrong for
+training: batch norm divides by the deviation of the batch, and the fused weights
+contain that division already. This hook measures the statistics on training images
+and takes them out of scale and shift: the output stays the same, and training
+starts from a usual batch norm.
 """
 
 import itertools
@@ -22,7 +22,7 @@ from mnv2_mm.registry import HOOKS
 from mnv2_mm.utils.modules import unwrap
 
 
-def is_folded(norm: _BatchNorm) -> bool:
+def is_fused(norm: _BatchNorm) -> bool:
     """Whether a batch norm only adds a bias."""
     return (
         norm.affine
@@ -33,27 +33,27 @@ def is_folded(norm: _BatchNorm) -> bool:
     )
 
 
-def folded_norms(model: nn.Module) -> list[_BatchNorm]:
+def fused_norms(model: nn.Module) -> list[_BatchNorm]:
     """The batch norms of a model that only add a bias."""
     return [
         module
         for module in model.modules()
-        if isinstance(module, _BatchNorm) and is_folded(module)
+        if isinstance(module, _BatchNorm) and is_fused(module)
     ]
 
 
 @torch.no_grad()
-def unfold_batch_norm(model: nn.Module, batches: Iterable[dict]) -> int:
-    """Take the statistics of folded batch norms from images.
+def unfuse_batch_norm(model: nn.Module, batches: Iterable[dict]) -> int:
+    """Measure the statistics of fused batch norms on images.
 
     Args:
         model: Of a host; it computes the same before and after.
-        batches: As a data loader of the host gives them.
+        batches: From a data loader of the host.
 
     Returns:
-        How many batch norms were unfolded.
+        The number of batch norms that were unfused.
     """
-    norms = folded_norms(model)
+    norms = fused_norms(model)
     if not norms:
         return 0
     sums = {norm: [0, 0.0, 0.0] for norm in norms}
@@ -78,7 +78,7 @@ def unfold_batch_norm(model: nn.Module, batches: Iterable[dict]) -> int:
         model.train(training)
         for handle in handles:
             handle.remove()
-    unfolded = 0
+    unfused = 0
     for norm, (count, total, squares) in sums.items():
         if not count:
             continue
@@ -88,30 +88,30 @@ def unfold_batch_norm(model: nn.Module, batches: Iterable[dict]) -> int:
         norm.running_var.copy_(variance)
         norm.weight.copy_((variance + norm.eps).sqrt())
         norm.bias.copy_(norm.bias + mean)
-        unfolded += 1
-    return unfolded
+        unfused += 1
+    return unfused
 
 
 @HOOKS.register_module()
 class UnfuseConvBNHook(Hook):
-    """Unfold the batch norm of converted weights before a training.
+    """Unfuse the batch norm of converted weights before a training.
 
     Args:
-        num_batches: Training batches to take the statistics from.
+        num_batches: Training batches to measure the statistics on.
     """
 
-    # behind what loads weights, before EMAHook copies them
+    # after the hooks that load weights, before EMAHook copies them
     priority = 'HIGH'
 
     def __init__(self, num_batches: int = 20) -> None:
         self.num_batches = num_batches
 
     def before_train(self, runner: Runner) -> None:
-        """Take the statistics, unless the training goes on from a stop."""
+        """Measure the statistics, unless a training is resumed."""
         if runner.iter:
             return
         loader = runner.train_loop.dataloader
-        # of its own: the loop's may be one iterator with its workers
+        # a second loader: that of the loop may share one iterator with its workers
         shuffled = DataLoader(
             loader.dataset,
             loader.batch_size,
@@ -120,8 +120,8 @@ class UnfuseConvBNHook(Hook):
             collate_fn=loader.collate_fn,
         )
         batches = itertools.islice(shuffled, self.num_batches)
-        count = unfold_batch_norm(unwrap(runner.model), batches)
+        count = unfuse_batch_norm(unwrap(runner.model), batches)
         runner.logger.info(
-            f'{count} folded batch norms unfolded from {self.num_batches} '
-            'batches of the training set'
+            f'{count} fused batch norms unfused with the statistics of '
+            f'{self.num_batches} training batches'
         )

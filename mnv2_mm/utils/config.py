@@ -6,6 +6,7 @@ A config is named by its path or, for those of this project, by its file stem
 misspelt one is added and changes nothing. Here that is said.
 """
 
+import argparse
 import difflib
 import inspect
 import os
@@ -13,11 +14,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from mmengine.config import Config
+from mmengine.config import Config, DictAction
 from mmengine.registry import DATASETS
 from mmengine.runner import Runner
 
-import mnv2_mm
 from mnv2_mm.utils.errors import InputError
 
 #: Top-level keys that are read by mmengine or by the tools.
@@ -38,7 +38,7 @@ _KNOWN_KEYS = {
 
 def config_root() -> Path:
     """Folder of the configs: of the checkout, else of the installation."""
-    package = Path(mnv2_mm.__file__).resolve().parent
+    package = Path(__file__).resolve().parents[1]
     checkout = package.parent / 'configs'
     if (checkout / '_base_').is_dir():
         return checkout
@@ -146,25 +146,38 @@ def _text(error: BaseException) -> str:
     return str(error)
 
 
-def apply_options(cfg: Config, options: Mapping[str, object] | None) -> list[str]:
+def apply_options(cfg: Config, options: Sequence[str] | None) -> list[str]:
     """Merge ``--cfg-options`` into a config.
+
+    Args:
+        cfg: Changed in place.
+        options: ``key=value`` each, as mmengine's DictAction reads them.
 
     Returns:
         Warnings about keys that change nothing.
 
     Raises:
-        InputError: an option does not go with the config's structure.
+        InputError: an option is not ``key=value``, or it does not go with the
+            config's structure.
     """
     if not options:
         return []
-    warnings = [w for key in options if (w := _doubt(cfg, key))]
+    for option in options:
+        if '=' not in option:
+            raise InputError(
+                f'--cfg-options {option} is not of the form key=value, for example '
+                'optim_wrapper.optimizer.lr=0.1'
+            )
+    parser = argparse.ArgumentParser()
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction)
+    merged = parser.parse_args(['--cfg-options', *options]).cfg_options
+    warnings = [w for key in merged if (w := _doubt(cfg, key))]
     try:
-        cfg.merge_from_dict(dict(options))
+        cfg.merge_from_dict(merged)
     except (KeyError, TypeError, AttributeError) as error:
         raise InputError(
-            '--cfg-options '
-            + ' '.join(f'{k}={v}' for k, v in options.items())
-            + f' does not go with the config: {_text(error)}'
+            f'--cfg-options {" ".join(options)} does not go with the config: '
+            f'{_text(error)}'
         ) from error
     return warnings
 

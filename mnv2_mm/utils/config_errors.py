@@ -1,4 +1,4 @@
-"""A mistake in a config, in one sentence instead of a registry's stack."""
+"""Explain a mistake in a config in one sentence instead of a registry's stack."""
 
 import contextlib
 import difflib
@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from mmengine.config import Config
 from mmengine.registry import Registry
 
-from mnv2_mm.utils import compat
 from mnv2_mm.utils.compat import installed
 from mnv2_mm.utils.config import config_name
 from mnv2_mm.utils.console import suppress_import_output
@@ -41,10 +40,13 @@ def host_of(cfg: Config) -> str:
             'not installed; run `python -m mnv2_mm.check` to see what is '
             'missing and how to install it'
         ) from error
-    if scope == 'mmdet':
-        compat.mend_ssd_head()
-    elif scope == 'mmseg':
-        compat.mend_seg_cross_entropy()
+    except RuntimeError as error:
+        if 'operator torchvision::' not in str(error):
+            raise
+        raise InputError(
+            f'{scope} cannot be imported, as torchvision does not fit this torch; '
+            'run `python -m mnv2_mm.check --repair`'
+        ) from error
     return scope
 
 
@@ -63,7 +65,7 @@ def readable_config_errors(cfg: Config) -> Iterator[None]:
         yield
     except (KeyError, TypeError) as error:
         frames = {f.name for f in traceback.extract_tb(error.__traceback__)}
-        text = explain(error) if 'build_from_cfg' in frames else None
+        text = _explain(error) if 'build_from_cfg' in frames else None
         if 'build_optim_wrapper' in frames and 'None is not' in str(error):
             # mmengine looks at an optimizer without asking if there is one
             kind = cfg.optim_wrapper.optimizer.type
@@ -73,7 +75,7 @@ def readable_config_errors(cfg: Config) -> Iterator[None]:
         raise InputError(f'config {config_name(cfg)}: {text}') from error
 
 
-def explain(error: Exception) -> str | None:
+def _explain(error: Exception) -> str | None:
     """The user's mistake behind an exception of mmengine's registry."""
     if isinstance(error, KeyError):
         found = _unknown_type(error)

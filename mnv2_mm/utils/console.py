@@ -1,7 +1,7 @@
-"""What the command-line tools print, and what they spare the reader.
+"""What the command-line tools print and which messages they hide.
 
 mmengine logs several screens before a training starts, and the hosts warn of
-things that are neither wrong nor the user's to mend. The log file keeps all
+things that are harmless and that the user cannot change. The log file keeps all
 of it; the console shows what a person needs.
 """
 
@@ -90,7 +90,7 @@ _WARNINGS = (
 
 
 def filter_warnings() -> None:
-    """Hide warnings that are known, harmless and not the user's to mend.
+    """Hide warnings that are known and harmless.
 
     For command lines only: a library leaves the filters to its user.
     """

@@ -60,7 +60,7 @@ def read_curves(work_dir: str | os.PathLike) -> Curves:
         if number and new:
             resumed.append(first)
             train = [r for r in train if r['step'] < first]
-            # a metric is of the iterations up to it, so first itself is out
+            # a metric belongs to the iterations before it, so first itself is left out
             metrics = [r for r in metrics if r['step'] < first]
         last_of_epoch = {r['epoch']: r['step'] for r in new if 'epoch' in r}
         train += new
@@ -169,7 +169,7 @@ def _main_metrics(metrics: dict[str, Curve]) -> dict[str, Curve]:
 
 
 def _draw_losses(axes: object, losses: dict[str, Curve]) -> None:
-    """Total loss strongly, its parts thinly; each smoothed over the raw."""
+    """Draw the total loss thick and its parts thin, smoothed over the raw values."""
     total = losses.get('loss')
     parts = {k: c for k, c in losses.items() if k != 'loss'}
     if total is not None and len(parts) == 1:

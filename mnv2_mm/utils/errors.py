@@ -1,9 +1,8 @@
-"""One clear message for bad input, and how a command line prints it.
+"""Error for bad input, and the decorator by which a command line prints it.
 
-Everything that a user can get wrong (a config value, a data set, a
-checkpoint) raises :class:`InputError`. Its text names the offending thing
-and the remedy. The command-line tools print that text alone; libraries see
-an ordinary ``ValueError``.
+A mistake of the user (a config value, a data set, a checkpoint) raises
+:class:`InputError`. Its text names the thing and the remedy. The command-line
+tools print that text alone; libraries see a ``ValueError``.
 """
 
 import functools
@@ -38,8 +37,8 @@ def command(main: Callable[[], int | None]) -> Callable[[], None]:
     """Turn ``main`` into an entry point that ends with a plain message.
 
     An :class:`InputError` prints ``error: <message>`` and exits with 2, an
-    interrupt exits with 130. Every other exception keeps its traceback,
-    since it is a defect and not the user's doing.
+    interrupt exits with 130. Every other exception keeps its traceback: it is a
+    defect of the program.
     """
 
     @functools.wraps(main)

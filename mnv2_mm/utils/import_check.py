@@ -1,7 +1,7 @@
-"""Try the imports that matter, each crash costing only one of them.
+"""Import the packages that matter in a child process, which may crash.
 
-:mod:`mnv2_mm.check` judges what is found here. A package built for another
-torch or numpy may bring the interpreter down, hence a process of its own.
+:mod:`mnv2_mm.check` judges the results. A package that was built for another
+torch or numpy can crash the interpreter.
 """
 
 import importlib
@@ -25,12 +25,12 @@ _MARK = '@mnv2_mm '  # begins the lines that are results and not chatter
 
 @dataclass
 class ImportResult:
-    """What came of importing one module."""
+    """The result of importing one module."""
 
     module: str
     found: bool = False
     error: str = ''
-    missing: str = ''  # module that the import asked for in vain
+    missing: str = ''  # module that the import did not find
     facts: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -44,7 +44,10 @@ def check_imports(modules: tuple[str, ...] = MODULES) -> list[ImportResult]:
     results: list[ImportResult] = []
     while len(results) < len(modules):
         rest = modules[len(results) :]
-        code = f'from mnv2_mm.utils.import_check import probe; probe({rest!r})'
+        code = (
+            'from mnv2_mm.utils.import_check import print_imports; '
+            f'print_imports({rest!r})'
+        )
         child = subprocess.run(
             [sys.executable, '-W', 'ignore', '-c', code],
             stdin=subprocess.DEVNULL,
@@ -65,8 +68,8 @@ def check_imports(modules: tuple[str, ...] = MODULES) -> list[ImportResult]:
     return results
 
 
-def probe(modules: tuple[str, ...]) -> None:
-    """Import ``modules`` here and print what came of it, one line each."""
+def print_imports(modules: tuple[str, ...]) -> None:
+    """Import ``modules`` here and print the results, one line each."""
     for name in modules:
         result = ImportResult(name)
         try:

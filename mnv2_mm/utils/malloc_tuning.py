@@ -1,9 +1,10 @@
-"""Keep memory that a training step frees for the next one.
+"""Let glibc keep freed memory for the next training step.
 
-glibc gives large blocks back to the system at once, and the system clears
-every page before it hands it out again: a tenth of a training step of
-MobileNetV2 on the processor. A process told to keep them takes as much memory
-as its largest step needs, until it ends.
+glibc returns large blocks to the system at once, and the system clears every page
+before it gives it out again. This costs a tenth of a training step of MobileNetV2
+on a processor. With this setting the process holds as much memory as its largest
+step needs, until it ends. It changes the process, so tools call it, never the
+library.
 """
 
 import ctypes
@@ -17,9 +18,9 @@ ALL = 2**31 - 1
 
 
 def keep_freed_memory() -> bool:
-    """Tell the allocator of this process; returns whether it listened.
+    """Set glibc's thresholds for this process; returns whether that worked.
 
-    What the user has set by an environment variable of glibc counts.
+    Environment variables of glibc that the user has set take precedence.
     """
     if not sys.platform.startswith('linux'):
         return False

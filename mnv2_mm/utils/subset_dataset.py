@@ -10,9 +10,9 @@ from mnv2_mm.utils.errors import InputError
 
 
 def subset_dataset(cfg: Config, count: int) -> None:
-    """Leave ``count`` images in the test data set of a config.
+    """Reduce the test data set of a config to ``count`` images.
 
-    Not the first ones: data sets of classes are sorted by class.
+    They are spread evenly, as data sets of classes are sorted by class.
 
     Raises:
         InputError: fewer than one are asked for.

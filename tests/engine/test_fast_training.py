@@ -11,7 +11,7 @@ from torch import nn
 
 from mnv2_mm.engine.bfloat16_optim import (
     BFloat16OptimWrapper,
-    set_half_precision,
+    set_mixed_precision,
 )
 from mnv2_mm.engine.memory_format import use_channels_last
 from mnv2_mm.utils.errors import InputError
@@ -37,8 +37,8 @@ def _config(**wrapper):
 )
 def test_the_forward_pass_alone_is_in_bfloat16(wrapper):
     cfg = _config(**wrapper)
-    set_half_precision(cfg)
-    assert not set_half_precision(cfg)  # a config that asks for it itself
+    set_mixed_precision(cfg)
+    assert not set_mixed_precision(cfg)  # a config that asks for it itself
     model = nn.Linear(4, 2)
     made = dict(cfg.optim_wrapper)
     made['optimizer'] = torch.optim.SGD(model.parameters(), 0.1)
@@ -57,13 +57,13 @@ def test_the_forward_pass_alone_is_in_bfloat16(wrapper):
 @on_cpu
 def test_what_belongs_to_float16_is_taken_out():
     cfg = _config(type='AmpOptimWrapper', loss_scale=512.0, dtype='float16')
-    set_half_precision(cfg)
+    set_mixed_precision(cfg)
     assert set(cfg.optim_wrapper) == {'type', 'optimizer'}
 
 
 def test_another_wrapper_is_refused():
     with pytest.raises(InputError, match='and it is ApexOptimWrapper'):
-        set_half_precision(_config(type='ApexOptimWrapper'))
+        set_mixed_precision(_config(type='ApexOptimWrapper'))
 
 
 @on_cpu
@@ -73,7 +73,7 @@ def test_a_processor_without_bfloat16_is_told(monkeypatch):
         monkeypatch.setattr(
             torch.ops.mkldnn, name, lambda supported=supported: supported
         )
-        told = set_half_precision(_config())
+        told = set_mixed_precision(_config())
         assert bool(told) != supported
     assert 'slower' in told[0]
 

@@ -16,8 +16,8 @@ from mmpretrain.structures import DataSample
 from mnv2_mm.checkpoints.guard import CheckpointGuardHook
 from mnv2_mm.engine.unfuse_conv_bn import (
     UnfuseConvBNHook,
-    folded_norms,
-    unfold_batch_norm,
+    fused_norms,
+    unfuse_batch_norm,
 )
 from mnv2_mm.utils.config import get_config
 
@@ -46,12 +46,12 @@ def batch(seed):
 
 def test_the_output_stays_and_training_agrees_with_it(model):
     inputs = model.data_preprocessor(batch(1))['inputs']
-    assert len(folded_norms(model)) == 52
+    assert len(fused_norms(model)) == 52
     before = model(inputs, mode='tensor').detach()
     model.train()
-    assert unfold_batch_norm(model, [batch(seed) for seed in range(4)]) == 52
+    assert unfuse_batch_norm(model, [batch(seed) for seed in range(4)]) == 52
     assert model.training
-    assert not folded_norms(model)
+    assert not fused_norms(model)
     model.eval()
     after = model(inputs, mode='tensor').detach()
     scale = before.std()
@@ -63,7 +63,7 @@ def test_the_output_stays_and_training_agrees_with_it(model):
     assert (trained - before).std() < 0.3 * scale
 
 
-def test_folded_batch_norm_is_wrong_in_training(model):
+def test_fused_batch_norm_is_wrong_in_training(model):
     """What the unfolding is for."""
     inputs = model.data_preprocessor(batch(1))['inputs']
     before = model(inputs, mode='tensor').detach()
@@ -77,7 +77,7 @@ def test_trained_batch_norm_is_left_alone(model):
         if isinstance(module, nn.BatchNorm2d):
             nn.init.constant_(module.running_mean, 0.1)
     weights = {k: v.clone() for k, v in model.state_dict().items()}
-    assert unfold_batch_norm(model, [batch(0)]) == 0
+    assert unfuse_batch_norm(model, [batch(0)]) == 0
     for key, value in model.state_dict().items():
         assert torch.equal(value, weights[key])
 
@@ -102,15 +102,15 @@ class Runner:
         )
 
 
-def test_the_hook_unfolds_once(model):
+def test_the_hook_unfuses_once(model):
     """At the start, and not where a training goes on."""
     hook = UnfuseConvBNHook(num_batches=2)
     hook.before_train(Runner(model, iter=7))
-    assert len(folded_norms(model)) == 52
+    assert len(fused_norms(model)) == 52
     runner = Runner(model)
     hook.before_train(runner)
-    assert not folded_norms(model)
-    assert '52 folded batch norms' in runner.logger.info.call_args.args[0]
+    assert not fused_norms(model)
+    assert '52 fused batch norms' in runner.logger.info.call_args.args[0]
 
 
 def test_forgetting_the_hook_is_warned_of(model):

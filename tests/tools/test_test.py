@@ -9,8 +9,8 @@ import cv2
 import pytest
 import torch
 
-from mnv2_mm.engine import fast_inference
-from mnv2_mm.engine.fast_inference import make_fast
+from mnv2_mm.engine import optimized_inference
+from mnv2_mm.engine.optimized_inference import optimize_for_inference
 
 Tool = Callable[..., int]
 Trained = Callable[[str], tuple[Path, Path]]
@@ -54,8 +54,8 @@ def test_time_augmentation(
 
 
 @pytest.mark.parametrize('task', ['det', 'cls'])
-@pytest.mark.parametrize('flags', [['--fast'], ['--half', '--tta']])
-def test_the_fast_network_is_evaluated(
+@pytest.mark.parametrize('flags', [['--optimize'], ['--dtype=bfloat16', '--tta']])
+def test_the_optimized_network_is_evaluated(
     trained: Trained,
     run_tool: Tool,
     tmp_path: Path,
@@ -65,27 +65,28 @@ def test_the_fast_network_is_evaluated(
 ) -> None:
     made = []
 
-    def spy(model: torch.nn.Module, *, half: bool) -> torch.nn.Module:
-        made.append((model, half))
-        return make_fast(model, half=half)
+    def spy(model: torch.nn.Module, dtype: str) -> torch.nn.Module:
+        made.append((model, dtype))
+        return optimize_for_inference(model, dtype)
 
-    monkeypatch.setattr(fast_inference, 'make_fast', spy)
+    monkeypatch.setattr(optimized_inference, 'optimize_for_inference', spy)
     config, checkpoint = trained(task)
     figures = {}
-    for name, how in dict(plain=flags[1:], fast=flags).items():
+    for name, how in dict(eager=flags[1:], optimized=flags).items():
         place = ['--work-dir', tmp_path / name]
         assert run_tool('test', config, checkpoint, *place, *how) == 0
         result = json.loads((tmp_path / name / 'metrics.json').read_text())
         figures[name] = result['metrics']
-    ((model, half),) = made
-    assert half == ('--half' in flags)
+    ((model, dtype),) = made
+    bfloat16 = '--dtype=bfloat16' in flags
+    assert dtype == ('bfloat16' if bfloat16 else 'float32')
     assert model.backbone.forward.seen  # it was run, and not the wrapper
-    if not half:
-        assert figures['fast'] == pytest.approx(figures['plain'], abs=0.01)
+    if not bfloat16:
+        assert figures['optimized'] == pytest.approx(figures['eager'], abs=0.01)
 
 
-@pytest.mark.parametrize('flag', ['tta', 'fast', 'half'])
-def test_builds_are_what_they_are(
+@pytest.mark.parametrize('flag', ['--tta', '--optimize', '--dtype=bfloat16'])
+def test_flags_of_checkpoints_are_refused_for_exported_models(
     trained: Trained,
     run_tool: Tool,
     tmp_path: Path,
@@ -94,9 +95,9 @@ def test_builds_are_what_they_are(
 ) -> None:
     config, _ = trained('cls')
     (tmp_path / 'build.json').write_text('{}')
-    assert run_tool('test', config, tmp_path, f'--{flag}') == 2
+    assert run_tool('test', config, tmp_path, flag) == 2
     said = capfd.readouterr().err
-    assert f'--{flag} is for checkpoints, and this is a build' in said
+    assert f'{flag.partition("=")[0]} is for checkpoints' in said
 
 
 def test_missing_and_foreign_checkpoints(

@@ -31,7 +31,7 @@ model = dict(
         l2_norm_scale=20,
     ),
     bbox_head=dict(
-        type='SSDHead',
+        type='mnv2_mm.SSDHead',  # mmdet's, able to predict
         in_channels=(512, 1024, 512, 256, 256, 256),
         num_classes=80,
         anchor_generator=dict(

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from mnv2_mm.engine.graphs import MAX_SIZES, GraphForward, can_graph
+from mnv2_mm.engine.onednn_graphs import MAX_SIZES, GraphForward, can_graph
 
 needs_onednn = pytest.mark.skipif(
     not torch.backends.mkldnn.is_available(), reason='this torch has no oneDNN'
@@ -52,7 +52,7 @@ def test_the_second_call_makes_a_graph_that_the_third_runs(part):
     other = [x + 1 for x in maps]
     third = part(other)
     assert part.calls == calls
-    right = part.forward.plain(other)
+    right = part.forward.eager(other)
     for found, wanted in ((second, first), (third, right)):
         assert type(found) is tuple
         assert type(found[0]) is list
@@ -67,7 +67,7 @@ def test_the_second_call_makes_a_graph_that_the_third_runs(part):
 def test_each_size_has_its_graph_up_to_a_number(part):
     for side in range(8, 8 + MAX_SIZES + 2):
         maps = _maps(side)
-        right = part.forward.plain(maps)[1]
+        right = part.forward.eager(maps)[1]
         for _ in range(3):
             found = part(maps)[1]
             for one, two in zip(found, right, strict=True):
@@ -113,7 +113,7 @@ def test_what_is_no_graph_runs_as_before(kind, reason):
     part.forward = forward = GraphForward(part)
     x = torch.rand(1, 3, 8, 8)
     for _ in range(3):
-        found, right = part(x), forward.plain(x)
+        found, right = part(x), forward.eager(x)
         if isinstance(found, tuple):
             found, right = found[0], right[0]
         assert torch.equal(found, right)

@@ -1,4 +1,4 @@
-"""Fast prediction gives what plain prediction gives."""
+"""An optimized model predicts what the model predicts."""
 
 import copy
 
@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from mnv2_mm.api import init_model, predict
-from mnv2_mm.engine import fast_inference
-from mnv2_mm.engine.fast_inference import make_fast
+from mnv2_mm.engine.optimized_inference import optimize_for_inference
+from mnv2_mm.utils.errors import InputError
 
 MODELS = ('ssdlite_sample', 'deeplabv3_sample', 'mnv2_sample')
 
@@ -38,32 +38,25 @@ def _answer(model):
 
 
 @pytest.mark.parametrize('name', MODELS)
-@pytest.mark.parametrize(('half', 'bound'), [(False, 1e-5), (True, 0.05)])
-def test_the_same_up_to_rounding(name, half, bound):
+@pytest.mark.parametrize(('dtype', 'bound'), [('float32', 1e-5), ('bfloat16', 0.05)])
+def test_the_same_up_to_rounding(name, dtype, bound):
     model = _settled(name)
-    plain = _answer(model)
-    fast = make_fast(model, half=half)
+    expected = _answer(model)
+    optimized = optimize_for_inference(model, dtype)
     for _ in range(3):  # layer by layer, then as graphs
-        found = _answer(fast)
+        found = _answer(optimized)
         assert found.dtype == torch.float32
-        error = (found - plain).abs().max() / plain.abs().max()
+        error = (found - expected).abs().max() / expected.abs().max()
         assert 0 < error < bound
-    graphs = fast.backbone.forward
+    graphs = optimized.backbone.forward
     assert len(graphs.graphs) == 1
     assert not graphs.failures
-    norms = [m for m in fast.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+    norms = [m for m in optimized.modules() if isinstance(m, torch.nn.BatchNorm2d)]
     assert not norms
 
 
-def test_memory_is_kept(monkeypatch):
-    kept = []
-    monkeypatch.setattr(fast_inference, 'keep_freed_memory', lambda: kept.append(True))
-    make_fast(_settled('mnv2_sample'))
-    assert kept
-
-
 def test_a_copy_does_not_use_the_original():
-    model = make_fast(_settled('mnv2_sample'), half=True)
+    model = optimize_for_inference(_settled('mnv2_sample'), 'bfloat16')
     _answer(model)
     other = copy.deepcopy(model)
     with torch.no_grad():
@@ -73,12 +66,17 @@ def test_a_copy_does_not_use_the_original():
 
 
 @pytest.mark.parametrize('name', MODELS)
-@pytest.mark.parametrize('how', ['fast', 'half'])
+@pytest.mark.parametrize('how', [dict(optimize=True), dict(dtype='bfloat16')])
 def test_the_public_function_takes_it(name, how):
     image = torch.randint(0, 256, (90, 120, 3), dtype=torch.uint8).numpy()
-    model = init_model(name, **{how: True})
+    model = init_model(name, **how)
     sample = predict(model, image)
     assert model.backbone.conv1.conv.weight.is_contiguous(
         memory_format=torch.channels_last
     )
     assert sample is not None
+
+
+def test_an_unknown_dtype_is_named():
+    with pytest.raises(InputError, match=r'float16.*float32, bfloat16'):
+        init_model('mnv2_sample', dtype='float16')

@@ -1,0 +1,51 @@
+"""The console script ``mnv2``: ``mnv2 train CONFIG`` runs tools/train.py.
+
+A wheel carries the tools in ``mnv2_mm/.mim/tools``, a checkout beside the package.
+"""
+
+import runpy
+import sys
+from pathlib import Path
+
+#: Sub-command: (file in tools/, what it does).
+COMMANDS = {
+    'train': ('train', 'train a config'),
+    'test': ('test', 'evaluate a checkpoint or an exported model'),
+    'predict': ('demo', 'predict for photos, folders and videos'),
+    'convert': ('convert_weights', 'convert weights of other code bases'),
+    'export': ('deploy', 'export a model for ONNX Runtime, ncnn or TensorRT'),
+    'browse': ('browse_dataset', 'draw what a config trains on'),
+    'curves': ('plot_curves', 'draw loss and metrics of a training'),
+    'benchmark': ('benchmark', 'time this project against the hosts'),
+}
+
+
+def tools_folder() -> Path:
+    """Folder of the tools: of the checkout, else of the installation."""
+    package = Path(__file__).resolve().parents[1]
+    checkout = package.parent / 'tools'
+    return checkout if (checkout / 'train.py').is_file() else package / '.mim/tools'
+
+
+def main() -> int:
+    """Run a sub-command; returns the exit code of bad usage."""
+    name = sys.argv[1] if len(sys.argv) > 1 else '--help'
+    if name in ('-h', '--help'):
+        print('usage: mnv2 COMMAND ...   (mnv2 COMMAND --help tells more)\n')
+        for command, (_, text) in COMMANDS.items():
+            print(f'  {command:10} {text}')
+        print(f'  {"check":10} say what is installed, missing, and the remedy')
+        return 0
+    if name == 'check':
+        from mnv2_mm.check import main as check
+
+        sys.argv[:2] = ['mnv2 check']
+        return check()
+    if name not in COMMANDS:
+        known = ', '.join([*COMMANDS, 'check'])
+        print(f'error: there is no command {name}; use {known}', file=sys.stderr)
+        return 2
+    path = tools_folder() / f'{COMMANDS[name][0]}.py'
+    sys.argv[:2] = [f'mnv2 {name}']
+    runpy.run_path(str(path), run_name='__main__')
+    return 0
