@@ -16,20 +16,16 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from mnv2_mm.utils.cli import tool_parser
 from mnv2_mm.utils.errors import InputError, command
-
-EXAMPLES = """examples:
-  python tools/benchmark.py train --threads 2
-  python tools/benchmark.py infer --rounds 15 --json times.json --png times.png
-"""
 
 
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(
-        description='Time this project against its baselines',
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = tool_parser(
+        'Time this project against its baselines',
+        'python tools/benchmark.py train --threads 2',
+        'python tools/benchmark.py infer --rounds 15 --json times.json --png times.png',
     )
     parser.add_argument(
         'subject',

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from mnv2_mm.utils.cli import tool_parser
 from mnv2_mm.utils.errors import InputError, command
 
 if TYPE_CHECKING:
@@ -21,21 +22,16 @@ if TYPE_CHECKING:
 
     from mnv2_mm.benchmark.exported_models import Row
 
-EXAMPLES = """examples:
-  python tools/benchmark_builds.py work_dirs/exported --image photo.jpg
-  python tools/benchmark_builds.py work_dirs/exported --config CONFIG \\
-      --checkpoint CHECKPOINT --limit 100
-"""
 #: Accuracies in the order of preference, where the config names none.
 _METRICS = ('coco/bbox_mAP', 'mIoU', 'accuracy/top1')
 
 
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(
-        description='Compare all exported models of one config',
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = tool_parser(
+        'Compare all exported models of one config',
+        'python tools/benchmark_builds.py exported --image photo.jpg',
+        'python tools/benchmark_builds.py exported --config CONFIG --limit 100',
     )
     parser.add_argument('work_dir', help='folder with a folder for each model')
     parser.add_argument('--config', help='model config; measures the accuracy')

@@ -19,12 +19,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from mnv2_mm.utils.cli import tool_parser
 from mnv2_mm.utils.errors import InputError, command
 
-EXAMPLES = """examples:
-  python tools/figure6_experiment.py --data sample --seeds 3
-  python tools/figures.py --figure 6 --runs work_dirs/figure6_sample
-"""
 VARIANTS = ('paper', 'relu6', 'expansion', 'none')
 ROOT = Path(__file__).resolve().parents[1]
 #: Data set: its config, epochs, input size in pixels, epochs from one
@@ -59,10 +56,10 @@ RESULT = 'result.json'
 
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(
-        description='Train the variants of Figure 6 with several seeds',
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = tool_parser(
+        'Train the variants of Figure 6 with several seeds',
+        'python tools/figure6_experiment.py --data sample --seeds 3',
+        'python tools/figure6_experiment.py --data pets --out work_dirs/figure6_pets',
     )
     parser.add_argument('--data', choices=DATA, default='sample')
     parser.add_argument(

@@ -16,24 +16,21 @@ from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from mnv2_mm.utils.cli import add_cfg_options, tool_parser
 from mnv2_mm.utils.errors import InputError, command
 
 if TYPE_CHECKING:
     from mmengine.config import Config
 
-EXAMPLES = """examples:
-  python tools/figures.py --figure 1 6 --runs work_dirs/figure6_sample
-  python tools/figures.py --figure 7 --config mnv2_sample --weights FILE.pth
-"""
 MATRICES = 100  # random T for the means beside figure 1
 
 
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(
-        description="Draw the paper's figures",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = tool_parser(
+        "Draw the paper's figures",
+        'python tools/figures.py --figure 1 6 --runs work_dirs/figure6_sample',
+        'python tools/figures.py --figure 7 --config mnv2_sample --weights FILE.pth',
     )
     parser.add_argument('--figure', type=int, nargs='+', choices=DRAW, required=True)
     parser.add_argument('--out', default='figures', help='folder of the PNGs')
@@ -52,12 +49,7 @@ def parse_args() -> argparse.Namespace:
     )
     seven.add_argument('--images', nargs='+', help="images (default: config's val set)")
     seven.add_argument('--num', type=int, default=32, help='images of the val set')
-    seven.add_argument(
-        '--cfg-options',
-        nargs='+',
-        metavar='KEY=VALUE',
-        help='override config keys: key=value, lists as key="[a,b]"',
-    )
+    add_cfg_options(seven)
     return parser.parse_args()
 
 
@@ -114,7 +106,7 @@ def draw_7(args: argparse.Namespace, path: Path) -> None:
 
     launch.filter_warnings()
     cfg = get_config(args.config)
-    launch.print_warnings(apply_options(cfg, parsed_options(args.cfg_options)))
+    launch.print_warnings(apply_options(cfg, args.cfg_options))
     launch.host_of(cfg)
     if args.images:
         images = [Path(image) for image in args.images]

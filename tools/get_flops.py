@@ -12,23 +12,19 @@ from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from mnv2_mm.utils.cli import add_cfg_options, tool_parser
 from mnv2_mm.utils.errors import InputError, command
 
 if TYPE_CHECKING:
     from mnv2_mm.analysis.complexity import Complexity
 
-EXAMPLES = """examples:
-  python tools/get_flops.py mnv2_in1k --shape 192 192 --per-layer
-  python tools/get_flops.py deeplabv3_mnv2_voc --tta --convention s2b
-"""
-
 
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(
-        description='Parameters and multiply-adds of a network',
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = tool_parser(
+        'Parameters and multiply-adds of a network',
+        'python tools/get_flops.py mnv2_in1k --shape 192 192 --per-layer',
+        'python tools/get_flops.py deeplabv3_mnv2_voc --tta --convention s2b',
     )
     parser.add_argument('config', help='config file, or the name of one')
     parser.add_argument(
@@ -55,12 +51,7 @@ def parse_args() -> argparse.Namespace:
         '--per-layer', action='store_true', help='a line for each layer too'
     )
     parser.add_argument('--json', metavar='FILE', help='write the numbers')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        metavar='KEY=VALUE',
-        help='override config keys: key=value, lists as key="[a,b]"',
-    )
+    add_cfg_options(parser)
     return parser.parse_args()
 
 
@@ -126,7 +117,7 @@ def main() -> int:
     rule = named_convention(args.convention)
     size = None if args.shape is None else checked_size(args.shape)
     cfg = get_config(args.config)
-    print_warnings(apply_options(cfg, parsed_options(args.cfg_options)))
+    print_warnings(apply_options(cfg, args.cfg_options))
     if cfg.get('model') is None:
         raise InputError(f'config {args.config} has no model to count')
     counted = count_config(cfg, size=size, tta=args.tta)

@@ -16,16 +16,13 @@ from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from mnv2_mm.utils.cli import tool_parser
 from mnv2_mm.utils.errors import InputError, command
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
-EXAMPLES = """examples:
-  python tools/memory_split.py
-  python tools/memory_split.py mnv2_in1k --shape 320 --split 1 4 full
-"""
 BACKBONE = 'MobileNetV2'
 
 
@@ -36,16 +33,16 @@ def split(text: str) -> int | str:
 
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(
-        description='Memory and time of expansion_split',
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = tool_parser(
+        'Memory and time of expansion_split',
+        'python tools/memory_split.py',
+        'python tools/memory_split.py mnv2_in1k --shape 320 --split 1 4 full',
     )
     parser.add_argument(
         'config',
         nargs='?',
         default='mnv2_in1k',
-        help=f'config file or name; its backbone must be {BACKBONE} (default: mnv2_in1k)',
+        help=f'config file or name, with the backbone {BACKBONE} (default: mnv2_in1k)',
     )
     parser.add_argument(
         '--shape',

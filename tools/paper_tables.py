@@ -10,25 +10,21 @@ import sys
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from mnv2_mm.utils.cli import tool_parser
 from mnv2_mm.utils.errors import InputError, command
 
-DOCUMENT = ROOT / 'docs/paper_tables.md'
+DOCUMENT = Path(__file__).resolve().parents[1] / 'docs/paper_tables.md'
 NAMES = ('3', '4', '5', '6', '7', 'figure5')
-EXAMPLES = """examples:
-  python tools/paper_tables.py --table 6 --json table6.json
-  python tools/paper_tables.py --write
-"""
 
 
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(
-        description="The paper's tables: parameters and multiply-adds",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = tool_parser(
+        "The paper's tables: parameters and multiply-adds",
+        'python tools/paper_tables.py --table 6 --json table6.json',
+        'python tools/paper_tables.py --write',
     )
     parser.add_argument(
         '--table',

@@ -29,7 +29,7 @@ from mnv2_mm.analysis.network import (
     tta_sizes,
 )
 from mnv2_mm.analysis.trace import Op, trace
-from mnv2_mm.utils.config import apply_options, get_config
+from mnv2_mm.utils.config import get_config
 from mnv2_mm.utils.errors import InputError
 
 
@@ -183,13 +183,13 @@ def count_config(
         config: Path, name or a read config.
         size: (height, width); by default what the test pipeline leads to.
         tta: Sum over the passes of the config's test-time augmentation.
-        options: Overrides in the form of ``--cfg-options``.
+        options: Overrides by key, such as ``model.head.num_classes``.
 
     Raises:
         InputError: the config, the size or the model is at fault.
     """
     cfg = copy.deepcopy(get_config(config))
-    apply_options(cfg, options)
+    cfg.merge_from_dict(dict(options or {}))
     if tta and size is not None:
         raise InputError(
             f'--shape {size} and --tta exclude each other: the sizes of '

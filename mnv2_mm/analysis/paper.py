@@ -45,7 +45,7 @@ class Row:
         norm: Whether the paper's parameters include those of batch norm.
         parts: Modules that the row is about; all if empty.
         tta: Whether the cost is the sum over test-time augmentation.
-        options: Overrides of the config, as ``--cfg-options``.
+        options: Overrides of the config by key.
         note: Why count and cell differ, and what else to know.
     """
 

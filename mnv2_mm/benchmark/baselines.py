@@ -17,10 +17,10 @@ MMDET = 'ssd/ssdlite_mobilenetv2-scratch_8xb24-600e_coco.py'
 #: How a model of ours can be made for prediction: name, arguments.
 VARIANTS = {
     'mnv2_mm': {},
-    'mnv2_mm, fast': {'fast': True},
-    'mnv2_mm, half': {'half': True},
+    'mnv2_mm, optimized': {'optimize': True},
+    'mnv2_mm, bfloat16': {'dtype': 'bfloat16'},
 }
-#: Steps until a fast model has made all its graphs.
+#: Steps until an optimized model has made all its graphs.
 WARMUP = 5
 
 

@@ -18,12 +18,7 @@ from mmengine.registry import DATASETS, TRANSFORMS, init_default_scope
 
 from mnv2_mm.benchmark.baselines import detector_config
 from mnv2_mm.benchmark.core import Case, Options, Step
-from mnv2_mm.benchmark.sample_images import (
-    IMAGES,
-    LARGE_IMAGES,
-    write_images,
-    write_large_images,
-)
+from mnv2_mm.benchmark.sample_images import IMAGES, write_images
 from mnv2_mm.datasets.sample.scenes import CLASSES
 from mnv2_mm.utils.config import get_config
 
@@ -40,14 +35,13 @@ def cases(options: Options) -> list[Case]:
     """Cases of `tools/benchmark.py data`."""
     root = options.folder / 'sample'
     write_images(root)
-    write_large_images(root)
-    boxes = dict(
-        type='CocoDataset', metainfo=dict(classes=CLASSES), data_root=str(root)
+    images = dict(
+        type='CocoDataset',
+        metainfo=dict(classes=CLASSES),
+        data_root=str(root),
+        ann_file='annotations/coco_like.json',
+        data_prefix=dict(img='images/train'),
     )
-    images = dict(boxes, ann_file='annotations/coco_like.json')
-    images['data_prefix'] = dict(img='images/train')
-    large = dict(boxes, ann_file='annotations/large.json')
-    large['data_prefix'] = dict(img='images/large')
     masks = dict(type='BaseSegDataset', data_root=str(root))
     masks['data_prefix'] = dict(img_path='images/train', seg_map_path='masks/train')
     plain = dict(type='CustomDataset', data_root=str(root / 'images/train'))
@@ -57,8 +51,6 @@ def cases(options: Options) -> list[Case]:
     zoom_out = training_pipeline('ssdlite_mnv2_coco_sgd_600e')
     photometric = training_pipeline('ssdlite_bccd')
     photometric[3].scale = zoom_out[4].scale  # 320
-    lazy = copy.deepcopy(crop)
-    lazy[0]['deferred'] = True
     mmdet = detector_config(ours=False).train_dataloader.dataset.dataset.pipeline
     mmpretrain = [
         dict(type='LoadImageFromFile'),
@@ -71,29 +63,26 @@ def cases(options: Options) -> list[Case]:
     cls = training_pipeline('mnv2_in1k')
     ssdlite = 'SSDLite 320: crop, resize, flip'
     groups = (
-        # title, host, data set, our pipelines, the host's own if not a copy
-        (f'{ssdlite}, photometric, expand', 'mmdet', images, [zoom_out], mmdet),
-        (f'{ssdlite}, photometric', 'mmdet', images, [photometric], None),
-        (ssdlite, 'mmdet', images, [crop], None),
-        (f'{ssdlite}, 12 megapixels', 'mmdet', large, [crop, lazy], None),
-        ('DeepLabv3 513: scale, crop, flip, photometric', 'mmseg', masks, [seg], None),
-        ('MobileNetV2 224: crop, resize, flip', 'mmpretrain', plain, [cls], mmpretrain),
+        # title, host, data set, our pipeline, the host's own if not a copy
+        (f'{ssdlite}, photometric, expand', 'mmdet', images, zoom_out, mmdet),
+        (f'{ssdlite}, photometric', 'mmdet', images, photometric, None),
+        (ssdlite, 'mmdet', images, crop, None),
+        ('DeepLabv3 513: scale, crop, flip, photometric', 'mmseg', masks, seg, None),
+        ('MobileNetV2 224: crop, resize, flip', 'mmpretrain', plain, cls, mmpretrain),
     )
-    found = []
-    for group, host, dataset, ours, theirs in groups:
-        pipelines = {f"{host}'s transforms": theirs or host_transforms(ours[0], host)}
-        pipelines |= zip(('mnv2_mm', 'mnv2_mm, deferred'), ours, strict=False)
-        large_images = dataset is large
-        found += [
-            Case(
-                name=name,
-                group=group,
-                make=partial(one_pass, host, {**dataset, 'pipeline': pipeline}),
-                images=LARGE_IMAGES if large_images else IMAGES,
-            )
-            for name, pipeline in pipelines.items()
-        ]
-    return found
+    return [
+        Case(
+            name=name,
+            group=group,
+            make=partial(one_pass, host, {**dataset, 'pipeline': pipeline}),
+            images=IMAGES,
+        )
+        for group, host, dataset, ours, theirs in groups
+        for name, pipeline in (
+            (f"{host}'s transforms", theirs or host_transforms(ours, host)),
+            ('mnv2_mm', ours),
+        )
+    ]
 
 
 def training_pipeline(name: str) -> Pipeline:

@@ -43,16 +43,17 @@ def cases(options: Options) -> list[Case]:
         'mnv2_mm, --fast': dict(fast=True),
         'mnv2_mm, --fast, compiled, fused': dict(fast=True, compiled=True),
     }
+    bfloat16 = dict(optimize=True, dtype='bfloat16')
     networks = {
         'mmdet, as shipped': dict(ours=False),
-        'mnv2_mm, fast': dict(fast=True),
-        'mnv2_mm, half': dict(half=True),
-        'mnv2_mm, half, compiled': dict(half=True, compiled=True),
+        'mnv2_mm, optimized': dict(optimize=True),
+        'mnv2_mm, bfloat16': bfloat16,
+        'mnv2_mm, bfloat16, compiled': dict(bfloat16, compiled=True),
     }
     predictions = {
         "mmdet's inference_detector": mmdet_prediction,
         'mnv2_mm, api.predict': prediction,
-        'mnv2_mm, api.predict, half': partial(prediction, half=True),
+        'mnv2_mm, bfloat16, api.predict': partial(prediction, dtype='bfloat16'),
     }
     return [
         *(

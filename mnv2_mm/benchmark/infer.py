@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from typing import Literal
 
 import torch
 from mmcv.transforms import Compose
@@ -23,7 +24,7 @@ from mnv2_mm.benchmark.baselines import (
 )
 from mnv2_mm.benchmark.core import Case, Options, Step
 from mnv2_mm.benchmark.sample_images import photo
-from mnv2_mm.engine.fast_inference import make_fast
+from mnv2_mm.engine.optimized_inference import optimize_for_inference
 
 PHOTO_GROUP = 'one photo of 640x480, array in, boxes out'
 MMPRETRAIN = 'mobilenet_v2/mobilenet-v2_8xb32_in1k.py'
@@ -85,15 +86,15 @@ def network(
     side: int = SIDE,
     *,
     ours: bool = True,
-    fast: bool = False,
-    half: bool = False,
+    optimize: bool = False,
+    dtype: Literal['float32', 'bfloat16'] = 'float32',
     compiled: bool = False,
     device: str = 'cpu',
 ) -> Step:
     """Backbone, neck and head of SSDLite in eval mode, without decoding."""
     model = detector(ours=ours, side=side).eval().to(device)
-    if fast or half:
-        make_fast(model, half=half)
+    if optimize:
+        optimize_for_inference(model, dtype)
     if compiled:
         for part in (model.backbone, model.neck, model.bbox_head):
             part.compile()

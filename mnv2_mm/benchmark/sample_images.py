@@ -16,8 +16,6 @@ from mnv2_mm.datasets.sample.writer import SampleSettings, write_sample_set
 
 #: Images in the set, and their sides in pixels.
 IMAGES, WIDTH, HEIGHT = 24, 640, 480
-#: Images of 12 megapixels, 2.8 MB on average.
-LARGE_IMAGES, LARGE_SIZE = 4, (4032, 3024)
 #: COCO: objects in an image on average; shares of small, medium and large
 #: ones, and the sides between which these are (cocodataset.org/#detection-eval).
 OBJECTS = 7.3
@@ -63,25 +61,3 @@ def coco_like_boxes(images: list[dict]) -> list[dict]:
                 )
             )
     return found
-
-
-def write_large_images(root: Path) -> None:
-    """Write some images of the set as a phone takes them: 4032x3024, with grain."""
-    rng = np.random.default_rng(0)
-    (root / 'images/large').mkdir()
-    content = json.loads((root / 'annotations/coco_like.json').read_text())
-    content['images'] = content['images'][:LARGE_IMAGES]
-    width, height = LARGE_SIZE
-    for image in content['images']:
-        pixels = cv2.imread(str(root / 'images/train' / image['file_name']))
-        pixels = cv2.resize(pixels, LARGE_SIZE, interpolation=cv2.INTER_CUBIC)
-        pixels = pixels + rng.normal(0, 4, (height, width, 1))
-        cv2.imwrite(
-            str(root / 'images/large' / image['file_name']),
-            pixels.clip(0, 255).astype(np.uint8),
-            [cv2.IMWRITE_JPEG_QUALITY, 90],
-        )
-        image.update(width=width, height=height)
-    for item in content['annotations']:
-        item['bbox'] = [width / WIDTH * side for side in item['bbox']]
-    (root / 'annotations/large.json').write_text(json.dumps(content))

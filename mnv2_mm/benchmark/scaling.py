@@ -20,9 +20,9 @@ def cases(options: Options) -> list[Case]:
     """Cases of `tools/benchmark.py scaling`."""
     batch = options.batch_size
     found = []
-    for work, make, fast, warmup in (
-        ('training', training_step, '--fast', 2),
-        ('network', network, 'fast', WARMUP),
+    for work, make, (added, how), warmup in (
+        ('training', training_step, ('--fast', dict(fast=True)), 2),
+        ('network', network, ('optimized', dict(optimize=True)), WARMUP),
     ):
         by_batch = f'{work}: images/s, {SIDE} px, by batch size'
         by_side = f'{work}: images/s, batch {batch}, by side in px'
@@ -33,7 +33,7 @@ def cases(options: Options) -> list[Case]:
             for name, kwargs in (
                 ('mmdet, as shipped', dict(ours=False)),
                 ('mnv2_mm', {}),
-                (f'mnv2_mm, {fast}', dict(fast=True)),
+                (f'mnv2_mm, {added}', how),
             ):
                 if make is training_step and 'mmdet' in name and size == 1:
                     continue  # fails on a map of one value with a single image

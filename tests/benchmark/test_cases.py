@@ -47,8 +47,6 @@ def tiny(monkeypatch, tmp_path) -> Options:
     monkeypatch.setattr(gpu, 'WARMUP', 0)
     for module in (samples, data):
         monkeypatch.setattr(module, 'IMAGES', 2)
-        monkeypatch.setattr(module, 'LARGE_IMAGES', 1)
-    monkeypatch.setattr(samples, 'LARGE_SIZE', (800, 600))
     monkeypatch.setattr(torch.nn.Module, 'compile', lambda self: None)
     return Options(batch_size=2, device='cpu', folder=tmp_path)
 
