@@ -65,8 +65,8 @@ def checked_size(size: object) -> Size:
         sides = [size]
     else:
         sides = list(size) if isinstance(size, Sequence) else []
-    whole = all(isinstance(s, int) and s > 0 for s in sides)
-    if len(sides) not in (1, 2) or not whole:
+    valid = all(isinstance(s, int) and s > 0 for s in sides)
+    if len(sides) not in (1, 2) or not valid:
         raise InputError(
             f'the input size {size!r} cannot be used; give a height and a '
             'width of at least 1 pixel each, for example 320 320'
@@ -98,7 +98,7 @@ def run(model: nn.Module, size: Size) -> object:
             return _run_two_stage(model, image)
         return model(image, mode='tensor')
     except InputError:
-        raise  # the network says it better
+        raise  # its message is better
     except (RuntimeError, ValueError) as error:
         text = str(error).partition('\n')[0]
         raise InputError(

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from mnv2_mm.analysis.memory import largest_by_resolution, transitions
 from mnv2_mm.analysis.network import build_network
 from mnv2_mm.analysis.trace import Trace, trace
+from mnv2_mm.utils.config import config_root
 
 BYTES_PER_VALUE = 2
 RESOLUTIONS = (112, 56, 28, 14, 7, 1)
@@ -75,14 +76,41 @@ def kilobytes(resolution: int, channels: int) -> float:
     return resolution**2 * channels * BYTES_PER_VALUE / 1000
 
 
+def count_table3(progress: Callable[[str], object]) -> list[dict[str, object]]:
+    """One dictionary for each column and resolution, counted and printed."""
+    channels = count_columns(str(config_root()), progress=progress)
+    results = []
+    for column in COLUMNS:
+        paper = dict(zip(RESOLUTIONS, column.paper, strict=False))
+        for side in RESOLUTIONS:
+            counted = channels[column.name].get(side)
+            paper_channels, paper_kilobytes = paper.get(side, (None, None))
+            results.append(
+                dict(
+                    table='3',
+                    row=f'{column.name}, {side}x{side}',
+                    config=f'configs/{column.config}',
+                    column=column.name,
+                    resolution=side,
+                    channels=counted,
+                    kilobytes=counted and kilobytes(side, counted),
+                    paper_channels=paper_channels,
+                    paper_kilobytes=paper_kilobytes,
+                    convention='largest tensor, 2 bytes a value, kB of 1000',
+                    source='quoted from the paper',
+                )
+            )
+    return results
+
+
 def count_columns(
-    root: str, *, progress: Callable[[str], None] = lambda _: None
+    root: str, *, progress: Callable[[str], object] = lambda name: None
 ) -> dict[str, dict[int, int]]:
     """Channels of the largest tensor, by column and resolution.
 
     Args:
         root: Folder of the configs.
-        progress: Is told what is counted.
+        progress: Gets the name of what is counted.
     """
     records: dict[str, tuple[Trace, dict[str, str]]] = {}
     found = {}

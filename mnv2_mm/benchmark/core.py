@@ -1,9 +1,9 @@
 """Measure cases in turn: A B A B ..., so that drift of the machine hits all.
 
-A time alone says little on a machine that does other work. What counts is the
+A time alone means little on a machine that does other work. What counts is the
 ratio within a round, in which every case runs once. A case has a process of
-its own, so that what one case tells the memory allocator does not change the
-others. The processes are forked from a server that has imported everything.
+its own, so that its settings of the memory allocator do not change the others.
+The processes are forked from a server that has imported everything.
 """
 
 import contextlib
@@ -204,7 +204,7 @@ def in_subprocess(case: Case, threads: int) -> Iterator[Timer]:
 
     def timer(repeats: int) -> float:
         for pipe in pipes:
-            with contextlib.suppress(OSError):  # the answer tells
+            with contextlib.suppress(OSError):  # answers() raises
                 pipe.send(repeats)
         return max(answers())
 

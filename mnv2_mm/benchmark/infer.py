@@ -35,18 +35,20 @@ SIDES = {'mnv2_in1k': 224, 'deeplabv3_mnv2_voc': 513}
 
 def cases(options: Options) -> list[Case]:
     """Cases of `tools/benchmark.py infer`."""
-    whole = partial(Case, group=PHOTO_GROUP, repeats=5, warmup=WARMUP)
-    last = partial(
+    photo_case = partial(Case, group=PHOTO_GROUP, repeats=5, warmup=WARMUP)
+    decoding_case = partial(
         Case, group='decoding and NMS, 80 classes, 200 boxes, untrained', repeats=3
     )
     return [
-        whole(name="mmdet's inference_detector", make=mmdet_prediction),
+        photo_case(name="mmdet's inference_detector", make=mmdet_prediction),
         *(
-            whole(name=f'{name}, api.predict', make=partial(prediction, **kwargs))
+            photo_case(name=f'{name}, api.predict', make=partial(prediction, **kwargs))
             for name, kwargs in VARIANTS.items()
         ),
-        last(name="mmdet's predict_by_feat", make=partial(decoding, ours=False)),
-        last(name='mnv2_mm', make=partial(decoding, ours=True)),
+        decoding_case(
+            name="mmdet's predict_by_feat", make=partial(decoding, ours=False)
+        ),
+        decoding_case(name='mnv2_mm', make=partial(decoding, ours=True)),
         *_networks(
             'mnv2_in1k',
             'classification, {} px, 1000 classes, network alone',

@@ -1,4 +1,4 @@
-"""Print and draw what was measured, and say on which machine."""
+"""Print and draw what was measured, and on which machine."""
 
 import datetime
 import itertools

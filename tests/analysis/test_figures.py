@@ -101,7 +101,7 @@ def test_lemma_2_where_channels_are_forced() -> None:
     assert [s.invertible / s.positions for s in shares] == [1, 0, 1]
     # layers 3 to 5 read 16 x 16, 8 x 8 and 8 x 8 positions of two images
     assert [s.positions for s in shares] == [512, 128, 128]
-    # looking leaves nothing behind
+    # measuring changes nothing
     assert net.training
     after = net.state_dict()
     assert all(torch.equal(before[key], after[key]) for key in before)
@@ -151,10 +151,10 @@ def test_gap_is_taken_seed_by_seed() -> None:
         ([40.0, 50.0, 60.0], ": the paper's order"),
         ([60.0, 70.0, 80.0], ": against the paper's order"),
         ([60.0, 50.0, 71.0], ': no order beyond the spread of the seeds'),
-        ([40.0], ': one seed: nothing can be said about the order'),
+        ([40.0], ': one seed shows no order'),
     ],
 )
-def test_summary_says_what_the_seeds_allow(none: list, verdict: str) -> None:
+def test_summary_claims_what_the_seeds_allow(none: list, verdict: str) -> None:
     none = [x + 0.1 * i for i, x in enumerate(none)]
     text = figure6.summary(records(paper=[50.0, 60.0, 70.0], none=none))
     assert text.endswith(verdict)

@@ -42,7 +42,7 @@ def tiny(monkeypatch, tmp_path) -> Options:
     for module in (train, gpu):
         monkeypatch.setattr(module, 'SIDE', SIDE)
     monkeypatch.setattr(infer, 'SIDES', dict.fromkeys(infer.SIDES, 65))
-    monkeypatch.setattr(gpu, 'BATCHES', (2, 3))
+    monkeypatch.setattr(gpu, 'BATCHES', (2,))
     monkeypatch.setattr(gpu, 'PREDICTED', (1,))
     monkeypatch.setattr(gpu, 'WARMUP', 0)
     for module in (samples, data):
@@ -59,6 +59,8 @@ def test_every_case_runs(tiny, subject):
         pickle.dumps(case)
         if 'timm' in case.name and not compat.installed('timm'):
             continue
+        if case.name == 'mnv2_mm, bfloat16, api.predict':
+            continue  # slow; run among the cases for GPUs
         case.make()()
 
 
@@ -68,7 +70,7 @@ def test_the_cases_for_gpus_run_on_a_processor(tiny):
     for _, group in itertools.groupby(cases, lambda case: (case.group, case.point)):
         results += run_interleaved(list(group), 1)
     assert len(results) == len(cases)
-    assert [result.case.point for result in results[:8]] == [2] * 4 + [3] * 4
+    assert [result.case.point for result in results[:5]] == [2] * 4 + [1]
     assert len(gpu.conclude(results).splitlines()) == 4
 
 

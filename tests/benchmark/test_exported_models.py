@@ -255,9 +255,9 @@ def test_exported_models_beside_pytorch(
         (tmp_path / kind).symlink_to(Path(folder))
     flags = ['--config', config, '--checkpoint', checkpoint, '--limit', 5]
     assert run_tool('benchmark_builds', tmp_path, *flags) == 0
-    said = capfd.readouterr().out
+    printed = capfd.readouterr().out
     lines = (tmp_path / 'exported_models.md').read_text().splitlines()
     assert 'Missing:' not in lines
     values = [float(line.split('|')[6]) for line in lines[2:5]]
     assert values == pytest.approx([values[0]] * 3, abs=0.02 * max(values))
-    assert 'on 5 images of the test set' in said
+    assert 'on 5 images of the test set' in printed
