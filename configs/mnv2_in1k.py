@@ -2,7 +2,7 @@
 # 3.4M parameters, 300M multiply-adds at 224).
 # Source of the numbers: see the comment of each base.
 #
-# Often changed:
+# Changed most often:
 #   width, classes: _base_/models/mnv2_cls.py, for example the row 1.4
 #     model.backbone.widen_factor=1.4 model.head.in_channels=1792
 #   data, input size: _base_/datasets/in1k_cls.py

@@ -1,13 +1,13 @@
-# MobileNetV2 on ImageNet with today's recipe: the network of
-# configs/mnv2_in1k.py, whose weights fit here and the other way round.
+# MobileNetV2 on ImageNet, SGD for 600 epochs: the network of
+# configs/mnv2_in1k.py, so the weights of one fit the other.
 #
-# Why: the paper's RMSProp was made for 16 asynchronous workers. Large batches,
-# a cosine, mixed images and an average of the weights are today's way, and
-# this is one of them that was tried on this very network: the recipe of
-# torchvision's second weights (pull request 5560 of pytorch/vision), whose
-# input is 176 in training and 224 of 232 in evaluation. RandAugment with one
-# policy of a uniform strength stands for its TrivialAugment, which mmpretrain
-# does not have. Not trained here.
+# Why: the paper's RMSProp was made for 16 asynchronous workers. Today large
+# batches, a cosine schedule, mixed images and an average of the weights are
+# usual. This recipe was used for this network: it is that of torchvision's
+# second weights (pull request 5560 of pytorch/vision), with an input of 176 in
+# training and a crop of 224 out of 232 in evaluation. RandAugment with one
+# policy of uniform strength replaces its TrivialAugment, which mmpretrain
+# lacks. Not trained here.
 _base_ = [
     '_base_/models/mnv2_cls.py',
     '_base_/datasets/in1k_cls.py',
@@ -47,7 +47,7 @@ test_pipeline = [
     dict(type='CenterCrop', crop_size=224),
     dict(type='PackInputs'),
 ]
-# of 8 processes; of another number give --auto-scale-lr
+# for 8 processes; with another number use --auto-scale-lr
 train_dataloader = dict(
     batch_size=128,
     sampler=dict(_delete_=True, type='RepeatAugSampler', num_repeats=4),

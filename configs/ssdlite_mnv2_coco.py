@@ -1,12 +1,13 @@
-# SSDLite 320 on MobileNetV2 1.0, COCO (Table 6, last row), trained as the
-# official ssdlite_mobilenet_v2_coco.config does; what is ours is said in
-# _base_/schedules/ssdlite_200k.py. With today's recipe:
+# SSDLite 320 on MobileNetV2 1.0, COCO (Table 6, last row), trained like the
+# official ssdlite_mobilenet_v2_coco.config; _base_/schedules/ssdlite_200k.py
+# says what is ours. From random weights with stronger augmentation:
 # configs/ssdlite_mnv2_coco_sgd_600e.py.
 #
-# Another width: model.backbone.widen_factor, model.neck.widen_factor and the
-# channels of both taps (the error message says which). Another input: both
-# Resize scales and model.bbox_head.anchor_generator.input_size. Own data:
-# configs/examples/ssdlite_own_data.py.
+# Changed most often:
+#   width: model.backbone.widen_factor, model.neck.widen_factor and the
+#     channels of both taps (the error message names them)
+#   input size: see _base_/datasets/coco_det.py
+#   own data: configs/examples/ssdlite_own_data.py
 _base_ = [
     '_base_/models/ssdlite_mnv2.py',
     '_base_/datasets/coco_det.py',

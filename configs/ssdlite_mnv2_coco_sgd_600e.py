@@ -1,13 +1,13 @@
-# SSDLite 320 on MobileNetV2 1.0, COCO, from random weights with today's
-# recipe: the network of configs/ssdlite_mnv2_coco.py, whose weights fit here
-# and the other way round.
+# SSDLite 320 on MobileNetV2 1.0, COCO, from random weights, SGD for 600 epochs:
+# the network of configs/ssdlite_mnv2_coco.py, so the weights of one fit the
+# other.
 #
-# Why: the official recipe continues a trained detector, at a batch of 24 and
-# with crops and flips alone. From a random start more images a step, more
-# epochs and stronger augmentation are usual. Source of the numbers: mmdet's
+# Why: the official recipe continues a trained detector, with a batch of 24 and
+# only crops and flips. From a random start larger batches, more epochs and
+# stronger augmentation are usual. Source of the numbers: mmdet's
 # ssdlite_mobilenetv2-scratch_8xb24-600e_coco, with the augmentation of the
-# SSD paper (section 2.2 and the zoom-out of 3.6); what is ours is said in
-# _base_/schedules/ssdlite_sgd_600e.py. Not trained here.
+# SSD paper (section 2.2 and the zoom-out of 3.6);
+# _base_/schedules/ssdlite_sgd_600e.py says what is ours. Not trained here.
 _base_ = [
     '_base_/models/ssdlite_mnv2.py',
     '_base_/datasets/coco_det.py',
@@ -22,9 +22,9 @@ model = dict(
     neck=dict(norm_cfg=norm_cfg),
     bbox_head=dict(norm_cfg=norm_cfg),
 )
-# The colors leave a worker as floats, as mmdet's do. Clipped and rounded, as
-# the SSD paper's own code does, they are a quarter of the bytes:
-#   train_dataloader.dataset.pipeline.6.to_uint8=True
+# Colors leave a worker as floats, as in mmdet. Clipped and rounded, as in the
+# SSD paper's own code, they take a quarter of the bytes:
+#   train_dataloader.dataset.pipeline.PhotoMetricDistortion.to_uint8=True
 train_pipeline = [
     dict(type='mnv2_mm.LoadImage'),
     dict(type='LoadAnnotations', with_bbox=True),
@@ -39,7 +39,7 @@ train_pipeline = [
         min_ious=(0.1, 0.3, 0.5, 0.7, 0.9),
         min_crop_size=0.3,
     ),
-    dict(type='mnv2_mm.Resize', scale=_base_.input_size, keep_ratio=False),
+    dict(type='Resize', scale=_base_.input_size, keep_ratio=False),
     dict(type='RandomFlip', prob=0.5),
     dict(
         type='mnv2_mm.PhotoMetricDistortion',
@@ -50,5 +50,5 @@ train_pipeline = [
     ),
     dict(type='PackDetInputs'),
 ]
-# of 8 processes; of another number give --auto-scale-lr
+# for 8 processes; with another number use --auto-scale-lr
 train_dataloader = dict(batch_size=24, dataset=dict(pipeline=train_pipeline))

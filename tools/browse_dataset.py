@@ -1,46 +1,45 @@
-"""Look at the data of a config: ground truth on images, and label counts.
+"""Draw the ground truth of a config's data set and count its labels.
 
-    python tools/browse_dataset.py configs/sample/ssdlite_sample.py
-    python tools/browse_dataset.py ssdlite_sample --split val --num 30
-
-The images are those that the network gets, after the pipeline with its
-random parts. Odd labels (masks of 0 and 255, labels without a class, classes
-without a label) are said.
+The images are those that the network gets, after the pipeline with its random
+transforms. Unusual labels are reported: masks of 0 and 255, labels without a
+class, classes without a label.
 """
 
 import argparse
 import random
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import cv2
-import numpy as np
-import torch
-from mmengine.config import Config, DictAction
-from mmengine.dataset import BaseDataset
-from mmengine.registry import DATASETS, init_default_scope
-
-from mnv2_mm.datasets.checks.preflight import check
-from mnv2_mm.datasets.checks.source import evenly
-from mnv2_mm.datasets.gt_visualizer import GtVisualizer
-from mnv2_mm.datasets.label_histogram import count_labels
-from mnv2_mm.engine import launch
-from mnv2_mm.utils.config import apply_options, get_config
 from mnv2_mm.utils.errors import InputError, command, message_of
+
+if TYPE_CHECKING:  # slow imports; --help does not need them
+    from mmengine.config import Config
+    from mmengine.dataset import BaseDataset
+
+    from mnv2_mm.datasets.gt_visualizer import GtVisualizer
+
+EXAMPLES = """examples:
+  python tools/browse_dataset.py ssdlite_sample --split val --num 30
+  python tools/browse_dataset.py configs/examples/deeplabv3_pets.py \\
+    --cfg-options train_dataloader.dataset.data_root=/data/pets_seg
+"""
 
 
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
-        description='Draw the ground truth of a config and count its labels'
+        description=__doc__,
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument('config', help='config file, or the name of one')
     parser.add_argument('--split', choices=['train', 'val', 'test'], default='train')
     parser.add_argument(
         '--out-dir',
-        help='where images go (default: work_dirs/browse/<config>_<split>)',
+        help='folder of the images (default: work_dirs/browse/<config>_<split>)',
     )
     parser.add_argument(
         '--num', type=int, default=12, help='images to draw, evenly picked'
@@ -49,22 +48,29 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--cfg-options',
         nargs='+',
-        action=DictAction,
-        help='override config keys: key=value, lists as key="[a,b]"',
+        metavar='KEY=VALUE',
+        help='override config keys; lists as key="[a,b]"',
     )
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.num < 0:
+        parser.error(f'--num is {args.num}; give 0 or more')
+    return args
 
 
-def build(cfg: Config, split: str) -> tuple[BaseDataset, bool]:
-    """Build the data set, saying what is wrong with it.
+def build(cfg: 'Config', split: str) -> tuple['BaseDataset', bool]:
+    """Build the data set and print what is wrong with it.
 
     Returns:
-        The data set, and whether something is wrong that can be looked at
-        nevertheless.
+        The data set, and whether it has a problem that does not prevent
+        drawing it.
 
     Raises:
-        InputError: it cannot be built.
+        InputError: It cannot be built.
     """
+    from mmengine.registry import DATASETS, init_default_scope
+
+    from mnv2_mm.datasets.checks.preflight import check
+
     problem = None
     try:
         for text in check(cfg, splits=[split]):
@@ -75,7 +81,7 @@ def build(cfg: Config, split: str) -> tuple[BaseDataset, bool]:
         init_default_scope(cfg.default_scope)
         dataset = DATASETS.build(cfg[f'{split}_dataloader'].dataset)
     except Exception as error:
-        # the check has said it better than the host does
+        # the message of the check is clearer than the host's
         raise (problem or error) from error
     if problem:
         print(f'warning: {message_of(problem)}')
@@ -83,9 +89,13 @@ def build(cfg: Config, split: str) -> tuple[BaseDataset, bool]:
 
 
 def draw(
-    dataset: BaseDataset, painter: GtVisualizer, *, num: int, out: Path
+    dataset: 'BaseDataset', visualizer: 'GtVisualizer', *, num: int, out: Path
 ) -> list[Path]:
-    """Draw ``num`` images into ``out``; broken ones are said and left."""
+    """Draw ``num`` images into ``out``; skip broken ones with a warning."""
+    import cv2
+
+    from mnv2_mm.datasets.checks.source import evenly
+
     out.mkdir(parents=True, exist_ok=True)
     written = []
     for index in evenly(range(len(dataset)), num):
@@ -96,7 +106,7 @@ def draw(
         except InputError as error:
             print(f'warning: not drawn: {message_of(error)}')
             continue
-        image = painter.draw(data['inputs'], data['data_samples'])
+        image = visualizer.draw(data['inputs'], data['data_samples'])
         path = out / f'{index:06d}_{stem}.jpg'
         if not cv2.imwrite(str(path), image):
             raise InputError(f'{path} cannot be written')
@@ -108,14 +118,21 @@ def draw(
 def main() -> int:
     """Browse."""
     args = parse_args()
-    launch.filter_warnings()
-    if args.num < 0:
-        raise InputError(f'--num is {args.num}; give 0 or more')
+    import numpy as np
+    import torch
+
+    from mnv2_mm.datasets.gt_visualizer import GtVisualizer
+    from mnv2_mm.datasets.label_histogram import count_labels
+    from mnv2_mm.utils.config import apply_options, get_config
+    from mnv2_mm.utils.config_errors import host_of
+    from mnv2_mm.utils.console import filter_warnings, print_warnings
+
+    filter_warnings()
     cfg = get_config(args.config)
-    launch.print_warnings(apply_options(cfg, args.cfg_options))
+    print_warnings(apply_options(cfg, args.cfg_options))
     if not cfg.get(f'{args.split}_dataloader'):
         raise InputError(f'{args.config} has no {args.split}_dataloader')
-    host = launch.host_of(cfg)
+    host = host_of(cfg)
     dataset, failed = build(cfg, args.split)
     print(f'{args.split}: {len(dataset)} images; counting labels')
     histogram = count_labels(dataset, host)
@@ -129,8 +146,8 @@ def main() -> int:
     name = f'{Path(args.config).stem}_{args.split}'
     out = Path(args.out_dir or Path('work_dirs', 'browse', name)).expanduser()
     pipeline = cfg[f'{args.split}_dataloader'].dataset.get('pipeline') or ()
-    painter = GtVisualizer(host, dataset.metainfo, pipeline=pipeline)
-    written = draw(dataset, painter, num=args.num, out=out)
+    visualizer = GtVisualizer(host, dataset.metainfo, pipeline=pipeline)
+    written = draw(dataset, visualizer, num=args.num, out=out)
     print(f'{len(written)} images in {out}')
     return 1 if failed else 0
 

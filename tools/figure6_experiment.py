@@ -33,8 +33,8 @@ DATA = {
         64,
         1,
         (
-            'train_dataloader.dataset.pipeline.1.scale={0}',
-            'val_dataloader.dataset.pipeline.1.scale=({0},{0})',
+            'train_dataloader.dataset.pipeline.RandomResizedCrop.scale={0}',
+            'val_dataloader.dataset.pipeline.Resize.scale=({0},{0})',
         ),
     ),
     'pets': (
@@ -43,9 +43,9 @@ DATA = {
         64,
         4,
         (
-            'train_dataloader.dataset.pipeline.1.scale={0}',
-            'val_dataloader.dataset.pipeline.1.crop_size={0}',
-            'val_dataloader.dataset.pipeline.1.crop_padding={1}',
+            'train_dataloader.dataset.pipeline.RandomResizedCrop.scale={0}',
+            'val_dataloader.dataset.pipeline.EfficientNetCenterCrop.crop_size={0}',
+            'val_dataloader.dataset.pipeline.EfficientNetCenterCrop.crop_padding={1}',
         ),
     ),
 }

@@ -1,6 +1,4 @@
-"""Make the generated sample data set (see mnv2_mm/datasets/sample/scenes.py).
-
-python tools/make_sample_data.py [--out data/sample] [--seed 0]
+"""Generate the sample data set (see mnv2_mm/datasets/sample/scenes.py).
 
 It takes half a minute. A second run finds the set and does nothing.
 """
@@ -12,43 +10,52 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from mnv2_mm.datasets.sample.export import SampleSettings
-from mnv2_mm.datasets.sample.writer import write_sample_set
 from mnv2_mm.utils.errors import command
+
+EXAMPLES = """examples:
+  python tools/make_sample_data.py
+  python tools/make_sample_data.py --out data/large --train 5000 --seed 1
+"""
 
 
 def parse_args() -> argparse.Namespace:
-    """Read the command line."""
-    defaults = SampleSettings()
+    """Read the command line; settings that are not given are left out."""
     parser = argparse.ArgumentParser(
-        description='Make the generated sample data set.',
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        description=__doc__,
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument('--out', default='data/sample', help='folder to make')
-    parser.add_argument('--seed', type=int, default=defaults.seed)
-    parser.add_argument('--train', type=int, default=defaults.train, help='images')
-    parser.add_argument('--val', type=int, default=defaults.val, help='images')
-    parser.add_argument('--width', type=int, default=defaults.width, help='in pixels')
-    parser.add_argument('--height', type=int, default=defaults.height, help='in pixels')
+    parser.add_argument(
+        '--out', default='data/sample', help='folder (default: data/sample)'
+    )
+    # the defaults are those of SampleSettings, whose import is slow
+    for name, text in (
+        ('seed', 'of all random numbers (default: 0)'),
+        ('train', 'training images (default: 1000)'),
+        ('val', 'validation images (default: 100)'),
+        ('width', 'of the images in pixels (default: 256)'),
+        ('height', 'of the images in pixels (default: 192)'),
+    ):
+        parser.add_argument(f'--{name}', type=int, default=argparse.SUPPRESS, help=text)
     parser.add_argument(
         '--force',
         action='store_true',
-        help='replace what --out holds when it differs',
+        help='replace a sample set with other settings in --out',
     )
     return parser.parse_args()
 
 
 class Progress:
-    """Prints images done and the time left.
+    """Print the number of images done and the time left.
 
-    A terminal sees one line that changes, a log file one line each quarter.
+    A terminal gets one line that changes, a log file a line each quarter.
     """
 
     def __init__(self) -> None:
         self.start = self.shown = time.monotonic()
 
     def __call__(self, done: int, total: int) -> None:
-        """Show that ``done`` of ``total`` images are made."""
+        """Show that ``done`` of ``total`` images are written."""
         now = time.monotonic()
         if sys.stdout.isatty():
             due = done == total or now - self.shown > 0.2
@@ -65,22 +72,19 @@ class Progress:
             print(line, flush=True)
 
 
+@command
 def main() -> None:
     """Run the command."""
-    args = parse_args()
-    settings = SampleSettings(
-        seed=args.seed,
-        train=args.train,
-        val=args.val,
-        width=args.width,
-        height=args.height,
-    )
-    print(f'Sample data set in {args.out}', flush=True)
-    if write_sample_set(args.out, settings, force=args.force, progress=Progress()):
-        print('Made.')
-    else:
-        print('It is there already, nothing to do.')
+    settings = vars(parse_args())
+    out, force = settings.pop('out'), settings.pop('force')
+    from mnv2_mm.datasets.sample.export import SampleSettings
+    from mnv2_mm.datasets.sample.writer import write_sample_set
+
+    settings = SampleSettings(**settings)
+    print(f'Sample data set in {out}', flush=True)
+    written = write_sample_set(out, settings, force=force, progress=Progress())
+    print('Written.' if written else 'It exists already, nothing to do.')
 
 
 if __name__ == '__main__':
-    command(main)()
+    main()

@@ -70,7 +70,7 @@ case $stack in
     *) bad_option "unknown stack '$stack': onedl or upstream" ;;
 esac
 lists=("$stack")
-[ $dev = no ] || lists+=(dev docs)
+[ $dev = no ] || lists+=(dev)
 if [ $deploy = yes ]; then
     [ $stack = onedl ] ||
         bad_option '--deploy is tested with --stack onedl alone'
@@ -84,11 +84,12 @@ case $venv in
 esac
 cd "$root"
 constraints=$root/requirements/constraints-$stack.txt
-# Names of requirements/*.txt; mmcv is installed last, against torch.
-mapfile -t packages < <(cd requirements && cat "${lists[@]/%/.txt}" |
-    sed 's/#.*//; s/[<>=! ].*//' | grep -vxE "$mmcv|" | sort -u)
-wanted=("${packages[@]}")
-[ $deploy = no ] || wanted+=(mmdeploy) # installed apart
+# Names in requirements/LIST.txt; mmcv is left out: it is installed last,
+# against torch.
+names() {
+    (cd requirements && cat "${@/%/.txt}") |
+        sed 's/#.*//; s/[<>=! ].*//' | grep -vxE "$mmcv|" | sort -u
+}
 # For the builds; and what torch needs, since an index that MNV2_TORCH_ARGS
 # names holds other versions of it.
 base=(setuptools wheel ninja numpy
@@ -301,6 +302,12 @@ or compile the ops for the CPU alone (NMS on the GPU then fails):
 # ------------------------------------------------------------------- stages
 claim_folder
 make_venv
+# sphinx has no recent release for Python 3.10
+[ $dev = no ] || "$py" -c 'import sys; sys.exit(sys.version_info > (3, 11))' ||
+    lists+=(docs)
+mapfile -t packages < <(names "${lists[@]}")
+wanted=("${packages[@]}")
+[ $deploy = no ] || wanted+=(mmdeploy) # installed apart
 undone=$("$py" tools/env_state.py repair)
 [ -z "$undone" ] || say "half-installed, goes in again: ${undone//$'\n'/, }"
 "$py" -c 'import importlib.metadata as m, pip; m.version("pip")' 2>/dev/null ||

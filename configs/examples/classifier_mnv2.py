@@ -2,8 +2,8 @@
 # mmpretrain's own recipe for its MobileNetV2 (SGD 0.045 for a batch of 256,
 # times 0.98 after every epoch). configs/mnv2_in1k.py has the paper's.
 #
-# For any other head of mmpretrain: in_channels is what the backbone hands
-# out, 1280 here; with out_indices=(6,) it would be 320.
+# For any other head of mmpretrain: in_channels is the number of channels of the
+# backbone's output, 1280 here; with out_indices=(6,) it would be 320.
 _base_ = [
     '../_base_/datasets/in1k_cls.py',
     '../_base_/runtime/cls.py',

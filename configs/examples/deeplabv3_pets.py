@@ -1,8 +1,8 @@
 # Own data, segmentation: Mobile DeepLabv3 on 240 photos of cats and dogs,
 # from random weights, about eight minutes on two CPU cores.
 #
-# The data is any folder of this form (here 299x299, labels 0 background,
-# 1 cat, 2 dog, 255 ignored); for your own edit the next four lines.
+# The data is any folder with these files (here 299x299, labels 0 background,
+# 1 cat, 2 dog, 255 ignored); for your own data edit the next four values.
 #   data_root/img_dir/{train,val}/*.jpg
 #   data_root/ann_dir/{train,val}/*.png   same names, one label a pixel
 # Data elsewhere: make data/pets_seg a link to it (ln -s FOLDER data/pets_seg).
@@ -26,9 +26,9 @@ data_help = """A segmentation set in data/pets_seg (see the top of the config):
   data/pets_seg/ann_dir/{train,val}/*.png, labels 0, 1, 2 and 255 (ignored)
 Elsewhere? ln -s FOLDER data/pets_seg"""
 
-# Half the width (so few images fill no larger net), statistics of BN that
-# follow in tens of steps, and He's random start, from which the same rate
-# moves narrow and wide layers alike: TF's are made for long training.
+# For a short training on few images: half the width, BN statistics that adapt
+# within tens of steps (momentum 0.1), and He's initialization, with which one
+# learning rate suits narrow and wide layers. TF's values are for long training.
 model = dict(
     data_preprocessor=dict(size=crop),
     backbone=dict(

@@ -16,6 +16,6 @@ model = dict(
     ),
     decode_head=dict(in_channels=320),
 )
-# the trained part moves slower than the new head
+# a lower learning rate for the trained part than for the new head
 optim_wrapper = dict(paramwise_cfg=dict(custom_keys={'backbone': dict(lr_mult=0.1)}))
 custom_hooks = [dict(type='mnv2_mm.UnfuseConvBNHook')]

@@ -2,8 +2,8 @@
 # ResNet, on COCO.
 #
 # For any other detector of mmdet: replace its backbone by
-# mnv2_mm.MobileNetV2 and set the neck's in_channels to what it hands out,
-# which is printed by
+# mnv2_mm.MobileNetV2 and set the neck's in_channels to its output channels,
+# which these lines print:
 #   from mnv2_mm.models import MobileNetV2
 #   MobileNetV2(1.0, (1, 2, 4, 6)).out_channels   (24, 32, 96, 320)
 # Source of the other numbers: mmdet's faster-rcnn_r50_fpn with its 1x
@@ -133,7 +133,7 @@ model = dict(
     ),
 )
 
-# Faster R-CNN wants larger images than SSDLite: shorter side 480
+# Faster R-CNN needs larger images than SSDLite: shorter side 480
 train_pipeline = [
     dict(type='mnv2_mm.LoadImage'),
     dict(type='LoadAnnotations', with_bbox=True),

@@ -1,10 +1,10 @@
 # Own data, classification: MobileNetV2 on 735 photos of 37 breeds of cats and
-# dogs, from random weights, about eight minutes on two CPU cores. So few
-# images a breed do not train a good classifier from nothing; for one start
-# from trained weights, as mnv2_pets_finetune.py does.
+# dogs, from random weights, about eight minutes on two CPU cores. Twenty images
+# per breed are too few for a good classifier from random weights;
+# mnv2_pets_finetune.py starts from trained ones.
 #
-# The data is any folder of this form, the class names are the folder names;
-# for your own edit the next two values.
+# The data is any folder with these files; the class names are the folder
+# names. For your own data edit the next two values.
 #   data_root/{train,val}/<class>/*.jpg
 # Data elsewhere: make data/pets_mini a link to it (ln -s FOLDER
 # data/pets_mini).
@@ -65,8 +65,8 @@ data_help = """A classification set in data/pets_mini, a folder per class:
   data/pets_mini/val/<class>/*.jpg
 Elsewhere? ln -s FOLDER data/pets_mini"""
 
-# Half the width (so few images fill no larger net), and statistics of BN
-# that follow in tens of steps: TF's are made for long training.
+# For a short training on few images: half the width, and BN statistics that
+# adapt within tens of steps (momentum 0.1). TF's values are for long training.
 model = dict(
     backbone=dict(widen_factor=0.5, norm_cfg=dict(type='BN', eps=1e-3, momentum=0.1)),
     head=dict(num_classes=len(classes)),

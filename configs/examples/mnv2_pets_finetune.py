@@ -16,10 +16,10 @@ model = dict(
             prefix='backbone.',
         ),
     ),
-    # a new head that begins near indifference
+    # a new head that begins with nearly equal scores
     head=dict(init_cfg=dict(type='TruncNormal', layer='Linear', std=0.01)),
 )
-# the trained part moves slower than the new head
+# a lower learning rate for the trained part than for the new head
 optim_wrapper = dict(
     optimizer=dict(lr=lr),
     paramwise_cfg=dict(custom_keys={'backbone': dict(lr_mult=0.1)}),

@@ -1,9 +1,9 @@
 # Mixing: a stock mmseg PSPNet, with our backbone instead of ResNet, on VOC.
 #
-# What to do for any other model of mmseg: replace its backbone by
-# mnv2_mm.MobileNetV2, drop `pretrained`, set in_channels and in_index of the
-# heads to what the backbone hands out. A wrong number is answered with an
-# error; these print the right ones:
+# For any other model of mmseg: replace its backbone by mnv2_mm.MobileNetV2,
+# remove `pretrained`, and set in_channels and in_index of the heads to the
+# outputs of the backbone. A wrong number is an error; these lines print the
+# right ones:
 #   from mnv2_mm.models import MobileNetV2
 #   MobileNetV2(1.0, (4, 6), output_stride=8).out_channels   (96, 320)
 # Source of the other numbers: mmseg's pspnet_r50-d8 with its voc12aug recipe.

@@ -1,7 +1,7 @@
 # Own data: SSDLite on BCCD (blood cells) at 224 px, from random weights, ten
-# to twenty minutes on two CPU cores. The data base file has the data root,
-# the classes and the pipelines; ssdlite_bccd_mmdet.py trains mmdet's own
-# SSDLite on the same.
+# to twenty minutes on two CPU cores. Data root, classes and pipelines are in
+# _base_/datasets/bccd_det.py; ssdlite_bccd_mmdet.py trains mmdet's own SSDLite
+# on the same data.
 _base_ = [
     '../_base_/models/ssdlite_mnv2.py',
     '../_base_/datasets/bccd_det.py',
@@ -9,10 +9,10 @@ _base_ = [
     '../_base_/runtime/det.py',
 ]
 
-# What a short training from random weights wants, and mmdet's SSDLite has:
-# BN statistics that follow in tens of steps (TF's momentum of 0.0003 is made
-# for 200k), and a smaller random start than TF's, which lets the same rate
-# move the weights further.
+# For a short training from random weights, as in mmdet's SSDLite: BN statistics
+# that adapt within tens of steps (TF's momentum of 0.0003 is for 200k steps),
+# and smaller initial weights than TF's, which change more at the same learning
+# rate.
 norm = dict(type='BN', eps=1e-3, momentum=0.03)
 small = dict(type='TruncNormal', layer='Conv2d', std=0.03)
 

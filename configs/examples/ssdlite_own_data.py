@@ -1,5 +1,5 @@
-# Own data, detection: a set in COCO format in three edited lines. The class
-# count of the head follows `classes`.
+# Own data, detection: a set in COCO format. Edit three lines; the number of
+# classes of the head follows `classes`.
 _base_ = '../ssdlite_mnv2_coco.py'
 
 # ---- the three lines ----------------------------------------------------

@@ -1,10 +1,10 @@
 # Figure 5, width 0.75 at 192 pixels. The official release states 68.7 %
 # top-1 and 153M multiply-adds for it; its classifier has 1001 classes.
-_base_ = '../mnv2_in1k.py'
+_base_ = [
+    '../_base_/models/mnv2_cls.py',
+    '../_base_/datasets/in1k_cls_r192.py',
+    '../_base_/schedules/in1k_rmsprop.py',
+    '../_base_/runtime/cls.py',
+]
 
-train_pipeline, test_pipeline = _base_.train_pipeline, _base_.test_pipeline
-train_pipeline[1].scale = test_pipeline[2].scale = 192
-train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
-val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
-test_dataloader = val_dataloader
 model = dict(backbone=dict(widen_factor=0.75), head=dict(in_channels=1280))

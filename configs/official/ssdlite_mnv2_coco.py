@@ -6,8 +6,15 @@
 _base_ = '../ssdlite_mnv2_coco.py'
 
 model = dict(bbox_head=dict(anchor_generator=dict(input_size=300)))
-train_pipeline, test_pipeline = _base_.train_pipeline, _base_.test_pipeline
-train_pipeline[3].scale = test_pipeline[1].scale = (300, 300)
+input_size = (300, 300)  # width, height
+train_pipeline = [
+    dict(step, scale=input_size) if 'scale' in step else step
+    for step in _base_.train_pipeline
+]
+test_pipeline = [
+    dict(step, scale=input_size) if 'scale' in step else step
+    for step in _base_.test_pipeline
+]
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
 val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
 test_dataloader = val_dataloader

@@ -23,8 +23,15 @@ model = dict(
         anchor_generator=dict(input_size=192),
     ),
 )
-train_pipeline, test_pipeline = _base_.train_pipeline, _base_.test_pipeline
-train_pipeline[3].scale = test_pipeline[1].scale = (192, 192)
+input_size = (192, 192)  # width, height
+train_pipeline = [
+    dict(step, scale=input_size) if 'scale' in step else step
+    for step in _base_.train_pipeline
+]
+test_pipeline = [
+    dict(step, scale=input_size) if 'scale' in step else step
+    for step in _base_.test_pipeline
+]
 dataset = dict(
     data_root=data_root,
     metainfo=dict(classes=('object',), palette=[(220, 20, 60)]),

@@ -1,13 +1,12 @@
-# Mobile DeepLabv3 on the generated sample set, from random weights: some four
-# minutes on two CPU cores with a process on each, as tools/quickstart.sh does.
+# Mobile DeepLabv3 on the generated sample set, from random weights: about four
+# minutes on two CPU cores with one process each, as tools/quickstart.sh does.
 #
-# Half the paper's width and a plain recipe, since DeepLab's is made for a
-# trained backbone and 30k steps: AdamW with a short warm-up, and BN
-# statistics that follow within tens of steps (momentum 0.1; TF's 0.003 and
-# 0.0003 need thousands, and evaluation would see those of the random start).
-# He's random start in place of TF's one deviation for all layers, and a
-# background, six pixels of seven, that counts half in the loss: both get the
-# rare classes off the ground sooner.
+# DeepLab's recipe is for a trained backbone and 30k steps. Here: half the
+# width, AdamW with a short warm-up, and BN statistics that adapt within tens of
+# steps (momentum 0.1; TF's 0.003 and 0.0003 need thousands of steps). He's
+# initialization instead of one deviation for all layers, and a loss weight of
+# one half for the background (six pixels of seven): with both, the rare classes
+# are learned earlier.
 _base_ = [
     '../_base_/models/deeplabv3_mnv2.py',
     '../_base_/datasets/sample_seg.py',

@@ -1,10 +1,10 @@
-# MobileNetV2 on the generated sample set: some two minutes on two CPU cores,
-# from random weights.
+# MobileNetV2 on the generated sample set, from random weights: about two
+# minutes on two CPU cores.
 #
-# Half the paper's width and a plain recipe, since the paper's RMSProp is made
-# for millions of steps: AdamW with a short warm-up and a cosine, no average
-# of the weights, and BN statistics that follow within tens of steps (momentum
-# 0.1; TF's 0.003 needs thousands).
+# The paper's recipe is for millions of steps. Here: half the width, AdamW with
+# a short warm-up and a cosine, no average of the weights, and BN statistics
+# that adapt within tens of steps (momentum 0.1; TF's 0.003 needs thousands of
+# steps).
 _base_ = [
     '../_base_/models/mnv2_cls.py',
     '../_base_/datasets/sample_cls.py',

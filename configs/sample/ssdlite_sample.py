@@ -1,9 +1,8 @@
-# SSDLite at 128 px on the generated sample set, from random weights: some five
+# SSDLite at 128 px on the generated sample set, from random weights: about five
 # minutes on two CPU cores.
 #
-# Half of the paper's width and a short recipe, since TF's is made for 200k
-# steps; BN statistics that follow within tens of steps (momentum 0.1 instead
-# of 0.0003).
+# TF's recipe is for 200k steps. Here: half the width, a short schedule, and BN
+# statistics that adapt within tens of steps (momentum 0.1 instead of 0.0003).
 _base_ = [
     '../_base_/models/ssdlite_mnv2.py',
     '../_base_/datasets/sample_det.py',

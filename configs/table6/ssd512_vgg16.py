@@ -5,8 +5,15 @@ _base_ = [
     '../_base_/schedules/ssd_120e.py',
     '../_base_/runtime/det.py',
 ]
-train_pipeline, test_pipeline = _base_.train_pipeline, _base_.test_pipeline
-train_pipeline[5].scale = test_pipeline[1].scale = (512, 512)
+input_size = (512, 512)  # width, height
+train_pipeline = [
+    dict(step, scale=input_size) if 'scale' in step else step
+    for step in _base_.train_pipeline
+]
+test_pipeline = [
+    dict(step, scale=input_size) if 'scale' in step else step
+    for step in _base_.test_pipeline
+]
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
 val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
 test_dataloader = val_dataloader

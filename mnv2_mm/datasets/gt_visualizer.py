@@ -1,67 +1,60 @@
-"""Draws ground truth onto the images that a pipeline hands to the network.
+"""Draw ground truth on the images that a pipeline hands to the network.
 
-The hosts' visualizers do the drawing. Where a test pipeline resizes the
-image and leaves its boxes or its mask as they are, the image is resized
-back, so that the two fit.
+Where a test pipeline resizes the image but not its boxes or mask, the image is
+resized back, so that the two fit.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import cv2
 import numpy as np
 import torch
-from mmengine.registry import VISUALIZERS, init_default_scope
 from mmengine.structures import BaseDataElement, PixelData
 
-_VISUALIZERS = {
-    'mmdet': {'type': 'DetLocalVisualizer'},
-    'mmseg': {'type': 'SegLocalVisualizer', 'alpha': 0.5},
-    'mmpretrain': {'type': 'UniversalVisualizer'},
-}
+from mnv2_mm.utils.visualize import drawn_image, enlarged, host_visualizer
+
 _SHORT_SIDE = 384  # pixels; smaller images are enlarged for drawing
 
 
 class GtVisualizer:
-    """Draws the ground truth of one data set.
+    """Draw the ground truth of one data set.
 
     Args:
         host: mmdet, mmseg or mmpretrain.
-        metainfo: the data set's, with classes and maybe a palette.
-        pipeline: the data set's transforms (built or config entries), of
+        metainfo: The data set's, with classes and maybe a palette.
+        pipeline: The data set's transforms (built or config entries), of
             which only the order matters.
     """
 
     def __init__(
-        self, host: str, metainfo: dict, *, pipeline: Sequence[object] = ()
+        self,
+        host: str,
+        metainfo: dict,
+        *,
+        pipeline: Sequence[Mapping | Callable] = (),
     ) -> None:
         self.host = host
         self.classes = tuple(map(str, metainfo.get('classes') or ()))
-        init_default_scope(host)
-        self.visualizer = VISUALIZERS.build(
-            {**_VISUALIZERS[host], 'name': f'ground_truth_{id(self)}'}
+        settings = {'alpha': 0.5} if host == 'mmseg' else {}
+        self.visualizer = host_visualizer(
+            host, metainfo, name=f'ground_truth_{id(self)}', **settings
         )
-        meta = dict(metainfo)
-        if len(meta.get('palette') or ()) < len(self.classes):
-            rng = np.random.default_rng(0)
-            colors = rng.integers(60, 256, (len(self.classes), 3))
-            meta['palette'] = [tuple(row) for row in colors.tolist()]
-        self.visualizer.dataset_meta = meta
         names = [_name(entry) for entry in pipeline]
-        self.resized_before_truth = (
-            'LoadAnnotations' in names
-            and any('Resize' in n for n in names)
-            and names.index('LoadAnnotations')
-            > min(i for i, n in enumerate(names) if 'Resize' in n)
+        resizes = [i for i, name in enumerate(names) if 'Resize' in name]
+        self.resized_before_truth = bool(
+            resizes
+            and 'LoadAnnotations' in names
+            and names.index('LoadAnnotations') > resizes[0]
         )
 
     def draw(self, inputs: torch.Tensor, sample: BaseDataElement) -> np.ndarray:
-        """The image with its ground truth, (H, W, 3) uint8 BGR.
+        """Draw on a copy of the image, (H, W, 3) uint8 BGR.
 
-        Small images come back enlarged.
+        A small image comes back enlarged.
 
         Args:
-            inputs: what the pipeline made, (3, H, W), BGR.
-            sample: its data sample.
+            inputs: Image of the pipeline, (3, H, W), BGR.
+            sample: Its data sample.
         """
         image = _as_image(inputs)
         size = image.shape[1::-1]
@@ -69,40 +62,30 @@ class GtVisualizer:
             size = tuple(sample.ori_shape[1::-1])
         factor = max(1, round(_SHORT_SIDE / min(size)))
         large = tuple(side * factor for side in size)
-        canvas = cv2.resize(image, large, interpolation=cv2.INTER_CUBIC)
-        canvas = cv2.cvtColor(canvas, cv2.COLOR_BGR2RGB)
+        canvas = enlarged(image, large)
         sample = sample.clone()
+        if self.host == 'mmpretrain':
+            self.visualizer.visualize_cls(
+                canvas, sample, classes=self.classes or None, draw_pred=False
+            )
+            return drawn_image(self.visualizer)
         if self.host == 'mmdet':
             truth = sample.gt_instances = sample.gt_instances.clone()
             boxes = getattr(truth.bboxes, 'tensor', truth.bboxes)
             truth.bboxes = boxes * float(factor)
             if 'masks' in truth:
                 del truth.masks
-            self.visualizer.add_datasample(
-                '', canvas, sample, draw_gt=True, draw_pred=False
-            )
-        elif self.host == 'mmseg':
+        else:
             mask = sample.gt_sem_seg.data.squeeze(0).numpy().astype(np.uint8)
             mask = cv2.resize(mask, large, interpolation=cv2.INTER_NEAREST)
             truth = PixelData(data=torch.from_numpy(mask)[None].long())
             sample.set_data({'gt_sem_seg': truth})
-            self.visualizer.add_datasample(
-                '', canvas, sample, draw_gt=True, draw_pred=False
-            )
-        else:
-            self.visualizer.visualize_cls(
-                canvas,
-                sample,
-                classes=self.classes or None,
-                draw_gt=True,
-                draw_pred=False,
-            )
-        drawn = np.ascontiguousarray(self.visualizer.get_image())
-        return cv2.cvtColor(drawn, cv2.COLOR_RGB2BGR)
+        self.visualizer.add_datasample('', canvas, sample, draw_pred=False)
+        return drawn_image(self.visualizer)
 
 
 def _as_image(inputs: torch.Tensor) -> np.ndarray:
-    """A pipeline's image (3 or 1, H, W) as (H, W, 3) uint8.
+    """Convert a pipeline's image (3 or 1, H, W) to (H, W, 3) uint8.
 
     An image that was normalized in the pipeline is stretched to 0..255.
     """
@@ -117,8 +100,8 @@ def _as_image(inputs: torch.Tensor) -> np.ndarray:
     return np.ascontiguousarray(image)
 
 
-def _name(entry: object) -> str:
+def _name(entry: Mapping | Callable) -> str:
     """Class name of a transform, built or not, without its scope."""
-    if isinstance(entry, dict):
+    if isinstance(entry, Mapping):
         return str(entry.get('type')).split('.')[-1]
     return type(entry).__name__

@@ -1,24 +1,24 @@
-"""Is this image file whole? Answered from its bytes, without decoding.
+"""Detect broken image files from their bytes, without decoding.
 
-Older versions of OpenCV fill the missing part of a cut-off JPEG with gray and
-say so on stderr only, newer ones do not say what is wrong. The end markers of
-JPEG and PNG tell it at next to no cost.
+Older versions of OpenCV fill the missing part of a truncated JPEG with gray
+and only print to stderr; newer ones do not say what is wrong. The end markers
+of JPEG and PNG show it at almost no cost.
 """
 
 import os
 from pathlib import Path
 
-JPEG_START, _JPEG_END = b'\xff\xd8', b'\xff\xd9'
+_JPEG_START, _JPEG_END = b'\xff\xd8', b'\xff\xd9'
 _JPEG_SCAN = 0xDA
 _PNG_START, _PNG_END = b'\x89PNG\r\n\x1a\n', b'IEND\xaeB`\x82'
-#: What the first bytes of things that are no image look like.
+#: First bytes of common files that are no image.
 _FOREIGN = (
     (b'version https://git-lfs', 'a Git LFS pointer; run `git lfs pull`'),
     (b'<', 'a web page or another text, as a failed download leaves it'),
     (b'PK\x03\x04', 'a zip archive'),
     (b'\x1f\x8b', 'a gzip archive'),
 )
-#: Where the end marker of a whole file nearly always is, in bytes.
+#: Bytes at the end that nearly always hold the end marker.
 _TAIL = 4096
 
 REMEDY = (
@@ -28,21 +28,21 @@ REMEDY = (
 
 
 def problem_of(data: bytes) -> str | None:
-    """What is visibly wrong with the content of an image file.
+    """Return what is wrong with the content of an image file, or None.
 
     Args:
-        data: the whole file. JPEG and PNG are checked for their end marker;
-            other formats only for being empty or something else altogether.
+        data: The complete file. JPEG and PNG are checked for their end marker;
+            other formats only for being empty or no image at all.
 
     Returns:
-        The end of a sentence that begins with the file's name, or None.
+        The end of a sentence that begins with the file's name.
     """
     if not data:
         return 'is empty'
-    if data.startswith(JPEG_START):
+    if data.startswith(_JPEG_START):
         scan = _scan_start(data)
         if scan is None or (
-            # looking through all of a large file takes milliseconds
+            # a search through all of a large file takes milliseconds
             data.find(_JPEG_END, max(scan, len(data) - _TAIL)) < 0
             and data.find(_JPEG_END, scan) < 0
         ):
@@ -58,14 +58,7 @@ def problem_of(data: bytes) -> str | None:
 
 
 def problem_of_file(path: str | os.PathLike) -> str | None:
-    """The same for a file, reading only its two ends where they suffice.
-
-    Args:
-        path: of the image.
-
-    Returns:
-        The end of a sentence that begins with the file's name, or None.
-    """
+    """:func:`problem_of` for a file; usually reads only its two ends."""
     path = Path(path)
     try:
         with path.open('rb') as file:
@@ -79,7 +72,7 @@ def problem_of_file(path: str | os.PathLike) -> str | None:
         return 'is missing'
     except OSError as error:
         return f'cannot be read ({error.strerror})'
-    if head.startswith(JPEG_START) and _JPEG_END in tail:
+    if head.startswith(_JPEG_START) and _JPEG_END in tail:
         return None
     if head.startswith(_PNG_START) and _PNG_END in tail:
         return None
@@ -87,16 +80,16 @@ def problem_of_file(path: str | os.PathLike) -> str | None:
 
 
 def _scan_start(data: bytes) -> int | None:
-    """Offset of a JPEG's first scan; None when the header is cut off.
+    """Offset of a JPEG's first scan; None when the header is truncated.
 
-    The header's segments are skipped by their length, since the thumbnail
-    in one of them has an end marker of its own. None of its own can follow
-    within a scan, where every 0xFF is escaped.
+    The header's segments are skipped by their length, since a thumbnail in
+    one of them has its own end marker. A scan contains no other end marker,
+    since every 0xFF in it is escaped.
     """
     at = 2
     while at + 4 <= len(data):
         if data[at] != 0xFF:
-            return at  # odd, but for the decoder to judge
+            return at  # unusual; the decoder decides
         code = data[at + 1]
         if code == _JPEG_SCAN:
             return at

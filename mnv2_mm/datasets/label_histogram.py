@@ -1,7 +1,7 @@
-"""Counts of ground-truth labels, and what is odd about them.
+"""Count ground-truth labels and warn of unusual ones.
 
-The counts are of what training will see: after the hosts' filters, after
-mmseg's ``reduce_zero_label`` and its renumbering of chosen classes.
+Labels are counted as training sees them: after the hosts' filters, after
+mmseg's ``reduce_zero_label`` and its renumbering of selected classes.
 """
 
 from collections import Counter
@@ -13,7 +13,7 @@ from mmengine.dataset import BaseDataset
 
 from mnv2_mm.datasets.checks.source import evenly, listed
 
-#: Of segmentation masks so many, evenly picked, are read.
+#: Segmentation masks that are read at most, evenly picked.
 MASKS_READ = 300
 
 
@@ -25,7 +25,7 @@ class LabelHistogram:
     unit: str  #: what is counted: 'boxes', 'pixels' or 'images'
     counts: Counter = field(default_factory=Counter)
     images: Counter = field(default_factory=Counter)
-    looked_at: int = 0  #: images that were counted
+    counted: int = 0  #: images that were counted
     total: int = 0  #: images of the data set
     ignore_index: int | None = None  #: label that training ignores
 
@@ -40,22 +40,16 @@ class LabelHistogram:
     def rows(self) -> list[tuple[str, int, float, int]]:
         """(class, count, share of all counts, images) by label.
 
-        Classes without a single label are there too.
+        Classes without a label have a row too.
         """
-        labels = sorted({*range(len(self.classes)), *self.counts})
-        whole = max(1, self.counts.total())
+        total = max(1, self.counts.total())
         return [
-            (
-                self.name_of(label),
-                self.counts[label],
-                self.counts[label] / whole,
-                self.images[label],
-            )
-            for label in labels
+            (self.name_of(i), self.counts[i], self.counts[i] / total, self.images[i])
+            for i in sorted({*range(len(self.classes)), *self.counts})
         ]
 
     def warnings(self) -> list[str]:
-        """What a user should look at before training on this."""
+        """What a user should check before training."""
         found, messages = set(self.counts), []
         known = set(range(len(self.classes)))
         if self.unit == 'pixels' and found <= {0, 255} and 255 in found:
@@ -86,7 +80,7 @@ class LabelHistogram:
         width = max([len(name) for name, *_ in rows] + [5])
         lines = [
             f'{"class":{width}}  {self.unit:>12}  share     images  '
-            f'(of {self.looked_at} looked at, {self.total} in all)'
+            f'(of {self.counted} counted, {self.total} in all)'
         ]
         for name, count, share, images in rows:
             bar = '#' * round(share * 30)
@@ -102,56 +96,50 @@ def count_labels(
     *,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> LabelHistogram:
-    """Count the labels of a built data set.
+    """Count the labels of a data set.
 
     Args:
-        dataset: of mmdet, mmseg or mmpretrain, wrapped or not.
-        host: which of the three.
-        progress: called with (images done, images in all).
+        dataset: Of mmdet, mmseg or mmpretrain, wrapped or not.
+        host: Which of the three.
+        progress: Called with (images done, images in all).
     """
     classes = tuple(map(str, dataset.metainfo.get('classes') or ()))
     unit = {'mmdet': 'boxes', 'mmseg': 'pixels'}.get(host, 'images')
     histogram = LabelHistogram(classes, unit, total=len(dataset))
     indices = list(range(len(dataset)))
-    loader = None
     if host == 'mmseg':
+        from mmseg.registry import TRANSFORMS
+
         indices = evenly(indices, MASKS_READ)
-        loader = _mask_loader()
+        # mmseg's own loader reads the masks as in training
+        load_mask = TRANSFORMS.build({'type': 'mmseg.LoadAnnotations'})
         histogram.ignore_index = getattr(_inner(dataset), 'ignore_index', 255)
     for done, index in enumerate(indices, 1):
         info = dataset.get_data_info(index)
         if host == 'mmdet':
-            labels = [
-                instance['bbox_label']
-                for instance in info['instances']
-                if not instance.get('ignore_flag')
-            ]
-            counts = Counter(labels)
+            objects = info['instances']
+            counts = Counter(
+                o['bbox_label'] for o in objects if not o.get('ignore_flag')
+            )
         elif host == 'mmseg':
-            mask = loader(info)['gt_seg_map']
+            mask = load_mask(info)['gt_seg_map']
             values, sizes = np.unique(mask, return_counts=True)
             counts = Counter(dict(zip(values.tolist(), sizes.tolist(), strict=True)))
         else:
             counts = Counter(np.atleast_1d(info['gt_label']).tolist())
         histogram.counts.update(counts)
         histogram.images.update(counts.keys())
-        histogram.looked_at += 1
+        histogram.counted += 1
         progress(done, len(indices))
     return histogram
 
 
-def _mask_loader() -> Callable[[dict], dict]:
-    """mmseg's own, so that masks are read as in training."""
-    from mmseg.registry import TRANSFORMS
-
-    return TRANSFORMS.build({'type': 'mmseg.LoadAnnotations'})
-
-
 def _inner(dataset: BaseDataset) -> BaseDataset:
-    """The data set inside of wrappers, the first of several."""
+    """The data set inside wrappers, the first of several."""
     while True:
-        inner = getattr(dataset, 'dataset', None)
-        several = getattr(dataset, 'datasets', None)
-        if inner is None and not several:
+        if getattr(dataset, 'dataset', None) is not None:
+            dataset = dataset.dataset
+        elif getattr(dataset, 'datasets', None):
+            dataset = dataset.datasets[0]
+        else:
             return dataset
-        dataset = inner if inner is not None else several[0]

@@ -149,6 +149,9 @@ def _text(error: BaseException) -> str:
 def apply_options(cfg: Config, options: Sequence[str] | None) -> list[str]:
     """Merge ``--cfg-options`` into a config.
 
+    An entry of a list is named by its type (``pipeline.Resize.scale``) or by
+    its index.
+
     Args:
         cfg: Changed in place.
         options: ``key=value`` each, as mmengine's DictAction reads them.
@@ -170,7 +173,8 @@ def apply_options(cfg: Config, options: Sequence[str] | None) -> list[str]:
             )
     parser = argparse.ArgumentParser()
     parser.add_argument('--cfg-options', nargs='+', action=DictAction)
-    merged = parser.parse_args(['--cfg-options', *options]).cfg_options
+    parsed = parser.parse_args(['--cfg-options', *options]).cfg_options
+    merged = {_with_indices(cfg, key): value for key, value in parsed.items()}
     warnings = [w for key in merged if (w := _doubt(cfg, key))]
     try:
         cfg.merge_from_dict(merged)
@@ -180,6 +184,23 @@ def apply_options(cfg: Config, options: Sequence[str] | None) -> list[str]:
             f'{_text(error)}'
         ) from error
     return warnings
+
+
+def _with_indices(cfg: Config, key: str) -> str:
+    """Replace types of list entries by indices: pipeline.Resize by pipeline.3."""
+    node, path = cfg, []
+    for part in key.split('.'):
+        if isinstance(node, list | tuple):
+            types = [str(e.get('type')) if isinstance(e, Mapping) else '' for e in node]
+            names = [name.rpartition('.')[2] for name in types]
+            if names.count(part) == 1:
+                part = str(names.index(part))
+            known = part.isdigit() and int(part) < len(node)
+            node = node[int(part)] if known else None
+        else:
+            node = node.get(part) if isinstance(node, Mapping | Config) else None
+        path.append(part)
+    return '.'.join(path)
 
 
 def _doubt(cfg: Config, key: str) -> str | None:
@@ -204,8 +225,8 @@ def _doubt(cfg: Config, key: str) -> str | None:
             if not part.isdigit() or int(part) >= len(node):
                 raise InputError(
                     f'--cfg-options {key}: {path} is a list of {len(node)}; '
-                    f'give an index from 0 to {len(node) - 1} in place of '
-                    f'"{part}"'
+                    f'give an index from 0 to {len(node) - 1} or the type of '
+                    f'one entry in place of "{part}"'
                 )
             node = node[int(part)]
         elif isinstance(node, Mapping):

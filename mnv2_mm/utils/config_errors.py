@@ -41,13 +41,18 @@ def host_of(cfg: Config) -> str:
             'missing and how to install it'
         ) from error
     except RuntimeError as error:
-        if 'operator torchvision::' not in str(error):
-            raise
-        raise InputError(
-            f'{scope} cannot be imported, as torchvision does not fit this torch; '
-            'run `python -m mnv2_mm.check --repair`'
-        ) from error
+        _raise_torchvision(error)
+        raise
     return scope
+
+
+def _raise_torchvision(error: RuntimeError) -> None:
+    """Raise the remedy where an import failed in torchvision."""
+    if 'operator torchvision::' in str(error):
+        raise InputError(
+            'torchvision does not fit the installed torch, and the OpenMMLab '
+            'packages import it; run `python -m mnv2_mm.check --repair`'
+        ) from error
 
 
 @contextlib.contextmanager
@@ -63,6 +68,9 @@ def readable_config_errors(cfg: Config) -> Iterator[None]:
     """
     try:
         yield
+    except RuntimeError as error:
+        _raise_torchvision(error)
+        raise
     except (KeyError, TypeError) as error:
         frames = {f.name for f in traceback.extract_tb(error.__traceback__)}
         text = _explain(error) if 'build_from_cfg' in frames else None

@@ -37,7 +37,7 @@ def repair_torchvision(site: Path | None = None) -> str | None:
     shutil.copyfile(torchvision_ops.__file__, module)
     line.write_text(_LINE, encoding='utf-8')
     return (
-        f'torchvision does not fit this torch; {line} lets it be imported '
+        f'torchvision does not fit this torch; {line.name} lets it be imported '
         'without its compiled operators'
     )
 

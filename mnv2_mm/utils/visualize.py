@@ -1,8 +1,11 @@
-"""Draw a prediction onto its image, and put it into words for a JSON file.
+"""Draw a prediction on its image, and describe it for a JSON file.
 
-The hosts' visualizers do the drawing. Small images are enlarged before,
-else a class name would hide the object.
+The hosts' visualizers do the drawing, here and for the ground truth
+(:mod:`mnv2_mm.datasets.gt_visualizer`). Small images are enlarged first, since
+a class name would hide the object.
 """
+
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -20,8 +23,41 @@ _SHORT_SIDE = 480  # pixels; smaller images are enlarged for drawing
 _TOP = 5  # classes of a classification that are reported
 
 
+def host_visualizer(
+    host: str, metainfo: dict, *, name: str, **settings: float
+) -> Visualizer:
+    """Build the visualizer of a host for the classes of a data set.
+
+    Args:
+        host: mmdet, mmseg or mmpretrain.
+        metainfo: The data set's, with classes and maybe a palette.
+        name: Unique in this process.
+        **settings: Of the visualizer.
+    """
+    init_default_scope(host)
+    visualizer = VISUALIZERS.build(dict(type=_VISUALIZERS[host], name=name, **settings))
+    classes = metainfo.get('classes') or ()
+    palette = metainfo.get('palette') or ()
+    if len(palette) < len(classes):
+        palette = default_palette(len(classes))
+    visualizer.dataset_meta = {**metainfo, 'palette': palette}
+    return visualizer
+
+
+def enlarged(image: np.ndarray, size: Sequence[int]) -> np.ndarray:
+    """Resize an image (H, W, 3) BGR to (width, height), as RGB to draw on."""
+    canvas = cv2.resize(image, size, interpolation=cv2.INTER_CUBIC)
+    return cv2.cvtColor(canvas, cv2.COLOR_BGR2RGB)
+
+
+def drawn_image(visualizer: Visualizer) -> np.ndarray:
+    """What a visualizer has drawn, (H, W, 3) uint8 BGR."""
+    drawn = np.ascontiguousarray(visualizer.get_image())
+    return cv2.cvtColor(drawn, cv2.COLOR_RGB2BGR)
+
+
 class Painter:
-    """Draws predictions of one model.
+    """Draw and describe the predictions of one model.
 
     Args:
         model: Of :func:`mnv2_mm.api.init_model`.
@@ -32,14 +68,9 @@ class Painter:
         self.host = model.cfg.default_scope
         self.classes = tuple(map(str, model.dataset_meta.get('classes') or ()))
         self.score_thr = score_thr
-        init_default_scope(self.host)
-        self.visualizer: Visualizer = VISUALIZERS.build(
-            dict(type=_VISUALIZERS[self.host], name=f'painter_{id(model)}')
+        self.visualizer = host_visualizer(
+            self.host, model.dataset_meta, name=f'painter_{id(model)}'
         )
-        meta = dict(model.dataset_meta)
-        if not meta.get('palette'):
-            meta['palette'] = default_palette(len(self.classes))
-        self.visualizer.dataset_meta = meta
 
     def name_of(self, label: int) -> str:
         """Class name, or the number where there is none."""
@@ -51,7 +82,7 @@ class Painter:
 
         Returns:
             ``boxes`` as [x1, y1, x2, y2] in pixels with ``labels``,
-            ``scores`` and ``classes`` from the best downwards; or
+            ``scores`` and ``classes``, best first; or
             ``pixel_shares`` (0 to 1) by class; or ``top5``.
         """
         if self.host == 'mmdet':
@@ -100,8 +131,7 @@ class Painter:
         """
         factor = max(1.0, _SHORT_SIDE / min(image.shape[:2]))
         size = [round(side * factor) for side in image.shape[1::-1]]
-        canvas = cv2.resize(image, size, interpolation=cv2.INTER_CUBIC)
-        canvas = cv2.cvtColor(canvas, cv2.COLOR_BGR2RGB)
+        canvas = enlarged(image, size)
         sample = sample.cpu().clone()
         if self.host == 'mmseg':
             mask = cv2.resize(self.mask(sample), size, interpolation=cv2.INTER_NEAREST)
@@ -109,7 +139,7 @@ class Painter:
         if self.host == 'mmdet':
             found = sample.pred_instances
             found.bboxes = found.bboxes * factor
-            # a line on the very edge would enlarge the image
+            # a line on the outermost pixels would enlarge the image
             found.bboxes[:, 0::2].clamp_(1, size[0] - 2)
             found.bboxes[:, 1::2].clamp_(1, size[1] - 2)
             self.visualizer.add_datasample(
@@ -123,8 +153,7 @@ class Painter:
             self.visualizer.visualize_cls(
                 canvas, sample, classes=self.classes or None, draw_gt=False
             )
-        drawn = np.ascontiguousarray(self.visualizer.get_image())
-        return cv2.cvtColor(drawn, cv2.COLOR_RGB2BGR)
+        return drawn_image(self.visualizer)
 
     def _paint(self, canvas: np.ndarray, mask: np.ndarray) -> np.ndarray:
         """Color the regions of a mask, with borders and a legend.
@@ -155,7 +184,7 @@ class Painter:
 
 
 def summarize(description: dict) -> str:
-    """One line about :meth:`Painter.describe`, for the console."""
+    """Shorten :meth:`Painter.describe` to one line for the console."""
     if 'boxes' in description:
         pairs = zip(description['classes'], description['scores'], strict=True)
         found = [f'{name} {score:.2f}' for name, score in pairs]
@@ -171,7 +200,7 @@ def summarize(description: dict) -> str:
 
 
 def default_palette(count: int) -> list[tuple[int, int, int]]:
-    """As many distinct colors (RGB) as there are classes."""
+    """Return ``count`` distinct colors (RGB)."""
     hues = np.arange(count, dtype=np.float64) * 0.618034 % 1 * 179
     hsv = np.stack([hues, hues * 0 + 200, hues * 0 + 230], axis=-1)
     rgb = cv2.cvtColor(hsv.astype(np.uint8)[None], cv2.COLOR_HSV2RGB)[0]

@@ -1,20 +1,18 @@
 """The detection configs: each is whole, trains a step and predicts."""
 
-from pathlib import Path
+import re
 
 import pytest
 import torch
+from config_files import CONFIGS, REQUIRED_KEYS, build, build_on_meta, load
 from mmengine.config import Config
-from mmengine.registry import DefaultScope
 from mmengine.structures import InstanceData
 from torch.utils.flop_counter import FlopCounterMode
 
 pytest.importorskip('mmdet.models')
 
-from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
 
-CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 SSDLITE = (
     'ssdlite_mnv2_coco',
     'ssdlite_mnv2_coco_sgd_600e',
@@ -23,41 +21,10 @@ SSDLITE = (
     'examples/ssdlite_own_data',
 )
 OTHERS = ('examples/ssdlite_bccd_mmdet', 'examples/faster_rcnn_mnv2_coco')
-WHOLE = (
-    'default_scope',
-    'default_hooks',
-    'train_dataloader',
-    'val_dataloader',
-    'test_dataloader',
-    'val_evaluator',
-    'test_evaluator',
-    'train_cfg',
-    'val_cfg',
-    'test_cfg',
-    'optim_wrapper',
-    'param_scheduler',
-    'visualizer',
-    'env_cfg',
-    'data_help',
-    'auto_scale_lr',
-)
 
 
-def load(name):
-    return Config.fromfile(CONFIGS / f'{name}.py')
-
-
-@pytest.fixture(autouse=True)
-def _foreign_scope():
-    """The model's own ``_scope_`` must do without the default scope."""
-    with DefaultScope.overwrite_default_scope('mmengine'):
-        yield
-
-
-def build(cfg, **changes):
-    torch.manual_seed(0)
-    cfg.model.update(changes)
-    model = MODELS.build(cfg.model)
+def initialized(cfg):
+    model = build(cfg)
     model.init_weights()
     return model
 
@@ -109,7 +76,7 @@ def total(losses):
 @pytest.mark.parametrize('name', SSDLITE + OTHERS)
 def test_config_is_whole(name):
     cfg = load(name)
-    assert not [key for key in WHOLE if key not in cfg]
+    assert not [key for key in REQUIRED_KEYS if key not in cfg]
     if 'bbox_head' in cfg.model and 'mmdet' not in name.split('_')[-1]:
         pipeline = cfg.train_dataloader.dataset.pipeline
         (resize,) = [t for t in pipeline if t.type.endswith('Resize')]
@@ -120,7 +87,7 @@ def test_config_is_whole(name):
 def test_detector_trains_a_step_and_predicts(name):
     """A batch of two, one image of it without objects."""
     cfg = load(name)
-    model = build(cfg)
+    model = initialized(cfg)
     size = (side(cfg), side(cfg))
     data = model.data_preprocessor(batch([size] * 2, [3, 0]), True)
     before = [p.detach().clone() for p in model.parameters()]
@@ -145,7 +112,7 @@ def test_detector_trains_a_step_and_predicts(name):
 
 
 def test_faster_rcnn_trains_a_step():
-    model = build(load('examples/faster_rcnn_mnv2_coco'))
+    model = initialized(load('examples/faster_rcnn_mnv2_coco'))
     data = model.data_preprocessor(batch([(96, 128)] * 2, [2, 0]), True)
     loss = total(model.train()(**data, mode='loss'))
     loss.backward()
@@ -156,7 +123,7 @@ def test_faster_rcnn_trains_a_step():
 @pytest.mark.parametrize('boxes', [2, 0])
 def test_a_batch_of_one_trains(boxes):
     """The last level is one pixel: BN must live with a single value."""
-    model = build(load('ssdlite_mnv2_coco')).train()
+    model = initialized(load('ssdlite_mnv2_coco')).train()
     data = model.data_preprocessor(batch([(320, 320)], [boxes]), True)
     loss = total(model(**data, mode='loss'))
     loss.backward()
@@ -166,7 +133,7 @@ def test_a_batch_of_one_trains(boxes):
 def test_non_square_input_trains_and_predicts():
     cfg = load('ssdlite_mnv2_coco')
     cfg.model.bbox_head.anchor_generator.input_size = (256, 160)
-    model = build(cfg)
+    model = initialized(cfg)
     data = model.data_preprocessor(batch([(160, 256)] * 2, [2, 1]), True)
     total(model.train()(**data, mode='loss')).backward()
     model.eval()(**data, mode='predict')
@@ -179,7 +146,7 @@ def test_the_loss_stays_finite_from_a_random_start_with_batch_two():
 
     cfg = load('ssdlite_mnv2_coco')
     cfg.model.bbox_head.anchor_generator.input_size = 128
-    model = build(cfg).train()
+    model = initialized(cfg).train()
     pytest.importorskip('timm')
     wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
     scheduler = PARAM_SCHEDULERS.build(
@@ -203,15 +170,36 @@ def test_the_loss_stays_finite_from_a_random_start_with_batch_two():
 )
 def test_paper_counts(classes, parameters, multiply_adds):
     """Table 6, and the official release's 91 slots."""
-    cfg = load('ssdlite_mnv2_coco')
-    cfg.model.bbox_head.num_classes = classes
-    model = build(cfg).eval()
+    model = build_on_meta(
+        load('ssdlite_mnv2_coco', f'model.bbox_head.num_classes={classes}')
+    )
     counted = sum(p.numel() for p in model.parameters())
     assert counted == pytest.approx(parameters, abs=600)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        model(torch.zeros(1, 3, 320, 320), mode='tensor')
+        model(torch.empty(1, 3, 320, 320, device='meta'), mode='tensor')
     macs = counter.get_total_flops() / 2
     assert macs == pytest.approx(multiply_adds, rel=1e-3)
+
+
+def test_documented_options_set_another_input_size():
+    """By the options that the comment of the data set names."""
+    text = (CONFIGS / '_base_/datasets/coco_det.py').read_text()
+    options = re.findall(r'^#   (\S+=\S+)$', text, re.M)
+    assert len(options) == 4
+    cfg = load('ssdlite_mnv2_coco', *[o.replace('"', '') for o in options])
+    assert cfg.model.bbox_head.anchor_generator.input_size == 300
+    for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
+        scales = [t.scale for t in loader.dataset.pipeline if 'scale' in t]
+        assert scales == [(300, 300)]
+
+
+def test_documented_option_rounds_the_colors_to_bytes():
+    name = 'ssdlite_mnv2_coco_sgd_600e'
+    text = (CONFIGS / f'{name}.py').read_text()
+    (option,) = re.findall(r'^#   (\S+to_uint8\S+)$', text, re.M)
+    pipeline = load(name, option).train_dataloader.dataset.pipeline
+    changed = [step.type for step in pipeline if step.get('to_uint8')]
+    assert changed == ['mnv2_mm.PhotoMetricDistortion']
 
 
 def test_own_data_follows_the_three_lines(tmp_path):

@@ -1,25 +1,18 @@
-"""The rows of Tables 5 and 6: counts, sizes, and SSD512 behind its backbone.
+"""The rows of Tables 5 and 6: counts, sizes, and SSD512 after its backbone.
 
-Their training step and prediction are in test_configs_tables.py.
+Their training step and prediction are in test_tables.py.
 """
-
-from pathlib import Path
 
 import pytest
 import torch
-from mmengine.config import Config
-from mmengine.registry import DefaultScope
+from config_files import build, load, meta_model
 from mmengine.structures import InstanceData
 from torch.utils.flop_counter import FlopCounterMode
 
 pytest.importorskip('mmdet.models')
 
-from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
 
-from mnv2_mm.registry import MODELS as OURS
-
-CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 #: Input side, parameters (BN counted) and multiply-adds of each row, counted
 #: with independent implementations. Table 5 leaves out the backbone.
 COUNTED = {
@@ -40,25 +33,8 @@ OBJECTS = (
 )
 
 
-@pytest.fixture(autouse=True)
-def _foreign_scope():
-    """The model's own ``_scope_`` must do without the default scope."""
-    with DefaultScope.overwrite_default_scope('mmengine'):
-        yield
-
-
-def load(name):
-    cfg = Config.fromfile(CONFIGS / f'{name}.py')
-    backbone = cfg.model.backbone.type
-    if backbone.startswith('mnv2_mm.'):
-        known = OURS.get(backbone.removeprefix('mnv2_mm.'))
-        if known is None:
-            pytest.skip(f'{backbone} is not registered')
-    return cfg
-
-
 def batch(size, counts):
-    """Images of (height, width) with so many of the objects each."""
+    """Images of (height, width) with that number of objects each."""
     height, width = size
     scale = torch.tensor([width, height, width, height])
     samples = []
@@ -110,10 +86,8 @@ def train_and_predict(model, size, counts):
 @pytest.mark.parametrize('name', COUNTED)
 def test_counts(name):
     side, parameters, multiply_adds = COUNTED[name]
-    cfg = load(name)
+    model = meta_model(name)
     with torch.device('meta'):
-        # mmdet's L2Norm does not heed the device
-        model = MODELS.build(cfg.model).to('meta').eval()
         with FlopCounterMode(display=False) as whole:
             model(torch.empty(1, 3, side, side), mode='tensor')
         counted = sum(p.numel() for p in model.parameters())
@@ -130,7 +104,7 @@ def test_counts(name):
 @pytest.mark.parametrize('name', COUNTED)
 def test_images_have_the_size_of_the_row(name):
     side = COUNTED[name][0]
-    cfg = Config.fromfile(CONFIGS / f'{name}.py')
+    cfg = load(name)
     for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
         pipeline = cfg[loader].dataset.pipeline
         scales = [step.scale for step in pipeline if step.type.endswith('Resize')]
@@ -162,13 +136,12 @@ class _Maps(torch.nn.Module):
         return self.convs[0](small), self.convs[1](smaller)
 
 
-def test_ssd512_behind_its_backbone_trains_a_step_and_predicts():
+def test_ssd512_after_its_backbone_trains_a_step_and_predicts():
     """Its own neck, anchors and predictors; the backbone is SSD300's."""
     cfg = load(SSD512)
     assert cfg.model.backbone == load('table6/ssd300_vgg16').model.backbone
-    torch.manual_seed(0)
     cfg.model.backbone = dict(type='mnv2_mm.MobileNetV2')
-    model = MODELS.build(cfg.model)
+    model = build(cfg)
     model.backbone = _Maps()
     model.init_weights()
     train_and_predict(model, (512, 512), [3])

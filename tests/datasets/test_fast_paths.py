@@ -7,14 +7,31 @@ import numpy as np
 import pytest
 import torch
 from mmcv.transforms import Compose
-from mmengine.registry import DefaultScope
+from mmengine.registry import TRANSFORMS, DefaultScope
 
-from mnv2_mm.benchmark.data import host_transforms
 from mnv2_mm.utils.config import get_config
+
+#: Transforms of ours that a host has under another name.
+HOST_NAMES = {
+    'LoadImage': 'LoadImageFromFile',
+    'SegPhotoMetricDistortion': 'PhotoMetricDistortion',
+    'SegRandomCrop': 'RandomCrop',
+}
+
+
+def by_host(pipeline, host):
+    """The same steps by the host's transforms, where it has them."""
+    steps = copy.deepcopy(pipeline)
+    for step in steps:
+        scope, _, name = step['type'].rpartition('.')
+        name = HOST_NAMES.get(name, name)
+        if scope == 'mnv2_mm' and TRANSFORMS.get(f'{host}.{name}'):
+            step['type'] = name
+    return steps
 
 
 def samples(root, host):
-    """Annotations of the tiny set as the hosts' data sets give them."""
+    """Annotations of the tiny set in the form of the hosts' data sets."""
     content = json.loads((root / 'annotations/train.json').read_text())
     for image in content['images'][:6]:
         name = image['file_name']
@@ -56,13 +73,11 @@ def samples(root, host):
 def test_recipes_give_what_the_hosts_transforms_give(name, host, tiny_data):
     pytest.importorskip(f'{host}.models')
     dataset = get_config(name).train_dataloader.dataset
-    while 'pipeline' not in dataset:
-        dataset = dataset.datasets[0]
-    steps = dataset.pipeline
+    steps = dataset.get('pipeline') or next(d.pipeline for d in dataset.datasets)
     for step in steps:
         if step['type'] == 'mnv2_mm.CheckSegMask':
             step['num_classes'] = 6
-    theirs = host_transforms(steps, host)
+    theirs = by_host(steps, host)
     assert theirs != steps
     with DefaultScope.overwrite_default_scope(host):
         pipelines = [Compose(theirs), Compose(steps)]

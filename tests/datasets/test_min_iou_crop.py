@@ -8,22 +8,22 @@ import torch
 from mmengine.registry import TRANSFORMS
 
 from mnv2_mm.datasets import MinIoURandomCrop
-from mnv2_mm.datasets.transforms.distorted_box import Window
+from mnv2_mm.datasets.transforms.geometry import Window
 from mnv2_mm.datasets.transforms.min_iou_crop import centered, ious
 from mnv2_mm.utils.errors import InputError
 
 WINDOW = Window(20, 10, 80, 70)  # 60 x 60
 
 
-def test_judgement_by_hand():
+def test_ious_and_centers_by_hand():
     boxes = np.array(
         [
             [20, 10, 80, 70],  # the window
             [30, 20, 50, 40],  # 400 of its 3600
             [50, 10, 110, 70],  # half, center on the right edge
             [-10, 10, 50, 70],  # half, center on the left edge
-            [0, 0, 20, 10],  # meets a corner only
-            [5, 5, 5, 5],  # nothing
+            [0, 0, 20, 10],  # touches a corner only
+            [5, 5, 5, 5],  # no area
         ],
         dtype=np.float32,
     )
@@ -66,7 +66,7 @@ def test_the_same_as_of_mmdet_from_the_same_seed(settings, count):
     ours = TRANSFORMS.build(dict(type='mnv2_mm.MinIoURandomCrop', **settings))
     rng = np.random.default_rng(count)
     cropped = 0
-    for seed in range(30):
+    for seed in range(18):
         first = sample(rng, count)
         second = copy.deepcopy(first)
         np.random.seed(seed)
@@ -81,7 +81,7 @@ def test_the_same_as_of_mmdet_from_the_same_seed(settings, count):
         boxes = first['gt_bboxes'].tensor, second['gt_bboxes'].tensor
         assert torch.equal(*boxes)
         cropped += first['img_shape'] != (90, 120)
-    assert cropped >= 6
+    assert cropped >= 4
 
 
 def test_arrays_as_boxes():

@@ -1,11 +1,11 @@
-"""SSD's crop as TensorFlow's detectors train with it."""
+"""SSD's random crop in TensorFlow's version."""
 
 import numpy as np
 import pytest
 from mmengine.registry import TRANSFORMS
 
 from mnv2_mm.datasets import SSDRandomCrop
-from mnv2_mm.datasets.transforms.distorted_box import Window
+from mnv2_mm.datasets.transforms.geometry import Window
 from mnv2_mm.datasets.transforms.ssd_random_crop import SETTINGS, inside
 from mnv2_mm.utils.errors import InputError
 
@@ -18,10 +18,10 @@ def _seed():
 WINDOW = Window(20, 10, 80, 70)  # 60 x 60
 BOXES = np.array(
     [
-        [30, 20, 50, 40],  # wholly inside
+        [30, 20, 50, 40],  # completely inside
         [10, 10, 30, 30],  # half: 10 of its 20 columns
         [70, 60, 90, 80],  # a quarter: 10 of 20 on both sides
-        [0, 0, 20, 10],  # meets a corner only
+        [0, 0, 20, 10],  # touches a corner only
         [0, 0, 100, 90],  # holds the window: 3600 of 9000
     ],
     dtype=np.float32,
@@ -151,7 +151,7 @@ def test_statistics_of_many_crops():
     image = np.zeros((100, 120, 3), np.uint8)
     boxes = np.array([[20, 20, 60, 60], [70, 30, 110, 90]], np.float32)
     kept, areas, aspects = 0, [], []
-    for _ in range(3000):
+    for _ in range(1500):
         source = dict(img=image, gt_bboxes=boxes)
         found = crop(source)
         if 'homography_matrix' not in found:
@@ -161,7 +161,7 @@ def test_statistics_of_many_crops():
         height, width = found['img_shape']
         areas.append(height * width / image[..., 0].size)
         aspects.append(width / height)
-    assert kept / 3000 == pytest.approx(0.15, abs=0.02)
+    assert kept / 1500 == pytest.approx(0.15, abs=0.03)
     assert min(areas) >= 0.1 and min(areas) < 0.11 and max(areas) > 0.9
     assert 0.48 < min(aspects) < 0.55 and 1.8 < max(aspects) < 2.05
     assert boxes.tolist() == [[20, 20, 60, 60], [70, 30, 110, 90]]
@@ -175,7 +175,7 @@ def test_each_setting_is_drawn_as_often():
 
 
 @pytest.mark.parametrize('boxes', [np.zeros((0, 4), np.float32), None])
-def test_a_image_without_objects(boxes):
+def test_an_image_without_objects(boxes):
     crop = SSDRandomCrop([dict(min_object_covered=1, overlap_thresh=1)])
     shapes = set()
     for _ in range(30):

@@ -1,6 +1,7 @@
 """TensorFlow's RMSProp: a step worked by hand, defaults, timm missing."""
 
 import math
+import sys
 
 import pytest
 import torch

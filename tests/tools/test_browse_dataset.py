@@ -1,7 +1,6 @@
-"""Ground truth on images, label counts, and what is odd about them."""
+"""Ground truth on images, label counts, and warnings about them."""
 
-import importlib.util
-import sys
+import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -16,7 +15,6 @@ from mnv2_mm.datasets.label_histogram import LabelHistogram
 from mnv2_mm.datasets.sample.export import SampleSettings
 from mnv2_mm.datasets.sample.writer import write_sample_set
 
-ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = {
     'ssdlite_sample': 'mmdet',
     'deeplabv3_sample': 'mmseg',
@@ -25,34 +23,24 @@ CONFIGS = {
 
 
 @pytest.fixture(scope='module')
-def tool():
-    path = ROOT / 'tools' / 'browse_dataset.py'
-    spec = importlib.util.spec_from_file_location('browse_dataset', path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def made(tmp_path_factory):
+    out = tmp_path_factory.mktemp('made') / 'sample'
+    write_sample_set(out, SampleSettings(train=6, val=8))
+    return out
 
 
 @pytest.fixture
-def sample(tmp_path, monkeypatch):
+def sample(made, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    write_sample_set('data/sample', SampleSettings(train=6, val=8))
-    return tmp_path / 'data' / 'sample'
-
-
-def browse(tool, monkeypatch, *args) -> int:
-    monkeypatch.setattr(sys, 'argv', ['browse_dataset.py', *map(str, args)])
-    with pytest.raises(SystemExit) as ended:
-        tool.main()
-    return ended.value.code
+    return shutil.copytree(made, tmp_path / 'data' / 'sample')
 
 
 @pytest.mark.parametrize('split', ['train', 'val'])
 @pytest.mark.parametrize('name', CONFIGS)
-def test_each_task(name, split, tool, sample, monkeypatch, capsys):
+def test_each_task(name, split, run_tool, sample, capsys):
     pytest.importorskip(CONFIGS[name])
-    args = (name, '--split', split, '--num', 2, '--out-dir', 'out')
-    assert browse(tool, monkeypatch, *args) == 0
+    args = ('--split', split, '--num', 2, '--out-dir', 'out')
+    assert run_tool('browse_dataset', name, *args) == 0
     images = list(Path('out').glob('*.jpg'))
     assert len(images) == 2
     assert all(min(cv2.imread(str(p)).shape[:2]) >= 300 for p in images)
@@ -62,33 +50,31 @@ def test_each_task(name, split, tool, sample, monkeypatch, capsys):
     assert '2 images in out' in text
 
 
-def test_black_and_white_masks(tool, sample, monkeypatch, capsys):
+def test_black_and_white_masks(run_tool, sample, capsys):
     pytest.importorskip('mmseg')
     for path in (sample / 'masks').rglob('*.png'):
         mask = cv2.imread(str(path), -1)
         cv2.imwrite(str(path), np.where(mask > 0, 255, 0).astype(np.uint8))
-    assert browse(tool, monkeypatch, 'deeplabv3_sample', '--num', 1) == 1
+    assert run_tool('browse_dataset', 'deeplabv3_sample', '--num', 1) == 1
     text = capsys.readouterr().out
     assert '(255 = ignored)' in text
     assert 'hold only 0 and 255' in text and 'mask[mask == 255] = 1' in text
 
 
-def test_labels_out_of_range_are_counted_and_not_drawn(
-    tool, sample, monkeypatch, capsys
-):
+def test_labels_out_of_range_are_counted_and_not_drawn(run_tool, sample, capsys):
     pytest.importorskip('mmseg')
     path = sample / 'masks/train/00000.png'
     cv2.imwrite(str(path), np.full((192, 256), 9, np.uint8))
-    assert browse(tool, monkeypatch, 'deeplabv3_sample', '--num', 9) == 1
+    assert run_tool('browse_dataset', 'deeplabv3_sample', '--num', 9) == 1
     text = capsys.readouterr().out
     assert '(9 = NO CLASS)' in text and 'labels 9 belong to no class' in text
     assert 'not drawn: mask ' in text and '5 images in' in text
 
 
-def test_no_data(tool, tmp_path, monkeypatch, capsys):
+def test_no_data(run_tool, tmp_path, monkeypatch, capsys):
     pytest.importorskip('mmdet')
     monkeypatch.chdir(tmp_path)
-    assert browse(tool, monkeypatch, 'ssdlite_sample') == 2
+    assert run_tool('browse_dataset', 'ssdlite_sample') == 2
     assert 'make_sample_data.py' in capsys.readouterr().err
 
 
@@ -103,12 +89,12 @@ def test_boxes_are_drawn_where_they_are():
         sample = structures.DetDataSample(metainfo={'ori_shape': shape})
         sample.gt_instances = truth
         pipeline = [{'type': 'Resize'}, {'type': 'LoadAnnotations'}]
-        painter = GtVisualizer(
+        visualizer = GtVisualizer(
             'mmdet',
             {'classes': ('a',), 'palette': [(255, 0, 0)]},
             pipeline=pipeline if before else pipeline[::-1],
         )
-        image = painter.draw(inputs, sample).astype(int)
+        image = visualizer.draw(inputs, sample).astype(int)
         red = (image[..., 2] - image[..., 0]) > 100
         ys, xs = np.nonzero(red)
         scale = image.shape[0] / shape[0]
@@ -144,7 +130,7 @@ def test_table():
         'boxes',
         Counter({0: 3, 4: 1}),
         Counter({0: 2, 4: 1}),
-        looked_at=2,
+        counted=2,
         total=5,
     )
     assert histogram.rows() == [
@@ -152,4 +138,4 @@ def test_table():
         ('dog', 0, 0.0, 0),
         ('(4 = NO CLASS)', 1, 0.25, 1),
     ]
-    assert '75.0%' in str(histogram) and '2 looked at, 5 in all' in str(histogram)
+    assert '75.0%' in str(histogram) and '2 counted, 5 in all' in str(histogram)

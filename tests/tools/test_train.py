@@ -91,18 +91,18 @@ def options_config() -> Config:
     ],
 )
 def test_options_that_change_nothing_are_warned_of(key: str, expected: str) -> None:
-    (warning,) = apply_options(options_config(), {key: 1})
+    (warning,) = apply_options(options_config(), [f'{key}=1'])
     assert key in warning
     assert expected in warning
 
 
 def test_options_that_work_are_silent() -> None:
     cfg = options_config()
-    options = {
-        'model.backbone.with_cp': True,
-        'param_scheduler.0.begin': 5,
-        'randomness.seed': 3,
-    }
+    options = [
+        'model.backbone.with_cp=True',
+        'param_scheduler.0.begin=5',
+        'randomness.seed=3',
+    ]
     assert apply_options(cfg, options) == []
     assert cfg.model.backbone.with_cp is True
     assert cfg.param_scheduler[0].begin == 5
@@ -111,7 +111,12 @@ def test_options_that_work_are_silent() -> None:
 
 def test_options_beyond_a_list_are_an_error() -> None:
     with pytest.raises(InputError, match='a list of 1'):
-        apply_options(options_config(), {'param_scheduler.3.begin': 1})
+        apply_options(options_config(), ['param_scheduler.3.begin=1'])
+
+
+def test_an_option_without_a_value_is_named() -> None:
+    with pytest.raises(InputError, match='foo is not of the form key=value'):
+        apply_options(options_config(), ['foo'])
 
 
 # -- messages ----------------------------------------------------------------

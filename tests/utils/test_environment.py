@@ -77,7 +77,7 @@ def test_the_repair_is_written_where_it_is_needed_only(tmp_path, monkeypatch, fa
     said = environment.repair_torchvision(tmp_path)
     files = sorted(file.name for file in tmp_path.iterdir())
     if fails:
-        assert str(tmp_path) in said
+        assert environment.MODULE in said
         assert files == [f'{environment.MODULE}.pth', f'{environment.MODULE}.py']
     else:
         assert said is None
@@ -105,3 +105,15 @@ def test_the_written_files_repair_a_torchvision_without_operators(tmp_path):
     shutil.copy(torchvision_ops.__file__, tmp_path / f'{environment.MODULE}.py')
     (tmp_path / f'{environment.MODULE}.pth').write_text(environment._LINE)
     assert 'torchvision.nms' in python(code, **path).stdout
+
+
+def test_a_torchvision_that_does_not_fit_is_explained():
+    from mnv2_mm.utils.config import get_config
+    from mnv2_mm.utils.config_errors import readable_config_errors
+    from mnv2_mm.utils.errors import InputError
+
+    cfg = get_config('ssdlite_sample')
+    with pytest.raises(InputError, match='--repair'), readable_config_errors(cfg):
+        raise RuntimeError(BROKEN)
+    with pytest.raises(RuntimeError, match=r'^other$'), readable_config_errors(cfg):
+        raise RuntimeError('other')

@@ -23,7 +23,7 @@ train_pipeline = [
         min_ious=(0.3, 0.5, 0.7, 0.9),
         min_crop_size=0.5,
     ),
-    dict(type='mnv2_mm.Resize', scale=input_size, keep_ratio=False),
+    dict(type='Resize', scale=input_size, keep_ratio=False),
     dict(type='RandomFlip', prob=0.5),
     dict(type='mnv2_mm.PhotoMetricDistortion'),
     dict(type='PackDetInputs'),

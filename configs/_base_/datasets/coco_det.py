@@ -1,6 +1,17 @@
 # COCO 2017 detection at 320x320, aspect ratio not kept (as TF's
 # fixed_shape_resizer).
+
+# ---- changed most often -------------------------------------------------
 data_root = 'data/coco/'
+# (width, height). Options of the command line, which anchors have to follow:
+#   train_dataloader.dataset.pipeline.Resize.scale="(300,300)"
+#   val_dataloader.dataset.pipeline.Resize.scale="(300,300)"
+#   test_dataloader.dataset.pipeline.Resize.scale="(300,300)"
+#   model.bbox_head.anchor_generator.input_size=300
+input_size = (320, 320)
+batch_size = 24
+num_workers = 4
+# -------------------------------------------------------------------------
 data_help = (
     'Download train2017.zip, val2017.zip and annotations_trainval2017.zip '
     'from https://cocodataset.org/#download and unpack them into data/coco, '
@@ -8,19 +19,14 @@ data_help = (
     'and data/coco/annotations/instances_{train,val}2017.json. A copy '
     'elsewhere can be linked: ln -s /path/to/coco data/coco'
 )
-input_size = (320, 320)  # width, height
-batch_size = 24
-num_workers = 4
 
 # Source: the official config's two augmentations, ssd_random_crop with its
-# seven settings and the horizontal flip. For photos of several megapixels
-# deferred=True of LoadImage decodes them at the scale that the crop allows:
-#   train_dataloader.dataset.pipeline.0.deferred=True
+# seven settings and the horizontal flip.
 train_pipeline = [
     dict(type='mnv2_mm.LoadImage'),
     dict(type='LoadAnnotations', with_bbox=True),
     dict(type='mnv2_mm.SSDRandomCrop'),
-    dict(type='mnv2_mm.Resize', scale=input_size, keep_ratio=False),
+    dict(type='Resize', scale=input_size, keep_ratio=False),
     dict(type='RandomFlip', prob=0.5),
     dict(type='mnv2_mm.Contiguous'),
     dict(type='PackDetInputs'),

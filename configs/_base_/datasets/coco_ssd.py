@@ -25,12 +25,14 @@ train_pipeline = [
         min_ious=(0.1, 0.3, 0.5, 0.7, 0.9),
         min_crop_size=0.3,
     ),
-    dict(type='mnv2_mm.Resize', scale=input_size, keep_ratio=False),
+    dict(type='Resize', scale=input_size, keep_ratio=False),
     dict(type='RandomFlip', prob=0.5),
     dict(type='PackDetInputs'),
 ]
-test_pipeline = _base_.test_pipeline
-test_pipeline[1].scale = input_size
+test_pipeline = [
+    dict(step, scale=input_size) if step.type == 'Resize' else step
+    for step in _base_.test_pipeline
+]
 train_dataloader = dict(batch_size=batch_size, dataset=dict(pipeline=train_pipeline))
 val_dataloader = dict(batch_size=batch_size, dataset=dict(pipeline=test_pipeline))
 test_dataloader = val_dataloader

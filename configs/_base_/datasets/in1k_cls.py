@@ -1,18 +1,23 @@
 # ImageNet-1k (ILSVRC 2012): 1 281 167 training and 50 000 validation images.
 # Source of the numbers: slim's Inception preprocessing in its fast mode, with
 # which the official weights were trained and evaluated. Training: a crop of
-# 5 % to 100 % of the area (but see DistortedCrop), aspect 0.75 to 1.33,
-# resized to 224 with its aspect lost; flip; brightness and saturation in
-# random order. Evaluation: the middle 87.5 % of both sides, squeezed to
-# 224x224.
-# Other published numbers are of the middle square of 87.5 % of the short side:
+# 5 % to 100 % of the area (but see DistortedCrop) with an aspect ratio of 0.75
+# to 1.33, resized to a square; flip; brightness and saturation in random
+# order. Evaluation: the middle 87.5 % of both sides, resized to a square.
+# Other published numbers use the middle square of 87.5 % of the short side:
 #   dict(type='EfficientNetCenterCrop', crop_size=224, crop_padding=32,
 #        interpolation='bilinear')
-#
-# Often changed: data_root; batch_size (the schedule's learning rate is for
-# 96 in all, see --auto-scale-lr); the input size, 96 128 160 192 or 224 in
-# the paper: scale of DistortedCrop and of Resize.
+
+# ---- changed most often -------------------------------------------------
 data_root = 'data/imagenet'
+# Side in pixels; the paper has 96, 128, 160, 192 and 224. An option of the
+# command line: train_dataloader.dataset.pipeline.DistortedCrop.scale=192
+#   val_dataloader.dataset.pipeline.Resize.scale=192
+#   test_dataloader.dataset.pipeline.Resize.scale=192
+input_size = 224
+batch_size = 96  # the learning rate is for 96 in all, see --auto-scale-lr
+num_workers = 8
+# -------------------------------------------------------------------------
 data_help = """ImageNet-1k (ILSVRC 2012), about 150 GB.
 1. An account at https://image-net.org gives ILSVRC2012_img_train.tar and
    ILSVRC2012_img_val.tar.
@@ -28,7 +33,7 @@ train_pipeline = [
     dict(type='mnv2_mm.LoadImage'),
     dict(
         type='mnv2_mm.DistortedCrop',
-        scale=224,
+        scale=input_size,
         area_range=(0.05, 1.0),
         aspect_ratio_range=(0.75, 1.33),
     ),
@@ -43,13 +48,13 @@ train_pipeline = [
 test_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='mnv2_mm.CentralCrop', fraction=0.875),
-    dict(type='Resize', scale=224, keep_ratio=False),
+    dict(type='Resize', scale=input_size, keep_ratio=False),
     dict(type='PackInputs'),
 ]
 
 train_dataloader = dict(
-    batch_size=96,
-    num_workers=8,
+    batch_size=batch_size,
+    num_workers=num_workers,
     persistent_workers=True,
     sampler=dict(type='DefaultSampler', shuffle=True),
     dataset=dict(
@@ -60,8 +65,8 @@ train_dataloader = dict(
     ),
 )
 val_dataloader = dict(
-    batch_size=96,
-    num_workers=8,
+    batch_size=batch_size,
+    num_workers=num_workers,
     persistent_workers=True,
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(

@@ -21,7 +21,7 @@ metainfo = dict(
     ],
 )
 
-# No random crop: in so short a training it costs more than it gives.
+# No random crop: it does not help in such a short training.
 train_pipeline = [
     dict(type='mnv2_mm.LoadImage'),
     dict(type='LoadAnnotations', with_bbox=True),

@@ -6,11 +6,13 @@
 # then flip; no other augmentation.
 # What differs: a test image is resized to a longer side of 513 (VOC's are
 # 500), so that any image works; the DeepLab code pads it to 513x513.
-#
-# Often changed: data_root; the crop, which the size of Pad and the model's
-# data_preprocessor.size have to follow; batch_size (the schedule's learning
-# rate is for 16 in all, see --auto-scale-lr).
+
+# ---- changed most often -------------------------------------------------
 data_root = 'data/VOCdevkit/VOC2012'
+crop_size = (513, 513)  # (height, width), also model.data_preprocessor.size
+batch_size = 16  # the learning rate is for 16 in all, see --auto-scale-lr
+num_workers = 4
+# -------------------------------------------------------------------------
 data_help = """PASCAL VOC 2012, about 3.9 GB unpacked.
 1. VOCtrainval_11-May-2012.tar from http://host.robots.ox.ac.uk/pascal/VOC/voc2012/
    unpacked into data/, so that there is
@@ -28,10 +30,10 @@ train_pipeline = [
     dict(type='LoadAnnotations'),
     dict(type='mnv2_mm.CheckSegMask', num_classes=21),
     dict(type='mnv2_mm.RandomScaleStep', min_scale=0.5, max_scale=2.0, step=0.25),
-    dict(type='mnv2_mm.SegRandomCrop', crop_size=(513, 513)),
+    dict(type='mnv2_mm.SegRandomCrop', crop_size=crop_size),
     dict(
         type='Pad',
-        size=(513, 513),
+        size=crop_size[::-1],
         pad_val=dict(img=(127.5, 127.5, 127.5), seg=255),
     ),
     dict(type='RandomFlip', prob=0.5),
@@ -67,8 +69,8 @@ tta_pipeline = [
 ]
 
 train_dataloader = dict(
-    batch_size=16,
-    num_workers=4,
+    batch_size=batch_size,
+    num_workers=num_workers,
     persistent_workers=True,
     sampler=dict(type='InfiniteSampler', shuffle=True),
     dataset=dict(
@@ -97,7 +99,7 @@ train_dataloader = dict(
 )
 val_dataloader = dict(
     batch_size=1,
-    num_workers=4,
+    num_workers=num_workers,
     persistent_workers=True,
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(

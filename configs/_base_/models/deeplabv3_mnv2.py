@@ -3,7 +3,7 @@
 # paper recommends: layer_18 (320 channels), output stride 16, no ASPP:
 # 2.11M parameters and 2.74 billion multiply-adds at 513x513, 21 classes.
 #
-# Often changed, from a config or by --cfg-options:
+# Changed most often, from a config or by --cfg-options:
 #   the ASPP row of Table 7 (4.52M)
 #     model.decode_head.atrous_rates="(6,12,18)"
 #   output stride 8, as the paper evaluates (rates double)

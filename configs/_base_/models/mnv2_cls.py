@@ -2,7 +2,7 @@
 # Source of the numbers: Table 2; dropout 0.2, batch norm with epsilon 1e-3
 # and decay 0.997, label smoothing 0.1 are of the official code.
 #
-# Often changed, from a config or by --cfg-options:
+# Changed most often, from a config or by --cfg-options:
 #   width 1.4, the other model of Table 4
 #     model.backbone.widen_factor=1.4 model.head.in_channels=1792
 #   other widths: in_channels is 1280 up to width 1, 1664 at 1.3

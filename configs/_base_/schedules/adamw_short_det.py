@@ -1,5 +1,5 @@
-# A short training of a small detector from random weights: AdamW, warm-up
-# and cosine, gradients clipped so that any batch stays finite.
+# A short training of a small detector from random weights: AdamW, warm-up and
+# cosine; gradients are clipped, so that training stays finite with any batch.
 max_epochs = 20
 lr = 0.002
 

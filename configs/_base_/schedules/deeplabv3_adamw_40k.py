@@ -1,7 +1,7 @@
 # AdamW 6e-5 at batch 16, ten times that for the head, weight decay 0.01, a
 # linear warm-up of 1500 iterations and a linear fall to zero: the recipe of
-# SegFormer, which SegNeXt, a convolutional network, has taken over. Theirs is
-# 160k iterations of ADE20K; 40k is what mmseg trains on VOC. It fine-tunes a
+# SegFormer, also used by SegNeXt, a convolutional network. Theirs is 160k
+# iterations of ADE20K; mmseg trains 40k on VOC. It fine-tunes a
 # trained backbone; from a random start the rates are too small.
 # Ours: the average of the weights, with the statistics of batch norm; no
 # decay of depthwise kernels and biases.

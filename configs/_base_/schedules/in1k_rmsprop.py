@@ -5,11 +5,11 @@
 # ones, batch norm and biases are not.
 #
 # What the paper's "16 workers, batch 96" means for the rate: its workers were
-# asynchronous, each applied its own gradient of 96 images with the full
-# 0.045. So 0.045 belongs to a batch of 96. One process with 96 takes it as
-# it is; for N synchronous processes --auto-scale-lr makes it 0.045 * N, as
-# the official instructions for several GPUs do (they decay every 2.5 epochs).
-# Nothing synchronous repeats the staleness of the paper's run.
+# asynchronous, and each applied its own gradient of 96 images with the full
+# 0.045. So 0.045 is the rate for a batch of 96 in one process; for N
+# synchronous processes --auto-scale-lr makes it 0.045 * N, as the official
+# instructions for several GPUs do (they decay every 2.5 epochs). Synchronous
+# training cannot repeat the paper's delayed gradients.
 # The paper does not give the length. After 300 epochs the rate is 1e-4.
 max_epochs = 300
 
@@ -30,9 +30,9 @@ train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=max_epochs, val_interval
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 
-# Evaluation is of the averaged weights, as in the source. It gives the count
-# of steps to the average, whose decay therefore rises to 0.9999, and averages
-# the statistics of batch norm along with the weights.
+# The averaged weights are evaluated, as in the source: its average gets the
+# number of steps, so its decay rises to 0.9999, and it includes the statistics
+# of batch norm.
 custom_hooks = [
     dict(
         type='EMAHook',

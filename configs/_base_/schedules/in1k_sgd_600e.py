@@ -1,4 +1,4 @@
-# SGD 0.5 at batch 1024, momentum 0.9, weight decay 2e-5 but for batch norm,
+# SGD 0.5 at batch 1024, momentum 0.9, weight decay 2e-5 except batch norm,
 # five epochs of linear warm-up and a cosine to zero over 600 epochs: the
 # recipe of torchvision's second weights of MobileNetV2 (pull request 5560 of
 # pytorch/vision). Its average of the weights is updated every 32 steps with a

@@ -2,13 +2,13 @@
 # batch 24, 200k steps = 41 epochs of COCO, a staircase, weight decay 4e-5, an
 # average of the weights with 0.9999.
 #
-# TF starts it from a trained detector. Ours, so that a random start stays
-# finite with any batch and is soon forgotten: the warm-up of the rate, the
-# clipping, and an average whose decay rises to 0.9999 (TF's detectors have it
-# fixed; warmup=False does so, and makes no difference after 200k steps). For
-# TF's recipe to the letter, from a checkpoint:
+# TF starts it from a trained detector. Ours, so that training from random
+# weights stays finite with any batch: the warm-up of the learning rate, the
+# clipping, and an average whose decay rises to 0.9999 (it is fixed in TF's
+# detectors; warmup=False does the same, and after 200k steps it makes no
+# difference). TF's exact recipe, from a checkpoint:
 #   load_from=FILE optim_wrapper.clip_grad=None
-#   param_scheduler.0.start_factor=1.0 custom_hooks.0.warmup=False
+#   param_scheduler.LinearLR.start_factor=1.0 custom_hooks.EMAHook.warmup=False
 max_epochs = 41
 
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=1)
@@ -36,10 +36,10 @@ optim_wrapper = dict(
 )
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=1000),
-    # TF's exponential_decay_learning_rate; its first step lies behind the end
+    # TF's exponential_decay_learning_rate; its first step comes after the end
     dict(type='StepLR', by_epoch=False, step_size=800720, gamma=0.95),
 ]
-# weights only: for evaluation TF takes the statistics of BN as they are
+# weights only: TF evaluates with the current statistics of BN
 custom_hooks = [
     dict(
         type='EMAHook',

@@ -1,9 +1,9 @@
 # SGD 0.015 at batch 192, momentum 0.9, weight decay 4e-5, 500 iterations of
 # warm-up and a cosine over 600 epochs: mmdet's
 # ssdlite_mobilenetv2-scratch_8xb24-600e_coco. Ours: the average of the
-# weights, whose decay rises as in the official recipes, with the statistics
-# of batch norm; no decay of batch norm, biases and depthwise kernels; the
-# clipping, so that any batch stays finite.
+# weights and of the statistics of batch norm, whose decay rises as in the
+# official recipes; no weight decay of batch norm, biases and depthwise kernels;
+# the clipping, so that training stays finite with any batch.
 max_epochs = 600
 
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=10)

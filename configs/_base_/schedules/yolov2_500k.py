@@ -1,7 +1,7 @@
 # Darknet's recipe for YOLOv2 on COCO (yolov2.cfg): SGD 0.001 at batch 64,
 # steps after 400k and 450k of 500,200 batches (273 epochs). Its warm-up rises
-# with the fourth power over 1000 batches, here in a line. It starts from
-# weights of the ImageNet classifier; the clipping is ours, for a random start.
+# with the fourth power over 1000 batches, here linearly. It starts from
+# ImageNet weights; the clipping is ours, for random weights.
 max_epochs = 273
 
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=5)

@@ -1,117 +1,96 @@
-"""Checks of a classification set, before a run.
+"""Check a classification set before a run.
 
 mmpretrain numbers the class folders alphabetically and compares only their
-count with the classes, so that a different order in the config swaps the
-names.
+count with the classes, so a different order in the config swaps the names.
 """
 
 import os
 from pathlib import Path
 
-from mnv2_mm.datasets.checks.source import (
-    Findings,
-    Source,
-    file_exists,
-    files_whole,
-    folder_exists,
-    listed,
-    walk,
-)
+from mnv2_mm.datasets.checks.source import Source, listed, walk
 
 _EXTENSIONS = ('.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif')
 
 
-def check_classification(source: Source, findings: Findings) -> None:
+def check_classification(source: Source) -> None:
     """Check class folders or the list of labels against the classes."""
     folder = source.folder('img_path') or Path(source.root)
     listing = source.annotations
-    if source.has_ancestor('ImageNet') and source.cfg.get('split'):
-        split = source.cfg['split']
+    split = source.cfg.get('split')
+    if source.has_ancestor('ImageNet') and split:
         if source.cfg.get('data_prefix') in (None, ''):
             folder = Path(source.root, split)
         default = Path(source.root, 'meta', f'{split}.txt')
         if listing is None and default.is_file():
             listing = default
-    setting = f'{source.key}.data_prefix'
-    if not folder_exists(folder, setting, source, findings):
-        return
+    source.require_folder(folder, f'{source.key}.data_prefix')
     if source.cfg.get('with_label') is False:
         return
-    if listing is not None:
-        _check_listing(listing, folder, source, findings)
+    if listing is None:
+        files = _files_in_folders(folder, source)
     else:
-        _check_class_folders(folder, source, findings)
+        source.require_file(listing, f'{source.key}.ann_file')
+        files = _files_of_listing(listing, folder, source)
+    source.check_images(files)
 
 
-def _check_class_folders(folder: Path, source: Source, findings: Findings) -> None:
-    """One folder a class, numbered alphabetically."""
+def _files_in_folders(folder: Path, source: Source) -> list[Path]:
+    """Check one folder per class, numbered alphabetically; return the images."""
     names = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir())
     if not names:
-        findings.error(
-            f'{folder} has no folders; there must be one per class. '
-            f'{source.help}'.rstrip()
+        source.stop(
+            f'{folder} has no folders; there must be one per class. {source.help}'
         )
-        return
-    classes = source.classes
+    classes, key = source.classes, f'{source.key}.metainfo.classes'
     if classes is not None and len(classes) != len(names):
         extra = [name for name in names if name not in classes]
         lacking = [name for name in classes if name not in names]
-        findings.error(
-            f'{folder} has {len(names)} class folders, '
-            f'{source.key}.metainfo.classes {len(classes)}'
+        source.stop(
+            f'{folder} has {len(names)} class folders, {key} {len(classes)}'
             + (f'; without a folder: {listed(lacking)}' if lacking else '')
             + (f'; without a class: {listed(extra)}' if extra else '')
             + '. Correct the classes, or add or remove the folders.'
         )
-        return
-    # names that differ from the folders' (ImageNet's) are none of our business
+    # names may differ from the folders' names, as ImageNet's do
     if classes is not None and set(names) == set(classes) and names != list(classes):
-        findings.error(
-            f'{source.key}.metainfo.classes is not in alphabetical order, '
+        source.error(
+            f'{key} is not in alphabetical order, '
             'in which the folders are numbered, so the names would be '
             f'swapped. Write classes=({listed(map(repr, names), 1000)}).'
         )
-    files, empty = [], []
-    for name in names:
-        inside = [
+    files = {
+        name: [
             folder / name / path
             for path in sorted(walk(folder / name))
             if path.lower().endswith(_EXTENSIONS)
         ]
-        files += inside
-        if not inside:
-            empty.append(name)
+        for name in names
+    }
+    empty = [name for name in names if not files[name]]
     if empty:
-        report = findings.error if source.split == 'train' else findings.warn
+        report = source.error if source.split == 'train' else source.warn
         report(
             f'{folder} has no images ({", ".join(_EXTENSIONS)}) of: '
             f'{listed(empty)}. Add some, or remove the folder and the class.'
         )
-    files_whole(files, 'images', source, findings)
+    return [path for name in names for path in files[name]]
 
 
-def _check_listing(
-    listing: Path, folder: Path, source: Source, findings: Findings
-) -> None:
-    """A text file with lines 'path label'."""
-    if not file_exists(listing, f'{source.key}.ann_file', source, findings):
-        return
+def _files_of_listing(listing: Path, folder: Path, source: Source) -> list[Path]:
+    """Check a text file with lines 'path label'; return the images."""
     files, classes = [], source.classes
     for number, line in enumerate(listing.read_text('utf-8').splitlines(), 1):
         name, _, label = line.strip().rpartition(' ')
         if not name or not label.isdigit():
-            findings.error(
-                f'{listing}, line {number}: {line.strip()!r} is not a '
+            source.stop(
+                f'{listing}, line {number}: {line.strip()!r} is not an '
                 "image's path, a space and a label number."
             )
-            return
         if classes is not None and int(label) >= len(classes):
-            findings.error(
-                f'{listing}, line {number}: the label {label} is out of '
-                f'range; {source.key} has {len(classes)} classes, so 0 to '
-                f'{len(classes) - 1} are allowed. Correct it, or add the '
-                'class.'
+            source.stop(
+                f'{listing}, line {number}: the label {label} is out of range; '
+                f'{source.key} has {len(classes)} classes, so 0 to {len(classes) - 1} '
+                'are allowed. Correct it, or add the class.'
             )
-            return
         files.append(folder / name)
-    files_whole(files, 'images', source, findings)
+    return files

@@ -1,32 +1,23 @@
-"""Checks of a detection set in COCO form, before a run.
+"""Check a detection set in COCO format before a run.
 
-mmdet's CocoDataset leaves out, without a word, every annotation when the
-class names do not match. It numbers the classes in the order of the
-annotation file, whatever the order in the config, so that a different order
-there swaps the names on images. All of this is said here.
+mmdet's CocoDataset drops annotations without a message: all of them when the
+class names do not match, and boxes thinner than a pixel, without area or
+outside their image. It numbers the classes in the order of the annotation
+file, not of the config, so a different order in the config swaps the names.
 """
 
 import gc
 import json
 import os
 from collections import Counter, defaultdict
-from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
 
 import numpy as np
 
-from mnv2_mm.datasets.checks.boxes import check_boxes, check_filter
-from mnv2_mm.datasets.checks.source import (
-    Findings,
-    Source,
-    file_exists,
-    files_whole,
-    folder_exists,
-    listed,
-)
+from mnv2_mm.datasets.checks.source import Source, listed
 
-_NEEDED = {
+_TABLES = {
     'images': ('id', 'file_name', 'width', 'height'),
     'annotations': ('id', 'image_id', 'category_id', 'bbox', 'area'),
     'categories': ('id', 'name'),
@@ -37,136 +28,116 @@ _REMEDIES = {
 }
 
 
-def check_coco(source: Source, findings: Findings) -> None:
-    """Check one data set; what is wrong goes into ``findings``."""
+def check_coco(source: Source) -> None:
+    """Check one data set; what is wrong is recorded in ``source``."""
     path = source.annotations
     if path is None:
-        findings.error(f'{source.key}.ann_file is not set.')
-        return
-    if not file_exists(path, f'{source.key}.ann_file', source, findings):
-        return
-    with _no_garbage_collection():
-        coco = _load(path, findings)
-        if coco is None or not _is_complete(coco, path, source, findings):
-            return
-        used = _check_classes(coco, path, source, findings)
-        if used is None:
-            return
-        usable = check_boxes(coco, path, source, findings, used=used)
-        check_filter(coco, path, source, findings, used=used, usable=usable)
-        _check_images(coco, source, findings)
+        source.stop(f'{source.key}.ann_file is not set.')
+    source.require_file(path, f'{source.key}.ann_file')
+    # COCO's annotations are millions of objects, none of them garbage
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        coco = _load(path, source)
+        _check_tables(coco, path, source)
+        used = _check_classes(coco, path, source)
+        usable = _check_boxes(coco, path, source, used)
+        _check_filter(coco, path, source, used=used, usable=usable)
+        _check_files(coco, source)
+    finally:
+        if collects:
+            gc.enable()
 
 
-def _load(path: Path, findings: Findings) -> dict | None:
-    """The content of the annotation file, or None after an error."""
+def _load(path: Path, source: Source) -> dict:
+    """Read the annotation file."""
     try:
         with path.open('rb') as file:
             content = json.load(file)
     except (ValueError, RecursionError) as error:
-        findings.error(
+        source.stop(
             f'The annotation file {path} is not JSON ({error}). It may be '
             'cut off, or of another format: write it again, as COCO JSON.'
         )
-        return None
-    if isinstance(content, dict):
-        return content
-    findings.error(
-        f'The annotation file {path} is JSON but not COCO: it holds a '
-        f'{type(content).__name__} instead of an object with the keys '
-        f'{listed(_NEEDED)}.'
-    )
-    return None
+    if not isinstance(content, dict):
+        source.stop(
+            f'The annotation file {path} is JSON but not COCO: it holds a '
+            f'{type(content).__name__} instead of an object with the keys '
+            f'{listed(_TABLES)}.'
+        )
+    return content
 
 
-def _is_complete(coco: dict, path: Path, source: Source, findings: Findings) -> bool:
-    """Whether the keys are there that mmdet reads."""
-    before = len(findings.errors)
-    if source.split == 'test':  # a test set may come without
+def _check_tables(coco: dict, path: Path, source: Source) -> None:
+    """Check that the file has what mmdet reads."""
+    if source.split == 'test':  # a test set may have none
         coco.setdefault('annotations', [])
-    for table, keys in _NEEDED.items():
+    problems = []
+    for table, keys in _TABLES.items():
         rows = coco.get(table)
         if not isinstance(rows, list):
-            findings.error(
+            problems.append(
                 f'The annotation file {path} is not COCO: the list {table!r} '
                 f'is missing. It has the keys {listed(coco, 8) or "none"}.'
             )
             continue
         for key in keys:
-            lacking = sum(1 for row in rows if key not in row)
+            lacking = sum(key not in row for row in rows)
             if lacking:
-                findings.error(
+                problems.append(
                     f'{path}: {lacking} of {len(rows)} entries in {table!r} '
                     f'lack the key {key!r}.{_REMEDIES.get(key, "")}'
                 )
-    if len(findings.errors) > before:
-        return False
-    for table in _NEEDED:
+    source.stop(*problems)
+    for table in _TABLES:
         ids = Counter(row['id'] for row in coco[table])
         repeated = [key for key, count in ids.items() if count > 1]
         if repeated:
-            findings.error(
+            problems.append(
                 f'{path}: ids in {table!r} are not unique: '
-                f'{listed(repeated)}. Number the entries anew.'
+                f'{listed(repeated)}. Number the entries again.'
             )
     if not coco['images']:
-        findings.error(f'{path}: the list of images is empty.')
-    bad = _bad_boxes(coco['annotations'])
+        problems.append(f'{path}: the list of images is empty.')
+    bad = [row['id'] for row in coco['annotations'] if not _is_box(row['bbox'])]
     if bad:
-        findings.error(
+        problems.append(
             f'{path}: {len(bad)} annotations have a bbox that is not four '
             f'numbers [x, y, width, height] (ids {listed(bad)}).'
         )
-    return len(findings.errors) == before
+    source.stop(*problems)
 
 
-def _bad_boxes(rows: list[dict]) -> list[int]:
-    """The ids of annotations whose bbox is not four numbers."""
-
-    def shape(boxes: list) -> tuple[int, ...]:
-        try:
-            return np.array(boxes, np.float64).shape
-        except (TypeError, ValueError):
-            return ()
-
-    # all at once; one by one only to find the culprits
-    if not rows or shape([row['bbox'] for row in rows]) == (len(rows), 4):
-        return []
-    return [row['id'] for row in rows if shape(row['bbox']) != (4,)]
+def _is_box(box: list | None) -> bool:
+    """Whether a bbox is four numbers."""
+    four = isinstance(box, list) and len(box) == 4
+    return four and {*map(type, box)} <= {int, float}
 
 
-def _check_classes(
-    coco: dict, path: Path, source: Source, findings: Findings
-) -> list[int] | None:
-    """The category ids that the config's classes use, in file order."""
+def _check_classes(coco: dict, path: Path, source: Source) -> list[int]:
+    """Return the category ids that the config's classes use, in file order."""
     names = [row['name'] for row in coco['categories']]
     classes = source.classes or ()
     key = f'{source.key}.metainfo.classes'
     lacking = [name for name in classes if name not in names]
     if lacking:
-        hints = []
-        for name in lacking[:5]:
-            near = _nearest(name, names)
-            hints.append(f'{name!r}' + (f' (meant: {near!r}?)' if near else ''))
+        hints = [repr(name) + _meant(name, names) for name in lacking[:5]]
         default = (
-            '' if source.own_classes else
             ' The config gives no classes, so those of COCO were taken: set '
             'metainfo=dict(classes=(...)).'
-        )  # fmt: skip
-        findings.error(
-            f'{path} lacks {len(lacking)} of the {len(classes)} classes of '
-            f'{key}: {listed(hints)}. It has '
-            f'{listed(map(repr, names), 10) or "none"}; write the names as '
-            f'they are there.{default}'
         )
-        return None
+        source.stop(
+            f'{path} lacks {len(lacking)} of the {len(classes)} classes of {key}: '
+            f'{listed(hints)}. It has {listed(map(repr, names), 10) or "none"}; write '
+            f'the names as they are there.{"" if source.own_classes else default}'
+        )
     order = [name for name in names if name in classes]
     if order != list(classes):
-        findings.error(
+        source.stop(
             f'{key} and {path} order the classes differently, and mmdet '
             'numbers them as the file does, so the names on images would '
             f'be swapped. Write classes=({listed(map(repr, order), 100)}).'
         )
-        return None
     used = [row['id'] for row in coco['categories'] if row['name'] in classes]
     counts = Counter(row['category_id'] for row in coco['annotations'])
     unused = [
@@ -175,37 +146,122 @@ def _check_classes(
         if row['id'] not in used and counts[row['id']]
     ]
     if unused:
-        findings.warn(
+        source.warn(
             f'{path}: the annotations of {listed(unused)} are left out, '
             f'since {key} lacks these classes.'
         )
-    if source.split == 'train':
-        idle = [n for n, i in zip(order, used, strict=True) if not counts[i]]
-        if idle:
-            findings.warn(f'{path} has no box of: {listed(idle, 10)}.')
+    idle = [name for name, i in zip(order, used, strict=True) if not counts[i]]
+    if idle and source.split == 'train':
+        source.warn(f'{path} has no box of: {listed(idle, 10)}.')
     return used
 
 
-def _nearest(name: str, names: list[str]) -> str | None:
-    """The one of ``names`` that looks most like ``name``, if any does."""
+def _meant(name: str, names: list[str]) -> str:
+    """Which of ``names`` looks most like ``name``, as a hint."""
     lower = {other.lower(): other for other in reversed(names)}
     near = get_close_matches(name.lower(), lower, 1, 0.6)
-    return lower[near[0]] if near else None
+    return f' (meant: {lower[near[0]]!r}?)' if near else ''
 
 
-def _check_images(coco: dict, source: Source, findings: Findings) -> None:
+def _check_boxes(coco: dict, path: Path, source: Source, used: list[int]) -> set[int]:
+    """Report unusable boxes; return the ids of images with a usable one."""
+    sizes = {row['id']: (row['width'], row['height']) for row in coco['images']}
+    rows = [row for row in coco['annotations'] if row['image_id'] in sizes]
+    stray = len(coco['annotations']) - len(rows)
+    if stray:
+        source.warn(
+            f'{path}: {stray} annotations belong to no image of the file '
+            'and are left out.'
+        )
+    if not rows:
+        if source.split == 'train':
+            source.error(f'{path} has no boxes to train on.')
+        return set()
+    box = np.array([row['bbox'] for row in rows], np.float64)
+    size = np.array([sizes[row['image_id']] for row in rows], np.float64)
+    area = np.array([row['area'] for row in rows], np.float64)
+    start, extent = box[:, :2], box[:, 2:]
+    inside = np.minimum(start + extent, size) - np.maximum(start, 0)
+    empty = (extent < 1).any(1) | (area <= 0)
+    outside = ~empty & (inside <= 0).any(1)
+    wrong = empty | outside
+    hint = _guess_format(box, size)
+    if wrong.any():
+        ids = np.array([row['id'] for row in rows])
+        kinds = [
+            f'{mask.sum()} {kind} (annotation ids {listed(ids[mask])})'
+            for mask, kind in (
+                (empty, 'of less than one pixel'),
+                (outside, 'outside their image'),
+            )
+            if mask.any()
+        ]
+        source.warn(
+            f'{path}: {wrong.sum()} of {len(rows)} boxes are left out, as mmdet does: '
+            f'{", ".join(kinds)}. Correct or remove them.{hint}'
+        )
+    elif hint:
+        source.warn(f'{path}:{hint}')
+    category = np.array([row['category_id'] for row in rows])
+    good = ~wrong & np.isin(category, used)
+    if source.split == 'train' and not good.any():
+        source.error(
+            f'{path} has no usable box to train on: all {len(rows)} are '
+            f'empty, outside their image or of other classes.{hint}'
+        )
+    return {rows[i]['image_id'] for i in np.flatnonzero(good)}
+
+
+def _guess_format(box: np.ndarray, size: np.ndarray) -> str:
+    """Recognize boxes (N, 4) in another format, in images of ``size`` (N, 2)."""
+    if box.max() <= 1:
+        return (
+            ' All numbers are at most 1: these look like relative boxes; '
+            'COCO wants pixels.'
+        )
+    too_far = (box[:, :2] + box[:, 2:] > size + 1).any(1).mean()
+    ordered = (box[:, 2:] >= box[:, :2]).all(1).mean()
+    if too_far > 0.3 and ordered > 0.95:
+        return (
+            f' {too_far:.0%} of the boxes reach beyond their image: these '
+            'look like [x1, y1, x2, y2]; COCO wants [x, y, width, height].'
+        )
+    return ''
+
+
+def _check_filter(
+    coco: dict, path: Path, source: Source, *, used: list[int], usable: set[int]
+) -> None:
+    """Report when filter_cfg, as mmdet applies it, leaves no image."""
+    rules = source.cfg.get('filter_cfg')
+    if not rules or source.cfg.get('test_mode'):
+        return
+    least = rules.get('min_size', 0)
+    large = {r['id'] for r in coco['images'] if min(r['width'], r['height']) >= least}
+    left = large
+    if rules.get('filter_empty_gt'):
+        rows, wanted = coco['annotations'], set(used)
+        left = large & {r['image_id'] for r in rows if r['category_id'] in wanted}
+    if not left:
+        source.error(
+            f'{path}: {source.key}.filter_cfg leaves none of the {len(coco["images"])} '
+            f'images ({len(large)} are at least min_size={least} pixels, {len(usable)} '
+            'have a usable box). Lower min_size, or set filter_empty_gt=False.'
+        )
+
+
+def _check_files(coco: dict, source: Source) -> None:
     """Report missing and broken image files."""
     folder = source.folder('img')
     folder = Path(source.root) if folder is None else folder
     setting = f'{source.key}.data_prefix.img'
-    if not folder_exists(folder, setting, source, findings):
-        return
+    source.require_folder(folder, setting)
     by_folder = defaultdict(list)
     for row in coco['images']:
         by_folder[os.path.dirname(row['file_name'])].append(row['file_name'])
     present, missing = [], []
     for sub, names in by_folder.items():
-        try:  # one listing instead of a look at every file
+        try:  # one listing is faster than a look at every file
             found = set(os.listdir(folder / sub))
         except OSError:
             found = set()
@@ -213,21 +269,9 @@ def _check_images(coco: dict, source: Source, findings: Findings) -> None:
             known = os.path.basename(name) in found
             (present if known else missing).append(name)
     if missing:
-        findings.error(
+        source.error(
             f'{len(missing)} of the {len(coco["images"])} images of '
             f'{source.annotations} are not in {folder}: {listed(missing, 3)}. '
-            f'Correct {setting}, or fetch the images. {source.help}'.rstrip()
+            f'Correct {setting}, or fetch the images. {source.help}'
         )
-    files_whole([folder / n for n in present], 'images', source, findings)
-
-
-@contextmanager
-def _no_garbage_collection():
-    """COCO's annotations are millions of objects, none of them garbage."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
+    source.check_images([folder / name for name in present])

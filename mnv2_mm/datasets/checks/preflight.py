@@ -1,13 +1,15 @@
-"""Look at the data of a config before a run is built.
+"""Check the data of a config before a run starts.
 
-The hosts notice bad data late (in the middle of an epoch), with the stack
-of a data-loader worker, or never. Here everything that can be seen from
-outside is looked at first, and all problems are told at once, each with its
-remedy. The files of large sets are looked at in part only: COCO's training
-annotations cost little more than their loading.
+The hosts notice bad data late (in the middle of an epoch), with the traceback
+of a data-loader worker, or never. Here everything that the files show is
+checked first, and all problems are reported at once, each with its remedy.
+Of large sets only a part of the files is opened: the check of COCO's training
+annotations costs little more than loading them.
 """
 
+import contextlib
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 
 from mmengine.config import Config
 from mmengine.registry import DATASETS
@@ -15,16 +17,16 @@ from mmengine.registry import DATASETS
 from mnv2_mm.datasets.checks.classes import check_classification
 from mnv2_mm.datasets.checks.coco import check_coco
 from mnv2_mm.datasets.checks.masks import check_segmentation
-from mnv2_mm.datasets.checks.source import (
-    Findings,
-    Source,
-    exists,
-    file_exists,
-)
+from mnv2_mm.datasets.checks.source import Source, StopChecks
 from mnv2_mm.utils.errors import InputError
 
 #: Heads whose classes are not those of the data set.
 _OTHER_HEADS = ('rpn_head', 'mask_iou_head')
+_CONTENT_CHECKS = {
+    'CocoDataset': check_coco,
+    'BaseSegDataset': check_segmentation,
+    'CustomDataset': check_classification,
+}
 
 
 def check(
@@ -33,50 +35,53 @@ def check(
     """Check data sets, classes and input sizes of a config.
 
     Args:
-        cfg: a whole config; its ``data_help`` (how to get the data) is
+        cfg: A complete config; its ``data_help`` (how to get the data) is
             shown when they are missing.
-        splits: which of train, val and test the run uses.
+        splits: Which of train, val and test the run uses.
 
     Returns:
         Warnings: what the run will do that its user may not expect.
 
     Raises:
-        InputError: something keeps the run from working; the message lists
-            all that was found, with remedies.
+        InputError: The run cannot work; the message lists all problems, with
+            remedies.
     """
-    findings = Findings()
+    errors: dict[str, None] = {}
+    warnings: dict[str, None] = {}
     done, missing_roots = [], set()
     for source in _sources(cfg, splits):
-        _check_names(source, findings)
-        _check_loader(source, findings)
-        _check_heads(cfg, source, findings)
-        _check_input_size(cfg, source, findings)
-        content = _without(source.cfg, 'pipeline')
-        if source.is_remote or content in done:
+        source.errors, source.warnings = errors, warnings
+        _check_names(source)
+        _check_loader(source)
+        _check_heads(cfg, source)
+        _check_input_size(cfg, source)
+        content = {k: v for k, v in source.cfg.items() if k != 'pipeline'}
+        if source.is_remote or content in done or source.root in missing_roots:
             continue
         done.append(content)
-        if source.root in missing_roots:
-            continue
-        if not exists(source, findings):
+        if source.root and not Path(source.root).is_dir():
             missing_roots.add(source.root)
+            source.error(
+                f'The data folder {source.root} is missing '
+                f'({source.key}.data_root). {source.remedy}'
+            )
             continue
-        if source.has_ancestor('CocoDataset'):
-            check_coco(source, findings)
-            _check_evaluator(cfg, source, findings)
-        elif source.has_ancestor('BaseSegDataset'):
-            check_segmentation(source, findings)
-        elif source.has_ancestor('CustomDataset'):
-            check_classification(source, findings)
-    if len(findings.errors) == 1:
-        raise InputError(findings.errors[0])
-    if findings.errors:
-        lines = [f'{i}. {text}' for i, text in enumerate(findings.errors, 1)]
+        for name, check_content in _CONTENT_CHECKS.items():
+            if source.has_ancestor(name):
+                with contextlib.suppress(StopChecks):
+                    check_content(source)
+        with contextlib.suppress(StopChecks):
+            _check_evaluator(cfg, source)
+    if len(errors) == 1:
+        raise InputError(*errors)
+    if errors:
+        lines = [f'{i}. {text}' for i, text in enumerate(errors, 1)]
         raise InputError(f'{len(lines)} problems with the data:\n' + '\n'.join(lines))
-    return findings.warnings
+    return list(warnings)
 
 
 def _sources(cfg: Config, splits: Sequence[str]) -> Iterator[Source]:
-    """The data sets of a config, those inside of wrappers too."""
+    """The data sets of a config, including those inside wrappers."""
     for split in splits:
         loader = cfg.get(f'{split}_dataloader')
         if not loader or not loader.get('dataset'):
@@ -86,20 +91,16 @@ def _sources(cfg: Config, splits: Sequence[str]) -> Iterator[Source]:
             key, entry = queue.pop(0)
             if isinstance(entry.get('dataset'), Mapping):
                 queue.append((f'{key}.dataset', entry['dataset']))
-                continue
-            if entry.get('datasets'):
-                queue += [
-                    (f'{key}.datasets[{i}]', inner)
-                    for i, inner in enumerate(entry['datasets'])
-                ]
-                continue
-            cls = _class_of(entry.get('type'), cfg)
-            if cls is not None:  # else building will say what is wrong
+            elif entry.get('datasets'):
+                parts = enumerate(entry['datasets'])
+                queue += [(f'{key}.datasets[{i}]', part) for i, part in parts]
+            elif cls := _class_of(entry.get('type'), cfg):
+                # building the data set reports an unknown class
                 text = str(cfg.get('data_help') or '').strip()
                 yield Source(split, key, entry, cls, text)
 
 
-def _class_of(name: object, cfg: Config) -> type | None:
+def _class_of(name: str | type | None, cfg: Config) -> type | None:
     """The class of a data set in the scope of the config."""
     if isinstance(name, type):
         return name
@@ -108,58 +109,57 @@ def _class_of(name: object, cfg: Config) -> type | None:
         return registry.get(name) if isinstance(name, str) else None
 
 
-def _check_names(source: Source, findings: Findings) -> None:
+def _check_names(source: Source) -> None:
     """Report the missing comma of ``classes=('cat')``, and repetitions."""
     given = source.own_classes
     key = f'{source.key}.metainfo.classes'
     if isinstance(given, str) and source.classes == tuple(given):
-        findings.error(
+        source.error(
             f'{key} is the text {given!r}, not a tuple of names. One class '
             f'needs a comma: classes=({given!r},).'
         )
     elif given is not None and not isinstance(given, str):
         twice = sorted({n for n in given if list(given).count(n) > 1})
         if twice:
-            findings.error(f'{key} names {", ".join(twice)} more than once.')
+            source.error(f'{key} names {", ".join(twice)} more than once.')
 
 
-def _check_loader(source: Source, findings: Findings) -> None:
+def _check_loader(source: Source) -> None:
     """Warn when the hosts' inferencers would not know the test pipeline."""
-    if source.split != 'test' or not source.pipeline:
-        return
     kinds = [str(t['type']) for t in source.pipeline]
-    if 'LoadImageFromFile' not in kinds and 'mnv2_mm.LoadImage' in kinds:
-        findings.warn(
+    lacks_loader = 'LoadImageFromFile' not in kinds and 'mnv2_mm.LoadImage' in kinds
+    if source.split == 'test' and lacks_loader:
+        source.warn(
             f'{source.key}.pipeline begins with mnv2_mm.LoadImage, which the '
             "hosts' inferencers do not know; use LoadImageFromFile there."
         )
 
 
-def _check_heads(cfg: Config, source: Source, findings: Findings) -> None:
+def _check_heads(cfg: Config, source: Source) -> None:
     """Compare the class count with that of every head of the model."""
     classes = source.classes
     if classes is None or isinstance(source.own_classes, str):
         return
-    model = {'model': cfg.get('model') or {}}
-    if cfg.get('data_preprocessor'):
-        model['data_preprocessor'] = cfg['data_preprocessor']
+    model = {key: cfg.get(key) or {} for key in ('model', 'data_preprocessor')}
     counts = list(_class_counts(model, ''))
     for transform in source.pipeline:
         if str(transform['type']).endswith('CheckSegMask'):
             where = f'num_classes of CheckSegMask in {source.key}.pipeline'
             counts.append((where, transform.get('num_classes')))
-    # masks may be binary: one channel for two classes is mmseg's own affair
+    # mmseg itself handles binary masks: one channel for two classes
     for key, count in counts:
         if isinstance(count, int) and count != len(classes):
-            findings.error(
+            shown = ', '.join(classes[:6]) + (', …' if len(classes) > 6 else '')
+            source.error(
                 f'{key} is {count}, but the data set has {len(classes)} '
                 f'classes ({source.key}.metainfo.classes: '
-                f'{_shortened(classes)}). Set it to {len(classes)}, or '
-                'correct the classes.'
+                f'{shown}). Set it to {len(classes)}, or correct the classes.'
             )
 
 
-def _class_counts(node: object, key: str) -> Iterator[tuple[str, int]]:
+def _class_counts(
+    node: Mapping | Sequence | str | float | None, key: str
+) -> Iterator[tuple[str, int]]:
     """(config key, num_classes) of each head below ``node``."""
     if isinstance(node, Mapping):
         where = key.lower()
@@ -174,7 +174,7 @@ def _class_counts(node: object, key: str) -> Iterator[tuple[str, int]]:
             yield from _class_counts(child, f'{key}[{i}]')
 
 
-def _check_input_size(cfg: Config, source: Source, findings: Findings) -> None:
+def _check_input_size(cfg: Config, source: Source) -> None:
     """Compare the pipeline's Resize with the anchors' input size.
 
     Both are an int or (width, height) in pixels.
@@ -189,51 +189,40 @@ def _check_input_size(cfg: Config, source: Source, findings: Findings) -> None:
     ]
     if size is None or not resizes:
         return
-    wanted, scale = _pair(size), _pair(resizes[-1]['scale'])
+    wanted, scale = (
+        (side, side) if isinstance(side, int) else tuple(side)
+        for side in (size, resizes[-1]['scale'])
+    )
     where = f'{source.key}.pipeline'
     if wanted != scale:
-        findings.error(
+        source.error(
             f'Resize in {where} makes images of {scale[0]}x{scale[1]}, but '
-            'model.bbox_head.anchor_generator.input_size is '
-            f'{wanted[0]}x{wanted[1]} (width x height). Use one input_size '
-            'for both.'
+            f'model.bbox_head.anchor_generator.input_size is {wanted[0]}x{wanted[1]} '
+            '(width x height). Use one input_size for both.'
         )
     elif resizes[-1].get('keep_ratio'):
-        findings.error(
+        source.error(
             f'Resize in {where} has keep_ratio=True, so images come in '
             f'other sizes than the {wanted[0]}x{wanted[1]} of model.bbox_head.'
             'anchor_generator.input_size. Set keep_ratio=False.'
         )
 
 
-def _check_evaluator(cfg: Config, source: Source, findings: Findings) -> None:
+def _check_evaluator(cfg: Config, source: Source) -> None:
     """Compare the evaluator's annotation file with the data set's."""
+    if source.split == 'train' or not source.has_ancestor('CocoDataset'):
+        return
     evaluators = cfg.get(f'{source.split}_evaluator') or []
-    if isinstance(evaluators, Mapping):
-        evaluators = [evaluators]
-    for evaluator in evaluators if source.split != 'train' else ():
+    setting = f'{source.split}_evaluator.ann_file'
+    for evaluator in [evaluators] if isinstance(evaluators, Mapping) else evaluators:
         name = evaluator.get('ann_file')
         if not name or '://' in name:
             continue
-        setting = f'{source.split}_evaluator.ann_file'
-        path = type(source.annotations)(name)
-        if not file_exists(path, setting, source, findings):
-            continue
-        if source.annotations and not path.samefile(source.annotations):
-            findings.error(
+        path = Path(name)
+        source.require_file(path, setting)
+        annotations = source.annotations
+        if annotations and annotations.exists() and not path.samefile(annotations):
+            source.error(
                 f'{setting} is {path}, but {source.key} reads '
-                f'{source.annotations}. Both must be the same file.'
+                f'{annotations}. Both must be the same file.'
             )
-
-
-def _pair(size: object) -> tuple[int, int]:
-    """(width, height) of an int or a pair."""
-    return (size, size) if isinstance(size, int) else tuple(size)
-
-
-def _shortened(names: Sequence[str]) -> str:
-    return ', '.join(names[:6]) + (', …' if len(names) > 6 else '')
-
-
-def _without(entry: Mapping, key: str) -> dict:
-    return {k: v for k, v in entry.items() if k != key}

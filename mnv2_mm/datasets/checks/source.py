@@ -1,50 +1,70 @@
-"""What the checks before a run share: where a data set is, what was found.
-
-A :class:`Source` is one data set of a config with its paths joined as
-mmengine joins them. :class:`Findings` collects problems, so that a user sees
-all of them at once and each only once.
-"""
+"""A data set of a config: where its files are, and what is wrong with them."""
 
 import inspect
 import os
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 
 from mnv2_mm.datasets.image_files import REMEDY, problem_of_file
 
-#: Up to so many image files are opened; of more an even selection.
+#: Image files that are opened at most; of more an even selection.
 MAX_OPENED = 2000
 
 
-@dataclass
-class Findings:
-    """Problems in the order they were found, without repetition."""
-
-    errors: list[str] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
-
-    def error(self, message: str) -> None:
-        """Note something that keeps the run from working."""
-        if message not in self.errors:
-            self.errors.append(message)
-
-    def warn(self, message: str) -> None:
-        """Note something that the user should know."""
-        if message not in self.warnings:
-            self.warnings.append(message)
+class StopChecks(Exception):  # noqa: N818  no error, it ends the checks
+    """Nothing more can be checked in this data set."""
 
 
 @dataclass
 class Source:
-    """One data set of a config."""
+    """One data set of a config, with its paths joined as mmengine joins them.
+
+    ``errors`` and ``warnings`` are shared by all data sets of a config. Their
+    keys are the messages, in the order found and without repetition.
+    """
 
     split: str  #: 'train', 'val' or 'test'
     key: str  #: its place in the config, 'train_dataloader.dataset'
-    cfg: dict  #: its config entry
+    cfg: Mapping  #: its config entry
     cls: type  #: its class
     help: str = ''  #: how to get the data
+    errors: dict[str, None] = field(default_factory=dict)
+    warnings: dict[str, None] = field(default_factory=dict)
+
+    # -- findings ------------------------------------------------------------
+    def error(self, message: str) -> None:
+        """Record something that keeps the run from working."""
+        self.errors.setdefault(message.rstrip())
+
+    def warn(self, message: str) -> None:
+        """Record something that the user should know."""
+        self.warnings.setdefault(message)
+
+    def stop(self, *messages: str) -> None:
+        """Record errors and end the checks of this data set, if there are any.
+
+        Raises:
+            StopChecks: there is a message.
+        """
+        for message in messages:
+            self.error(message)
+        if messages:
+            raise StopChecks
+
+    # -- settings ------------------------------------------------------------
+    def option(self, name: str, default: object = None) -> object:
+        """Return a setting, or the default of the class or its parents."""
+        if self.cfg.get(name) is not None:
+            return self.cfg[name]
+        for cls in self.cls.__mro__:
+            init = cls.__dict__.get('__init__')
+            parameter = init and inspect.signature(init).parameters.get(name)
+            if parameter and parameter.default is not parameter.empty:
+                return parameter.default
+        return default
 
     @property
     def root(self) -> str:
@@ -53,9 +73,8 @@ class Source:
 
     @property
     def is_remote(self) -> bool:
-        """Whether the files lie elsewhere (s3://…), out of reach here."""
-        paths = [self.root, self.cfg.get('ann_file') or '']
-        return any('://' in path for path in paths)
+        """Whether the files are on a server (s3://…) and cannot be checked."""
+        return any('://' in p for p in (self.root, self.cfg.get('ann_file') or ''))
 
     @property
     def annotations(self) -> Path | None:
@@ -70,17 +89,6 @@ class Source:
             prefix = {'img_path': prefix}
         value = (prefix or {}).get(name)
         return None if value is None else Path(self.root, value)
-
-    def option(self, name: str, default: object = None) -> object:
-        """A setting, or what the class (or one above it) takes for it."""
-        if self.cfg.get(name) is not None:
-            return self.cfg[name]
-        for cls in self.cls.__mro__:
-            init = cls.__dict__.get('__init__')
-            parameter = init and inspect.signature(init).parameters.get(name)
-            if parameter and parameter.default is not parameter.empty:
-                return parameter.default
-        return default
 
     @property
     def own_classes(self) -> Sequence[str] | None:
@@ -99,93 +107,78 @@ class Source:
         return None if classes is None else tuple(classes)
 
     @property
-    def pipeline(self) -> list[dict]:
+    def pipeline(self) -> list[Mapping]:
         """The config entries of the transforms."""
         return [t for t in self.cfg.get('pipeline') or () if 'type' in t]
 
-    def has_ancestor(self, *names: str) -> bool:
-        """Whether the class is one of these or derived from one."""
-        return any(cls.__name__ in names for cls in self.cls.__mro__)
+    def has_ancestor(self, name: str) -> bool:
+        """Whether the class has this name or is derived from one that has."""
+        return any(cls.__name__ == name for cls in self.cls.__mro__)
 
-
-def exists(source: Source, findings: Findings) -> bool:
-    """Check that there is a data root, with help to get it if not."""
-    if not source.root or Path(source.root).is_dir():
-        return True
-    findings.error(
-        f'The data folder {source.root} is missing '
-        f'({source.key}.data_root). {_help(source)}'
-    )
-    return False
-
-
-def file_exists(path: Path, setting: str, source: Source, findings: Findings) -> bool:
-    """Check that a file is there and not empty, suggesting its like."""
-    if path.is_file():
-        if path.stat().st_size:
-            return True
-        findings.error(f'The annotation file {path} is empty. Fetch or write it again.')
-        return False
-    near = []
-    if path.parent.is_dir():
-        names = sorted(entry.name for entry in path.parent.iterdir())
-        near = get_close_matches(path.name, names, 3, 0.4) or names[:5]
-    hint = f'{path.parent} has {", ".join(near)}. ' if near else ''
-    findings.error(
-        f'The annotation file {path} is missing ({setting}). {hint}{_help(source)}'
-    )
-    return False
-
-
-def folder_exists(
-    path: Path | None, setting: str, source: Source, findings: Findings
-) -> bool:
-    """Check that a folder is there."""
-    if path is None:
-        findings.error(f'{setting} is not set; it names the folder.')
-        return False
-    if path.is_dir():
-        return True
-    findings.error(f'The folder {path} is missing ({setting}). {_help(source)}')
-    return False
-
-
-def files_whole(
-    paths: Sequence[Path], what: str, source: Source, findings: Findings
-) -> None:
-    """Open image files and report the broken ones.
-
-    Args:
-        paths: of the files; ``MAX_OPENED`` of them are opened, evenly
-            picked.
-        what: 'images' or 'masks'.
-        source: whose files they are; files that its pipeline accepts are
-            no problem.
-        findings: takes the report.
-    """
-    loader = next(
-        (t for t in source.pipeline if str(t['type']).endswith('LoadImage')),
-        {},
-    )
-    if loader.get('ignore_empty'):
-        return
-    broken = []
-    for path in evenly(paths, MAX_OPENED):
-        problem = problem_of_file(path)
-        if problem is not None:
-            broken.append(f'{path} {problem}')
-    if broken:
-        findings.error(
-            f'{len(broken)} of the {source.split} {what} cannot be used: '
-            f'{listed(broken, 3, separator="; ")}. {REMEDY}'
+    # -- files ---------------------------------------------------------------
+    @property
+    def remedy(self) -> str:
+        """How to get missing data."""
+        if '\n' in self.help:
+            return f'To get the data:\n{self.help}'
+        return self.help or (
+            'Set data_root and the paths below it in the config to where the data are.'
         )
+
+    def require_file(self, path: Path, setting: str) -> None:
+        """Stop unless an annotation file exists and has content."""
+        if path.is_file():
+            if not path.stat().st_size:
+                self.stop(
+                    f'The annotation file {path} is empty. Fetch or write it again.'
+                )
+            return
+        near = []
+        if path.parent.is_dir():
+            names = sorted(entry.name for entry in path.parent.iterdir())
+            near = get_close_matches(path.name, names, 3, 0.4) or names[:5]
+        hint = f'{path.parent} has {", ".join(near)}. ' if near else ''
+        self.stop(
+            f'The annotation file {path} is missing ({setting}). {hint}{self.remedy}'
+        )
+
+    def require_folder(self, path: Path | None, setting: str) -> None:
+        """Stop unless a folder is set and exists."""
+        if path is None:
+            self.stop(f'{setting} is not set; it names the folder.')
+        elif not path.is_dir():
+            self.stop(f'The folder {path} is missing ({setting}). {self.remedy}')
+
+    def check_images(self, paths: Sequence[Path], what: str = 'images') -> bool:
+        """Open up to ``MAX_OPENED`` image files and report the broken ones.
+
+        Files that the pipeline skips (``ignore_empty``) are no problem.
+
+        Args:
+            paths: Of the files.
+            what: 'images' or 'masks'.
+
+        Returns:
+            Whether all of them can be used.
+        """
+        loaders = (t for t in self.pipeline if str(t['type']).endswith('LoadImage'))
+        if next(loaders, {}).get('ignore_empty'):
+            return True
+        opened = evenly(paths, MAX_OPENED)
+        problems = [(path, problem_of_file(path)) for path in opened]
+        broken = [f'{path} {problem}' for path, problem in problems if problem]
+        if broken:
+            self.error(
+                f'{len(broken)} of the {self.split} {what} cannot be used: '
+                f'{listed(broken, 3, separator="; ")}. {REMEDY}'
+            )
+        return not broken
 
 
 def evenly(items: Sequence, most: int) -> list:
     """At most ``most`` of ``items``, evenly picked, in order."""
-    if len(items) <= most:
-        return list(items)
-    return [items[i * len(items) // most] for i in range(most)]
+    count = min(most, len(items))
+    return [items[i * len(items) // count] for i in range(count)]
 
 
 def listed(items: Iterable[object], most: int = 5, *, separator: str = ', ') -> str:
@@ -205,18 +198,6 @@ def walk(folder: Path) -> list[str]:
 
 
 def suffixes(folder: Path) -> str:
-    """'240 .jpg, 2 .txt': what kinds of files a folder holds."""
-    kinds: dict[str, int] = {}
-    for name in walk(folder) if folder.is_dir() else ():
-        kind = os.path.splitext(name)[1] or 'without suffix'
-        kinds[kind] = kinds.get(kind, 0) + 1
-    found = [f'{count} {kind}' for kind, count in sorted(kinds.items())]
-    return listed(found) or 'no files'
-
-
-def _help(source: Source) -> str:
-    if '\n' in source.help:
-        return f'To get the data:\n{source.help}'
-    return source.help or (
-        'Set data_root and the paths below it in the config to where the data are.'
-    )
+    """Count the files of a folder by suffix: '240 .jpg, 2 .txt'."""
+    kinds = Counter(os.path.splitext(n)[1] or 'without suffix' for n in walk(folder))
+    return listed(f'{n} {kind}' for kind, n in sorted(kinds.items())) or 'no files'

@@ -1,4 +1,4 @@
-"""One split of the generated sample set, in its three forms.
+"""Write one split of the generated sample set for the three tasks.
 
 - ``annotations/{train,val}.json``: COCO, category id = label + 1, masks as
   uncompressed run lengths (exact, and readable by pycocotools);
@@ -22,7 +22,7 @@ import numpy as np
 from mnv2_mm.datasets.sample.scenes import CLASSES, Scene, make_scene
 from mnv2_mm.utils.errors import InputError
 
-#: Raised with every change that changes an image or an annotation.
+#: Increased with every change of an image or an annotation.
 GENERATOR_VERSION = 7
 SPLITS = ('train', 'val')
 #: Objects less visible than this get no classification crop.
@@ -42,7 +42,7 @@ class SampleSettings:
     crops_per_object: int = 1  #: of the train split; one in val
 
     def __post_init__(self) -> None:
-        """Refuse sizes that cannot give a usable set."""
+        """Refuse sizes that are too small."""
         for name, least in (
             ('seed', 0), ('width', 64), ('height', 64), ('train', 1),
             ('val', 1), ('crop_size', 32), ('crops_per_object', 1),
@@ -53,7 +53,7 @@ class SampleSettings:
                 )
 
     def meta(self) -> dict:
-        """What ``meta.json`` holds: these settings and their maker."""
+        """The content of ``meta.json``: settings and generator version."""
         return {
             'generator': 'mnv2_mm sample set',
             'generator_version': GENERATOR_VERSION,
@@ -75,11 +75,11 @@ def run_lengths(mask: np.ndarray) -> list[int]:
 def crop_around(
     scene: Scene, index: int, rng: np.random.Generator, *, size: int
 ) -> np.ndarray:
-    """A square crop (size, size, 3) around one object of ``scene``.
+    """Cut a square crop (size, size, 3) around one object of ``scene``.
 
-    The object fills 60 to 90 % of the side and is off the middle by up to
-    an eighth, and more where the crop would leave the image. Beyond the
-    edge, which only the largest objects need, its last pixels repeat.
+    The object fills 60 to 90 % of the side and is off the center by up to an
+    eighth, and more where the crop would leave the image. Around the largest
+    objects the crop is larger than the image: the edge pixels are repeated.
 
     Args:
         scene: the scene.
@@ -122,28 +122,21 @@ def write_split(root: Path, split: str, settings: SampleSettings) -> Iterator[No
         quality = int(rng.integers(75, 96))
         _write_image(folders['images'] / f'{stem}.jpg', scene.image, quality)
         _write_image(folders['masks'] / f'{stem}.png', scene.index_mask())
-        images.append(
-            {
-                'id': number + 1,
-                'file_name': f'{stem}.jpg',
-                'width': settings.width,
-                'height': settings.height,
-            }
-        )
+        size = dict(width=settings.width, height=settings.height)
+        images.append(dict(id=number + 1, file_name=f'{stem}.jpg', **size))
         for index, item in enumerate(scene.objects):
             annotations.append(
-                {
-                    'id': len(annotations) + 1,
-                    'image_id': number + 1,
-                    'category_id': item.label + 1,
-                    'bbox': list(item.box),
-                    'area': int(item.mask.sum()),
-                    'iscrowd': 0,
-                    'segmentation': {
-                        'size': list(item.mask.shape),
-                        'counts': run_lengths(item.mask),
-                    },
-                }
+                dict(
+                    id=len(annotations) + 1,
+                    image_id=number + 1,
+                    category_id=item.label + 1,
+                    bbox=list(item.box),
+                    area=int(item.mask.sum()),
+                    iscrowd=0,
+                    segmentation=dict(
+                        size=list(item.mask.shape), counts=run_lengths(item.mask)
+                    ),
+                )
             )
             if item.visible < MIN_CROP_VISIBLE:
                 continue
@@ -154,34 +147,28 @@ def write_split(root: Path, split: str, settings: SampleSettings) -> Iterator[No
                 _write_image(folder / name, crop, quality)
         yield
     categories = [
-        {'id': label + 1, 'name': name, 'supercategory': 'shape'}
+        dict(id=label + 1, name=name, supercategory='shape')
         for label, name in enumerate(CLASSES)
     ]
-    (root / 'annotations').mkdir(exist_ok=True)
-    write_json(
-        root / 'annotations' / f'{split}.json',
-        {
-            'info': {'description': f'mnv2_mm sample set, {split}'},
-            'licenses': [],
-            'categories': categories,
-            'images': images,
-            'annotations': annotations,
-        },
+    content = dict(
+        info=dict(description=f'mnv2_mm sample set, {split}'),
+        licenses=[],
+        categories=categories,
+        images=images,
+        annotations=annotations,
     )
+    (root / 'annotations').mkdir(exist_ok=True)
+    write_json(root / 'annotations' / f'{split}.json', content)
 
 
 def _write_image(path: Path, image: np.ndarray, quality: int = 90) -> None:
-    """Write a JPEG or PNG; unlike cv2.imwrite it says when it fails."""
-    options = [cv2.IMWRITE_JPEG_QUALITY, quality]
-    done, data = cv2.imencode(
-        path.suffix, image, options if path.suffix == '.jpg' else []
-    )
-    if not done:
-        raise RuntimeError(f'{path} could not be encoded')
-    path.write_bytes(data.tobytes())
+    """Write a JPEG or PNG."""
+    jpeg = [cv2.IMWRITE_JPEG_QUALITY, quality]
+    if not cv2.imwrite(str(path), image, jpeg if path.suffix == '.jpg' else []):
+        raise OSError(f'{path} could not be written')
 
 
 def write_json(path: Path, content: dict) -> None:
-    """Write JSON that is the same for the same content."""
+    """Write JSON, byte for byte the same for the same content."""
     text = json.dumps(content, separators=(',', ':'))
     path.write_text(text + '\n', encoding='utf-8')

@@ -1,18 +1,18 @@
 """The generated scenes: shapes on textured, cluttered backgrounds.
 
 A scene is an image and the objects in it. Boxes, masks and class labels of
-the sample set are all read off the same objects, so the three tasks see the
-same truth. Objects of a class often share a hue; they differ in texture,
-size (12 to 60 % of the image's shorter side), rotation and proportion,
-cover one another in part and may stick out of the image. Clutter that
-belongs to no class (bars, arcs, crosses, half discs, small bits) lies behind
-them, most of it as pale as the background.
+the sample set come from the same objects, so the three tasks have the same
+ground truth. Objects of a class often share a hue; they differ in texture,
+size (12 to 60 % of the image's shorter side), rotation and proportion, cover
+each other in part and may extend beyond the image. Clutter without a class
+(bars, arcs, crosses, half discs, small polygons) is in the background, most
+of it as pale as the background itself.
 
 A mask holds the *visible* pixels of an object, and its box is the tight box
-around those pixels: what an annotator could draw who sees the image only.
+around them, as an annotator would draw it.
 
-Shapes are filled with numpy and not with OpenCV, whose rules for the pixels
-on an edge change between versions: annotations are the same everywhere.
+Shapes are filled with numpy and not with OpenCV, whose rules for pixels on an
+edge differ between versions: annotations are the same on every machine.
 """
 
 from dataclasses import dataclass
@@ -24,13 +24,12 @@ from mnv2_mm.datasets.sample import textures
 
 #: Class names; label 0 is the first, index masks hold the label plus one.
 CLASSES = ('circle', 'square', 'triangle', 'star', 'ring')
-#: Typical hue of each class in degrees, as things often have one. It is a
-#: hint and no proof: some objects have another color, and the clutter and
-#: the backgrounds have these too.
+#: Typical hue of each class in degrees. It is no proof of the class: some
+#: objects, the clutter and the backgrounds have any color.
 HUES = (0, 220, 120, 50, 290)
-#: Share of the objects that have their typical hue, where it stands out.
+#: Share of the objects with their typical hue, where it is visible.
 TYPICAL = 0.85
-#: Share of the clutter that is no more colorful than the background.
+#: Share of the clutter that is as pale as the background.
 PALE_CLUTTER = 0.7
 #: Object size (diameter of the enclosing circle) / shorter image side.
 SIZE_RANGE = (0.12, 0.60)
@@ -139,7 +138,7 @@ def outline(
     stretch = rng.uniform(0.85, 1.18)
     scale = np.array([stretch, 1 / stretch]) * diameter / 2
     turn = _rotation(rng.uniform(0, 2 * np.pi))
-    # turned before it is stretched too, or squares would only get longer
+    # rotated before stretching too, else squares would only get longer
     first = _rotation(rng.uniform(0, 2 * np.pi))
     return [((ring @ first) * scale) @ turn for ring in rings]
 
@@ -162,7 +161,7 @@ def _place(
         share = rng.uniform(*SIZE_RANGE)
         shape = outline(CLASSES[label], rng, diameter=share * min(size))
         center = np.array([rng.uniform(0, side) for side in size])
-        mask = _rasterise(shape, center, size=size)
+        mask = _rasterize(shape, center, size=size)
         whole = _area(shape)
         if mask.sum() < MIN_VISIBLE * whole:
             continue
@@ -175,35 +174,35 @@ def _place(
 
 
 def _clutter(rng: np.random.Generator, *, size: tuple[int, int]) -> np.ndarray:
-    """The mask (H, W) bool of something that belongs to no class."""
+    """Draw a mask (H, W) bool of something that belongs to no class."""
     center = np.array([rng.uniform(0, side) for side in size])
     turn = _rotation(rng.uniform(0, 2 * np.pi))
     kind = rng.integers(5)
     if kind == 0:  # a line
         line = _bar(rng.uniform(20, max(size)), rng.uniform(1, 3))
-        return _rasterise([line @ turn], center, size=size)
+        return _rasterize([line @ turn], center, size=size)
     if kind == 1:  # an open arc
         angles = np.linspace(0, np.radians(rng.uniform(60, 190)), 24)
         curve = np.stack([np.cos(angles), np.sin(angles)], axis=1)
         curve = curve * rng.uniform(8, 40, 2)
         inner = curve * (1 - rng.uniform(1, 4) / np.abs(curve).max())
         arc = np.concatenate([curve, inner[::-1]])
-        return _rasterise([arc @ turn], center, size=size)
+        return _rasterize([arc @ turn], center, size=size)
     if kind == 2:  # a bar, or two crossing ones
         bar = _bar(rng.uniform(12, 56), rng.uniform(2, 6))
-        mask = _rasterise([bar @ turn], center, size=size)
+        mask = _rasterize([bar @ turn], center, size=size)
         if rng.uniform() < 0.5:
             crossing = [bar[:, ::-1] @ turn]
-            mask |= _rasterise(crossing, center, size=size)
+            mask |= _rasterize(crossing, center, size=size)
         return mask
     if kind == 3:  # a half disc
         disc = _regular(64)[:33] * rng.uniform(6, 24)
-        return _rasterise([disc @ turn], center, size=size)
+        return _rasterize([disc @ turn], center, size=size)
     mask = np.zeros((size[1], size[0]), bool)  # scattered small bits
     for _ in range(int(rng.integers(3, 12))):
         at = center + rng.normal(0, 24, 2)
         bit = rng.uniform(-4, 4, (int(rng.integers(3, 6)), 2))
-        mask |= _rasterise([bit], at, size=size)
+        mask |= _rasterize([bit], at, size=size)
     return mask
 
 
@@ -225,9 +224,9 @@ def _paint(
     if not mask.any():
         return
     behind = canvas[mask].mean(axis=0)
-    color = textures.contrasting_colour(rng, behind, distance=distance)
+    color = textures.contrasting_color(rng, behind, distance=distance)
     if hue is not None:
-        typical = textures.typical_colour(rng, hue, behind, distance=distance)
+        typical = textures.typical_color(rng, hue, behind, distance=distance)
         color = color if typical is None else typical
     if pale:
         color = textures.muted(color, textures.BACKGROUND_SATURATION)
@@ -241,7 +240,7 @@ def _paint(
     canvas[part] += (surface - canvas[part]) * alpha
 
 
-def _rasterise(
+def _rasterize(
     polygons: list[np.ndarray], center: np.ndarray, *, size: tuple[int, int]
 ) -> np.ndarray:
     """The pixels (H, W) bool inside ``polygons`` moved to ``center``.
@@ -257,7 +256,7 @@ def _rasterise(
     (x0, y0), (x1, y1) = start[edges].T, end[edges].T
     x = x0 + (rows - y0) / (y1 - y0) * (x1 - x0)
     columns = np.clip(np.ceil(x), 0, width).astype(int)
-    # every crossing turns the rest of its row from outside to inside or back
+    # every crossing switches the rest of its row between outside and inside
     turns = np.zeros((height, width + 1), np.int32)
     np.add.at(turns, (rows, columns), 1)
     return np.cumsum(turns[:, :width], axis=1) % 2 == 1

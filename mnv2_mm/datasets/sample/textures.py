@@ -4,7 +4,7 @@ A texture is a map of weights in 0..1 that blends two colors. Backgrounds,
 objects and clutter take theirs from the same list, so that a texture alone
 never tells an object from its surroundings.
 
-All randomness comes from the numpy Generator that is handed in.
+All randomness comes from the numpy Generator in their arguments.
 """
 
 from colorsys import hsv_to_rgb
@@ -17,7 +17,7 @@ BACKGROUND_SATURATION = 0.35
 TEXTURES = ('plain', 'gradient', 'stripes', 'checker', 'dots', 'blotches')
 
 
-def random_colour(rng: np.random.Generator) -> np.ndarray:
+def random_color(rng: np.random.Generator) -> np.ndarray:
     """A BGR color (3,), float32 in 0..255, gray ones being rare."""
     return rng.uniform(0, 255, 3).astype(np.float32)
 
@@ -28,14 +28,14 @@ def muted(surface: np.ndarray, share: float) -> np.ndarray:
     return gray + (surface - gray) * np.float32(share)
 
 
-def contrasting_colour(
+def contrasting_color(
     rng: np.random.Generator, other: np.ndarray, *, distance: float = 110.0
 ) -> np.ndarray:
     """A random BGR color (3,) about ``distance`` away from ``other``.
 
     Args:
-        rng: source of randomness; always used equally often, so that what
-            follows does not hang on the last bit of ``other``.
+        rng: source of randomness; the same number of values is drawn at each call,
+            so later values do not depend on the last bit of ``other``.
         other: the BGR color (3,) to keep away from.
         distance: least Euclidean distance in BGR units of 0..255, or the
             greatest of 16 tries where none is so far.
@@ -46,7 +46,7 @@ def contrasting_colour(
     return colors[far.argmax() if far.any() else distances.argmax()]
 
 
-def typical_colour(
+def typical_color(
     rng: np.random.Generator,
     hue: float,
     other: np.ndarray,
@@ -108,8 +108,8 @@ def weights(
     if kind == 'checker':
         return ((np.floor(u) + np.floor(v)) % 2).astype(np.float32)
     if kind == 'dots':
-        from_centre = np.hypot(u % 1 - 0.5, v % 1 - 0.5)
-        return np.clip((0.32 - from_centre) * period, 0, 1)
+        from_center = np.hypot(u % 1 - 0.5, v % 1 - 0.5)
+        return np.clip((0.32 - from_center) * period, 0, 1)
     raise ValueError(f'texture {kind!r} is not one of {TEXTURES}')
 
 
@@ -142,7 +142,7 @@ def fill(
         color: the main BGR color (3,).
         size: (width, height) in pixels.
         contrast: how far the second color may be from the main one, in
-            BGR units; small values keep the surface recognisably one.
+            BGR units; small values keep the surface recognizably one.
     """
     kind = TEXTURES[rng.integers(len(TEXTURES))]
     offset = rng.uniform(-contrast, contrast, 3).astype(np.float32)
@@ -158,7 +158,7 @@ def background(rng: np.random.Generator, *, size: tuple[int, int]) -> np.ndarray
         rng: source of randomness.
         size: (width, height) in pixels.
     """
-    surface = fill(rng, random_colour(rng), size=size, contrast=90)
+    surface = fill(rng, random_color(rng), size=size, contrast=90)
     blotch = smooth_noise(rng, size=size, cells=int(rng.integers(3, 12)))
     tint = rng.uniform(-70, 70, 3).astype(np.float32)
     surface = surface + (blotch[..., None] - 0.5) * tint
@@ -168,7 +168,7 @@ def background(rng: np.random.Generator, *, size: tuple[int, int]) -> np.ndarray
 
 
 def photograph(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
-    """The image (H, W, 3) uint8 that a poor camera takes of ``image``.
+    """Simulate a poor camera; returns an image (H, W, 3) uint8.
 
     Uneven light, brightness and contrast, sometimes a slight blur, and
     sensor noise.

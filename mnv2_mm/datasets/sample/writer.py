@@ -1,8 +1,8 @@
-"""Makes the generated sample set, and keeps it whole.
+"""Write the generated sample set, completely or not at all.
 
-The set is written into a temporary folder that takes its final name at the
-very end, so an interrupted run leaves nothing half-written. ``meta.json``
-tells which settings and which version of the generator made it.
+The set is written into a temporary folder that gets its final name at the
+end, so an interrupted run leaves no partial set. ``meta.json`` holds the
+settings and the version of the generator.
 """
 
 import json
@@ -31,41 +31,37 @@ def write_sample_set(
     force: bool = False,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> bool:
-    """Make the sample set unless it is there already.
+    """Write the sample set unless it exists already.
 
     Args:
-        out: folder of the set.
-        settings: what to make; the defaults when None.
-        force: replace a sample set that was made with other settings.
-        progress: called with (images done, images in all).
+        out: Folder of the set.
+        settings: Of the set; the defaults when None.
+        force: Replace a sample set with other settings.
+        progress: Called with (images done, images in all).
 
     Returns:
         Whether something was written.
 
     Raises:
-        InputError: ``out`` holds something else than a sample set, or one
+        InputError: ``out`` holds something other than a sample set, or one
             with other settings and ``force`` is not set.
     """
     out = Path(out)
     settings = settings or SampleSettings()
-    state, differs = compare(out, settings)
-    if state == 'wanted':
-        return False
-    if state == 'foreign':  # never deleted, not even with --force
-        raise InputError(
-            f'{out} is there, but is not a generated sample set: choose '
-            'another folder with --out, or move that one away'
-        )
-    if state == 'other' and not force:
-        raise InputError(
-            f'{out} holds a sample set with other settings ({differs}): '
-            'replace it with --force, or choose another folder with --out'
-        )
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        differs = _differences(out, settings)
+        if not differs:
+            return False
+        if not force:
+            raise InputError(
+                f'{out} holds a sample set with other settings ({differs}): '
+                'replace it with --force, or choose another folder with --out'
+            )
     out.parent.mkdir(parents=True, exist_ok=True)
     _remove_leftovers(out)
     work = Path(tempfile.mkdtemp(prefix=f'.{out.name}-{os.getpid()}-', dir=out.parent))
     threads = cv2.getNumThreads()
-    cv2.setNumThreads(1)  # on a busy machine, more wait for each other
+    cv2.setNumThreads(1)  # several are slower on a busy machine
     try:
         made = work / 'made'
         total, done = settings.train + settings.val, 0
@@ -84,28 +80,28 @@ def write_sample_set(
     return True
 
 
-def compare(out: Path, settings: SampleSettings) -> tuple[str, str]:
-    """Compare what ``out`` holds with ``settings``.
+def _differences(out: Path, settings: SampleSettings) -> str:
+    """Compare the sample set in ``out`` with ``settings``; '' for equal.
 
-    Returns:
-        'absent', 'wanted', 'other' (a sample set with other settings) or
-        'foreign' (something else), and what differs in the third case.
+    Raises:
+        InputError: ``out`` holds something else; it is never deleted.
     """
-    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
-        return 'absent', ''
     wanted = settings.meta()
     try:
         found = json.loads((out / 'meta.json').read_text(encoding='utf-8'))
-        if found['generator'] != wanted['generator']:
-            return 'foreign', ''
+        known = found['generator'] == wanted['generator']
     except (OSError, ValueError, KeyError, TypeError):
-        return 'foreign', ''
-    differs = ', '.join(
+        known = False
+    if not known:
+        raise InputError(
+            f'{out} exists, but is not a generated sample set: choose '
+            'another folder with --out, or move that one away'
+        )
+    return ', '.join(
         f'{key} {found.get(key)!r} instead of {value!r}'
         for key, value in wanted.items()
         if found.get(key) != value
     )
-    return ('other' if differs else 'wanted'), differs
 
 
 def _remove_leftovers(out: Path) -> None:
@@ -130,9 +126,8 @@ def _is_running(pid: int) -> bool:
 def _readme(settings: SampleSettings) -> str:
     """The text of the set's README.md."""
     return (
-        '# Generated sample set\n\n'
-        'Made by `tools/make_sample_data.py`; meta.json holds the settings.\n'
-        f'Images of {settings.width}x{settings.height}, '
+        '# Generated sample set\n\nWritten by `tools/make_sample_data.py`; meta.json '
+        f'holds the settings.\nImages of {settings.width}x{settings.height}, '
         f'{settings.train} train and {settings.val} val, classes '
         f'{", ".join(CLASSES)}.\n\n'
         '- annotations/{train,val}.json: COCO (boxes and masks of the '

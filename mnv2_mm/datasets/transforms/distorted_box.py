@@ -1,9 +1,8 @@
 """TensorFlow's random window: ``tf.image.sample_distorted_bounding_box``.
 
-The crops of both official training recipes are drawn by this one operation:
-SSD's (:mod:`mnv2_mm.datasets.transforms.ssd_random_crop`) and Inception's
-(:mod:`mnv2_mm.datasets.transforms.inception_crop`). How it draws, and how that differs
-from the random crops of torchvision and the hosts:
+Both official training recipes draw their crops by this operation: SSD
+(ssd_random_crop.py) and Inception (inception_crop.py). How it draws, and how
+that differs from the random crops of torchvision and the hosts:
 
 * the aspect ratio is uniform, not its logarithm;
 * the height is uniform between the smallest and the largest that the area
@@ -12,62 +11,16 @@ from the random crops of torchvision and the hosts:
   rectangles of whole pixels;
 * after 100 failed attempts the window is the whole image.
 
-All attempts are drawn and judged at once, which takes a fraction of a
-millisecond however many fail.
+All attempts are drawn and tested at once, which takes a fraction of a
+millisecond even if many fail.
 """
-
-from typing import NamedTuple
 
 import numpy as np
 
-from mnv2_mm.utils.errors import InputError
+from mnv2_mm.datasets.transforms.geometry import Window
 
 #: As ``max_attempts`` of the Object Detection API and of slim.
 MAX_ATTEMPTS = 100
-
-
-class Window(NamedTuple):
-    """A rectangle of whole pixels; the right and lower edges are outside."""
-
-    left: int
-    top: int
-    right: int
-    bottom: int
-
-    @property
-    def height(self) -> int:
-        """Rows."""
-        return self.bottom - self.top
-
-    @property
-    def width(self) -> int:
-        """Columns."""
-        return self.right - self.left
-
-    def cut(self, image: np.ndarray) -> np.ndarray:
-        """The part of an image or mask (H, W, ...) inside, not copied."""
-        return image[self.top : self.bottom, self.left : self.right]
-
-
-def checked_range(
-    name: str, values: object, upper: float = float('inf')
-) -> tuple[float, float]:
-    """``values`` as a range (low, high) of positive numbers up to ``upper``.
-
-    Raises:
-        InputError: it is something else.
-    """
-    try:
-        low, high = (float(value) for value in values)
-    except (TypeError, ValueError):
-        low, high = 1.0, 0.0
-    if not 0 < low <= high <= upper:
-        bound = '' if upper == float('inf') else f' <= {upper:g}'
-        raise InputError(
-            f'{name}={values!r} must be a range 0 < low <= high{bound}, '
-            'such as (0.5, 1.0)'
-        )
-    return low, high
 
 
 def sample_distorted_box(
@@ -78,25 +31,23 @@ def sample_distorted_box(
     min_object_covered: float = 0.1,
     aspect_ratio_range: tuple[float, float] = (0.75, 1.33),
     area_range: tuple[float, float] = (0.05, 1.0),
-    max_attempts: int = MAX_ATTEMPTS,
 ) -> Window:
     """Draw a window of an image with numpy's global generator.
 
     Args:
         height: Rows of the image.
         width: Columns of the image.
-        boxes: Objects (n, 4) as left, top, right, bottom in pixels; None or
-            none takes the whole image as the object.
+        boxes: Objects (n, 4) as left, top, right, bottom in pixels; without
+            any the whole image is the object.
         min_object_covered: Share of the area of at least one object that has
             to lie in the window.
         aspect_ratio_range: Width over height of the window.
         area_range: Area of the window over the image's.
-        max_attempts: Windows drawn before the whole image is taken.
 
     Returns:
         The first window that fulfills everything, or the whole image.
     """
-    windows = _draw(height, width, aspect_ratio_range, area_range, max_attempts)
+    windows = _draw(height, width, aspect_ratio_range, area_range)
     if boxes is None or not len(boxes):
         boxes = np.array([[0, 0, width, height]])
     # the conversion to whole pixels truncates
@@ -113,18 +64,17 @@ def _draw(
     width: int,
     aspect_ratio_range: tuple[float, float],
     area_range: tuple[float, float],
-    count: int,
 ) -> np.ndarray:
-    """Up to ``count`` windows (n, 4) whose size is in the ranges."""
+    """Draw up to ``MAX_ATTEMPTS`` windows (n, 4) with sizes in the ranges."""
     smallest, largest = np.array(area_range) * height * width
-    aspect = np.random.uniform(*aspect_ratio_range, count)
+    aspect = np.random.uniform(*aspect_ratio_range, MAX_ATTEMPTS)
     low = np.rint(np.sqrt(smallest / aspect))
     high = np.minimum(np.rint(np.sqrt(largest / aspect)), height)
     # the largest height whose rounded width fits into the image
     high = np.minimum(high, np.floor((width + 0.5 - 1e-7) / aspect))
     low = np.minimum(low, high)
-    rows = low + np.floor(np.random.uniform(size=count) * (high - low + 1))
-    # One row more or less makes up for what rounding did to the area.
+    rows = low + np.floor(np.random.uniform(size=MAX_ATTEMPTS) * (high - low + 1))
+    # One row more or less corrects the area for rounding.
     rows += rows * np.rint(rows * aspect) < smallest
     rows -= rows * np.rint(rows * aspect) > largest
     columns = np.rint(rows * aspect)

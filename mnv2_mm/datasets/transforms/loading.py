@@ -1,29 +1,24 @@
-"""Loading that refuses broken images and wrong masks, naming the file.
+"""Load images and check masks; a broken file is reported by its name.
 
-mmcv's ``LoadImageFromFile`` fails without naming an empty file, and with an
-older OpenCV takes a cut-off JPEG as an image with a gray rest. mmseg takes
-any mask: labels beyond the classes end in a crash of the loss on the device,
-and the common masks of 0 and 255 train to an IoU of 0 without a word, 255
-being ignored.
+mmcv's ``LoadImageFromFile`` does not name an empty file, and with an older
+OpenCV it reads a truncated JPEG as an image that ends in gray. mmseg accepts
+any mask: labels beyond the classes crash the loss on the device, and the
+common masks of 0 and 255 train to an IoU of 0 without a message, since 255 is
+ignored.
 
 ``LoadImage`` is for training pipelines. Test pipelines keep the hosts'
-``LoadImageFromFile`` and ``LoadAnnotations``, because the hosts'
-inferencers look for these very names; ``CheckSegMask`` fits both, since it
-lets pass what has no mask.
+``LoadImageFromFile`` and ``LoadAnnotations``, because the hosts' inferencers
+look for these names; ``CheckSegMask`` fits both, since it ignores results
+without a mask.
 """
 
 import mmcv
 import numpy as np
-from mmcv.transforms import BaseTransform, LoadImageFromFile
+from mmcv.transforms import LoadImageFromFile
 from mmengine import fileio
 
 from mnv2_mm.datasets.image_files import REMEDY, problem_of
-from mnv2_mm.datasets.transforms.deferred import (
-    REDUCED,
-    DeferredPicture,
-    size_of,
-)
-from mnv2_mm.datasets.transforms.distorted_box import Window
+from mnv2_mm.datasets.transforms.base import Transform
 from mnv2_mm.datasets.transforms.seg_random_crop import label_counts
 from mnv2_mm.registry import TRANSFORMS
 from mnv2_mm.utils.errors import InputError
@@ -33,49 +28,9 @@ from mnv2_mm.utils.errors import InputError
 class LoadImage(LoadImageFromFile):
     """mmcv's ``LoadImageFromFile`` with an error that names the file.
 
-    Args:
-        to_float32: as in mmcv.
-        color_type: as in mmcv.
-        imdecode_backend: as in mmcv.
-        ignore_empty: skip a missing or broken file (as in mmcv, the data
-            set then takes another one) instead of raising.
-        backend_args: as in mmcv.
-        deferred: leave the decoding to ``mnv2_mm.Resize`` (in mmdet's
-            pipelines) or ``mnv2_mm.DistortedCrop``, which do it at a half, a
-            quarter or an eighth of the sides where the window that is left
-            by then allows. Large photos load several times as fast; shrunk
-            images come out a little smoother. See
-            :mod:`mnv2_mm.datasets.transforms.deferred`.
-
-    Raises:
-        InputError: deferred with something that does not go with it.
+    The arguments are mmcv's. With ``ignore_empty`` a missing or broken file
+    is skipped, and the data set takes another one.
     """
-
-    def __init__(
-        self,
-        to_float32: bool = False,
-        color_type: str = 'color',
-        *,
-        imdecode_backend: str = 'cv2',
-        ignore_empty: bool = False,
-        backend_args: dict | None = None,
-        deferred: bool = False,
-    ) -> None:
-        super().__init__(
-            to_float32=to_float32,
-            color_type=color_type,
-            imdecode_backend=imdecode_backend,
-            ignore_empty=ignore_empty,
-            backend_args=backend_args,
-        )
-        how = (to_float32, color_type, imdecode_backend, ignore_empty)
-        if deferred and how != (False, 'color', 'cv2', False):
-            raise InputError(
-                'LoadImage: deferred=True goes with to_float32=False, '
-                "color_type='color', imdecode_backend='cv2' and "
-                'ignore_empty=False'
-            )
-        self.deferred = deferred
 
     def transform(self, results: dict) -> dict | None:
         """Load ``results['img_path']``.
@@ -85,20 +40,10 @@ class LoadImage(LoadImageFromFile):
             for a broken file when ``ignore_empty`` is set.
 
         Raises:
-            InputError: the file is missing, empty, cut off or no image.
+            InputError: The file is missing, empty, truncated or no image.
         """
-        path = results['img_path']
         try:
-            data = self._read(path)
-            size = size_of(data) if self.deferred else None
-            if size is None:
-                image = self._decoded(data, path, self.color_type)
-            else:
-                image = DeferredPicture(
-                    lambda factor: self._decoded(data, path, REDUCED[factor]),
-                    size,
-                    Window(0, 0, *size[::-1]),
-                )
+            image = self._load(results['img_path'])
         except InputError:
             if self.ignore_empty:
                 return None
@@ -106,12 +51,11 @@ class LoadImage(LoadImageFromFile):
         if self.to_float32:
             image = image.astype(np.float32)
         results['img'] = image
-        results['img_shape'] = image.shape[:2]
-        results['ori_shape'] = image.shape[:2]
+        results['img_shape'] = results['ori_shape'] = image.shape[:2]
         return results
 
-    def _read(self, path: str) -> bytes:
-        """The file, which is whole as far as its ends tell."""
+    def _load(self, path: str) -> np.ndarray:
+        """Read and decode a file."""
         try:
             data = fileio.get(path, backend_args=self.backend_args)
         except FileNotFoundError as error:
@@ -126,37 +70,28 @@ class LoadImage(LoadImageFromFile):
         problem = problem_of(data)
         if problem is not None:
             raise InputError(f'image {path} {problem}. {REMEDY}')
-        return data
-
-    def _decoded(self, data: bytes, path: str, flag: str | int) -> np.ndarray:
-        """The pixels.
-
-        Args:
-            data: The file.
-            path: Its name.
-            flag: mmcv's color_type, or a flag of cv2.imdecode.
-        """
         try:
-            image = mmcv.imfrombytes(data, flag=flag, backend=self.imdecode_backend)
+            image = mmcv.imfrombytes(
+                data, flag=self.color_type, backend=self.imdecode_backend
+            )
         except Exception as error:  # each backend has its own
             raise InputError(
                 f'image {path} cannot be decoded ({error}). {REMEDY}'
             ) from error
         if image is None:
             raise InputError(
-                f'image {path} cannot be decoded by '
-                f'{self.imdecode_backend} (its first bytes are '
-                f'{data[:8]!r}). {REMEDY}'
+                f'image {path} cannot be decoded by {self.imdecode_backend} (its first '
+                f'bytes are {data[:8]!r}). {REMEDY}'
             )
         return image
 
 
 @TRANSFORMS.register_module()
-class CheckSegMask(BaseTransform):
-    """Refuses a mask that does not fit its classes or its image.
+class CheckSegMask(Transform):
+    """Refuse a mask that does not fit its classes or its image.
 
-    Goes right behind ``LoadAnnotations``, before anything that resizes the
-    mask. Without a mask (inference) it lets everything pass.
+    Put it directly after ``LoadAnnotations``, before anything that resizes
+    the mask. Results without a mask (inference) pass.
 
     Args:
         num_classes: labels 0 to this minus one are allowed.
@@ -180,19 +115,13 @@ class CheckSegMask(BaseTransform):
         path = results.get('seg_map_path', '(unnamed)')
         problem = mask_problem(
             mask,
-            num_classes=self.num_classes,
+            self.num_classes,
             ignore_index=self.ignore_index,
             image_shape=results.get('ori_shape'),
         )
         if problem:
             raise InputError(f'mask {path} {problem}')
         return results
-
-    def __repr__(self) -> str:
-        return (
-            f'{type(self).__name__}(num_classes={self.num_classes}, '
-            f'ignore_index={self.ignore_index})'
-        )
 
 
 def mask_problem(
@@ -202,7 +131,7 @@ def mask_problem(
     ignore_index: int = 255,
     image_shape: tuple[int, int] | None = None,
 ) -> str | None:
-    """What is wrong with a label mask.
+    """Return what is wrong with a label mask, or None.
 
     Args:
         mask: labels, (H, W); (H, W, C) is reported as a color image.
@@ -211,8 +140,8 @@ def mask_problem(
         image_shape: (height, width) that the mask should have.
 
     Returns:
-        What is wrong and how to mend it, as the end of a sentence that
-        begins with the mask's name, or None.
+        What is wrong and how to fix it, as the end of a sentence that
+        begins with the mask's name.
     """
     if mask.ndim != 2:
         return (
@@ -222,12 +151,11 @@ def mask_problem(
     if image_shape is not None and mask.shape != tuple(image_shape[:2]):
         height, width = mask.shape
         return (
-            f'is {width}x{height}, its image {image_shape[1]}x'
-            f'{image_shape[0]}. Both must have the same size; resize masks '
-            'with nearest neighbor only.'
+            f'is {width}x{height}, its image {image_shape[1]}x{image_shape[0]}. Both '
+            'must have the same size; resize masks with nearest neighbor only.'
         )
     found = np.flatnonzero(label_counts(mask))
-    # 0/255 with an ignored 255 is legal to mmseg, and trains to nothing
+    # 0/255 with an ignored 255 is allowed by mmseg, but nothing is learned
     wrong = [v for v in found if v >= num_classes and v != ignore_index]
     if not wrong:
         return None
@@ -242,7 +170,6 @@ def mask_problem(
             'A mask of 0 and 255 must be rewritten: mask[mask == 255] = 1.'
         )
     return message + (
-        'Map the labels to this range, add the missing classes to `classes` '
-        '(and `num_classes`), or set reduce_zero_label=True if the labels '
-        'begin at 1.'
+        'Map the labels to this range, add the missing classes to `classes` (and '
+        '`num_classes`), or set reduce_zero_label=True if the labels begin at 1.'
     )

@@ -1,28 +1,45 @@
-"""SSD's color changes as mmdet does them, faster, and in bytes if wanted.
+"""Color changes of the three recipes: mmdet's, mmseg's and slim's.
 
-The network gets mmdet's as floats: four times the memory on the way from a
-worker to the device, with values below 0 and above 255, which no photo has.
-The SSD paper's own code clips and rounds, and so does mmseg's transform of
-this name (which is not meant here).
+``PhotoMetricDistortion`` and ``SegPhotoMetricDistortion`` give mmdet's and
+mmseg's results from the same random numbers, faster.
+Measured on flipped images, one thread, AMD EPYC: mmdet's at 320x320 2.3 ms ->
+0.9 ms, mmseg's at 513x513 4.2 ms -> 2.4 ms; on images that were not flipped
+1.1 to 1.4 times as fast.
+
+``BrightnessSaturation`` is slim's Inception preprocessing in its fast mode,
+with which MobileNet's official classifiers are trained. Unlike ``ColorJitter``
+of torchvision and the hosts, it adds brightness instead of multiplying by a
+factor; saturation is that of HSV and not a blend with the gray image, so the
+largest channel stays; and values are clipped only after both.
 """
+
+import functools
 
 import cv2
 import numpy as np
-from mmcv.transforms import BaseTransform
 from mmcv.transforms.utils import cache_randomness
 
+from mnv2_mm.datasets.transforms.base import (
+    Transform,
+    checked_range,
+    checked_share,
+)
 from mnv2_mm.datasets.transforms.contiguous import contiguous
-from mnv2_mm.datasets.transforms.distorted_box import checked_range
 from mnv2_mm.registry import TRANSFORMS
 from mnv2_mm.utils.errors import InputError
 
+_HUES = 180  # of OpenCV's HSV in bytes: a unit is two degrees
+
 
 @TRANSFORMS.register_module()
-class PhotoMetricDistortion(BaseTransform):
+class PhotoMetricDistortion(Transform):
     """mmdet's ``PhotoMetricDistortion``: the same from the same numbers.
 
     Brightness, contrast, saturation, hue and the order of the channels, each
     with a probability of one half; contrast comes second or last but one.
+    mmdet's result is float32, four times the memory on the way from a worker
+    to the device, with values below 0 and above 255. The SSD paper's own code
+    clips and rounds, as ``to_uint8`` does.
 
     Args:
         brightness_delta: The largest addition or subtraction, of 255.
@@ -30,8 +47,8 @@ class PhotoMetricDistortion(BaseTransform):
         saturation_range: Factors of the saturation of HSV.
         hue_delta: The largest turn of the hue, in degrees.
         swap_channels: Whether to exchange channels too.
-        to_uint8: Clip the result to 0 to 255 and round it. Off, it is
-            float32 as mmdet's.
+        to_uint8: Clip the result to 0 to 255 and round it; else it is
+            float32, as mmdet's.
 
     Raises:
         InputError: an argument is out of its range.
@@ -60,27 +77,21 @@ class PhotoMetricDistortion(BaseTransform):
         self.to_uint8 = to_uint8
 
     @cache_randomness
-    def _random_numbers(self) -> dict:
-        """What to do; None for what is left out. Drawn in mmdet's order."""
+    def _random_changes(self) -> tuple[bool, dict]:
+        """Draw in mmdet's order whether contrast is last, and the changes."""
         coin, uniform = np.random.randint, np.random.uniform
         contrast_last = not coin(2)
-        brightness, contrast, saturation, hue = (coin(2) for _ in range(4))
-        swap = coin(2) if self.swap_channels else 0
-        drawn = dict(
+        flags = [coin(2) for _ in range(4)]
+        flags.append(coin(2) if self.swap_channels else 0)
+        values = dict(
             brightness=uniform(-self.brightness_delta, self.brightness_delta),
             contrast=uniform(*self.contrast_range),
             saturation=uniform(*self.saturation_range),
             hue=uniform(-self.hue_delta, self.hue_delta),
             swap=np.random.permutation(3),
         )
-        flags = (brightness, contrast, saturation, hue, swap)
-        return dict(
-            contrast_last=contrast_last,
-            **{
-                name: value if flag else None
-                for (name, value), flag in zip(drawn.items(), flags, strict=True)
-            },
-        )
+        pairs = zip(values.items(), flags, strict=True)
+        return contrast_last, dict(item for item, flag in pairs if flag)
 
     def transform(self, results: dict) -> dict:
         """Distort ``img`` (H, W, 3), BGR, 0 to 255.
@@ -88,36 +99,24 @@ class PhotoMetricDistortion(BaseTransform):
         Returns:
             The results with ``img`` as float32, or uint8 with ``to_uint8``.
         """
-        do = self._random_numbers()
+        contrast_last, do = self._random_changes()
         image = contiguous(results['img']).astype(np.float32)
-        if do['brightness'] is not None:
+        if 'brightness' in do:
             image += do['brightness']
-        if do['contrast'] is not None and not do['contrast_last']:
+        if 'contrast' in do and not contrast_last:
             image *= do['contrast']
-        turn = do['saturation'] is not None or do['hue'] is not None
-        # The way to HSV and back changes negative values, in mmdet too.
-        if turn or (do['brightness'] or 0) < 0:
-            image = _in_hsv(image, do['saturation'], do['hue'])
-        if do['contrast'] is not None and do['contrast_last']:
+        # Conversion to HSV and back changes negative values, in mmdet too.
+        if 'saturation' in do or 'hue' in do or do.get('brightness', 0) < 0:
+            image = _in_float_hsv(image, do.get('saturation'), do.get('hue'))
+        if 'contrast' in do and contrast_last:
             image *= do['contrast']
-        if do['swap'] is not None:
+        if 'swap' in do:
             image = _swapped(image, do['swap'])
         results['img'] = _rounded(image) if self.to_uint8 else image
         return results
 
-    def __repr__(self) -> str:
-        return (
-            f'{type(self).__name__}('
-            f'brightness_delta={self.brightness_delta}, '
-            f'contrast_range={self.contrast_range}, '
-            f'saturation_range={self.saturation_range}, '
-            f'hue_delta={self.hue_delta}, '
-            f'swap_channels={self.swap_channels}, '
-            f'to_uint8={self.to_uint8})'
-        )
 
-
-def _in_hsv(
+def _in_float_hsv(
     image: np.ndarray, factor: float | None, degrees: float | None
 ) -> np.ndarray:
     """Multiply the saturation and turn the hue of floats (H, W, 3), BGR."""
@@ -148,3 +147,170 @@ def _swapped(image: np.ndarray, order: np.ndarray) -> np.ndarray:
 def _rounded(image: np.ndarray) -> np.ndarray:
     """Floats as uint8: clipped, and rounded to the nearest."""
     return cv2.convertScaleAbs(np.maximum(image, 0, out=image))
+
+
+@TRANSFORMS.register_module()
+class SegPhotoMetricDistortion(Transform):
+    """mmseg's ``PhotoMetricDistortion``: the same from the same numbers.
+
+    Brightness, contrast, saturation and hue, each with a probability of one
+    half; contrast comes second or last. Every step truncates its result to
+    whole numbers from 0 to 255, so a table of 256 entries replaces mmseg's
+    float arithmetic per pixel.
+
+    Args:
+        brightness_delta: The largest addition or subtraction.
+        contrast_range: Factors of all values.
+        saturation_range: Factors of the saturation of HSV.
+        hue_delta: The largest turn of the hue, in units of two degrees.
+
+    Raises:
+        InputError: An argument is no range.
+    """
+
+    def __init__(
+        self,
+        brightness_delta: float = 32,
+        contrast_range: tuple[float, float] = (0.5, 1.5),
+        saturation_range: tuple[float, float] = (0.5, 1.5),
+        hue_delta: int = 18,
+    ) -> None:
+        self.ranges = dict(
+            brightness=(-brightness_delta, brightness_delta),
+            contrast=checked_range('contrast_range', contrast_range),
+            saturation=checked_range('saturation_range', saturation_range),
+            hue=(-hue_delta, hue_delta),
+        )
+
+    @cache_randomness
+    def _random_steps(self) -> list[tuple[str, float]]:
+        """Draw the steps and their numbers in mmseg's order."""
+        steps = self._drawn('brightness')
+        names = ['saturation', 'hue']
+        names.insert(0 if np.random.randint(2) else 2, 'contrast')
+        for name in names:
+            steps += self._drawn(name)
+        return steps
+
+    def _drawn(self, name: str) -> list[tuple[str, float]]:
+        """Draw a step, or none with a probability of one half."""
+        if not np.random.randint(2):
+            return []
+        draw = np.random.randint if name == 'hue' else np.random.uniform
+        return [(name, draw(*self.ranges[name]))]
+
+    def transform(self, results: dict) -> dict:
+        """Distort ``img`` (H, W, 3), BGR, uint8; it stays uint8."""
+        image = contiguous(results['img'])
+        for name, number in self._random_steps():
+            if name == 'brightness':
+                image = cv2.LUT(image, _table(added=number))
+            elif name == 'contrast':
+                image = cv2.LUT(image, _table(factor=number))
+            elif name == 'saturation':
+                image = _in_byte_hsv(image, 1, _table(factor=number))
+            else:
+                hues = (np.arange(256) + number) % _HUES
+                image = _in_byte_hsv(image, 0, hues.astype(np.uint8))
+        results['img'] = image
+        return results
+
+
+def _table(factor: float = 1.0, added: float = 0.0) -> np.ndarray:
+    """Map every byte to factor * byte + added, clipped and truncated, (256,)."""
+    values = np.arange(256, dtype=np.float32) * np.float32(factor)
+    return (values + np.float32(added)).clip(0, 255).astype(np.uint8)
+
+
+def _in_byte_hsv(image: np.ndarray, channel: int, table: np.ndarray) -> np.ndarray:
+    """Map one channel of HSV by a table (256,)."""
+    tables = np.repeat(np.arange(256, dtype=np.uint8)[None, :, None], 3, 2)
+    tables[0, :, channel] = table
+    hsv = cv2.cvtColor(image, cv2.COLOR_BGR2HSV)
+    return cv2.cvtColor(cv2.LUT(hsv, tables), cv2.COLOR_HSV2BGR)
+
+
+def adjust_saturation(channels: np.ndarray, factor: float) -> np.ndarray:
+    """``tf.image.adjust_saturation`` of floats, without conversion to HSV.
+
+    In HSV a channel is ``value * (1 - saturation * k)``, where k depends on
+    the hue alone. So multiplying the saturation by r multiplies each channel's
+    distance from the largest channel by r; r is the factor, or less where the
+    saturation would exceed 1. The order of the channels does not matter.
+
+    Args:
+        channels: (3, H, W), since numpy is slow along a last axis of three;
+            white is 1. Values outside [0, 1] are treated as in TF: a pixel
+            without a positive channel turns gray.
+        factor: Multiplies the saturation, at least 0.
+
+    Returns:
+        (3, H, W), not clipped.
+    """
+    largest = functools.reduce(np.maximum, channels)
+    spread = largest - functools.reduce(np.minimum, channels)
+    # largest / spread is the inverse of the saturation
+    limit = np.divide(largest, spread, out=np.zeros_like(largest), where=spread > 0)
+    ratio = limit.clip(0, factor)
+    return largest - (largest - channels) * ratio
+
+
+@TRANSFORMS.register_module()
+class BrightnessSaturation(Transform):
+    """Distort brightness and saturation, in random order.
+
+    Args:
+        max_brightness: The largest addition or subtraction, white being 1.
+        saturation_range: Factors of the saturation.
+        brightness_first: Probability that brightness comes first. slim draws
+            one of four orders, of which its fast mode knows two: the first
+            draw is brightness first, the other three are not.
+
+    Raises:
+        InputError: an argument is out of its range.
+    """
+
+    def __init__(
+        self,
+        max_brightness: float = 32.0 / 255.0,
+        saturation_range: tuple[float, float] = (0.5, 1.5),
+        *,
+        brightness_first: float = 0.25,
+    ) -> None:
+        self.max_brightness = checked_share(
+            'BrightnessSaturation: max_brightness', max_brightness
+        )
+        self.saturation_range = checked_range('saturation_range', saturation_range)
+        self.brightness_first = checked_share(
+            'BrightnessSaturation: brightness_first', brightness_first
+        )
+
+    @cache_randomness
+    def _random_numbers(self) -> tuple[float, float, bool]:
+        """Addition, factor, and whether the addition comes first."""
+        return (
+            np.random.uniform(-self.max_brightness, self.max_brightness),
+            np.random.uniform(*self.saturation_range),
+            np.random.uniform() < self.brightness_first,
+        )
+
+    def transform(self, results: dict) -> dict:
+        """Distort ``img`` (H, W, 3) in 0 to 255.
+
+        The dtype is kept; integers are rounded once, at the end.
+        """
+        image = results['img']
+        addition, factor, first = self._random_numbers()
+        changed = np.stack(cv2.split(contiguous(image)), dtype=np.float32)
+        changed /= 255
+        if first:
+            changed += np.float32(addition)
+        changed = adjust_saturation(changed, np.float32(factor))
+        if not first:
+            changed += np.float32(addition)
+        changed = changed.clip(0, 1, out=changed)
+        changed *= 255
+        if np.issubdtype(image.dtype, np.integer):
+            np.rint(changed, out=changed)
+        results['img'] = cv2.merge(list(changed.astype(image.dtype)))
+        return results

@@ -1,37 +1,34 @@
-"""Scale an image by one of a few factors, as DeepLab trains.
-
-The hosts draw a factor from a continuous range (``RandomResize``) or a size
-from a list (``RandomChoiceResize``); the DeepLab code draws one of the
-factors 0.5, 0.75, ... 2.0 of the image's own size.
-"""
+"""DeepLab's random scale: resize by one of a few factors."""
 
 import numpy as np
-from mmcv.transforms import BaseTransform
 from mmcv.transforms.utils import cache_randomness
 from mmengine.registry import TRANSFORMS as HOST_TRANSFORMS
 
+from mnv2_mm.datasets.transforms.base import Transform
 from mnv2_mm.registry import TRANSFORMS
 from mnv2_mm.utils.errors import InputError
 
 
 @TRANSFORMS.register_module()
-class RandomScaleStep(BaseTransform):
+class RandomScaleStep(Transform):
     """Resize by a random factor out of an evenly spaced list.
 
     The DeepLab code's ``get_random_scale`` and
-    ``randomly_scale_image_and_label``: sides are truncated to whole pixels,
-    images bilinear, masks nearest neighbor. What differs: OpenCV's pixel
-    centers in place of aligned corners.
+    ``randomly_scale_image_and_label``: it draws one of the factors 0.5, 0.75,
+    ... 2.0 of the image's own size (the hosts draw from a continuous range or
+    a list of sizes), truncates the sides to whole pixels, and resizes images
+    bilinearly and masks by nearest neighbor. What differs: OpenCV's pixel
+    centers instead of aligned corners.
 
     Args:
         min_scale: The smallest factor.
         max_scale: The largest factor.
-        step: Distance of two factors.
+        step: Difference of two factors.
         resize_type: The host's transform that resizes to a ``scale``; it
             decides what is resized along with the image.
 
     Raises:
-        InputError: the factors are no such list.
+        InputError: The factors are no such list.
     """
 
     def __init__(
@@ -51,7 +48,6 @@ class RandomScaleStep(BaseTransform):
                 'above 0, to the largest, as 0.25 does from 0.5 to 2.0'
             )
         self.factors = np.linspace(min_scale, max_scale, round(steps) + 1)
-        # not from ours, which has a Resize too
         self.resize = HOST_TRANSFORMS.build(
             dict(type=resize_type, scale=(1, 1), keep_ratio=False)
         )
@@ -74,7 +70,3 @@ class RandomScaleStep(BaseTransform):
             max(1, int(height * factor)),
         )
         return self.resize(results)
-
-    def __repr__(self) -> str:
-        factors = [round(float(factor), 4) for factor in self.factors]
-        return f'{type(self).__name__}(factors={factors})'

@@ -1,34 +1,34 @@
-"""SSD's random crop as TensorFlow's detectors train with it.
+"""SSD's random crop in TensorFlow's version.
 
-The Object Detection API's ``ssd_random_crop``, which with the horizontal flip
-is all the augmentation of the official SSDLite. mmdet's ``MinIoURandomCrop``
-is another reading of the SSD paper: it asks all objects for an IoU with the
-window and keeps those whose center lies inside. Here one object has to lie in
-the window to a share, and an object is kept by the share of its own area that
-lies inside (intersection over area, IOA). Crops that are left without an
-object are kept, as the source does.
+The Object Detection API's ``ssd_random_crop``. Together with the horizontal
+flip it is all the augmentation of the official SSDLite. mmdet's
+``MinIoURandomCrop`` reads the SSD paper differently: all objects need an IoU
+with the window, and those with their center inside are kept. Here one object
+has to be covered to a share, and an object is kept by the share of its own
+area inside the window (intersection over area, IOA). Crops without an object
+are kept, as in the source.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 
 import numpy as np
-from mmcv.transforms import BaseTransform
 from mmcv.transforms.utils import cache_randomness
 
-from mnv2_mm.datasets.transforms.cropping import corners_of, crop
-from mnv2_mm.datasets.transforms.distorted_box import (
-    Window,
+from mnv2_mm.datasets.transforms.base import (
+    Transform,
     checked_range,
-    sample_distorted_box,
+    checked_share,
 )
+from mnv2_mm.datasets.transforms.distorted_box import sample_distorted_box
+from mnv2_mm.datasets.transforms.geometry import Window, corners_of, crop
 from mnv2_mm.registry import TRANSFORMS
 from mnv2_mm.utils.errors import InputError
 
 
 @dataclass(frozen=True)
 class CropSetting:
-    """One of the settings of which each image draws one.
+    """One crop setting; each image draws one of several.
 
     The fields are those of TF's ``SSDRandomCropOperation``.
 
@@ -54,11 +54,7 @@ class CropSetting:
 
     def __post_init__(self) -> None:
         for name in ('min_object_covered', 'overlap_thresh', 'random_coef'):
-            value = getattr(self, name)
-            if not 0 <= value <= 1:
-                raise InputError(
-                    f'SSDRandomCrop: {name}={value!r} must be between 0 and 1'
-                )
+            checked_share(f'SSDRandomCrop: {name}', getattr(self, name))
         checked_range('aspect_ratio_range', self.aspect_ratio_range)
         checked_range('area_range', self.area_range, 1.0)
 
@@ -71,7 +67,7 @@ SETTINGS = tuple(
 
 
 @TRANSFORMS.register_module()
-class SSDRandomCrop(BaseTransform):
+class SSDRandomCrop(Transform):
     """Crop an image at random; keep and clip the objects inside.
 
     Args:
@@ -117,7 +113,7 @@ class SSDRandomCrop(BaseTransform):
         """Crop ``img`` and everything that belongs to it.
 
         Args:
-            results: mmdet's, as of :func:`mnv2_mm.datasets.transforms.cropping.crop`.
+            results: mmdet's, see :func:`.geometry.crop`.
 
         Returns:
             The results, cropped.
@@ -130,13 +126,9 @@ class SSDRandomCrop(BaseTransform):
         kept = inside(corners, window, setting.overlap_thresh)
         return crop(results, window, kept)
 
-    def __repr__(self) -> str:
-        settings = [asdict(setting) for setting in self.settings]
-        return f'{type(self).__name__}(settings={settings})'
-
 
 def inside(corners: np.ndarray, window: Window, overlap_thresh: float) -> np.ndarray:
-    """Which boxes (n, 4) a window keeps, as a mask (n,).
+    """Return which boxes (n, 4) a window keeps, a mask (n,).
 
     Those that touch it and have at least ``overlap_thresh`` of their own
     area in it.
@@ -149,7 +141,7 @@ def inside(corners: np.ndarray, window: Window, overlap_thresh: float) -> np.nda
 
 
 def _checked(setting: Mapping | CropSetting) -> CropSetting:
-    """A setting from a config entry."""
+    """Convert a config entry to a setting."""
     if isinstance(setting, CropSetting):
         return setting
     try:

@@ -109,7 +109,7 @@ def small_mask(root, cfg):
     cv2.imwrite(str(path), cv2.imread(str(path), -1)[::2, ::2])
 
 
-def colour_mask(root, cfg):
+def color_mask(root, cfg):
     path = root / 'masks/val/00001.png'
     cv2.imwrite(str(path), cv2.imread(str(path), 1))
 
@@ -167,7 +167,7 @@ ERRORS = {
         r'bbox that is not four numbers.*ids 4'),
     'repeated ids': ('det', edit_train(
         lambda c: set_all(c['annotations'][:2], id=9)),
-        "ids in 'annotations' are not unique: 9.*Number the entries anew"),
+        "ids in 'annotations' are not unique: 9.*Number the entries again"),
     'no images': ('det', edit_train(lambda c: c.update(images=[])),
                   'list of images is empty'),
     'class name': ('det', rename_class, "lacks 1 of the 5 classes.*'Squares' "
@@ -220,8 +220,8 @@ ERRORS = {
     'black and white': ('seg', write_all_masks, 'hold only the values 0, 255'
                         r'.*mask\[mask == 255\] = 1'),
     'mask size': ('seg', small_mask, '00001.png is 128x96, its image '
-                  '256x192.*nearest neighbour'),
-    'color mask': ('seg', colour_mask, '00001.png is a color image'),
+                  '256x192.*nearest neighbor'),
+    'color mask': ('seg', color_mask, '00001.png is a color image'),
     'cut mask': ('seg', write('masks/val/00000.png', '?'),
                  '00000.png or its image is unreadable'),
     'decode head': ('seg', setting('model', dict(decode_head=dict(
@@ -304,7 +304,7 @@ def test_warnings(case, sample):
 
 
 @pytest.mark.parametrize('task', HOSTS)
-def test_good_data_passes_in_silence(task, made):
+def test_good_data_passes_without_warning(task, made):
     assert check(config(task, made)) == []
 
 
@@ -316,7 +316,7 @@ def test_test_set_needs_no_training_data(sample):
         check(cfg)
 
 
-def test_all_problems_are_told_once_and_in_order(sample):
+def test_all_problems_are_reported_once_and_in_order(sample):
     cfg = config('det', sample)
     remove('images/val/00001.jpg')(sample, cfg)
     cut_image(sample, cfg)
@@ -329,7 +329,7 @@ def test_all_problems_are_told_once_and_in_order(sample):
     assert sum('00001.jpg' in line for line in lines) == 1  # val and test
 
 
-def test_missing_root_is_told_once(tmp_path):
+def test_missing_root_is_reported_once(tmp_path):
     with pytest.raises(InputError) as caught:
         check(config('det', tmp_path / 'none'))
     assert str(caught.value).count('is missing') == 1
@@ -348,7 +348,7 @@ def test_wrapped_data_sets_are_found(wrapper, sample):
         check(cfg)
 
 
-def test_large_sets_are_looked_at_in_part(sample, monkeypatch):
+def test_large_sets_are_checked_in_part(sample, monkeypatch):
     opened = []
     monkeypatch.setattr(check_source, 'MAX_OPENED', 2)
     monkeypatch.setattr(

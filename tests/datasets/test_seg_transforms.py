@@ -77,7 +77,7 @@ def test_labels_are_counted_in_views_too(dtype):
     ],
 )
 @pytest.mark.parametrize('columns', [1, -1])
-def test_colours_are_mmsegs_from_the_same_seed(settings, columns):
+def test_colors_are_mmsegs_from_the_same_seed(settings, columns):
     """To the last bit."""
     first = theirs('PhotoMetricDistortion', **settings)
     entry = dict(type='mnv2_mm.SegPhotoMetricDistortion', **settings)

@@ -1,4 +1,4 @@
-"""Broken photos and wrong masks are refused by name."""
+"""Broken images and wrong masks are refused by name."""
 
 import cv2
 import numpy as np
@@ -109,7 +109,7 @@ def test_truncated_photo_in_a_data_loader_worker(photo, tmp_path):
     with pytest.raises(InputError) as caught:
         next(iter(loader))
     message = message_of(caught.value)
-    assert message.startswith(f'photo {path} is a JPEG that is cut off')
+    assert message.startswith(f'image {path} is a JPEG that is cut off')
     assert 'Traceback' not in message and 'Fetch this file' in message
 
 
@@ -152,8 +152,8 @@ def index_mask(*values):
     [
         (index_mask(1, 3, 9), r'labels 3, 9; allowed are 0 to 2 .*Map the'),
         (index_mask(*range(3, 9)), 'labels 3, 4, 5, 6, 7, 8;'),
-        (index_mask(1)[:4], 'is 6x4, its photo 6x8.*nearest neighbour'),
-        (np.zeros((8, 6, 3), np.uint8), 'colour photo.*mode L or P'),
+        (index_mask(1)[:4], 'is 6x4, its image 6x8.*nearest neighbor'),
+        (np.zeros((8, 6, 3), np.uint8), 'color image.*mode L or P'),
     ],
 )
 def test_bad_masks_are_named(mask, expected):
