@@ -20,16 +20,13 @@ def plot_figure5(results: Results, path: str | os.PathLike) -> None:
 
     Args:
         results: Rows of the table ``figure5`` of
-            :func:`mnv2_mm.analysis.report.count_tables`.
+            :func:`mnv2_mm.analysis.tables.count_tables`.
         path: Image to write; the ending gives the format.
     """
-    # no window is opened: this runs on servers
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.ticker import ScalarFormatter
 
     figure = Figure(figsize=(8, 5.5), layout='constrained')
-    FigureCanvasAgg(figure)
     axes = figure.subplots()
     for width in sorted(GRID):
         rows = [

@@ -4,7 +4,7 @@ Figure 6a compares linear bottlenecks with ReLU6 in the bottleneck, Figure 6b
 shortcuts between bottlenecks, between expansions and none: top-1 against
 training steps, one ImageNet training each. Here every variant is trained
 with several seeds, at a size that a small machine can do, and the spread
-over the seeds is drawn and weighed. The paper's network is a row of both
+over the seeds is drawn and compared. The paper's network is a row of both
 panels and trained once.
 
 ``tools/figure6_experiment.py`` trains; ``tools/figures.py --figure 6`` draws.
@@ -163,7 +163,7 @@ def summary(records: Mapping) -> str:
 def _verdict(label: str, found: Gap) -> str:
     """One sentence on a gap; the paper has all of them positive."""
     if found.seeds < 2:
-        outcome = 'one seed: nothing can be said about the order'
+        outcome = 'one seed shows no order'
     elif abs(found.mean) <= found.margin:
         outcome = 'no order beyond the spread of the seeds'
     else:
@@ -177,11 +177,9 @@ def _verdict(label: str, found: Gap) -> str:
 
 def plot_figure6(records: Mapping, path: str | os.PathLike) -> None:
     """Draw the two panels: mean (line) and spread (band) over the seeds."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(11, 4.8), layout='constrained')
-    FigureCanvasAgg(figure)
     panels = figure.subplots(1, 2, sharey=True)
     titles = (
         '(a) non-linearity in the bottleneck',

@@ -5,11 +5,12 @@ import torch
 from torch import Tensor, nn
 
 from mnv2_mm.analysis.memory import (
+    StorageTracker,
     largest_by_resolution,
+    measured_peak,
     peak_memory,
     transitions,
 )
-from mnv2_mm.analysis.storage import StorageTracker, measured_peak
 from mnv2_mm.analysis.table3 import count_columns, kilobytes
 from mnv2_mm.analysis.trace import trace
 from mnv2_mm.models import MobileNetV2
@@ -81,9 +82,9 @@ def test_mobilenet_v2_peaks_where_its_expansion_is_filtered():
 
 
 def test_split_divides_the_inner_memory():
-    """Block input 16, half an expansion before and behind the depthwise.
+    """Block input 16, half an expansion before and after the depthwise.
 
-    In the second half the input is not needed any more.
+    In the second half the input is no longer needed.
     """
     model = MobileNetV2(expansion_split=2).eval().to('meta')
     peak = peak_memory(model, (224, 224))
