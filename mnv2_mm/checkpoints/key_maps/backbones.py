@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from mnv2_mm.models.layout import LAST_LAYER, TABLE_2
+from mnv2_mm.models.mobilenet_v2 import LAST_LAYER, TABLE_2
 
 _BRANCHES = ('expand_conv', 'depthwise_conv', 'linear_conv')
 

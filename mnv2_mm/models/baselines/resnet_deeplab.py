@@ -1,15 +1,13 @@
-"""ResNet as DeepLabv3 uses it: the last pair of rows of Table 7.
+"""ResNet as DeepLabv3 uses it: the last two rows of Table 7.
 
 TF's ``resnet_v1_101_beta``: the 7x7 stem is three 3x3 convolutions of 64, 64
 and 128 channels, a stage strides in its last unit instead of its first, and
-the three units of the last stage have rates of their own ("multi-grid").
-Only so do parameters and multiply-adds come out as the table's 58.16M and
-81.0B.
+the three units of the last stage have their own rates ("multi-grid"). The
+table's 58.16M parameters and 81.0B multiply-adds need all three.
 
-The layers are mmseg's ResNetV1c. Of what differs it has an option for the
-stem only: its stages stride first, have one rate each, and its multi-grid
-is not multiplied by the rate. Normalization is TF's and no unit starts as
-the identity.
+The layers are mmseg's ResNetV1c, which has an option for the stem only: its
+stages stride first, have one rate each, and its multi-grid is not multiplied
+by the rate. Normalization is TF's, and no unit starts as the identity.
 """
 
 from collections.abc import Sequence
@@ -17,18 +15,21 @@ from collections.abc import Sequence
 from mmseg.models.backbones import ResNetV1c
 from torch import nn
 
-from mnv2_mm.models.tapped_backbone import StridePlan
+from mnv2_mm.models.tapped_backbone import FeatureInfo, StridePlan, tap_names
 from mnv2_mm.registry import MODELS
+from mnv2_mm.utils.arguments import checked_arguments
 from mnv2_mm.utils.errors import InputError
 
 #: Batch norm of the DeepLab code for ResNets: decay 0.95.
 BN_RESNET = dict(type='BN', eps=1e-5, momentum=0.05)
-#: Of the last unit of each stage.
+STAGES = ('layer1', 'layer2', 'layer3', 'layer4')
+#: Strides of the last units of the stages.
 STRIDES = (2, 2, 2, 1)
 DEPTHS = (50, 101, 152)
 
 
 @MODELS.register_module()
+@checked_arguments
 class DeepLabResNet(ResNetV1c):
     """ResNet with TF's strides and rates.
 
@@ -63,11 +64,12 @@ class DeepLabResNet(ResNetV1c):
         norm_cfg: dict | None = None,
         **kwargs,
     ) -> None:
-        _check(depth, out_indices, multi_grid)
+        _check(depth, multi_grid)
+        taps = tap_names(out_indices, STAGES)
         self._plan = StridePlan(output_stride)
         for _ in ('stem', 'pool'):
             self._plan.next(2)
-        self._facts: list[tuple[int, int]] = []  # channels, stride of a stage
+        self.feature_info: dict[str, FeatureInfo] = {}
         super().__init__(
             depth=depth,
             out_indices=tuple(out_indices),
@@ -78,8 +80,9 @@ class DeepLabResNet(ResNetV1c):
             zero_init_residual=False,
             **kwargs,
         )
-        self.out_channels = tuple(self._facts[i][0] for i in out_indices)
-        self.out_strides = tuple(self._facts[i][1] for i in out_indices)
+        outputs = [self.feature_info[tap] for tap in taps]
+        self.out_channels = tuple(info.channels for info in outputs)
+        self.out_strides = tuple(info.stride for info in outputs)
 
     def make_res_layer(
         self,
@@ -92,10 +95,10 @@ class DeepLabResNet(ResNetV1c):
         multi_grid: Sequence[int] | None,
         **kwargs,
     ) -> nn.Sequential:
-        """Build a stage; the base class asks for one after the other.
+        """Make a stage; the base class calls this for one after the other.
 
-        The shortcut of a unit that strides takes every second pixel as it
-        is, since the channels already agree there.
+        The shortcut of a unit that strides takes every second pixel unchanged,
+        since the number of channels already agrees there.
         """
         channels = planes * block.expansion
         grid = multi_grid or (1,) * num_blocks
@@ -121,7 +124,8 @@ class DeepLabResNet(ResNetV1c):
         if step > 1:
             last.downsample = nn.MaxPool2d(1, step)
         stage.append(last)
-        self._facts.append((channels, self._plan.stride))
+        name = STAGES[len(self.feature_info)]
+        self.feature_info[name] = FeatureInfo(channels, self._plan.stride)
         return stage
 
     def train(self, mode: bool = True) -> 'DeepLabResNet':
@@ -130,19 +134,10 @@ class DeepLabResNet(ResNetV1c):
         return self
 
 
-def _check(depth: int, out_indices: Sequence[int], multi_grid: Sequence[int]) -> None:
+def _check(depth: int, multi_grid: Sequence[int]) -> None:
     """Raise InputError if one of them is out of its range."""
     if depth not in DEPTHS:
         raise InputError(f'depth={depth!r} is not offered; use one of {DEPTHS}')
-    if (
-        isinstance(out_indices, int)
-        or not len(out_indices)
-        or any(index not in range(len(STRIDES)) for index in out_indices)
-    ):
-        raise InputError(
-            f'out_indices={out_indices!r} must be a non-empty sequence of '
-            f'stages 0..{len(STRIDES) - 1}, for example (3,)'
-        )
     if (
         not isinstance(multi_grid, Sequence)
         or len(multi_grid) != 3
