@@ -1,9 +1,9 @@
-"""SSDLite's default boxes, as TF's ``ssd_anchor_generator`` makes them.
+"""SSDLite's default boxes (anchors), as TF's ``ssd_anchor_generator`` makes them.
 
 Differs from mmdet's SSDAnchorGenerator: three boxes on the lowest level
-(mmdet always adds a fourth), sizes derived from one ``input_size`` of any
-kind (mmdet knows 300 and 512), and cell centers at (i + 0.5) / map size as
-in TF, so that the stride of an odd map is a fraction (320/3 on level 3).
+(mmdet always adds a fourth), sizes derived from any ``input_size`` (mmdet
+supports 300 and 512), and cell centers at (i + 0.5) / map size as in TF, so
+the stride of an odd map is a fraction (320/3 on level 3).
 """
 
 import math
@@ -14,6 +14,7 @@ from mmdet.models.task_modules.prior_generators import AnchorGenerator
 from torch import Tensor
 
 from mnv2_mm.registry import TASK_UTILS
+from mnv2_mm.utils.arguments import checked_arguments
 from mnv2_mm.utils.errors import InputError
 
 #: Box sizes relative to the input, level 0 to 5, then TF's sentinel.
@@ -30,8 +31,7 @@ def level_sizes(size: int, first_stride: int, num_levels: int) -> list[int]:
     >>> level_sizes(320, 16, 6), level_sizes(300, 16, 6)
     ([20, 10, 5, 3, 2, 1], [19, 10, 5, 3, 2, 1])
     """
-    halvings = round(math.log2(first_stride))
-    for _ in range(halvings):
+    for _ in range(round(math.log2(first_stride))):
         size = math.ceil(size / 2)
     sizes = [size]
     while len(sizes) < num_levels:
@@ -40,19 +40,20 @@ def level_sizes(size: int, first_stride: int, num_levels: int) -> list[int]:
 
 
 @TASK_UTILS.register_module()
+@checked_arguments
 class SSDLiteAnchorGenerator(AnchorGenerator):
     """Default boxes of SSDLite for a fixed input size.
 
-    Order on a cell, as in TF: level 0 has (0.1, 1), (0.2, 2), (0.2, 1/2);
-    the others 1, 2, 1/2, 3, 1/3 and the square of the geometric mean of
-    this scale and the next. Boxes are not clipped. On a non-square input
-    the box keeps its aspect ratio in pixels and its size is relative to the
-    shorter side (TF's ``base_anchor_size`` rule).
+    Order in a cell, as in TF: level 0 has (0.1, 1), (0.2, 2), (0.2, 1/2);
+    the others have the ratios 1, 2, 1/2, 3, 1/3 and a square whose scale is
+    the geometric mean of this level's and the next. Boxes are not clipped. On
+    a non-square input a box keeps its aspect ratio in pixels and its size is
+    relative to the shorter side (TF's ``base_anchor_size`` rule).
 
     Args:
         input_size: Network input in pixels, ``320`` or ``(width, height)``.
         first_stride: Input size over map size of the lowest level.
-        scales: One scale a level and a sentinel, relative to the input.
+        scales: One scale per level and a sentinel, relative to the input.
         reduce_lowest: Three boxes on the lowest level instead of six.
     """
 
@@ -70,7 +71,7 @@ class SSDLiteAnchorGenerator(AnchorGenerator):
                 f'scales={tuple(scales)} must rise from level to level and '
                 f'end with a sentinel, for example {SCALES}'
             )
-        self.num_scales = tuple(scales)
+        self.scales = tuple(scales)
         self.reduce_lowest = reduce_lowest
         width, height = self.input_size
         num_levels = len(scales) - 1
@@ -95,7 +96,7 @@ class SSDLiteAnchorGenerator(AnchorGenerator):
             isinstance(side, int) and side >= 32 for side in sides
         ):
             raise InputError(
-                f'input_size={input_size!r} is no input size; use one number '
+                f'input_size={input_size!r} cannot be used; give one number '
                 'or (width, height) in pixels, each at least 32'
             )
         return sides
@@ -104,7 +105,7 @@ class SSDLiteAnchorGenerator(AnchorGenerator):
         """Scale and aspect ratio (w/h) of the boxes of a level."""
         if level == 0 and self.reduce_lowest:
             return list(LOWEST_LEVEL)
-        scale, following = self.num_scales[level : level + 2]
+        scale, following = self.scales[level : level + 2]
         boxes = [(scale, ratio) for ratio in ASPECT_RATIOS]
         return [*boxes, (math.sqrt(scale * following), 1.0)]
 
@@ -123,7 +124,7 @@ class SSDLiteAnchorGenerator(AnchorGenerator):
         return base_anchors
 
     def check(self, input_shape: tuple[int, int]) -> None:
-        """Refuse an input of another size than the boxes were made for.
+        """Raise InputError for another input size than the boxes are made for.
 
         Args:
             input_shape: (height, width) of the batch in pixels.
