@@ -39,7 +39,7 @@ def _stand_in(registry, name: str, host: str, error: ImportError) -> None:
     def build(*args, **kwargs):
         raise InputError(
             f'mnv2_mm.{name} needs {host}, which cannot be imported '
-            f'({error}); `python -m mnv2_mm.check` prints what mends it'
+            f'({error}); `python -m mnv2_mm.check` prints how to fix it'
         )
 
     registry.register_module(name=name, module=build)

@@ -10,11 +10,8 @@ the expansions are connected beyond Figure 3a, "classical residuals connect the
 layers with high number of channels". Here:
 
 * From the expanded tensor of one block (after BN and ReLU6, before the
-  depthwise convolution) to that of the next. A network of these blocks
-  repeats expand, depthwise, project. A shortcut between bottlenecks skips
-  these three in this order, one between expansions skips depthwise, project,
-  expand: the same cycle entered one step later, as the classical residual has
-  a narrow middle between wide ends.
+  depthwise convolution) to that of the next. So the shortcut skips depthwise,
+  project, expand, as the classical residual skips a narrow middle.
 * Where both tensors have the same shape: the first of the two blocks has
   stride 1 and both expand to the same number of channels. These are the pairs
   whose first block has a shortcut by default, ten in the network of Table 2,
@@ -23,9 +20,8 @@ layers with high number of channels". Here:
 * After the activation, so that the shortcut is the identity, as it is between
   bottlenecks. ReLU6 over the sum would clip it at 6.
 
-All variants have the same parameters with the same names and the same
-multiply-adds. But two expansions are in memory at once, which the inverted
-form of section 5.1 avoids.
+All variants have the same parameters, names and multiply-adds. With
+``'expansion'`` two expansions are in memory at once (section 5.1).
 """
 
 import itertools
@@ -109,16 +105,13 @@ class ResidualVariant(InvertedResidual):
     Args:
         in_channels: Channels of the input bottleneck.
         out_channels: Channels of the output bottleneck.
-        bottleneck_act: Activation after the projection; None is the linear
-            bottleneck.
-        shortcut: What shortcuts connect, see the module. ``'expansion'``
-            takes effect by :func:`join_expansions`.
-        **kwargs: Of :class:`~mnv2_mm.models.blocks.InvertedResidual`, but
-            for ``expansion_split``.
+        bottleneck_act: As in MobileNetV2Ablation.
+        shortcut: As in MobileNetV2Ablation.
+        **kwargs: Of InvertedResidual; ``expansion_split`` must be 1.
 
     Attributes:
         joins_expansion: Whether the expanded tensor of the block before is
-            added to this block's.
+            added to this block's; :func:`join_expansions` sets it.
     """
 
     def __init__(
@@ -145,24 +138,13 @@ class ResidualVariant(InvertedResidual):
         )
         self.joins_expansion = False
 
-    def forward(self, x: Tensor, previous: Tensor | None = None) -> Tensor:
-        """(B, C, H, W) -> (B, C', H/stride, W/stride)."""
-        return self.forward_with_expansion(x, previous)[1]
-
     def forward_with_expansion(
         self, x: Tensor, previous: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Return the expanded tensor and the output.
+        """Return the expanded tensor (B, t*C, H, W) and the output.
 
-        Args:
-            x: Input bottleneck, (B, C, H, W).
-            previous: Expanded tensor (B, t*C, H, W) of the block before;
-                needed where ``joins_expansion`` is set, else ignored.
-
-        Returns:
-            The tensor before the depthwise convolution (B, t*C, H, W), a sum
-            where ``joins_expansion`` is set, and the output
-            (B, C', H/stride, W/stride).
+        ``previous`` is the expanded tensor of the block before; it is added
+        where ``joins_expansion`` is set, and ignored elsewhere.
         """
         if not self.joins_expansion:
             previous = None
@@ -170,14 +152,11 @@ class ResidualVariant(InvertedResidual):
             return cp.checkpoint(self._forward, x, previous, use_reentrant=False)
         return self._forward(x, previous)
 
-    def _forward(
-        self, x: Tensor, previous: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
+    def _forward(self, x: Tensor, previous: Tensor | None) -> tuple[Tensor, Tensor]:
         expanded = self.expand_conv(x)
         if previous is not None:
             expanded = previous + expanded
-        out = self.linear_conv(self.depthwise_conv(expanded))
-        out = self.bottleneck_act(out)
+        out = self.bottleneck_act(self.linear_conv(self.depthwise_conv(expanded)))
         return expanded, x + out if self.with_shortcut else out
 
 

@@ -73,30 +73,15 @@ class MobileNetV1(TappedBackbone):
     """MobileNetV1 with named taps.
 
     Args:
-        widen_factor: Width multiplier. TF-slim truncates to an integer here,
-            without V2's rounding to 8, and keeps at least 8 channels.
+        widen_factor: Width multiplier; truncated as in TF-slim, without V2's
+            rounding to 8, at least 8 channels.
         out_indices: The maps to return, in this order: stage indices (0..4
             end at strides 2 to 32) and TF end-point names
             (``'Conv2d_11_pointwise'``) can be mixed.
-        output_stride: 32, 16 or 8: input size over the size of the last
-            map. Below 32 the later pairs are dilated instead.
-        padding: ``'symmetric'`` (PyTorch) or ``'same'`` (TensorFlow), see
-            :func:`~mnv2_mm.models.blocks.padding_conv_cfg`.
         norm_cfg: Normalization layers; V1's scope in TF-slim (epsilon 1e-3,
             decay 0.9997) if None.
-        act_cfg: Activation; ReLU6 if None.
-        frozen_stages: -1 freezes nothing, 0 the stem, n the stem and the
-            first n stages: parameters and BN statistics; 5 is everything.
-        norm_eval: Keep all BN statistics fixed while training.
-        init_cfg: Initialization; TF's truncated normal of standard deviation
-            0.09 if None.
 
-    Attributes:
-        out_channels: Channels of each returned map.
-        out_strides: Input size over map size of each returned map.
-
-    Raises:
-        InputError: An argument is out of its range.
+    The other arguments and the attributes are those of MobileNetV2.
     """
 
     def __init__(

@@ -49,11 +49,10 @@ class NASNetA(TappedBackbone):
             end at strides 8, 16, 32.
         norm_cfg: Normalization layers; TF's (epsilon 1e-3, decay 0.9997) if
             None.
-        frozen_stages: -1 freezes nothing, 0 the stem with its two reduction
-            cells, n the stem and the first n stages; 3 is everything.
-        norm_eval: Keep all BN statistics fixed while training.
+        frozen_stages: As in MobileNetV2; the stem has two reduction cells.
+        norm_eval: As in MobileNetV2.
         init_cfg: Initialization; a normal of variance 2 / fan out if None, as
-            in TF but with the fan of a grouped layer that of a dense one.
+            in TF, but a grouped layer has the fan of a dense one.
 
     Raises:
         InputError: An argument is out of its range.
@@ -86,16 +85,10 @@ class NASNetA(TappedBackbone):
 
         def cell(genotype: Genotype, channels: int, stride: int) -> Cell:
             nonlocal before, here
-            built = Cell(
-                genotype,
-                channels,
-                here=here,
-                before=before,
-                stride=stride,
-                norm_cfg=norm_cfg,
-            )
-            before, here = here, built.out
-            return built
+            sizes = dict(here=here, before=before, stride=stride)
+            made = Cell(genotype, channels, **sizes, norm_cfg=norm_cfg)
+            before, here = here, made.out
+            return made
 
         self.stem = nn.ModuleList(
             [
@@ -131,7 +124,7 @@ class NASNetA(TappedBackbone):
 
 
 def _check(num_repeats: int, penultimate_channels: int) -> None:
-    """Raise InputError if one of them is out of its range."""
+    """Raise InputError for a value out of range."""
     if not isinstance(num_repeats, int) or num_repeats < 1:
         raise InputError(
             f'num_repeats={num_repeats!r} must be a whole number of at least '

@@ -11,6 +11,7 @@ by the rate. Normalization is TF's, and no unit starts as the identity.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 from mmseg.models.backbones import ResNetV1c
 from torch import nn
@@ -42,7 +43,7 @@ class DeepLabResNet(ResNetV1c):
         stem_channels: Channels of the third convolution; the first two have
             half of them.
         norm_cfg: Normalization layers; DeepLab's if None.
-        kwargs: The rest of mmseg's ResNet (``frozen_stages``,
+        **kwargs: The rest of mmseg's ResNet (``frozen_stages``,
             ``norm_eval``, ``with_cp``, ``init_cfg``).
 
     Attributes:
@@ -62,71 +63,38 @@ class DeepLabResNet(ResNetV1c):
         multi_grid: Sequence[int] = (1, 2, 4),
         stem_channels: int = 128,
         norm_cfg: dict | None = None,
-        **kwargs,
+        **kwargs: Any,
     ) -> None:
         _check(depth, multi_grid)
         taps = tap_names(out_indices, STAGES)
-        self._plan = StridePlan(output_stride)
+        plan = StridePlan(output_stride)
         for _ in ('stem', 'pool'):
-            self._plan.next(2)
-        self.feature_info: dict[str, FeatureInfo] = {}
+            plan.next(2)
         super().__init__(
             depth=depth,
             out_indices=tuple(out_indices),
-            strides=STRIDES,
-            multi_grid=tuple(multi_grid),
+            strides=(1, 1, 1, 1),
             stem_channels=stem_channels,
             norm_cfg=norm_cfg or dict(BN_RESNET),
             zero_init_residual=False,
             **kwargs,
         )
+        self.feature_info: dict[str, FeatureInfo] = {}
+        for name, stage_stride in zip(STAGES, STRIDES, strict=True):
+            *units, last = getattr(self, name)
+            grid = multi_grid if name == STAGES[-1] else (1,) * (len(units) + 1)
+            for unit, factor in zip((*units, last), grid, strict=True):
+                stride, rate = plan.next(stage_stride if unit is last else 1)
+                unit.conv2.stride = stride, stride
+                unit.conv2.dilation = unit.conv2.padding = (rate * factor,) * 2
+            if stride > 1:
+                # the channels agree: every second pixel, unchanged
+                last.downsample = nn.MaxPool2d(1, stride)
+            channels = last.conv3.out_channels
+            self.feature_info[name] = FeatureInfo(channels, plan.stride)
         outputs = [self.feature_info[tap] for tap in taps]
         self.out_channels = tuple(info.channels for info in outputs)
         self.out_strides = tuple(info.stride for info in outputs)
-
-    def make_res_layer(
-        self,
-        *,
-        block: type[nn.Module],
-        inplanes: int,
-        planes: int,
-        num_blocks: int,
-        stride: int,
-        multi_grid: Sequence[int] | None,
-        **kwargs,
-    ) -> nn.Sequential:
-        """Make a stage; the base class calls this for one after the other.
-
-        The shortcut of a unit that strides takes every second pixel unchanged,
-        since the number of channels already agrees there.
-        """
-        channels = planes * block.expansion
-        grid = multi_grid or (1,) * num_blocks
-        steps = [self._plan.next(1) for _ in range(num_blocks - 1)]
-        steps.append(self._plan.next(stride))
-        rates = [rate * factor for (_, rate), factor in zip(steps, grid, strict=True)]
-        kwargs.update(block=block, planes=planes)
-        stage = super().make_res_layer(
-            inplanes=inplanes,
-            num_blocks=num_blocks - 1,
-            stride=1,
-            multi_grid=rates[:-1],
-            **kwargs,
-        )
-        step = steps[-1][0]
-        (last,) = super().make_res_layer(
-            inplanes=channels,
-            num_blocks=1,
-            stride=step,
-            multi_grid=rates[-1:],
-            **kwargs,
-        )
-        if step > 1:
-            last.downsample = nn.MaxPool2d(1, step)
-        stage.append(last)
-        name = STAGES[len(self.feature_info)]
-        self.feature_info[name] = FeatureInfo(channels, self._plan.stride)
-        return stage
 
     def train(self, mode: bool = True) -> 'DeepLabResNet':
         """Set the mode as the base class does, and return the module."""
@@ -135,7 +103,7 @@ class DeepLabResNet(ResNetV1c):
 
 
 def _check(depth: int, multi_grid: Sequence[int]) -> None:
-    """Raise InputError if one of them is out of its range."""
+    """Raise InputError for a value out of range."""
     if depth not in DEPTHS:
         raise InputError(f'depth={depth!r} is not offered; use one of {DEPTHS}')
     if (

@@ -87,14 +87,8 @@ class SSDLiteAnchorGenerator(AnchorGenerator):
 
     @staticmethod
     def _parse(input_size: int | Sequence[int]) -> tuple[int, int]:
-        sides = (
-            (input_size, input_size)
-            if isinstance(input_size, int)
-            else tuple(input_size)
-        )
-        if len(sides) != 2 or not all(
-            isinstance(side, int) and side >= 32 for side in sides
-        ):
+        sides = (input_size,) * 2 if isinstance(input_size, int) else tuple(input_size)
+        if len(sides) != 2 or any(not isinstance(s, int) or s < 32 for s in sides):
             raise InputError(
                 f'input_size={input_size!r} cannot be used; give one number '
                 'or (width, height) in pixels, each at least 32'
@@ -114,28 +108,22 @@ class SSDLiteAnchorGenerator(AnchorGenerator):
         side = min(self.input_size)
         base_anchors = []
         for level, (cx, cy) in enumerate(self.centers):
-            half = [
-                (s * math.sqrt(r) * side / 2, s / math.sqrt(r) * side / 2)
-                for s, r in self.shapes(level)
-            ]
-            base_anchors.append(
-                torch.tensor([(cx - w, cy - h, cx + w, cy + h) for w, h in half])
-            )
+            boxes = []
+            for scale, ratio in self.shapes(level):
+                w = scale * math.sqrt(ratio) * side / 2
+                h = scale / math.sqrt(ratio) * side / 2
+                boxes.append((cx - w, cy - h, cx + w, cy + h))
+            base_anchors.append(torch.tensor(boxes))
         return base_anchors
 
     def check(self, input_shape: tuple[int, int]) -> None:
-        """Raise InputError for another input size than the boxes are made for.
-
-        Args:
-            input_shape: (height, width) of the batch in pixels.
-        """
+        """Raise InputError for another (height, width) than the boxes are made for."""
         if tuple(input_shape) != self.input_size[::-1]:
             width, height = self.input_size
             raise InputError(
-                f'the network got images of {input_shape[1]}x'
-                f'{input_shape[0]} (width x height), its anchors are made '
-                f'for {width}x{height}; set '
-                'model.bbox_head.anchor_generator.input_size and the Resize '
+                f'the network got images of {input_shape[1]}x{input_shape[0]} '
+                f'(width x height), its anchors are made for {width}x{height}; '
+                'set model.bbox_head.anchor_generator.input_size and the Resize '
                 'scale of the pipelines to the same size'
             )
 

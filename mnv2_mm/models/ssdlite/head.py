@@ -1,11 +1,9 @@
 """SSDLite's head (section 6.2) for mmdet's SingleStageDetector.
 
-Predictors of box codes and classes on each level: depthwise 3x3 and 1x1 (or
-plain SSD's 3x3), nothing shared between levels, as TF's convolutional box
-predictor. Differs from mmdet's SSDHead: sigmoid loss with a background slot
-and the official hard mining, one normalizer for the whole batch, a faster
-prediction of the same boxes, and errors that name a wrong channel count,
-input size or class count.
+Depthwise 3x3 and 1x1 (or plain SSD's 3x3) for boxes and classes on each level,
+nothing shared between levels, as TF's convolutional box predictor. Differs from
+mmdet's SSDHead: sigmoid loss with a background slot, the official hard mining,
+one normalizer for the whole batch, a faster prediction of the same boxes.
 """
 
 from collections.abc import Sequence
@@ -66,21 +64,18 @@ class SSDLiteHead(BaseDenseHead):
             background, as some of Google's detectors.
         anchor_generator: Default boxes.
         bbox_coder: Box coder.
-        padding: As the backbone's; without effect on these stride-1 layers,
-            so that one value fits all parts.
+        padding: As the backbone's; no effect on stride-1 layers.
         norm_cfg: Normalization; TF's detection scope by default.
         act_cfg: Activation; ReLU6 by default.
-        train_cfg: ``assigner`` (mmdet's MaxIoUAssigner by default) and
-            ``mining``, arguments of
+        train_cfg: ``assigner`` and ``mining``, arguments of
             :func:`~mnv2_mm.models.ssdlite.mining.mine_hard_examples`;
             official values by default.
-        test_cfg: ``nms_pre``, ``score_thr``, ``nms``, ``max_per_img`` and
-            ``min_bbox_size``, as in every mmdet head.
+        test_cfg: As in every mmdet head.
         init_cfg: Initialization; truncated normal 0.03 by default.
 
     Raises:
-        InputError: in_channels does not have one entry per level, or
-            ``train_cfg`` holds an unknown name or a value out of range.
+        InputError: ``in_channels`` has not one entry per level, or
+            ``train_cfg`` has an unknown name or a value out of range.
     """
 
     def __init__(
@@ -164,8 +159,7 @@ class SSDLiteHead(BaseDenseHead):
         if channels != self.in_channels:
             raise InputError(
                 f'SSDLiteHead has in_channels={self.in_channels}, the neck '
-                f'gives {channels}; set model.bbox_head.in_channels='
-                f'{channels}'
+                f'gives {channels}; set model.bbox_head.in_channels={channels}'
             )
         cls_scores = [conv(x) for conv, x in zip(self.cls_convs, feats, strict=True)]
         bbox_preds = [conv(x) for conv, x in zip(self.reg_convs, feats, strict=True)]
@@ -179,16 +173,9 @@ class SSDLiteHead(BaseDenseHead):
         batch_img_metas: list[dict],
         batch_gt_instances_ignore: OptInstanceList = None,
     ) -> dict[str, Tensor]:
-        """Losses of the mined anchors over the matched anchors of the batch.
+        """Losses of the mined anchors, divided by the matches of the batch.
 
-        Args:
-            cls_scores: As returned by :meth:`forward`.
-            bbox_preds: As returned by :meth:`forward`.
-            batch_gt_instances: ``bboxes`` (n, 4) in pixels and ``labels``
-                (n,) of each image.
-            batch_img_metas: Meta information of each image.
-            batch_gt_instances_ignore: Regions that are neither object nor
-                background.
+        Arguments are mmdet's; ``bboxes`` (n, 4) are in pixels.
         """
         self.check_input_size(batch_img_metas)
         priors = self.priors(cls_scores)
@@ -268,7 +255,7 @@ class SSDLiteHead(BaseDenseHead):
         """
         self.check_input_size(batch_img_metas)
         cfg = self.test_cfg if cfg is None else cfg
-        found: InstanceList = []
+        found: list[InstanceData | None] = [None]
         if with_nms and cfg['nms'].get('type', 'nms') == 'nms':
             priors = self.priors(cls_scores)
             values = self.flatten(cls_scores, self.cls_out_channels).float()
@@ -288,7 +275,7 @@ class SSDLiteHead(BaseDenseHead):
                 )
                 for i, img_meta in enumerate(batch_img_metas)
             ]
-        if found and not any(one is None for one in found):
+        if all(one is not None for one in found):
             return found
         return super().predict_by_feat(
             cls_scores,
@@ -310,8 +297,7 @@ class SSDLiteHead(BaseDenseHead):
     def priors(self, maps: Sequence[Tensor]) -> Tensor:
         """All default boxes (anchors, 4) in pixels, levels in order.
 
-        Cached, since making them takes a third as long as the rest of the
-        prediction.
+        Cached: making them takes a third as long as the rest of the prediction.
         """
         sizes = tuple(tuple(x.shape[-2:]) for x in maps)
         key = sizes, maps[0].device
@@ -321,7 +307,7 @@ class SSDLiteHead(BaseDenseHead):
         return self._priors[1]
 
     def check_input_size(self, batch_img_metas: list[dict] | None) -> None:
-        """Refuse images of another size than the anchors were made for."""
+        """Raise InputError for images of another size than the anchors'."""
         for meta in batch_img_metas or []:
             shape = meta.get('batch_input_shape')
             if shape is not None and hasattr(self.prior_generator, 'check'):

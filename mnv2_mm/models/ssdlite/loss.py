@@ -1,8 +1,7 @@
-"""SSDLite's class loss, as in the official configuration.
+"""SSDLite's class loss: a sigmoid per class and one for the background.
 
-TF's class predictor has a slot for the background, and each slot is a sigmoid
-of its own: an unmatched anchor has target 1 in the background slot. mmdet's
-SSDHead offers softmax only.
+As in TF's official configuration; an unmatched anchor has target 1 in the
+background slot. mmdet's SSDHead offers softmax only.
 """
 
 import torch.nn.functional as F

@@ -88,17 +88,10 @@ def mine_hard_examples(
 
 
 def near_nms(boxes: Tensor, iou: float) -> Tensor:
-    """NMS at a high threshold, faster than a general one.
+    """NMS at a high IoU, which compares only the few pairs that can reach it.
 
-    A general NMS compares all boxes. This one compares only the few pairs
-    that can overlap by so much.
-
-    Args:
-        boxes: (N, 4) in pixels, sorted by score, best first.
-        iou: A box that overlaps a better, kept one by more is dropped.
-
-    Returns:
-        Mask (N,) of the kept boxes.
+    Boxes (N, 4) are in pixels and sorted by score, best first. Returns the
+    mask (N,) of the kept boxes.
     """
     pairs = near_pairs(boxes, iou)
     before, after = pairs.sort(dim=0).values  # ranks

@@ -36,11 +36,10 @@ class SSDLiteNeck(BaseModule):
     """Return the backbone's maps and the extra levels.
 
     Args:
-        in_channels: Channels of the backbone's maps, highest resolution
-            first: (576, 1280) at width 1.0.
+        in_channels: Channels of the backbone's maps, (576, 1280) at width 1.0.
         extra_channels: Depths of the extra levels at width 1.0.
-        widen_factor: Width multiplier of the depths; TF truncates to an
-            integer here, without rounding to 8, and keeps at least 16.
+        widen_factor: Width multiplier of the depths; truncated as in TF,
+            without rounding to 8, at least 16.
         use_depthwise: False gives plain SSD's full 3x3 (Table 5).
         padding: As the backbone's.
         norm_cfg: Normalization layers; TF's detection scope by default.
@@ -83,9 +82,7 @@ class SSDLiteNeck(BaseModule):
                     ConvNormAct(middle, depth, 1, **common),
                 ]
             else:
-                layers.append(
-                    ConvNormAct(middle, depth, 3, stride=2, padding=1, **common)
-                )
+                layers += [ConvNormAct(middle, depth, 3, stride=2, padding=1, **common)]
             self.extra_layers.append(nn.Sequential(*layers))
             channels = depth
 
@@ -94,9 +91,9 @@ class SSDLiteNeck(BaseModule):
         channels = tuple(x.shape[1] for x in inputs)
         if channels != self.in_channels:
             raise InputError(
-                f'SSDLiteNeck has in_channels={self.in_channels}, the '
-                f'backbone gives {channels}; set model.neck.in_channels='
-                f'{channels} and model.bbox_head.in_channels to match'
+                f'SSDLiteNeck has in_channels={self.in_channels}, the backbone '
+                f'gives {channels}; set model.neck.in_channels={channels} and '
+                'model.bbox_head.in_channels to match'
             )
         outputs = list(inputs)
         for layer in self.extra_layers:

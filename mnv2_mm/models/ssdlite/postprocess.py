@@ -7,7 +7,6 @@ worse pair can change the result. A sigmoid keeps the order of its logits, so
 scores are computed for the candidates only.
 """
 
-import math
 from collections.abc import Mapping
 
 import torch
@@ -78,7 +77,9 @@ def best_detections(
     classes = values.shape[1]
     threshold = cfg.get('score_thr', 0)
     if sigmoid:
-        threshold = _logit(threshold)
+        threshold = float(
+            torch.tensor(threshold, dtype=torch.double).clamp(0, 1).logit()
+        )
     wanted, limit = cfg['max_per_img'], cfg.get('nms_pre', -1)
     limit = values.numel() if limit <= 0 else min(limit, values.numel())
     count = min(_FIRST_SHARE * wanted, limit)
@@ -107,12 +108,3 @@ def pre_nms_topk(values: Tensor, count: int) -> tuple[Tensor, Tensor]:
     index = (flat >= least).nonzero().squeeze(1)
     best, order = flat[index].topk(count)
     return best, index[order]
-
-
-def _logit(probability: float) -> float:
-    """The logit whose sigmoid is ``probability``; infinite at 0 and 1."""
-    if probability <= 0:
-        return -math.inf
-    if probability >= 1:
-        return math.inf
-    return math.log(probability) - math.log1p(-probability)
