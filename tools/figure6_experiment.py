@@ -6,10 +6,9 @@
         --out figures
 
 Four networks (the paper's own is in both panels) times the seeds, one process
-of tools/train.py each. Interrupted or repeated, the command goes on with what
-is there. Started twice at once with different --variants, the two share the
-work; with OMP_NUM_THREADS=1 that uses two cores better than one training
-with two threads does.
+of tools/train.py each. An interrupted or repeated command continues with what
+is there. Two commands with different --variants share the work; with
+OMP_NUM_THREADS=1 that uses two cores better than one training with two threads.
 """
 
 import argparse
@@ -134,7 +133,7 @@ def common_options(args: argparse.Namespace) -> list[str]:
 
 
 def check_settings(args: argparse.Namespace, options: list[str]) -> dict:
-    """Let a folder hold trainings of the same settings only."""
+    """Raise InputError if the folder has trainings with other settings."""
     config = DATA[args.data][0]
     settings = dict(
         title=f'{Path(config).stem}, {args.input_size} px, {args.epochs} epochs',
@@ -154,7 +153,7 @@ def check_settings(args: argparse.Namespace, options: list[str]) -> dict:
 
 
 def write(path: Path, content: dict) -> None:
-    """Write JSON so that another process never reads a half of it."""
+    """Write JSON at once, so that no other process reads part of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f'{path.name}.{os.getpid()}')
     part.write_text(json.dumps(content, indent=1), encoding='utf-8')
@@ -186,7 +185,7 @@ def train(work_dir: Path, settings: dict, variant: str, seed: int) -> dict[str, 
     if code != 0:
         raise InputError(
             f'the training {work_dir} ended with {code}, see above; the same '
-            'command goes on from here'
+            'command continues from here'
         )
     curves = read_curves(work_dir)
     loss = np.asarray(curves.train['loss'])
@@ -206,13 +205,13 @@ def train(work_dir: Path, settings: dict, variant: str, seed: int) -> dict[str, 
         ),
         threads=torch.get_num_threads(),
         top1=curves.metrics[TOP1],
-        # of the last tenth, beside which one record is noise
+        # mean of the last tenth, since one record is noisy
         final_loss=float(loss[-max(1, len(loss) // 10) :, 1].mean()),
     )
 
 
 def collect(out: Path, settings: dict) -> dict:
-    """Join what is finished in ``out`` to one file."""
+    """Collect the finished trainings of ``out`` in one file."""
     runs = [
         json.loads(path.read_text()) for path in sorted(out.glob(f'*_seed*/{RESULT}'))
     ]
@@ -223,11 +222,11 @@ def collect(out: Path, settings: dict) -> dict:
 
 @command
 def main() -> int:
-    """Train what is not there yet, and say what came out."""
+    """Train what is missing, and print the summary."""
     args = parse_args()
     settings = check_settings(args, common_options(args))
     settings['command'] = shlex.join(['python', *sys.argv])
-    # seed by seed, so that an unfinished experiment compares something too
+    # seed by seed, so that an unfinished experiment can be compared too
     todo = [(v, seed) for seed in range(args.seeds) for v in args.variants]
     for number, (variant, seed) in enumerate(todo, start=1):
         work_dir = args.out / f'{variant}_seed{seed}'

@@ -78,13 +78,13 @@ class ConvNormAct(ConvModule):
     ``init_cfg`` of its owner and overrides it; here the owner's counts. A map
     with one value per channel (the last level of SSDLite, the pooled map of
     DeepLab) also trains with a batch of one. ReLU6 is
-    :class:`~mnv2_mm.models.relu6.ReLU6`.
+    :class:`~mnv2_mm.models.relu6.ReLU6`. Arguments are those of ConvModule.
     """
 
     def __init__(
-        self, in_channels: int, out_channels: int, *args: Any, **kwargs: Any
+        self, in_channels: int, out_channels: int, kernel_size: int, **kwargs: Any
     ) -> None:
-        super().__init__(in_channels, out_channels, *args, **kwargs)
+        super().__init__(in_channels, out_channels, kernel_size, **kwargs)
         if type(getattr(self, 'activate', None)) is nn.ReLU6:
             self.activate = ReLU6(self.activate.inplace)
 
@@ -121,12 +121,17 @@ class ConvNormAct(ConvModule):
 
 
 def depthwise(
-    channels: int, *, stride: int = 1, dilation: int = 1, **layer_cfg: dict | None
+    channels: int,
+    *,
+    stride: int = 1,
+    dilation: int = 1,
+    conv_cfg: dict | None = None,
+    norm_cfg: dict | None = None,
+    act_cfg: dict | None = None,
 ) -> ConvNormAct:
     """3x3 depthwise convolution + norm + activation.
 
-    (B, C, H, W) -> (B, C, H/stride, W/stride), rounded up. ``layer_cfg`` is
-    ``conv_cfg``, ``norm_cfg`` and ``act_cfg``.
+    (B, C, H, W) -> (B, C, H/stride, W/stride), rounded up.
     """
     return ConvNormAct(
         channels,
@@ -136,7 +141,9 @@ def depthwise(
         padding=dilation,
         dilation=dilation,
         groups=channels,
-        **layer_cfg,
+        conv_cfg=conv_cfg,
+        norm_cfg=norm_cfg,
+        act_cfg=act_cfg,
     )
 
 

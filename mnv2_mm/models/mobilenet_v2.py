@@ -178,13 +178,12 @@ class MobileNetV2(TappedBackbone):
                     **layer_cfg,
                 )
                 blocks.append(block)
-                self.feature_info[f'layer_{layer}{EXPANSION}'] = FeatureInfo(
-                    block.expanded_channels, in_stride
-                )
-                self.feature_info[f'layer_{layer}'] = FeatureInfo(
-                    out_channels, plan.stride
-                )
-                channels = out_channels
+                name, channels = f'layer_{layer}', out_channels
+                self.feature_info[name] = FeatureInfo(channels, plan.stride)
+                if row.expand_ratio > 1:
+                    self.feature_info[name + EXPANSION] = FeatureInfo(
+                        block.expanded_channels, in_stride
+                    )
             if blocks:
                 self.stages.append(stage)
                 self.add_module(stage, nn.Sequential(*blocks))

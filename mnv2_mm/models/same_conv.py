@@ -51,15 +51,12 @@ class SameConv2d(nn.Conv2d):
     ) -> tuple[Tensor, tuple[int, int]]:
         """The input, padded if needed, and the padding left to the convolution."""
         dtype = dtype or x.dtype
+        sides = zip(
+            x.shape[-2:], self.kernel_size, self.stride, self.dilation, strict=True
+        )
         rows, columns = (
             same_pads(side, kernel=kernel, stride=stride, dilation=dilation)
-            for side, kernel, stride, dilation in zip(
-                x.shape[-2:],
-                self.kernel_size,
-                self.stride,
-                self.dilation,
-                strict=True,
-            )
+            for side, kernel, stride, dilation in sides
         )
         if rows[0] == rows[1] and columns[0] == columns[1]:
             padding = rows[0], columns[0]

@@ -15,12 +15,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 from torch.nn.functional import relu
 
-from mnv2_mm.models.baselines.nasnet_cells import (
-    NORMAL,
-    REDUCTION,
-    Cell,
-    Genotype,
-)
+from mnv2_mm.models.baselines.nasnet_cells import NORMAL, REDUCTION, Cell, Genotype
 from mnv2_mm.models.blocks import BN_DETECTION, ConvNormAct
 from mnv2_mm.models.tapped_backbone import FeatureInfo, TappedBackbone, tap_names
 from mnv2_mm.registry import MODELS
@@ -92,7 +87,9 @@ class NASNetA(TappedBackbone):
 
         self.stem = nn.ModuleList(
             [
-                ConvNormAct(3, stem_channels, 3, 2, norm_cfg=norm_cfg, act_cfg=None),
+                ConvNormAct(
+                    3, stem_channels, 3, stride=2, norm_cfg=norm_cfg, act_cfg=None
+                ),
                 *(cell(REDUCTION, channels // d, 2) for d in STEM_DIVISORS),
             ]
         )

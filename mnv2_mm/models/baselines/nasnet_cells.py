@@ -84,13 +84,7 @@ def separable(
         layers += [
             nn.ReLU(),
             nn.Conv2d(
-                inputs,
-                inputs,
-                kernel,
-                stride=step,
-                padding=kernel // 2,
-                groups=inputs,
-                bias=False,
+                inputs, inputs, kernel, step, kernel // 2, groups=inputs, bias=False
             ),
             ConvNormAct(inputs, channels, 1, norm_cfg=norm_cfg, act_cfg=None),
         ]
@@ -172,20 +166,14 @@ class Cell(nn.Module):
             step = stride if state in (HERE, BEFORE) else 1
             return operation(name, widths[state], channels, step, norm_cfg)
 
-        self.left = nn.ModuleList(
-            make(pair.left, pair.left_state) for pair in genotype.pairs
-        )
-        self.right = nn.ModuleList(
-            make(pair.right, pair.right_state) for pair in genotype.pairs
-        )
+        pairs = genotype.pairs
+        self.left = nn.ModuleList(make(p.left, p.left_state) for p in pairs)
+        self.right = nn.ModuleList(make(p.right, p.right_state) for p in pairs)
 
     def forward(self, here: Tensor, before: Tensor) -> Tensor:
         """Both (B, C, H, W), ``before`` up to twice as large -> (B, C', H', W')."""
         states = [self.fit_here(here), self.fit_before(before)]
-        for pair, left, right in zip(
-            self.genotype.pairs, self.left, self.right, strict=True
-        ):
-            states.append(
-                left(states[pair.left_state]) + right(states[pair.right_state])
-            )
+        operations = zip(self.genotype.pairs, self.left, self.right, strict=True)
+        for (_, i, _, j), left, right in operations:
+            states.append(left(states[i]) + right(states[j]))
         return torch.cat([states[i] for i in self.genotype.outputs], dim=1)
