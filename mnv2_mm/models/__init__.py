@@ -5,6 +5,7 @@ registered as stand-ins that raise an InputError when they are built.
 """
 
 from importlib import import_module
+from typing import NoReturn
 
 from mnv2_mm.models.ablations import MobileNetV2Ablation
 from mnv2_mm.models.baselines import (
@@ -36,7 +37,7 @@ _HOSTED = {
 
 
 def _stand_in(registry, name: str, host: str, error: ImportError) -> None:
-    def build(*args, **kwargs):
+    def build(*args: object, **kwargs: object) -> NoReturn:
         raise InputError(
             f'mnv2_mm.{name} needs {host}, which cannot be imported '
             f'({error}); `python -m mnv2_mm.check` prints how to fix it'

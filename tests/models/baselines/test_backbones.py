@@ -199,7 +199,7 @@ def test_nasnet_published_size():
 
 
 def test_nasnet_reads_the_map_before_the_last_too():
-    """A cell behind a reduction takes the map before that, reduced."""
+    """A cell after a reduction takes the map before that, reduced."""
     net = NASNetA(1, 96, stem_channels=8)
     assert isinstance(net.layer2[1].fit_before, FactorizedReduction)
     assert not isinstance(net.layer2[0].fit_before, FactorizedReduction)

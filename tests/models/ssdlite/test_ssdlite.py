@@ -255,7 +255,7 @@ def _to_maps(flat, levels):
 
 
 def test_activations_are_where_the_released_graph_has_them():
-    """ReLU6 behind every convolution but the last 1x1 of a predictor."""
+    """ReLU6 after every convolution but the last 1x1 of a predictor."""
     _, neck, head = build(2)
     convs = [
         m for part in (neck, head) for m in part.modules() if isinstance(m, ConvNormAct)
