@@ -1,4 +1,4 @@
-"""Figure 6 of the paper as an experiment: its variants, records and image.
+"""Figure 6 of the paper as an experiment: its variants, records and plot.
 
 Figure 6a compares linear bottlenecks with ReLU6 in the bottleneck, Figure 6b
 shortcuts between bottlenecks, between expansions and none: top-1 against
@@ -36,22 +36,26 @@ class Variant(NamedTuple):
 
 
 PAPER = 'paper'
+_ABLATION = 'model.backbone.type=mnv2_mm.MobileNetV2Ablation'
 VARIANTS = {
     PAPER: Variant('linear bottleneck', 'shortcut between bottlenecks', (), 'tab:blue'),
     'relu6': Variant(
         'ReLU6 in bottleneck',
         None,
-        ('model.backbone.bottleneck_act.type=ReLU6',),
+        (_ABLATION, 'model.backbone.bottleneck_act.type=ReLU6'),
         'tab:red',
     ),
     'expansion': Variant(
         None,
         'shortcut between expansions',
-        ('model.backbone.shortcut=expansion',),
+        (_ABLATION, 'model.backbone.shortcut=expansion'),
         'tab:orange',
     ),
     'none': Variant(
-        None, 'no shortcut', ('model.backbone.shortcut=none',), 'tab:green'
+        None,
+        'no shortcut',
+        (_ABLATION, 'model.backbone.shortcut=none'),
+        'tab:green',
     ),
 }
 #: 97.5 % quantile of Student's t by degrees of freedom, from 1: half the

@@ -117,8 +117,7 @@ def measure(
     def count(share: LayerShare, _: object, __: object, out: Tensor) -> None:
         share.add(out)
 
-    blocks = [b for stage in backbone.stages for b in getattr(backbone, stage)]
-    for layer, block in enumerate(blocks, start=2):
+    for layer, block in enumerate(backbone.blocks, start=2):
         if isinstance(block.expand_conv, nn.Identity):
             continue
         conv = block.expand_conv.conv

@@ -12,7 +12,7 @@ from torch import nn
 
 from mnv2_mm.analysis import figure1, figure6
 from mnv2_mm.analysis.figure7 import LayerShare, measure
-from mnv2_mm.models.ablations import ResidualVariant
+from mnv2_mm.models.ablations import MobileNetV2Ablation
 from mnv2_mm.models.mobilenet_v2 import MobileNetV2
 from mnv2_mm.utils.config import get_config
 from mnv2_mm.utils.errors import InputError
@@ -275,8 +275,8 @@ def test_experiment_trains_once_and_resumes(
     (dumped,) = (tmp_path / 'relu6_seed0').glob('*.py')
     backbone = get_config(dumped).model.backbone
     assert backbone.pop('_scope_', None) is None
-    backbone.pop('type')
-    assert type(MobileNetV2(**backbone).layer2[0]) is ResidualVariant
+    assert backbone.pop('type') == 'mnv2_mm.MobileNetV2Ablation'
+    assert type(MobileNetV2Ablation(**backbone).layer2[0].bottleneck_act) is nn.ReLU6
     # again: nothing is trained, the same comes out
     stamp = (tmp_path / 'relu6_seed0/result.json').stat().st_mtime_ns
     assert run_tool(*experiment, *more) == 0

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from mnv2_mm.checkpoints.source import IMAGENET, Preprocessing, SourcePadding
-from mnv2_mm.models.layout import TABLE_2
+from mnv2_mm.models.mobilenet_v2 import TABLE_2
 
 #: The bottlenecks: layer_2 to layer_18 of TensorFlow.
 BLOCKS = tuple(

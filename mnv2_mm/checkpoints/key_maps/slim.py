@@ -20,7 +20,6 @@ from mnv2_mm.checkpoints.source import (
     Source,
     Translation,
 )
-from mnv2_mm.models.ssdlite.loss import background_to_last
 from mnv2_mm.utils.errors import InputError
 
 #: :attr:`Translation.key_map` of these networks.
@@ -189,6 +188,18 @@ def _slots(value: Tensor, key: str, anchors: int, background_slot: bool) -> Tens
     if not background_slot:
         return value
     return background_to_last(value, by_anchor.shape[1] - 1)
+
+
+def background_to_last(weight: Tensor, num_classes: int) -> Tensor:
+    """Reorder class slots from TF (background first) to mmdet (background last).
+
+    Args:
+        weight: (A * (num_classes + 1), ...), the weight or bias of a class
+            predictor with A anchors per cell.
+        num_classes: Classes without the background.
+    """
+    slots = weight.reshape(-1, num_classes + 1, *weight.shape[1:])
+    return slots.roll(-1, dims=1).reshape(weight.shape)
 
 
 def remove_extra_classes(

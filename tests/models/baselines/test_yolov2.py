@@ -401,7 +401,7 @@ def test_it_learns_one_image_and_gives_it_back():
     ('make', 'named'),
     [
         (lambda: Darknet19((6,)), '0..5'),
-        (lambda: Darknet19(()), '(4, 5)'),
+        (lambda: Darknet19(()), 'non-empty'),
         (lambda: Darknet19((0, 2))(torch.zeros(1, 3, 6, 8)), '8x6'),
         (lambda: YOLOv2Neck((512,)), '(512, 1024)'),
         (
