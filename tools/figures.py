@@ -131,9 +131,7 @@ def draw_7(args: argparse.Namespace, path: Path) -> None:
         print(figure7.table(states[title]), flush=True)
     where = 'given' if args.images else 'of the validation set'
     figure7.plot_figure7(
-        states,
-        path,
-        source=f'{config_name(cfg)}, {len(images)} images {where}',
+        states, path, source=f'{config_name(cfg)}, {len(images)} images {where}'
     )
 
 

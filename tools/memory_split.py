@@ -148,10 +148,7 @@ def main() -> int:
     print('  parts  computed MB  measured MB  processor ms: median (quartiles)')
     for p in parts:
         computed = peak_memory(
-            copy.deepcopy(models[p]).to('meta'),
-            size,
-            reuse=False,
-            count_input=False,
+            copy.deepcopy(models[p]).to('meta'), size, reuse=False, count_input=False
         )
         ms = taken[p]
         low, _, high = statistics.quantiles(ms, n=4) if len(ms) > 1 else ms * 3

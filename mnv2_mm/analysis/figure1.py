@@ -86,10 +86,7 @@ def embed(
 
 
 def plot_figure1(
-    path: str | os.PathLike,
-    *,
-    dimensions: Sequence[int] = DIMENSIONS,
-    seed: int = 0,
+    path: str | os.PathLike, *, dimensions: Sequence[int] = DIMENSIONS, seed: int = 0
 ) -> list[Embedding]:
     """Draw the input and what comes back; returns the latter.
 
@@ -109,10 +106,7 @@ def plot_figure1(
         f'n = {e.dimensions}\nkept {e.kept:.0%}, error {e.error:.2f}' for e in found
     ]
     for axes, points, text in zip(
-        panels,
-        [x, *(e.points for e in found)],
-        ['input x\n', *texts],
-        strict=True,
+        panels, [x, *(e.points for e in found)], ['input x\n', *texts], strict=True
     ):
         axes.plot(*points.T, color='0.8', lw=0.6, zorder=1)
         axes.scatter(*points.T, c=np.arange(len(x)), cmap='viridis', s=3, zorder=2)

@@ -53,10 +53,7 @@ def plot_figure5(results: Results, path: str | os.PathLike) -> None:
     axes.set_xticks([10, 20, 50, 100, 200, 500])
     axes.set_xlabel('multiply-adds, millions (counted here, log scale)')
     axes.set_ylabel('ImageNet top-1, %')
-    axes.set_title(
-        f'MobileNetV2 by width and resolution, top-1 {RELEASE}',
-        fontsize=10,
-    )
+    axes.set_title(f'MobileNetV2 by width and resolution, top-1 {RELEASE}', fontsize=10)
     axes.grid(alpha=0.3, which='both')
     axes.legend()
     Path(path).parent.mkdir(parents=True, exist_ok=True)

@@ -52,10 +52,7 @@ VARIANTS = {
         'tab:orange',
     ),
     'none': Variant(
-        None,
-        'no shortcut',
-        (_ABLATION, 'model.backbone.shortcut=none'),
-        'tab:green',
+        None, 'no shortcut', (_ABLATION, 'model.backbone.shortcut=none'), 'tab:green'
     ),
 }
 #: 97.5 % quantile of Student's t by degrees of freedom, from 1: half the
@@ -185,10 +182,7 @@ def plot_figure6(records: Mapping, path: str | os.PathLike) -> None:
 
     figure = Figure(figsize=(11, 4.8), layout='constrained')
     panels = figure.subplots(1, 2, sharey=True)
-    titles = (
-        '(a) non-linearity in the bottleneck',
-        '(b) what the shortcuts connect',
-    )
+    titles = ('(a) non-linearity in the bottleneck', '(b) what the shortcuts connect')
     for panel, (axes, title) in enumerate(zip(panels, titles, strict=True)):
         for name, variant in VARIANTS.items():
             label = variant[panel]
@@ -227,9 +221,5 @@ def _draw(axes: object, seeds: Sequence[np.ndarray], label: str, color: str) -> 
             axes.plot(steps, curve, color=color, lw=0.6, alpha=0.5)
     noun = 'seed' if len(seeds) == 1 else 'seeds'
     axes.plot(
-        steps,
-        mean,
-        color=color,
-        lw=2,
-        label=f'{label}: {end} ({len(seeds)} {noun})',
+        steps, mean, color=color, lw=2, label=f'{label}: {end} ({len(seeds)} {noun})'
     )

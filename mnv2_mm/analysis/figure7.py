@@ -97,10 +97,7 @@ def backbone_of(model: nn.Module) -> MobileNetV2:
 
 @torch.no_grad()
 def measure(
-    backbone: MobileNetV2,
-    batches: Iterable[Tensor],
-    *,
-    batch_statistics: bool = False,
+    backbone: MobileNetV2, batches: Iterable[Tensor], *, batch_statistics: bool = False
 ) -> list[LayerShare]:
     """Count the positive channels of each expansion.
 
@@ -207,10 +204,7 @@ def table(shares: Sequence[LayerShare]) -> str:
 
 
 def plot_figure7(
-    states: Mapping[str, Sequence[LayerShare]],
-    path: str | os.PathLike,
-    *,
-    source: str,
+    states: Mapping[str, Sequence[LayerShare]], path: str | os.PathLike, *, source: str
 ) -> None:
     """Draw a panel for each state: mean, deviation, range, and the threshold.
 

@@ -65,10 +65,7 @@ class Trace:
 
 
 def trace(
-    model: nn.Module,
-    size: Size,
-    *,
-    forward: Callable[[nn.Module, Size], object] = run,
+    model: nn.Module, size: Size, *, forward: Callable[[nn.Module, Size], object] = run
 ) -> Trace:
     """Record one pass of a model that is on the meta device.
 

@@ -12,12 +12,7 @@ import torch
 
 from mnv2_mm.benchmark.baselines import SIDE, WARMUP
 from mnv2_mm.benchmark.core import Case, Options, Result
-from mnv2_mm.benchmark.infer import (
-    PHOTO_GROUP,
-    mmdet_prediction,
-    network,
-    prediction,
-)
+from mnv2_mm.benchmark.infer import PHOTO_GROUP, mmdet_prediction, network, prediction
 from mnv2_mm.benchmark.train import training_step
 from mnv2_mm.utils.errors import InputError
 

@@ -13,9 +13,4 @@ from mnv2_mm.checkpoints.backbone import PretrainedBackbone, load_backbone
 from mnv2_mm.checkpoints.guard import CheckpointGuardHook
 from mnv2_mm.checkpoints.report import WeightReport
 
-__all__ = [
-    'CheckpointGuardHook',
-    'PretrainedBackbone',
-    'WeightReport',
-    'load_backbone',
-]
+__all__ = ['CheckpointGuardHook', 'PretrainedBackbone', 'WeightReport', 'load_backbone']

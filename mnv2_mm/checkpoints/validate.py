@@ -94,10 +94,7 @@ def _foreign(report: WeightReport, backbone: str, weights: Mapping) -> str:
 
 
 def _unfit(
-    report: WeightReport,
-    use: Use,
-    checkpoint: Mapping,
-    classes: Sequence[str] | None,
+    report: WeightReport, use: Use, checkpoint: Mapping, classes: Sequence[str] | None
 ) -> str:
     """Message for a checkpoint of the same backbone that must fit completely."""
     text = f'{report.source} does not fit the model:\n{report.differences()}\n'

@@ -8,12 +8,7 @@ from importlib import import_module
 from typing import NoReturn
 
 from mnv2_mm.models.ablations import MobileNetV2Ablation
-from mnv2_mm.models.baselines import (
-    Darknet19,
-    MobileNetV1,
-    NASNetA,
-    YOLOv2Neck,
-)
+from mnv2_mm.models.baselines import Darknet19, MobileNetV1, NASNetA, YOLOv2Neck
 from mnv2_mm.models.mobilenet_v2 import MobileNetV2
 from mnv2_mm.registry import MODELS, TASK_UTILS
 from mnv2_mm.utils.errors import InputError

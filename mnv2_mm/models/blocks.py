@@ -18,11 +18,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from mnv2_mm.models.relu6 import ReLU6
 from mnv2_mm.models.same_conv import SameConv2d
-from mnv2_mm.models.split_inference import (
-    ExpansionSplit,
-    checked_split,
-    split_forward,
-)
+from mnv2_mm.models.split_inference import ExpansionSplit, checked_split, split_forward
 from mnv2_mm.utils.errors import InputError
 
 #: BN of TF's classification and DeepLab scopes: epsilon 1e-3 and moving

@@ -10,12 +10,7 @@ from mmengine.config import Config
 from torch import nn
 
 from mnv2_mm.analysis.complexity import count, count_config
-from mnv2_mm.analysis.network import (
-    build_network,
-    checked_size,
-    input_size,
-    tta_sizes,
-)
+from mnv2_mm.analysis.network import build_network, checked_size, input_size, tta_sizes
 from mnv2_mm.models import MobileNetV2
 from mnv2_mm.utils.config import get_config
 from mnv2_mm.utils.errors import InputError
@@ -191,10 +186,7 @@ def test_get_flops(run_tool: Tool, tmp_path, capfd):
         (['mnv2_in1k', '--shape', '224', '-3'], 'the input size [224, -3]'),
         (['mnv2_in1k', '--shape', '1', '2', '3'], '[1, 2, 3]'),
         (['mnv2_in1k', '--convention', 'x'], "no convention 'x'; use one of"),
-        (
-            ['yolov2', '--shape', '400'],
-            '400x400 (width x height); both must be',
-        ),
+        (['yolov2', '--shape', '400'], '400x400 (width x height); both must be'),
         (['mnv2_in1k', '--tta'], 'no tta_pipeline'),
         (['deeplabv3_mnv2_voc', '--tta', '--shape', '65'], 'exclude'),
         (['mnv2_in1'], 'did you mean mnv2_in1k'),

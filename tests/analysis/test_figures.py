@@ -121,12 +121,7 @@ def test_random_start_has_half_of_the_channels_positive() -> None:
 def records(**top1: list[float]) -> dict:
     """Records whose curves end at ``top1``, a value a seed."""
     runs = [
-        dict(
-            variant=variant,
-            seed=seed,
-            top1=[[10, 1.0], [20, value]],
-            final_loss=1.0,
-        )
+        dict(variant=variant, seed=seed, top1=[[10, 1.0], [20, value]], final_loss=1.0)
         for variant, values in top1.items()
         for seed, value in enumerate(values)
     ]

@@ -172,12 +172,6 @@ def test_table3(table3):
 
 def test_table3_shufflenet(table3):
     g2, g3 = table3['ShuffleNet 2x, g=2'], table3['ShuffleNet 2x, g=3']
-    assert g2 == [
-        (48, 301.1),
-        (400, 627.2),
-        (800, 313.6),
-        (1600, 156.8),
-        (1600, 3.2),
-    ]
+    assert g2 == [(48, 301.1), (400, 627.2), (800, 313.6), (1600, 156.8), (1600, 3.2)]
     assert [c for c, _ in g3] == [48, 480, 960, 1920, 1920]
     assert max(kb for _, kb in g3) == 752.6

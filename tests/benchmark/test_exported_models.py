@@ -160,12 +160,7 @@ def rows_of_three():
 def test_the_table(tmp_path):
     lines = table(rows_of_three(), 'mIoU').splitlines()
     cells = [[c.strip() for c in line.split('|')[1:-1]] for line in lines[:5]]
-    assert cells[0][4:] == [
-        'size',
-        'mIoU',
-        'latency, 1 thread',
-        'latency, 4 threads',
-    ]
+    assert cells[0][4:] == ['size', 'mIoU', 'latency, 1 thread', 'latency, 4 threads']
     assert cells[2][3:6] == ['-', '12.40 MB', '0.5235']
     assert cells[2][6] == '20.0 (18.0-22.0)'
     assert cells[3][3:6] == ['8x?', '3.40 MB', '0.5']

@@ -37,10 +37,7 @@ def test_output_equals_the_other_networks(make, tap, features, width, tmp_path):
     path = str(tmp_path / 'other.pth')
     torch.save(other.state_dict(), path)
     ours = MobileNetV2(
-        width,
-        (tap,),
-        norm_cfg=EPS,
-        init_cfg=dict(type='Pretrained', checkpoint=path),
+        width, (tap,), norm_cfg=EPS, init_cfg=dict(type='Pretrained', checkpoint=path)
     )
     ours.init_weights()
     x = torch.rand(1, 3, 64, 64)

@@ -49,17 +49,9 @@ NETWORKS = {
         'official/mnv2_in1k',
         {'model.backbone.widen_factor': 0.35},
     ),
-    'detector': (
-        detector(),
-        'ssdlite_mnv2_coco',
-        {'model.bbox_head.num_classes': 90},
-    ),
+    'detector': (detector(), 'ssdlite_mnv2_coco', {'model.bbox_head.num_classes': 90}),
     'segmentor': (segmentor(), 'official/deeplabv3_mnv2_voc', {}),
-    'segmentor with ASPP': (
-        segmentor(aspp=True),
-        'table7/mobilenet_v2_os16_aspp',
-        {},
-    ),
+    'segmentor with ASPP': (segmentor(aspp=True), 'table7/mobilenet_v2_os16_aspp', {}),
 }
 
 
@@ -87,10 +79,7 @@ def reference_conv(variables, scope, x, *, stride=1):
     x = nn.functional.pad(x, (before, after, before, after))
     axes = (2, 3, 0, 1) if depthwise else (3, 2, 0, 1)
     x = nn.functional.conv2d(
-        x,
-        weight.permute(*axes),
-        stride=stride,
-        groups=x.shape[1] if depthwise else 1,
+        x, weight.permute(*axes), stride=stride, groups=x.shape[1] if depthwise else 1
     )
     if f'{scope}/biases' in variables:
         bias = torch.tensor(variables[f'{scope}/biases'])
@@ -314,8 +303,7 @@ def test_other_anchors_are_refused():
 def test_another_padding_is_warned_of(monkeypatch):
     said = []
     monkeypatch.setattr(
-        'mnv2_mm.checkpoints.assign.print_log',
-        lambda text, *_: said.append(text),
+        'mnv2_mm.checkpoints.assign.print_log', lambda text, *_: said.append(text)
     )
     given = source(classifier())
     for config in ('mnv2_in1k', 'official/mnv2_in1k'):

@@ -30,9 +30,7 @@ def test_unreadable_files_are_told_apart(tmp_path: Path) -> None:
     with pytest.raises(InputError, match='holds no weights'):
         read(tmp_path / 'numbers.pth')
     torch.save(
-        Toy().state_dict(),
-        tmp_path / 'old.pth',
-        _use_new_zipfile_serialization=False,
+        Toy().state_dict(), tmp_path / 'old.pth', _use_new_zipfile_serialization=False
     )
     assert 'head.bias' in read(tmp_path / 'old.pth')
 

@@ -23,11 +23,7 @@ def test_other_class_count_is_an_error_that_names_both(use: str) -> None:
     }
     with pytest.raises(InputError) as error:
         check(
-            checkpoint,
-            Toy(classes=3),
-            source='a.pth',
-            use=use,
-            classes=['x', 'y', 'z'],
+            checkpoint, Toy(classes=3), source='a.pth', use=use, classes=['x', 'y', 'z']
         )
     text = str(error.value)
     assert text.startswith('a.pth does not fit the model')

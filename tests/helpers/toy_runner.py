@@ -40,8 +40,7 @@ def toy_runner(work_dir: Path, model: Toy, **changes: object) -> Runner:
         train_cfg=dict(by_epoch=True, max_epochs=2),
         optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)),
         default_hooks=dict(
-            logger=dict(type='LoggerHook', interval=1),
-            guard=CheckpointGuardHook(),
+            logger=dict(type='LoggerHook', interval=1), guard=CheckpointGuardHook()
         ),
         experiment_name=f'{work_dir.name}_{time.monotonic_ns()}',
     )

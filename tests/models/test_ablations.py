@@ -84,11 +84,7 @@ def block_by_hand(
 def test_block_is_what_figure_6_describes(relu6: bool, shortcut: str) -> None:
     torch.manual_seed(0)
     block = ResidualVariant(
-        8,
-        8,
-        bottleneck_act=RELU6 if relu6 else None,
-        shortcut=shortcut,
-        **COMMON,
+        8, 8, bottleneck_act=RELU6 if relu6 else None, shortcut=shortcut, **COMMON
     )
     x = torch.randn(2, 8, 7, 7)
     expected = block_by_hand(

@@ -15,11 +15,7 @@ import torch
 from torch import Tensor
 
 from mnv2_mm.checkpoints.key_maps.backbones import BLOCKS
-from mnv2_mm.checkpoints.source import (
-    MINUS_ONE_TO_ONE,
-    Source,
-    Translation,
-)
+from mnv2_mm.checkpoints.source import MINUS_ONE_TO_ONE, Source, Translation
 from mnv2_mm.utils.errors import InputError
 
 #: :attr:`Translation.key_map` of these networks.

@@ -10,11 +10,7 @@ from collections.abc import Collection
 import torch
 from torch import Tensor
 
-from mnv2_mm.checkpoints.key_maps.backbones import (
-    KeyMap,
-    key_map_of,
-    known_key_maps,
-)
+from mnv2_mm.checkpoints.key_maps.backbones import KeyMap, key_map_of, known_key_maps
 from mnv2_mm.checkpoints.source import Source, Translation
 from mnv2_mm.utils.errors import InputError
 

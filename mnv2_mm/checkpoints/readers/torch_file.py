@@ -12,12 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from mnv2_mm.checkpoints.file import (
-    holds_tensors,
-    is_safetensors,
-    read,
-    state_dict_of,
-)
+from mnv2_mm.checkpoints.file import holds_tensors, is_safetensors, read, state_dict_of
 from mnv2_mm.checkpoints.source import Source, sha256_of
 from mnv2_mm.utils.errors import InputError
 
@@ -84,9 +79,7 @@ def read_torch(path: str | os.PathLike) -> Source:
     )
 
 
-def _innermost(
-    content: Mapping,
-) -> tuple[Mapping, tuple[str, ...], dict[str, str]]:
+def _innermost(content: Mapping) -> tuple[Mapping, tuple[str, ...], dict[str, str]]:
     """The innermost state dict, the keys on the way to it, the rest with reasons."""
     where: tuple[str, ...] = ()
     set_aside: dict[str, str] = {}

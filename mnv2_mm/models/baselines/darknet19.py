@@ -68,8 +68,7 @@ class Darknet19(BaseModule):
         self.out_channels = tuple(STAGES[i][-1] for i in self.out_indices)
         self.out_strides = tuple(2**i for i in self.out_indices)
         common = dict(
-            norm_cfg=norm_cfg or dict(BN_DARKNET),
-            act_cfg=act_cfg or dict(LEAKY_RELU),
+            norm_cfg=norm_cfg or dict(BN_DARKNET), act_cfg=act_cfg or dict(LEAKY_RELU)
         )
         self.stages = nn.ModuleList()
         channels = 3

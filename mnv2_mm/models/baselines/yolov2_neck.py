@@ -20,11 +20,7 @@ import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from mnv2_mm.models.baselines.darknet19 import (
-    BN_DARKNET,
-    DARKNET_INIT,
-    LEAKY_RELU,
-)
+from mnv2_mm.models.baselines.darknet19 import BN_DARKNET, DARKNET_INIT, LEAKY_RELU
 from mnv2_mm.models.blocks import ConvNormAct
 from mnv2_mm.registry import MODELS
 from mnv2_mm.utils.arguments import checked_arguments
@@ -69,8 +65,7 @@ class YOLOv2Neck(BaseModule):
                 'of the maps of strides 16 and 32, for example (512, 1024)'
             )
         common = dict(
-            norm_cfg=norm_cfg or dict(BN_DARKNET),
-            act_cfg=act_cfg or dict(LEAKY_RELU),
+            norm_cfg=norm_cfg or dict(BN_DARKNET), act_cfg=act_cfg or dict(LEAKY_RELU)
         )
         self.in_channels = tuple(in_channels)
         self.out_channels = (channels,)

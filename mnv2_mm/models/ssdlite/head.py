@@ -200,9 +200,7 @@ class SSDLiteHead(BaseDenseHead):
             )
             loss_cls = loss_cls + losses[mined].sum()
             loss_bbox = loss_bbox + F.smooth_l1_loss(
-                codes[i][positive & mined],
-                targets[mined[positive]],
-                reduction='sum',
+                codes[i][positive & mined], targets[mined[positive]], reduction='sum'
             )
         factor = max(matches, 1)
         return dict(loss_cls=loss_cls / factor, loss_bbox=loss_bbox / factor)
@@ -290,8 +288,7 @@ class SSDLiteHead(BaseDenseHead):
     def flatten(self, maps: Sequence[Tensor], size: int) -> Tensor:
         """Levels (B, A_k * size, H_k, W_k) -> (B, anchors, size)."""
         return torch.cat(
-            [x.permute(0, 2, 3, 1).reshape(x.shape[0], -1, size) for x in maps],
-            dim=1,
+            [x.permute(0, 2, 3, 1).reshape(x.shape[0], -1, size) for x in maps], dim=1
         )
 
     def priors(self, maps: Sequence[Tensor]) -> Tensor:

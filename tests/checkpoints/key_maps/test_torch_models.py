@@ -5,12 +5,7 @@ import re
 
 import pytest
 import torch
-from other_networks import (
-    d_li14_net,
-    randomize,
-    timm_net,
-    torchvision_net,
-)
+from other_networks import d_li14_net, randomize, timm_net, torchvision_net
 from torch import nn
 
 from mnv2_mm.checkpoints.key_maps.backbones import KEY_MAPS, key_map_of
@@ -70,11 +65,7 @@ def mmpretrain_classifier(width):
             type='ImageClassifier',
             backbone=dict(type='MobileNetV2', widen_factor=width),
             neck=dict(type='GlobalAveragePooling'),
-            head=dict(
-                type='LinearClsHead',
-                num_classes=1000,
-                in_channels=1280,
-            ),
+            head=dict(type='LinearClsHead', num_classes=1000, in_channels=1280),
         )
     )
 
@@ -85,11 +76,7 @@ def mmpretrain_classifier(width):
         (torchvision_net, 'torchvision', lambda net, x: net(x)),
         (timm_net, 'timm', lambda net, x: net(x)),
         (d_li14_net, 'd-li14', lambda net, x: net(x)),
-        (
-            mmpretrain_classifier,
-            'mmpretrain',
-            lambda net, x: net(x, mode='tensor'),
-        ),
+        (mmpretrain_classifier, 'mmpretrain', lambda net, x: net(x, mode='tensor')),
     ],
 )
 def test_a_classifier_keeps_its_output(make, name, logits, tmp_path):
@@ -208,10 +195,7 @@ def test_mmsegs_layers_keep_their_names(tmp_path):
             out_indices=(6,),
         ),
         decode_head=dict(
-            type='ASPPHead',
-            dilations=(1, 6, 12, 18),
-            norm_cfg=dict(type='BN'),
-            **head,
+            type='ASPPHead', dilations=(1, 6, 12, 18), norm_cfg=dict(type='BN'), **head
         ),
         auxiliary_head=dict(type='FCNHead', num_convs=1, **head),
     )
@@ -254,22 +238,13 @@ def test_our_own_names_stay(tmp_path):
         (['layer2.0.conv.0.conv.weight'], 'mmpretrain or mmseg'),
         (['layer2.0.expand_conv.conv.weight'], 'mmdet or mnv2_mm'),
         ([f'{E}.conv.weight', 'decode_head.conv_seg.weight'], 'mnv2_mm'),
+        ([f'{E}.conv.weight', 'neck.extra_layers.0.2.conv.weight'], 'mnv2_mm'),
         (
-            [f'{E}.conv.weight', 'neck.extra_layers.0.2.conv.weight'],
-            'mnv2_mm',
-        ),
-        (
-            [
-                f'{E}.conv.weight',
-                'neck.extra_layers.0.1.depthwise_conv.conv.weight',
-            ],
+            [f'{E}.conv.weight', 'neck.extra_layers.0.1.depthwise_conv.conv.weight'],
             'mmdet',
         ),
         # the same key is another layer in each of these two
-        (
-            ['features.2.conv.3.weight', 'features.2.conv.2.weight'],
-            'torchvision',
-        ),
+        (['features.2.conv.3.weight', 'features.2.conv.2.weight'], 'torchvision'),
         (['features.2.conv.3.weight', 'features.2.conv.6.weight'], 'd-li14'),
     ],
 )
@@ -300,14 +275,8 @@ def test_what_no_layer_corresponds_to_is_listed():
             ['blocks.1.0.conv_pw.weight', 'blocks.1.0.se.conv_reduce.bias'],
             'another network',
         ),
-        (
-            ['blocks.1.0.conv_pw.weight', 'blocks.5.3.conv_pw.weight'],
-            'another depth',
-        ),
-        (
-            ['layer2.0.expand_conv.conv.weight', f'{E}.conv.weight'],
-            'remove the one',
-        ),
+        (['blocks.1.0.conv_pw.weight', 'blocks.5.3.conv_pw.weight'], 'another depth'),
+        (['layer2.0.expand_conv.conv.weight', f'{E}.conv.weight'], 'remove the one'),
     ],
 )
 def test_other_networks_are_refused(keys, said):

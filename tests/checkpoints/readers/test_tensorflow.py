@@ -8,10 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from mnv2_mm.checkpoints.readers.tensorflow import (
-    is_tensorflow,
-    read_tensorflow,
-)
+from mnv2_mm.checkpoints.readers.tensorflow import is_tensorflow, read_tensorflow
 from mnv2_mm.checkpoints.readers.tensorflow_graph import graph_variables
 from mnv2_mm.utils.errors import InputError
 
@@ -94,12 +91,7 @@ def test_moving_averages_replace_their_variables(checkpoint):
 
 @pytest.mark.parametrize(
     'name',
-    [
-        'model.ckpt-3',
-        'model.ckpt-3.index',
-        'model.ckpt-3.data-00000-of-00001',
-        '.',
-    ],
+    ['model.ckpt-3', 'model.ckpt-3.index', 'model.ckpt-3.data-00000-of-00001', '.'],
 )
 def test_a_checkpoint_has_many_names(checkpoint, name):
     path = checkpoint({'a': floats(1)})
@@ -128,11 +120,7 @@ def test_the_latest_of_a_folder_is_taken_wherever_it_was(checkpoint):
     [
         ({'a': floats(1)}, {'a': [1 << 40]}, 'claims 4398046511104 bytes'),
         ({'global_step': np.array(7)}, None, 'no variables'),
-        (
-            {'model/conv/.ATTRIBUTES/VARIABLE_VALUE': floats(1)},
-            None,
-            'TensorFlow 2',
-        ),
+        ({'model/conv/.ATTRIBUTES/VARIABLE_VALUE': floats(1)}, None, 'TensorFlow 2'),
     ],
 )
 def test_other_checkpoints_are_refused(checkpoint, values, shapes, said):

@@ -177,8 +177,7 @@ def test_other_files_are_refused(content, tmp_path):
 
 
 @pytest.mark.parametrize(
-    'part',
-    ['frozen.pb', 'model.ckpt-1.index', 'model.ckpt-1.data-00000-of-00001'],
+    'part', ['frozen.pb', 'model.ckpt-1.index', 'model.ckpt-1.data-00000-of-00001']
 )
 def test_damaged_files_are_read_or_refused(written, tmp_path, part):
     folder, *_ = written

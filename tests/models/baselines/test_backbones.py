@@ -305,13 +305,7 @@ RESNET_PLANS = {
 def test_resnet_rates_follow_tf(output_stride):
     with torch.device('meta'):
         net = DeepLabResNet(50, (0, 1, 2, 3), output_stride=output_stride).eval()
-    units = [
-        net.layer1[-1],
-        net.layer2[-1],
-        net.layer3[-1],
-        net.layer3[0],
-        *net.layer4,
-    ]
+    units = [net.layer1[-1], net.layer2[-1], net.layer3[-1], net.layer3[0], *net.layer4]
     plan = [(u.conv2.stride[0], u.conv2.dilation[0]) for u in units]
     assert plan == RESNET_PLANS[output_stride]
     strides = tuple(min(s, output_stride) for s in (8, 16, 32, 32))

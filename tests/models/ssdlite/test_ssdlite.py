@@ -163,8 +163,7 @@ def test_loss_worked_by_hand():
     per_anchor = 3 * math.log(2)
     assert losses['loss_cls'].item() == pytest.approx(4 * per_anchor)
     codes = head.bbox_coder.encode(
-        head.priors(cls)[overlaps[:, 0] >= 0.5],
-        gt.bboxes.expand(positive, 4),
+        head.priors(cls)[overlaps[:, 0] >= 0.5], gt.bboxes.expand(positive, 4)
     )
     absolute = codes.abs()
     huber = torch.where(absolute < 1, absolute**2 / 2, absolute - 0.5).sum()
@@ -291,8 +290,7 @@ def test_activations_are_where_the_released_graph_has_them():
             lambda: build_head(num_classes=2).get_targets_single(
                 torch.rand(5, 4),
                 InstanceData(
-                    bboxes=torch.tensor([[0.0, 0, 1, 1]]),
-                    labels=torch.tensor([2]),
+                    bboxes=torch.tensor([[0.0, 0, 1, 1]]), labels=torch.tensor([2])
                 ),
                 dict(img_path='a.jpg'),
             ),
@@ -302,8 +300,7 @@ def test_activations_are_where_the_released_graph_has_them():
             lambda: build_head(num_classes=2).get_targets_single(
                 torch.rand(5, 4),
                 InstanceData(
-                    bboxes=torch.tensor([[3.0, 3, 3, 5]]),
-                    labels=torch.tensor([0]),
+                    bboxes=torch.tensor([[3.0, 3, 3, 5]]), labels=torch.tensor([0])
                 ),
                 dict(img_path='a.jpg'),
             ),
