@@ -22,10 +22,7 @@ train_pipeline = [
     dict(type='LoadAnnotations'),
     dict(type='mnv2_mm.CheckSegMask', num_classes=21),
     dict(
-        type='RandomResize',
-        scale=(2052, 513),
-        ratio_range=(0.5, 2.0),
-        keep_ratio=True,
+        type='RandomResize', scale=(2052, 513), ratio_range=(0.5, 2.0), keep_ratio=True
     ),
     dict(type='mnv2_mm.SegRandomCrop', crop_size=_base_.crop_size, cat_max_ratio=0.75),
     dict(type='RandomFlip', prob=0.5),

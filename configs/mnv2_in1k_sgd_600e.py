@@ -20,10 +20,7 @@ model = dict(
     # with model.head.num_classes
     data_preprocessor=dict(num_classes=1000),
     train_cfg=dict(
-        augments=[
-            dict(type='Mixup', alpha=0.2),
-            dict(type='CutMix', alpha=1.0),
-        ]
+        augments=[dict(type='Mixup', alpha=0.2), dict(type='CutMix', alpha=1.0)]
     ),
 )
 train_pipeline = [

@@ -25,12 +25,7 @@ __all__ = ['get_config', 'inferencer', 'init_model', 'list_models', 'predict']
 
 #: Steps of a test pipeline that read files: the image is given, and there
 #: is no reference.
-_FILE_STEPS = (
-    'LoadImageFromFile',
-    'LoadImage',
-    'LoadAnnotations',
-    'CheckSegMask',
-)
+_FILE_STEPS = ('LoadImageFromFile', 'LoadImage', 'LoadAnnotations', 'CheckSegMask')
 
 
 def get_config(name_or_path: 'str | os.PathLike | Config') -> 'Config':

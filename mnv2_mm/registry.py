@@ -27,24 +27,15 @@ MODELS = Registry(
 )
 #: Anchor generators.
 TASK_UTILS = Registry(
-    'task util',
-    parent=_TASK_UTILS,
-    scope='mnv2_mm',
-    locations=['mnv2_mm.models'],
+    'task util', parent=_TASK_UTILS, scope='mnv2_mm', locations=['mnv2_mm.models']
 )
 #: Data sets.
 DATASETS = Registry(
-    'dataset',
-    parent=_DATASETS,
-    scope='mnv2_mm',
-    locations=['mnv2_mm.datasets'],
+    'dataset', parent=_DATASETS, scope='mnv2_mm', locations=['mnv2_mm.datasets']
 )
 #: Data transforms.
 TRANSFORMS = Registry(
-    'transform',
-    parent=_TRANSFORMS,
-    scope='mnv2_mm',
-    locations=['mnv2_mm.datasets'],
+    'transform', parent=_TRANSFORMS, scope='mnv2_mm', locations=['mnv2_mm.datasets']
 )
 #: Training hooks.
 HOOKS = Registry(
@@ -55,10 +46,7 @@ HOOKS = Registry(
 )
 #: Optimizers.
 OPTIMIZERS = Registry(
-    'optimizer',
-    parent=_OPTIMIZERS,
-    scope='mnv2_mm',
-    locations=['mnv2_mm.engine'],
+    'optimizer', parent=_OPTIMIZERS, scope='mnv2_mm', locations=['mnv2_mm.engine']
 )
 #: Optimizers with their precision.
 OPTIM_WRAPPERS = Registry(

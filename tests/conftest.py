@@ -20,11 +20,7 @@ os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
 
 ROOT = Path(__file__).resolve().parents[1]
 
-_MODEL = {
-    'det': 'ssdlite_mnv2',
-    'seg': 'deeplabv3_mnv2',
-    'cls': 'mnv2_cls',
-}
+_MODEL = {'det': 'ssdlite_mnv2', 'seg': 'deeplabv3_mnv2', 'cls': 'mnv2_cls'}
 _CHANGES = {
     'det': """
     model = dict(
@@ -81,10 +77,7 @@ _LENGTH = {
 @pytest.fixture(scope='session')
 def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The generated sample set, with 16 + 8 images of 64 x 64 pixels."""
-    from mnv2_mm.datasets.sample.writer import (
-        SampleSettings,
-        write_sample_set,
-    )
+    from mnv2_mm.datasets.sample.writer import SampleSettings, write_sample_set
 
     root = tmp_path_factory.mktemp('tiny') / 'sample'
     settings = SampleSettings(train=16, val=8, width=64, height=64, crop_size=32)
@@ -100,11 +93,7 @@ def tiny_config(
     folder = tmp_path_factory.mktemp('configs')
 
     def write(task: str, extra: str = '', name: str | None = None) -> Path:
-        bases = [
-            f'models/{_MODEL[task]}',
-            f'datasets/sample_{task}',
-            f'runtime/{task}',
-        ]
+        bases = [f'models/{_MODEL[task]}', f'datasets/sample_{task}', f'runtime/{task}']
         lines = [f'_base_ = {[f"{ROOT}/configs/_base_/{b}.py" for b in bases]}']
         for text in (_COMMON, _CHANGES[task]):
             text = textwrap.dedent(text).replace('{data}', str(tiny_data))

@@ -8,13 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from mnv2_mm.api import (
-    get_config,
-    inferencer,
-    init_model,
-    list_models,
-    predict,
-)
+from mnv2_mm.api import get_config, inferencer, init_model, list_models, predict
 from mnv2_mm.utils.config import config_path, config_root
 from mnv2_mm.utils.errors import InputError
 from mnv2_mm.utils.visualize import Painter, summarize

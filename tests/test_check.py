@@ -175,10 +175,7 @@ def test_ops_without_the_gpu_are_a_warning(environment):
     assert states(report)['torch'][1] == 'CUDA 13.0 build, H200'
     assert 'NMS on the GPU fails' in report.warnings[0][0]
     report = environment(
-        facts={
-            'torch': {'cuda': '13.0', 'gpu': 'H200'},
-            'mmcv.ops': {'cuda': '13.0'},
-        }
+        facts={'torch': {'cuda': '13.0', 'gpu': 'H200'}, 'mmcv.ops': {'cuda': '13.0'}}
     )
     assert report.warnings == []
 
@@ -207,8 +204,7 @@ def test_all_hosts_broken_is_a_problem(environment):
 
 
 @pytest.mark.parametrize(
-    'versions',
-    [{'torch': '2.14.1'}, {'onedl-mmcv': '2.9.0'}, {'numpy': '1.26.0'}],
+    'versions', [{'torch': '2.14.1'}, {'onedl-mmcv': '2.9.0'}, {'numpy': '1.26.0'}]
 )
 def test_other_versions_are_warnings(environment, versions):
     report = environment(versions)

@@ -426,7 +426,4 @@ def test_what_is_lacking(state, tmp_path):
     file.write_text('# comment==1\nmy-torch==2.13.0\nold==2.0\nno==1.0\n')
     distribution(tmp_path, 'My_Torch', '2.13.0+cpu')
     distribution(tmp_path, 'old', '1.0')
-    assert state.lacks(file, 'my.torch', 'old', 'no') == [
-        'old==2.0',
-        'no==1.0',
-    ]
+    assert state.lacks(file, 'my.torch', 'old', 'no') == ['old==2.0', 'no==1.0']

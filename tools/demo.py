@@ -1,4 +1,4 @@
-"""Predict for photos, folders and videos; draw, and write a JSON file.
+"""Predict for images, folders and videos; draw, and write a JSON file.
 
 Without --weights it takes what Google published, see configs/official/metafile.yml.
 """
@@ -18,13 +18,13 @@ from mnv2_mm.utils.errors import command
 def main() -> int:
     """Predict."""
     parser = tool_parser(
-        'Predict for photos, folders and videos',
+        'Predict for images, folders and videos',
         'python tools/demo.py deeplabv3_mnv2_voc photo.jpg',
         'python tools/demo.py ssdlite_mnv2_coco photo.jpg folder/ clip.mp4 '
         '--weights epoch_1.pth',
     )
     parser.add_argument('config', help='config file, or the name of one')
-    parser.add_argument('images', nargs='+', help='photos, folders of photos, videos')
+    parser.add_argument('images', nargs='+', help='images, folders of images, videos')
     parser.add_argument(
         '--weights',
         help='.pth file of a training, or a TFLite or TensorFlow file '

@@ -1,10 +1,5 @@
 """Train the variants that Figure 6 of the paper compares, small, with seeds.
 
-    python tools/figure6_experiment.py --data sample --seeds 3 \
-        --out work_dirs/figure6_sample
-    python tools/figures.py --figure 6 --runs work_dirs/figure6_sample \
-        --out figures
-
 Four networks (the paper's own is in both panels) times the seeds, one process
 of tools/train.py each. Interrupted or repeated, the command goes on with what
 is there. Started twice at once with different --variants, the two share the
@@ -24,17 +19,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import mmcv
-import mmengine
-import numpy as np
-import torch
-
-import mnv2_mm
-from mnv2_mm.analysis.figure6 import RECORDS, TOP1, VARIANTS, summary
-from mnv2_mm.utils.config import get_config
-from mnv2_mm.utils.curves import read_curves
+from mnv2_mm.utils.cli import tool_parser
 from mnv2_mm.utils.errors import InputError, command
 
+VARIANTS = ('paper', 'relu6', 'expansion', 'none')
 ROOT = Path(__file__).resolve().parents[1]
 #: Data set: its config, epochs, input size in pixels, epochs from one
 #: evaluation to the next, and the options that set the input size.
@@ -68,8 +56,10 @@ RESULT = 'result.json'
 
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(
-        description='Train the variants of Figure 6 with several seeds'
+    parser = tool_parser(
+        'Train the variants of Figure 6 with several seeds',
+        'python tools/figure6_experiment.py --data sample --seeds 3',
+        'python tools/figure6_experiment.py --data pets --out work_dirs/figure6_pets',
     )
     parser.add_argument('--data', choices=DATA, default='sample')
     parser.add_argument(
@@ -102,6 +92,8 @@ def parse_args() -> argparse.Namespace:
 
 def common_options(args: argparse.Namespace) -> list[str]:
     """The --cfg-options that all trainings share."""
+    from mnv2_mm.utils.config import get_config
+
     config, _, _, interval, size_options = DATA[args.data]
     cfg = get_config(ROOT / config)
     (cosine,) = (
@@ -134,7 +126,7 @@ def common_options(args: argparse.Namespace) -> list[str]:
 
 
 def check_settings(args: argparse.Namespace, options: list[str]) -> dict:
-    """Let a folder hold trainings of the same settings only."""
+    """Refuse a folder with trainings of other settings."""
     config = DATA[args.data][0]
     settings = dict(
         title=f'{Path(config).stem}, {args.input_size} px, {args.epochs} epochs',
@@ -154,7 +146,7 @@ def check_settings(args: argparse.Namespace, options: list[str]) -> dict:
 
 
 def write(path: Path, content: dict) -> None:
-    """Write JSON so that another process never reads a half of it."""
+    """Write JSON so that another process never reads part of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f'{path.name}.{os.getpid()}')
     part.write_text(json.dumps(content, indent=1), encoding='utf-8')
@@ -167,6 +159,15 @@ def train(work_dir: Path, settings: dict, variant: str, seed: int) -> dict[str, 
     Raises:
         InputError: the training ended with an error, which it has printed.
     """
+    import mmcv
+    import mmengine
+    import numpy as np
+    import torch
+
+    import mnv2_mm
+    from mnv2_mm.analysis import figure6
+    from mnv2_mm.utils.curves import read_curves
+
     arguments = [
         'tools/train.py',
         settings['config'],
@@ -176,7 +177,7 @@ def train(work_dir: Path, settings: dict, variant: str, seed: int) -> dict[str, 
         str(seed),
         '--cfg-options',
         *settings['options'],
-        *VARIANTS[variant].options,
+        *figure6.VARIANTS[variant].options,
     ]
     start = time.monotonic()
     # absolute paths: the tool can be started in any folder
@@ -205,7 +206,7 @@ def train(work_dir: Path, settings: dict, variant: str, seed: int) -> dict[str, 
             mnv2_mm=mnv2_mm.__version__,
         ),
         threads=torch.get_num_threads(),
-        top1=curves.metrics[TOP1],
+        top1=curves.metrics[figure6.TOP1],
         # of the last tenth, beside which one record is noise
         final_loss=float(loss[-max(1, len(loss) // 10) :, 1].mean()),
     )
@@ -213,6 +214,8 @@ def train(work_dir: Path, settings: dict, variant: str, seed: int) -> dict[str, 
 
 def collect(out: Path, settings: dict) -> dict:
     """Join what is finished in ``out`` to one file."""
+    from mnv2_mm.analysis.figure6 import RECORDS
+
     runs = [
         json.loads(path.read_text()) for path in sorted(out.glob(f'*_seed*/{RESULT}'))
     ]
@@ -223,8 +226,11 @@ def collect(out: Path, settings: dict) -> dict:
 
 @command
 def main() -> int:
-    """Train what is not there yet, and say what came out."""
+    """Train what is missing, and print the results."""
     args = parse_args()
+
+    from mnv2_mm.analysis.figure6 import RECORDS, summary
+
     settings = check_settings(args, common_options(args))
     settings['command'] = shlex.join(['python', *sys.argv])
     # seed by seed, so that an unfinished experiment compares something too

@@ -1,14 +1,10 @@
 """Draw figures 1, 5, 6 and 7 of the paper from what is computed here.
 
-    python tools/figures.py --figure 1 --out figures
-    python tools/figures.py --figure 6 --runs work_dirs/figure6_sample
-    python tools/figures.py --figure 7 --config mnv2_sample --weights FILE.pth
-
 1: a spiral through a random embedding, ReLU and back (section 3.2).
 5: accuracy against multiply-adds (section 6.1).
 6: linear bottlenecks and shortcuts, from the trainings of
    tools/figure6_experiment.py (section 6.4).
-7: positive channels behind every expansion, at step 0 and after training,
+7: positive channels of every expansion, at step 0 and after training,
    and Lemma 2 on real images (appendix A).
 """
 
@@ -16,25 +12,26 @@ import argparse
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import torch
-from mmengine.config import Config, DictAction
-from mmengine.logging import MMLogger
-
-from mnv2_mm.analysis import activations, activations_plot, figure6, manifold
-from mnv2_mm.api import init_model
-from mnv2_mm.engine import launch
-from mnv2_mm.utils.config import apply_options, config_name, get_config
+from mnv2_mm.utils.cli import add_cfg_options, tool_parser
 from mnv2_mm.utils.errors import InputError, command
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
 
 MATRICES = 100  # random T for the means beside figure 1
 
 
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description="Draw the paper's figures")
+    parser = tool_parser(
+        "Draw the paper's figures",
+        'python tools/figures.py --figure 1 6 --runs work_dirs/figure6_sample',
+        'python tools/figures.py --figure 7 --config mnv2_sample --weights FILE.pth',
+    )
     parser.add_argument('--figure', type=int, nargs='+', choices=DRAW, required=True)
     parser.add_argument('--out', default='figures', help='folder of the PNGs')
     parser.add_argument(
@@ -52,23 +49,20 @@ def parse_args() -> argparse.Namespace:
     )
     seven.add_argument('--images', nargs='+', help="images (default: config's val set)")
     seven.add_argument('--num', type=int, default=32, help='images of the val set')
-    seven.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        help='override config keys: key=value, lists as key="[a,b]"',
-    )
+    add_cfg_options(seven)
     return parser.parse_args()
 
 
 def draw_1(args: argparse.Namespace, path: Path) -> None:
     """Spiral: points that survive ReLU, by the number of dimensions."""
-    x = manifold.spiral()
+    from mnv2_mm.analysis.figure1 import embed, plot_figure1, spiral
+
+    x = spiral()
     print(f'          seed {args.seed}        mean of {MATRICES} matrices T')
     print('   n   kept   error      kept   error')
-    for found in manifold.plot_figure1(path, seed=args.seed):
+    for found in plot_figure1(path, seed=args.seed):
         n = found.dimensions
-        many = [manifold.embed(x, n, seed=seed) for seed in range(MATRICES)]
+        many = [embed(x, n, seed=seed) for seed in range(MATRICES)]
         kept = sum(e.kept for e in many) / MATRICES
         error = sum(e.error for e in many) / MATRICES
         print(f'{n:4}{found.kept:7.1%}{found.error:8.3f}{kept:10.1%}{error:8.3f}')
@@ -77,7 +71,7 @@ def draw_1(args: argparse.Namespace, path: Path) -> None:
 def draw_5(args: argparse.Namespace, path: Path) -> None:
     """Accuracy against multiply-adds."""
     from mnv2_mm.analysis.figure5 import plot_figure5
-    from mnv2_mm.analysis.report import count_tables
+    from mnv2_mm.analysis.tables import count_tables
 
     plot_figure5(count_tables(['figure5'], progress=print), path)
 
@@ -89,6 +83,8 @@ def draw_6(args: argparse.Namespace, path: Path) -> None:
             '--figure 6 is drawn from trainings: give --runs, the --out of '
             'tools/figure6_experiment.py'
         )
+    from mnv2_mm.analysis import figure6
+
     records = figure6.read_records(args.runs)
     print(f'{records["title"]}, top-1 in percent:\n{figure6.summary(records)}')
     figure6.plot_figure6(records, path)
@@ -101,6 +97,13 @@ def draw_7(args: argparse.Namespace, path: Path) -> None:
             '--figure 7 needs --config, for example mnv2_sample, and for '
             'its second panel --weights of a training with it'
         )
+    from mmengine.logging import MMLogger
+
+    from mnv2_mm.analysis import figure7
+    from mnv2_mm.api import init_model
+    from mnv2_mm.engine import launch
+    from mnv2_mm.utils.config import apply_options, config_name, get_config
+
     launch.filter_warnings()
     cfg = get_config(args.config)
     launch.print_warnings(apply_options(cfg, args.cfg_options))
@@ -109,8 +112,8 @@ def draw_7(args: argparse.Namespace, path: Path) -> None:
         images = [Path(image) for image in args.images]
     else:
         launch.preflight(cfg, splits=('val',))
-        images = activations.validation_images(cfg, args.num)
-    # a screen of mmengine's on every parameter that it initializes
+        images = figure7.validation_images(cfg, args.num)
+    # mmengine logs every parameter that it initializes
     MMLogger.get_current_instance().setLevel('WARNING')
     states = {}
     sources = {'(a) at step 0': None}
@@ -120,22 +123,23 @@ def draw_7(args: argparse.Namespace, path: Path) -> None:
         print(f'\n{title}, {len(images)} images:', flush=True)
         with launch.readable_config_errors(cfg):
             model = init_model(start_of(cfg, args.seed), weights)
-        states[title] = activations.measure(
-            activations.backbone_of(model),
-            activations.batches_of(model, images),
+        states[title] = figure7.measure(
+            figure7.backbone_of(model),
+            figure7.batches_of(model, images),
             batch_statistics=weights is None,
         )
-        print(activations_plot.table(states[title]), flush=True)
+        print(figure7.table(states[title]), flush=True)
     where = 'given' if args.images else 'of the validation set'
-    activations_plot.plot_figure7(
-        states,
-        path,
-        source=f'{config_name(cfg)}, {len(images)} images {where}',
+    figure7.plot_figure7(
+        states, path, source=f'{config_name(cfg)}, {len(images)} images {where}'
     )
 
 
-def start_of(cfg: Config, seed: int) -> Config:
-    """The config with a random start, which ``Pretrained`` would not be."""
+def start_of(cfg: 'Config', seed: int) -> 'Config':
+    """The config with a random start, without its ``Pretrained``."""
+    import torch
+    from mmengine.config import Config
+
     torch.manual_seed(seed)
     cfg = Config(cfg.to_dict(), filename=cfg.filename)
     if 'backbone' in cfg.model:

@@ -2,37 +2,29 @@
 
 One image, heads included, without NMS and resizing to the image. The
 count needs no weights and no data, and is exact for any input size.
-
-    python tools/get_flops.py ssdlite_mnv2_coco
-    python tools/get_flops.py deeplabv3_mnv2_voc --tta --convention s2b
-    python tools/get_flops.py mnv2_in1k --shape 192 192 --per-layer
 """
 
 import argparse
 import json
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from mmengine.config import DictAction
-
-from mnv2_mm.analysis.complexity import (
-    CONVENTIONS,
-    Complexity,
-    count_config,
-    named_convention,
-)
-from mnv2_mm.analysis.network import checked_size
-from mnv2_mm.engine import launch
-from mnv2_mm.utils.config import apply_options, get_config
+from mnv2_mm.utils.cli import add_cfg_options, tool_parser
 from mnv2_mm.utils.errors import InputError, command
+
+if TYPE_CHECKING:
+    from mnv2_mm.analysis.complexity import Complexity
 
 
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(
-        description='Parameters and multiply-adds of a network'
+    parser = tool_parser(
+        'Parameters and multiply-adds of a network',
+        'python tools/get_flops.py mnv2_in1k --shape 192 192 --per-layer',
+        'python tools/get_flops.py deeplabv3_mnv2_voc --tta --convention s2b',
     )
     parser.add_argument('config', help='config file, or the name of one')
     parser.add_argument(
@@ -51,24 +43,22 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--convention',
         default='madds',
-        help='; '.join(f'{k}: {v.text}' for k, v in CONVENTIONS.items())
-        + ' (default: madds)',
+        help='madds: multiply-adds; flops: two per multiply-add; s2b: multiply-adds '
+        "of TF's SpaceToBatch; madds+outputs, s2b+outputs: and one operation per "
+        'output value (default: madds)',
     )
     parser.add_argument(
         '--per-layer', action='store_true', help='a line for each layer too'
     )
-    parser.add_argument('--json', metavar='FILE', help='write the figures')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        help='override config keys: key=value, lists as key="[a,b]"',
-    )
+    parser.add_argument('--json', metavar='FILE', help='write the numbers')
+    add_cfg_options(parser)
     return parser.parse_args()
 
 
-def figures(counted: Complexity, convention: str) -> dict[str, object]:
+def summary(counted: 'Complexity', convention: str) -> dict[str, object]:
     """What is printed and written."""
+    from mnv2_mm.analysis.complexity import named_convention
+
     rule = named_convention(convention)
     return dict(
         sizes=counted.sizes,
@@ -79,18 +69,18 @@ def figures(counted: Complexity, convention: str) -> dict[str, object]:
         madds=counted.cost(),
         layers=[
             dict(
-                name=layer.name,
-                output=layer.shape,
-                params=counted.params.get(layer.name, 0),
-                operations=layer.cost(rule),
+                name=op.layer,
+                output=op.shape,
+                params=counted.params.get(op.layer, 0),
+                operations=rule.cost(op),
             )
-            for layer in counted.passes[0]
+            for op in counted.passes[0]
         ],
     )
 
 
 def show(found: dict[str, object], text: str, per_layer: bool) -> None:
-    """Print for people."""
+    """Print the numbers."""
     sizes = found['sizes']
     if per_layer:
         print(f'{"layer":<52}{"output":<20}{"params":>12}{"ops":>16}')
@@ -117,15 +107,21 @@ def show(found: dict[str, object], text: str, per_layer: bool) -> None:
 def main() -> int:
     """Count and print."""
     args = parse_args()
-    launch.filter_warnings()
+
+    from mnv2_mm.analysis.complexity import count_config, named_convention
+    from mnv2_mm.analysis.network import checked_size
+    from mnv2_mm.utils.config import apply_options, get_config
+    from mnv2_mm.utils.console import filter_warnings, print_warnings
+
+    filter_warnings()
     rule = named_convention(args.convention)
     size = None if args.shape is None else checked_size(args.shape)
     cfg = get_config(args.config)
-    launch.print_warnings(apply_options(cfg, args.cfg_options))
+    print_warnings(apply_options(cfg, args.cfg_options))
     if cfg.get('model') is None:
         raise InputError(f'config {args.config} has no model to count')
     counted = count_config(cfg, size=size, tta=args.tta)
-    found = figures(counted, args.convention)
+    found = summary(counted, args.convention)
     show(found, rule.text, args.per_layer)
     if args.json:
         Path(args.json).parent.mkdir(parents=True, exist_ok=True)

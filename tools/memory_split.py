@@ -4,9 +4,6 @@ For each number of parts: the peak of the backbone's activations computed
 from a recorded pass (equation 2), the peak measured by following torch's
 storages on the CPU, and the time. The variants take turns, and the time is
 the processor's, so that other work on the machine does not count.
-
-    python tools/memory_split.py
-    python tools/memory_split.py mnv2_in1k --shape 320 --split 1 4 full
 """
 
 import argparse
@@ -15,22 +12,16 @@ import statistics
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import torch
-from mmcv.cnn import fuse_conv_bn
-from mmengine.registry import MODELS, DefaultScope
-from torch import nn
-
-from mnv2_mm.analysis.inputs import input_size
-from mnv2_mm.analysis.memory import peak_memory
-from mnv2_mm.analysis.network import checked_size
-from mnv2_mm.analysis.storage import measured_peak
-from mnv2_mm.engine import launch
-from mnv2_mm.models.split_inference import checked_split
-from mnv2_mm.utils.config import get_config
+from mnv2_mm.utils.cli import tool_parser
 from mnv2_mm.utils.errors import InputError, command
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
 
 BACKBONE = 'MobileNetV2'
 
@@ -42,32 +33,37 @@ def split(text: str) -> int | str:
 
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(
-        description='Memory and time of expansion_split',
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    parser = tool_parser(
+        'Memory and time of expansion_split',
+        'python tools/memory_split.py',
+        'python tools/memory_split.py mnv2_in1k --shape 320 --split 1 4 full',
     )
     parser.add_argument(
         'config',
         nargs='?',
         default='mnv2_in1k',
-        help=f'config file or name; its backbone must be {BACKBONE}',
+        help=f'config file or name, with the backbone {BACKBONE} (default: mnv2_in1k)',
     )
     parser.add_argument(
         '--shape',
         nargs='+',
         type=int,
         metavar='PIXELS',
-        help='height and width, or one side; of the test pipeline if left out',
+        help='height and width, or one side (default: of the test pipeline)',
     )
     parser.add_argument(
         '--split',
         nargs='+',
         type=split,
         default=[1, 2, 3, 5, 'full'],
-        help='numbers of parts, or full for one channel at a time',
+        help='numbers of parts, or full for one channel at a time (default: 1 2 3 5 '
+        'full)',
     )
     parser.add_argument(
-        '--rounds', type=int, default=11, help='passes of each, interleaved'
+        '--rounds',
+        type=int,
+        default=11,
+        help='passes of each, interleaved (default: 11)',
     )
     parser.add_argument(
         '--keep-norm',
@@ -78,8 +74,12 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def build(backbone: dict, parts: int | str, keep_norm: bool) -> nn.Module:
+def build(backbone: dict, parts: int | str, keep_norm: bool) -> 'nn.Module':
     """The backbone with random weights, in eval mode."""
+    import torch
+    from mmcv.cnn import fuse_conv_bn
+    from mmengine.registry import MODELS, DefaultScope
+
     backbone = dict(copy.deepcopy(backbone), expansion_split=parts)
     torch.manual_seed(0)
     with DefaultScope.overwrite_default_scope('mnv2_mm'):
@@ -88,18 +88,20 @@ def build(backbone: dict, parts: int | str, keep_norm: bool) -> nn.Module:
     return model if keep_norm else fuse_conv_bn(model)
 
 
-@torch.no_grad()
 def times(
-    models: dict[int | str, nn.Module], image: torch.Tensor, rounds: int
+    models: dict[int | str, 'nn.Module'], image: 'torch.Tensor', rounds: int
 ) -> dict[int | str, list[float]]:
     """Milliseconds of processor time of each pass, after one to warm up."""
+    import torch
+
     found: dict[int | str, list[float]] = {key: [] for key in models}
     for turn in range(rounds + 1):
         if sys.stderr.isatty():
             print(f'\r  round {turn} of {rounds} ', end='', file=sys.stderr)
         for key, model in models.items():
             start = time.process_time()
-            model(image)
+            with torch.no_grad():
+                model(image)
             if turn:
                 seconds = time.process_time() - start
                 found[key].append(1000 * seconds)
@@ -112,7 +114,16 @@ def times(
 def main() -> int:
     """Measure and print."""
     args = parse_args()
-    launch.filter_warnings()
+
+    import torch
+
+    from mnv2_mm.analysis.memory import measured_peak, peak_memory
+    from mnv2_mm.analysis.network import checked_size, input_size
+    from mnv2_mm.models.split_inference import checked_split
+    from mnv2_mm.utils.config import get_config
+    from mnv2_mm.utils.console import filter_warnings
+
+    filter_warnings()
     if args.rounds < 1:
         raise InputError(f'--rounds {args.rounds}: give at least 1')
     parts = [checked_split(p) for p in dict.fromkeys(args.split)]
@@ -137,10 +148,7 @@ def main() -> int:
     print('  parts  computed MB  measured MB  processor ms: median (quartiles)')
     for p in parts:
         computed = peak_memory(
-            copy.deepcopy(models[p]).to('meta'),
-            size,
-            reuse=False,
-            count_input=False,
+            copy.deepcopy(models[p]).to('meta'), size, reuse=False, count_input=False
         )
         ms = taken[p]
         low, _, high = statistics.quantiles(ms, n=4) if len(ms) > 1 else ms * 3

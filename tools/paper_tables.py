@@ -1,11 +1,7 @@
-"""Print the paper's tables next to what their configs count.
+"""Print the paper's tables next to the counts of their configs.
 
 Every row is built from its config and counted; nothing is trained and no
 data is needed. Accuracies are quoted, and marked so.
-
-    python tools/paper_tables.py
-    python tools/paper_tables.py --table 6 --json table6.json
-    python tools/paper_tables.py --readme README.md --png images
 """
 
 import argparse
@@ -16,40 +12,49 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from mnv2_mm.analysis import report
-from mnv2_mm.analysis.eager import plain
-from mnv2_mm.analysis.markdown import BEGIN, END, markdown, rewrite
-from mnv2_mm.engine import launch
+from mnv2_mm.utils.cli import tool_parser
 from mnv2_mm.utils.errors import InputError, command
+
+DOCUMENT = Path(__file__).resolve().parents[1] / 'docs/paper_tables.md'
+NAMES = ('3', '4', '5', '6', '7', 'figure5')
 
 
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(
-        description="The paper's tables: parameters and multiply-adds"
+    parser = tool_parser(
+        "The paper's tables: parameters and multiply-adds",
+        'python tools/paper_tables.py --table 6 --json table6.json',
+        'python tools/paper_tables.py --write',
     )
     parser.add_argument(
         '--table',
         nargs='+',
         metavar='NAME',
-        default=list(report.NAMES),
-        help=f'of {", ".join(report.NAMES)} (default: all)',
+        default=list(NAMES),
+        help=f'of {", ".join(NAMES)} (default: all)',
     )
     parser.add_argument('--markdown', metavar='FILE', help='write Markdown')
     parser.add_argument(
         '--json', metavar='FILE', help='write a list of one object a row'
     )
     parser.add_argument('--png', metavar='DIR', help='draw Figure 5 into this folder')
+    document = dict(metavar='FILE', nargs='?', const=DOCUMENT)
     parser.add_argument(
-        '--readme',
-        metavar='FILE',
-        help=f'put the tables between {BEGIN} and {END} of it',
+        '--write',
+        **document,
+        help='put all tables between the markers of a Markdown file (default: '
+        'docs/paper_tables.md)',
+    )
+    parser.add_argument(
+        '--check',
+        **document,
+        help='end with status 1 if the tables of the file are out of date',
     )
     return parser.parse_args()
 
 
 class Progress:
-    """Tells what is counted: on a terminal one line that changes."""
+    """Print what is counted: on a terminal one line that changes."""
 
     def __init__(self) -> None:
         self.start = time.monotonic()
@@ -65,7 +70,7 @@ class Progress:
         print(line, end=end, file=sys.stderr, flush=True)
 
     def done(self) -> None:
-        """Take the line away."""
+        """Remove the line."""
         if self.on_terminal:
             print(f'\r{"":<70}\r', end='', file=sys.stderr, flush=True)
 
@@ -81,23 +86,31 @@ def write(path: str, text: str) -> None:
 def main() -> int:
     """Count and print."""
     args = parse_args()
-    launch.filter_warnings()
-    names = report.checked_tables(args.table)
+
+    from mnv2_mm.analysis.markdown import markdown, plain_text, update
+    from mnv2_mm.analysis.tables import checked_tables, count_tables
+    from mnv2_mm.utils.console import filter_warnings
+
+    filter_warnings()
+    names = checked_tables(args.table)
     if args.png and 'figure5' not in names:
         raise InputError(
             '--png draws Figure 5, which is not among the tables; add '
             'figure5 to --table, or leave --table out'
         )
-    if args.readme and names != list(report.NAMES):
-        raise InputError('--readme rewrites all tables of the file; leave --table out')
+    document = args.write or args.check
+    if document and names != list(NAMES):
+        raise InputError('--write and --check take all tables; leave --table out')
     progress = Progress()
-    results = report.count_tables(names, progress=progress)
+    results = count_tables(names, progress=progress)
     progress.done()
-    if args.readme:
-        changed = rewrite(args.readme, results)
-        print(f'{args.readme} is {"rewritten" if changed else "up to date"}')
+    stale = False
+    if document:
+        stale = update(document, results, write=bool(args.write))
+        state = 'rewritten' if args.write else 'out of date; --write rewrites it'
+        print(f'{document} is {state if stale else "up to date"}')
     else:
-        print(plain(markdown(results)))
+        print(plain_text(markdown(results)))
     if args.markdown:
         write(args.markdown, markdown(results))
     if args.json:
@@ -108,7 +121,7 @@ def main() -> int:
         path = Path(args.png) / 'figure5.png'
         plot_figure5(results, path)
         print(f'Figure 5 is in {path}')
-    return 0
+    return int(stale and not args.write)
 
 
 if __name__ == '__main__':

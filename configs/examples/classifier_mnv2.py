@@ -4,10 +4,7 @@
 #
 # For any other head of mmpretrain: in_channels is the number of channels of the
 # backbone's output, 1280 here; with out_indices=(6,) it would be 320.
-_base_ = [
-    '../_base_/datasets/in1k_cls.py',
-    '../_base_/runtime/cls.py',
-]
+_base_ = ['../_base_/datasets/in1k_cls.py', '../_base_/runtime/cls.py']
 
 model = dict(
     _scope_='mmpretrain',

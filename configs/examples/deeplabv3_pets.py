@@ -11,10 +11,7 @@ classes = ('background', 'cat', 'dog')
 palette = [[0, 0, 0], [220, 20, 60], [0, 128, 255]]
 crop = (161, 161)  # (height, width), best 16 n + 1
 
-_base_ = [
-    '../_base_/models/deeplabv3_mnv2.py',
-    '../_base_/runtime/seg.py',
-]
+_base_ = ['../_base_/models/deeplabv3_mnv2.py', '../_base_/runtime/seg.py']
 
 # ---- changed most often -------------------------------------------------
 max_iters = 1000
@@ -48,10 +45,7 @@ train_pipeline = [
     dict(type='LoadAnnotations'),
     dict(type='mnv2_mm.CheckSegMask', num_classes=len(classes)),
     dict(
-        type='RandomResize',
-        scale=crop[::-1],
-        ratio_range=(0.75, 2.0),
-        keep_ratio=True,
+        type='RandomResize', scale=crop[::-1], ratio_range=(0.75, 2.0), keep_ratio=True
     ),
     dict(type='mnv2_mm.SegRandomCrop', crop_size=crop),
     dict(type='RandomFlip', prob=0.5),
@@ -123,12 +117,7 @@ optim_wrapper = dict(
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.1, by_epoch=False, begin=0, end=50),
     dict(
-        type='PolyLR',
-        power=0.9,
-        eta_min=0.0,
-        by_epoch=False,
-        begin=50,
-        end=max_iters,
+        type='PolyLR', power=0.9, eta_min=0.0, by_epoch=False, begin=50, end=max_iters
     ),
 ]
 train_cfg = dict(type='IterBasedTrainLoop', max_iters=max_iters, val_interval=200)

@@ -36,12 +36,7 @@ model = dict(
         # ImageNet weights of torchvision or mmpretrain:
         # init_cfg=dict(type='Pretrained', checkpoint='mobilenet_v2.pth'),
     ),
-    neck=dict(
-        type='FPN',
-        in_channels=[24, 32, 96, 320],
-        out_channels=256,
-        num_outs=5,
-    ),
+    neck=dict(type='FPN', in_channels=[24, 32, 96, 320], out_channels=256, num_outs=5),
     rpn_head=dict(
         type='RPNHead',
         in_channels=256,
@@ -84,10 +79,7 @@ model = dict(
                 ignore_iof_thr=-1,
             ),
             sampler=dict(
-                **sampler,
-                num=256,
-                pos_fraction=0.5,
-                add_gt_as_proposals=False,
+                **sampler, num=256, pos_fraction=0.5, add_gt_as_proposals=False
             ),
             allowed_border=-1,
             pos_weight=-1,
@@ -109,10 +101,7 @@ model = dict(
                 ignore_iof_thr=-1,
             ),
             sampler=dict(
-                **sampler,
-                num=512,
-                pos_fraction=0.25,
-                add_gt_as_proposals=True,
+                **sampler, num=512, pos_fraction=0.25, add_gt_as_proposals=True
             ),
             pos_weight=-1,
             debug=False,
@@ -126,9 +115,7 @@ model = dict(
             min_bbox_size=0,
         ),
         rcnn=dict(
-            score_thr=0.05,
-            nms=dict(type='nms', iou_threshold=0.5),
-            max_per_img=100,
+            score_thr=0.05, nms=dict(type='nms', iou_threshold=0.5), max_per_img=100
         ),
     ),
 )
@@ -147,13 +134,7 @@ test_pipeline = [
     dict(type='LoadAnnotations', with_bbox=True),
     dict(
         type='PackDetInputs',
-        meta_keys=(
-            'img_id',
-            'img_path',
-            'ori_shape',
-            'img_shape',
-            'scale_factor',
-        ),
+        meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor'),
     ),
 ]
 train_dataloader = dict(batch_size=16, dataset=dict(pipeline=train_pipeline))

@@ -49,10 +49,7 @@ classes = (
     'yorkshire_terrier',
 )  # in the order of the sorted folder names, capitals first
 
-_base_ = [
-    '../_base_/models/mnv2_cls.py',
-    '../_base_/runtime/cls.py',
-]
+_base_ = ['../_base_/models/mnv2_cls.py', '../_base_/runtime/cls.py']
 
 # ---- changed most often -------------------------------------------------
 max_epochs = 50
@@ -74,18 +71,10 @@ model = dict(
 
 train_pipeline = [
     dict(type='mnv2_mm.LoadImage'),
-    dict(
-        type='RandomResizedCrop',
-        scale=input_size,
-        crop_ratio_range=(0.25, 1.0),
-    ),
+    dict(type='RandomResizedCrop', scale=input_size, crop_ratio_range=(0.25, 1.0)),
     dict(type='RandomFlip', prob=0.5, direction='horizontal'),
     dict(
-        type='ColorJitter',
-        brightness=0.3,
-        contrast=0.3,
-        saturation=0.3,
-        backend='cv2',
+        type='ColorJitter', brightness=0.3, contrast=0.3, saturation=0.3, backend='cv2'
     ),
     dict(type='PackInputs'),
 ]

@@ -11,9 +11,7 @@ model = dict(
         widen_factor=1.0,
         padding='same',  # as the weights were trained
         init_cfg=dict(
-            type='Pretrained',
-            checkpoint='mnv2_mm://mnv2_in1k',
-            prefix='backbone.',
+            type='Pretrained', checkpoint='mnv2_mm://mnv2_in1k', prefix='backbone.'
         ),
     ),
     # a new head that begins with nearly equal scores

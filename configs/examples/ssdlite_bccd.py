@@ -36,6 +36,5 @@ model = dict(
     test_cfg=dict(score_thr=0.01),
 )
 default_hooks = dict(
-    logger=dict(interval=17),
-    memory_format=dict(type='mnv2_mm.ChannelsLastHook'),
+    logger=dict(interval=17), memory_format=dict(type='mnv2_mm.ChannelsLastHook')
 )

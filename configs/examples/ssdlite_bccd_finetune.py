@@ -10,7 +10,7 @@ model = dict(
             type='Pretrained',
             checkpoint='mnv2_mm://mnv2_in1k',
             prefix='backbone.',
-        ),
-    ),
+        )
+    )
 )
 custom_hooks = [dict(type='mnv2_mm.UnfuseConvBNHook')]

@@ -25,10 +25,7 @@ model = dict(
         pad_size_divisor=1,
     ),
     backbone=dict(
-        type='MobileNetV2',
-        out_indices=(4, 7),
-        norm_cfg=norm,
-        init_cfg=trunc_normal,
+        type='MobileNetV2', out_indices=(4, 7), norm_cfg=norm, init_cfg=trunc_normal
     ),
     neck=dict(
         type='SSDNeck',
@@ -89,6 +86,5 @@ model = dict(
     ),
 )
 default_hooks = dict(
-    logger=dict(interval=17),
-    memory_format=dict(type='mnv2_mm.ChannelsLastHook'),
+    logger=dict(interval=17), memory_format=dict(type='mnv2_mm.ChannelsLastHook')
 )

@@ -15,9 +15,7 @@ data_help = (
 
 model = dict(bbox_head=dict(num_classes=len(classes)))
 dataset = dict(
-    data_root=data_root,
-    metainfo=dict(classes=classes),
-    data_prefix=dict(img=images),
+    data_root=data_root, metainfo=dict(classes=classes), data_prefix=dict(img=images)
 )
 train_dataloader = dict(dataset=dict(ann_file=train_ann, **dataset))
 val_dataloader = dict(dataset=dict(ann_file=val_ann, **dataset))

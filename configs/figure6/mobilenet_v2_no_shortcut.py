@@ -2,4 +2,4 @@
 # paper's network.
 _base_ = '../mnv2_in1k.py'
 
-model = dict(backbone=dict(shortcut='none'))
+model = dict(backbone=dict(type='mnv2_mm.MobileNetV2Ablation', shortcut='none'))

@@ -1,7 +1,7 @@
-# Google's Mobile Object Localizer: SSDLite on MobileNetV2 0.75 at 192, finds
-# objects of any kind. One sigmoid slot, none for the background; the width
-# multiplier shrinks layer_19 and the extra levels too. For converted
-# weights: see metafile.yml, or tools/convert_weights.py.
+# Google's Mobile Object Localizer: SSDLite on MobileNetV2 0.75 at 192 px, which finds
+# objects of any kind. One sigmoid class slot, none for the background; the width
+# multiplier shrinks layer_19 and the extra levels too. For converted weights: see
+# metafile.yml, or tools/convert_weights.py.
 _base_ = '../ssdlite_mnv2_coco.py'
 
 # To evaluate or to fine-tune it: a set in COCO format whose one category is

@@ -51,6 +51,5 @@ test_cfg = dict(type='TestLoop')
 auto_scale_lr = dict(enable=False, base_batch_size=32)
 
 default_hooks = dict(
-    logger=dict(interval=10),
-    memory_format=dict(type='mnv2_mm.ChannelsLastHook'),
+    logger=dict(interval=10), memory_format=dict(type='mnv2_mm.ChannelsLastHook')
 )

@@ -40,6 +40,5 @@ param_scheduler = [
     ),
 ]
 default_hooks = dict(
-    logger=dict(interval=10),
-    memory_format=dict(type='mnv2_mm.ChannelsLastHook'),
+    logger=dict(interval=10), memory_format=dict(type='mnv2_mm.ChannelsLastHook')
 )

@@ -5,9 +5,7 @@ _base_ = '../mnv2_in1k.py'
 
 model = dict(
     backbone=dict(
-        _delete_=True,
-        type='mnv2_mm.MobileNetV1',
-        out_indices=('Conv2d_13_pointwise',),
+        _delete_=True, type='mnv2_mm.MobileNetV1', out_indices=('Conv2d_13_pointwise',)
     ),
     head=dict(in_channels=1024, dropout_ratio=0.001),
 )

@@ -6,6 +6,5 @@
 _base_ = '../deeplabv3_mnv2_voc.py'
 
 model = dict(
-    backbone=dict(output_stride=8),
-    decode_head=dict(atrous_rates=(12, 24, 36)),
+    backbone=dict(output_stride=8), decode_head=dict(atrous_rates=(12, 24, 36))
 )

@@ -5,10 +5,7 @@ _base_ = '../deeplabv3_mnv2_voc.py'
 
 model = dict(
     backbone=dict(
-        _delete_=True,
-        type='mnv2_mm.DeepLabResNet',
-        depth=101,
-        output_stride=16,
+        _delete_=True, type='mnv2_mm.DeepLabResNet', depth=101, output_stride=16
     ),
     decode_head=dict(in_channels=2048, atrous_rates=(6, 12, 18)),
 )

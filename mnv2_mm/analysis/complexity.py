@@ -1,14 +1,14 @@
 """Parameters and multiply-adds of a network, layer by layer.
 
-The paper's tables do not all count alike, and neither do the counters of the
-frameworks. What is counted here is named: a :class:`Convention`. Plain
-multiply-adds are those of convolutions and matrix products; biases, batch
-norm, activations, pooling and resizing cost nothing, as in the tables.
+The paper's tables do not all count in the same way, and neither do the
+counters of the frameworks. Each way has a name here, a :class:`Convention`.
+Plain multiply-adds are those of convolutions and matrix products; biases,
+batch norm, activations, pooling and resizing cost nothing, as in the tables.
 
 mmengine's ``get_model_complexity_info`` agrees on convolutions and products
-(a test compares). It adds a few operations for batch norm and pooling, names
-multiply-adds FLOPs, and cannot tell an atrous convolution, which half of
-Table 7 hangs on.
+(a test compares). It adds a few operations for batch norm and pooling, calls
+multiply-adds FLOPs, and cannot recognize an atrous convolution, which half of
+Table 7 depends on.
 """
 
 import copy
@@ -21,10 +21,15 @@ from mmengine.config import Config
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from mnv2_mm.analysis.inputs import input_size, tta_passes
-from mnv2_mm.analysis.network import Size, build_network, checked_size
+from mnv2_mm.analysis.network import (
+    Size,
+    build_network,
+    checked_size,
+    input_size,
+    tta_sizes,
+)
 from mnv2_mm.analysis.trace import Op, trace
-from mnv2_mm.utils.config import apply_options, get_config
+from mnv2_mm.utils.config import get_config
 from mnv2_mm.utils.errors import InputError
 
 
@@ -47,6 +52,18 @@ class Convention:
     space_to_batch: bool = False
     text: str = ''
 
+    def cost(self, op: Op) -> int:
+        """Operations of a convolution or a product."""
+        madds = op.madds
+        if self.space_to_batch and op.rate:
+            sides = op.shape[-len(op.rate) :]
+            padded = (
+                math.ceil(side / rate) * rate
+                for side, rate in zip(sides, op.rate, strict=True)
+            )
+            madds = madds // math.prod(sides) * math.prod(padded)
+        return self.per_madd * madds + self.per_output * math.prod(op.shape)
+
 
 #: By name, as ``tools/get_flops.py --convention`` takes them.
 CONVENTIONS = {
@@ -65,50 +82,20 @@ CONVENTIONS = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Layer:
-    """A call of a convolution or a product.
-
-    Attributes:
-        name: Path of the module.
-        shape: Of the output, (B, C, H, W) or (B, C).
-        madds: Plain multiply-adds.
-        rate: Atrous rate, per spatial dimension; empty for none.
-    """
-
-    name: str
-    shape: tuple[int, ...]
-    madds: int
-    rate: tuple[int, ...] = ()
-
-    def cost(self, convention: Convention) -> int:
-        """Operations by a convention."""
-        madds = self.madds
-        if convention.space_to_batch and self.rate:
-            sides = self.shape[-len(self.rate) :]
-            padded = (
-                math.ceil(side / rate) * rate
-                for side, rate in zip(sides, self.rate, strict=True)
-            )
-            madds = madds // math.prod(sides) * math.prod(padded)
-        outputs = math.prod(self.shape)
-        return convention.per_madd * madds + convention.per_output * outputs
-
-
-@dataclass(frozen=True, kw_only=True)
 class Complexity:
     """What a network holds and costs, for one image.
 
     Attributes:
         params: Trained values by the path of the module that holds them.
         norm_params: Those of batch norm among them (gamma and beta).
-        passes: The layers of each forward pass; test-time augmentation has
-            several.
+        passes: The convolutions and products of each forward pass; test-time
+            augmentation has several.
         sizes: Input size of each pass.
     """
 
     params: Mapping[str, int]
     norm_params: Mapping[str, int]
-    passes: tuple[tuple[Layer, ...], ...]
+    passes: tuple[tuple[Op, ...], ...]
     sizes: tuple[Size, ...]
 
     def num_params(self, *, norm: bool = True) -> int:
@@ -119,7 +106,7 @@ class Complexity:
     def cost(self, convention: str = 'madds') -> int:
         """Operations of all passes, by the name of a convention."""
         rule = named_convention(convention)
-        return sum(layer.cost(rule) for layers in self.passes for layer in layers)
+        return sum(rule.cost(op) for ops in self.passes for op in ops)
 
     def part(self, *modules: str) -> 'Complexity':
         """The share of some modules of the model, such as ``neck``."""
@@ -131,8 +118,7 @@ class Complexity:
             params={k: v for k, v in self.params.items() if inside(k)},
             norm_params={k: v for k, v in self.norm_params.items() if inside(k)},
             passes=tuple(
-                tuple(layer for layer in layers if inside(layer.name))
-                for layers in self.passes
+                tuple(op for op in ops if inside(op.layer)) for ops in self.passes
             ),
             sizes=self.sizes,
         )
@@ -151,9 +137,7 @@ def named_convention(name: str) -> Convention:
     return CONVENTIONS[name]
 
 
-def count(
-    model: nn.Module, size: Size | int | list[Size], **kwargs: object
-) -> Complexity:
+def count(model: nn.Module, size: Size | int | list[Size]) -> Complexity:
     """Count a model on the meta device.
 
     Args:
@@ -161,14 +145,16 @@ def count(
             module on the meta device that takes (B, 3, H, W).
         size: (height, width) of the input; a list of them for several
             passes over one image.
-        **kwargs: ``forward`` of :func:`~mnv2_mm.analysis.trace.trace`.
 
     Raises:
         InputError: the model cannot run at this size.
     """
     sizes = size if isinstance(size, list) else [size]
     sizes = [checked_size(s) for s in sizes]
-    once = {s: _layers(model, s, **kwargs) for s in dict.fromkeys(sizes)}
+    once = {
+        s: tuple(op for op in trace(model, s).ops if op.madds)
+        for s in dict.fromkeys(sizes)
+    }
     params, norm_params = {}, {}
     for name, module in model.named_modules():
         own = sum(p.numel() for p in module.parameters(recurse=False))
@@ -197,29 +183,17 @@ def count_config(
         config: Path, name or a read config.
         size: (height, width); by default what the test pipeline leads to.
         tta: Sum over the passes of the config's test-time augmentation.
-        options: Overrides in the form of ``--cfg-options``.
+        options: Overrides by key, such as ``model.head.num_classes``.
 
     Raises:
         InputError: the config, the size or the model is at fault.
     """
     cfg = copy.deepcopy(get_config(config))
-    apply_options(cfg, options)
+    cfg.merge_from_dict(dict(options or {}))
     if tta and size is not None:
         raise InputError(
             f'--shape {size} and --tta exclude each other: the sizes of '
             "test-time augmentation are those of the config's tta_pipeline"
         )
-    if tta:
-        sizes = [one.size for one in tta_passes(cfg)]
-    else:
-        sizes = [input_size(cfg) if size is None else size]
+    sizes = tta_sizes(cfg) if tta else [input_size(cfg) if size is None else size]
     return count(build_network(cfg), sizes)
-
-
-def _layers(model: nn.Module, size: Size, **kwargs) -> tuple[Layer, ...]:
-    return tuple(_layer(op) for op in trace(model, size, **kwargs).ops if op.madds)
-
-
-def _layer(op: Op) -> Layer:
-    rate = op.rate if any(r > 1 for r in op.rate) else ()
-    return Layer(name=op.layer, shape=op.shape, madds=op.madds, rate=rate)

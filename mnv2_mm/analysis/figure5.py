@@ -20,16 +20,13 @@ def plot_figure5(results: Results, path: str | os.PathLike) -> None:
 
     Args:
         results: Rows of the table ``figure5`` of
-            :func:`mnv2_mm.analysis.report.count_tables`.
+            :func:`mnv2_mm.analysis.tables.count_tables`.
         path: Image to write; the ending gives the format.
     """
-    # no window is opened: this runs on servers
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.ticker import ScalarFormatter
 
     figure = Figure(figsize=(8, 5.5), layout='constrained')
-    FigureCanvasAgg(figure)
     axes = figure.subplots()
     for width in sorted(GRID):
         rows = [
@@ -56,10 +53,7 @@ def plot_figure5(results: Results, path: str | os.PathLike) -> None:
     axes.set_xticks([10, 20, 50, 100, 200, 500])
     axes.set_xlabel('multiply-adds, millions (counted here, log scale)')
     axes.set_ylabel('ImageNet top-1, %')
-    axes.set_title(
-        f'MobileNetV2 by width and resolution, top-1 {RELEASE}',
-        fontsize=10,
-    )
+    axes.set_title(f'MobileNetV2 by width and resolution, top-1 {RELEASE}', fontsize=10)
     axes.grid(alpha=0.3, which='both')
     axes.legend()
     Path(path).parent.mkdir(parents=True, exist_ok=True)

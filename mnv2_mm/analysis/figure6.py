@@ -1,10 +1,10 @@
-"""Figure 6 of the paper as an experiment: its variants, records and image.
+"""Figure 6 of the paper as an experiment: its variants, records and plot.
 
 Figure 6a compares linear bottlenecks with ReLU6 in the bottleneck, Figure 6b
 shortcuts between bottlenecks, between expansions and none: top-1 against
 training steps, one ImageNet training each. Here every variant is trained
 with several seeds, at a size that a small machine can do, and the spread
-over the seeds is drawn and weighed. The paper's network is a row of both
+over the seeds is drawn and compared. The paper's network is a row of both
 panels and trained once.
 
 ``tools/figure6_experiment.py`` trains; ``tools/figures.py --figure 6`` draws.
@@ -36,22 +36,23 @@ class Variant(NamedTuple):
 
 
 PAPER = 'paper'
+_ABLATION = 'model.backbone.type=mnv2_mm.MobileNetV2Ablation'
 VARIANTS = {
     PAPER: Variant('linear bottleneck', 'shortcut between bottlenecks', (), 'tab:blue'),
     'relu6': Variant(
         'ReLU6 in bottleneck',
         None,
-        ('model.backbone.bottleneck_act.type=ReLU6',),
+        (_ABLATION, 'model.backbone.bottleneck_act.type=ReLU6'),
         'tab:red',
     ),
     'expansion': Variant(
         None,
         'shortcut between expansions',
-        ('model.backbone.shortcut=expansion',),
+        (_ABLATION, 'model.backbone.shortcut=expansion'),
         'tab:orange',
     ),
     'none': Variant(
-        None, 'no shortcut', ('model.backbone.shortcut=none',), 'tab:green'
+        None, 'no shortcut', (_ABLATION, 'model.backbone.shortcut=none'), 'tab:green'
     ),
 }
 #: 97.5 % quantile of Student's t by degrees of freedom, from 1: half the
@@ -163,7 +164,7 @@ def summary(records: Mapping) -> str:
 def _verdict(label: str, found: Gap) -> str:
     """One sentence on a gap; the paper has all of them positive."""
     if found.seeds < 2:
-        outcome = 'one seed: nothing can be said about the order'
+        outcome = 'one seed shows no order'
     elif abs(found.mean) <= found.margin:
         outcome = 'no order beyond the spread of the seeds'
     else:
@@ -177,16 +178,11 @@ def _verdict(label: str, found: Gap) -> str:
 
 def plot_figure6(records: Mapping, path: str | os.PathLike) -> None:
     """Draw the two panels: mean (line) and spread (band) over the seeds."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(11, 4.8), layout='constrained')
-    FigureCanvasAgg(figure)
     panels = figure.subplots(1, 2, sharey=True)
-    titles = (
-        '(a) non-linearity in the bottleneck',
-        '(b) what the shortcuts connect',
-    )
+    titles = ('(a) non-linearity in the bottleneck', '(b) what the shortcuts connect')
     for panel, (axes, title) in enumerate(zip(panels, titles, strict=True)):
         for name, variant in VARIANTS.items():
             label = variant[panel]
@@ -225,9 +221,5 @@ def _draw(axes: object, seeds: Sequence[np.ndarray], label: str, color: str) -> 
             axes.plot(steps, curve, color=color, lw=0.6, alpha=0.5)
     noun = 'seed' if len(seeds) == 1 else 'seeds'
     axes.plot(
-        steps,
-        mean,
-        color=color,
-        lw=2,
-        label=f'{label}: {end} ({len(seeds)} {noun})',
+        steps, mean, color=color, lw=2, label=f'{label}: {end} ({len(seeds)} {noun})'
     )

@@ -1,20 +1,24 @@
-"""Counted tables as Markdown, and where they go in a README."""
+"""Counted tables as Markdown, for a file in docs/ and for a terminal."""
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
 from mnv2_mm.analysis.complexity import CONVENTIONS
 from mnv2_mm.analysis.paper import METRICS, TITLES
-from mnv2_mm.analysis.report import Result
 from mnv2_mm.analysis.table3 import COLUMNS
+from mnv2_mm.analysis.tables import Result
 from mnv2_mm.utils.errors import InputError
 
-#: Marks of the generated part of a Markdown file.
+#: Markers of the generated part of a Markdown file.
 BEGIN = '<!-- paper_tables:begin -->'
 END = '<!-- paper_tables:end -->'
 #: Tables whose multiply-adds are printed in millions; the others in
 #: billions.
 _MILLIONS = ('4', 'figure5')
+_LINK = re.compile(r'\[([^\]]+)\]\([^)]+\)')
+_MARK = re.compile(r' <sup>(\d+)</sup>')
+_RULE = re.compile(r'\| (--- \| )*--- \|')
 
 
 def markdown(results: list[Result]) -> str:
@@ -24,7 +28,7 @@ def markdown(results: list[Result]) -> str:
     for name in names:
         rows = [result for result in results if result['table'] == name]
         lines = _table3(rows) if name == '3' else _table(name, rows)
-        blocks.append('\n'.join([f'#### {TITLES[name]}', '', *lines]))
+        blocks.append('\n'.join([f'## {TITLES[name]}', '', *lines]))
     return '\n\n'.join(blocks) + '\n'
 
 
@@ -48,7 +52,7 @@ def _table(name: str, rows: list[Result]) -> list[str]:
         params = row['params' if with_norm else 'params_without_norm']
         madds, paper = row['madds'], row['paper_madds']
         cells = [
-            f'[{row["row"]}]({row["config"]}){mark}',
+            f'[{row["row"]}](../{row["config"]}){mark}',
             f'{params / 1e6:.3f}M',
             f'{row["paper_params"] / 1e6:g}M',
             _error(params, row['paper_params']),
@@ -101,35 +105,44 @@ def _table3(rows: list[Result]) -> list[str]:
     sizes = dict.fromkeys(row['resolution'] for row in rows)
     head = ['channels/kB', *(f'{s}x{s}' for s in sizes), 'largest']
     lines = [_line(head), _line(['---'] * len(head))]
-    largest = {column.name: column.paper_largest for column in COLUMNS}
+    largest = {
+        column.name: column.paper_largest or max(kb for _, kb in column.paper)
+        for column in COLUMNS
+        if column.paper
+    }
     for column in columns:
         own = [row for row in rows if row['column'] == column]
         pairs = [(row['channels'], row['kilobytes']) for row in own]
         cells = [f'{c}/{kb:.4g}' if c else '-' for c, kb in pairs]
         top = max(kb for _, kb in pairs if kb)
         lines.append(_line([f'{column}: counted', *cells, f'{top:.4g}']))
-        if largest[column] is not None:
+        if column in largest:
             cells = [f'{row["paper_channels"]}/{row["paper_kilobytes"]}' for row in own]
             lines.append(_line(['... in the paper', *cells, largest[column]]))
     return [
         *lines,
         '',
         'Tensors between blocks, kB of 1000 bytes. The paper leaves out the '
-        'first layer (computed in one stream with the block behind it), and '
+        'first layer (computed in one stream with the block after it), and '
         'so do the counts unless they say otherwise. Its MobileNetV2 rows 56 '
         "to 7 have the next resolution's channels; its ShuffleNet column is "
         'g=2, not g=3 as captioned; its 199 is twice the right value.',
     ]
 
 
-def rewrite(path: str | Path, results: list[Result]) -> bool:
-    """Put the tables between the marks of a Markdown file.
+def update(path: str | Path, results: list[Result], *, write: bool = True) -> bool:
+    """Put the tables between the markers of a Markdown file.
+
+    Args:
+        path: The file.
+        results: All tables.
+        write: Otherwise the file is only compared.
 
     Returns:
-        Whether the file has changed.
+        Whether the file differs from the tables.
 
     Raises:
-        InputError: the file is not there or has no marks.
+        InputError: the file is missing or has no markers.
     """
     path = Path(path)
     if not path.is_file():
@@ -143,6 +156,50 @@ def rewrite(path: str | Path, results: list[Result]) -> bool:
             f'{END} into it'
         )
     new = f'{before}{BEGIN}\n\n{markdown(results)}\n{END}{after}'
-    if new != text:
+    if write and new != text:
         path.write_text(new, encoding='utf-8')
     return new != text
+
+
+def plain_text(text: str) -> str:
+    """Format what :func:`markdown` returns for a terminal, without links.
+
+    Columns are padded to one width, the first to the left and the others to
+    the right; ``[1]`` refers to a note below its table.
+    """
+    lines: list[str] = []
+    table: list[list[str]] = []
+    for line in [*text.splitlines(), '']:
+        if line.startswith('|'):
+            if not _RULE.fullmatch(line):
+                line = _MARK.sub(r' [\1]', _LINK.sub(r'\1', line))
+                cells = line.strip('|').split('|')
+                table.append([cell.strip() for cell in cells])
+            continue
+        lines += _aligned(table)
+        table = []
+        note = re.match(r'(\d+)\. ', line)
+        if line.startswith('#'):
+            line = line.lstrip('# ')
+            lines += ['=' * len(line), line, '=' * len(line)]
+        elif note:
+            lines.append(f'[{note[1]}] {line[note.end() :]}')
+        elif line or (lines and lines[-1]):
+            lines.append(line)
+    return '\n'.join(lines)
+
+
+def _aligned(table: list[list[str]]) -> list[str]:
+    """Lines of a table, its first row underlined."""
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    lines = [
+        '  '.join(
+            cell + ' ' * (width - len(cell))
+            if index == 0
+            else ' ' * (width - len(cell)) + cell
+            for index, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in table
+    ]
+    rule = ['-' * (sum(widths) + 2 * (len(widths) - 1))] if table else []
+    return [*lines[:1], *rule, *lines[1:]]

@@ -1,34 +1,39 @@
-"""Memory of activations at inference: equation 2 and section 4.1.
+"""Memory of activations at inference: equation 2 and section 4.1 of the paper.
 
-The memory of a pass is the largest sum, over its operations, of the tensors
-that are alive: the inputs and outputs of the operation (equation 2 of the
-paper) and those that wait for a later one, such as the shortcut of a
-residual block around it (the equation before it, for the given order of
-operations). A tensor lives from the operation that makes it to the last one
-that reads it. All of it is taken from the recorded pass of the real network;
-weights do not count, and neither does scratch space inside of a kernel.
+:func:`peak_memory` computes it. The memory of a pass is the largest sum, over
+its operations, of the tensors that are alive: the inputs and outputs of the
+operation (equation 2) and those that a later one reads, such as the shortcut
+of a residual block. A tensor lives from the operation that makes it to the
+last one that reads it. Weights and scratch space of a kernel do not count.
 
 ``reuse=True`` is a runtime that folds batch norm and lets ReLU6 and the
-residual sum write over an input that nobody needs any more: the paper's view
-of a layer as one operation. ``reuse=False`` is PyTorch as it runs, where
-ReLU6 works in place and batch norm and the sum do not.
+residual sum write over an input that is not needed again: the paper's view of
+a layer as one operation. ``reuse=False`` is PyTorch as it runs, where ReLU6
+works in place and batch norm and the sum do not.
 
-``blocks`` treats modules of some classes as one operation whose inner
-tensors are disposable (section 5.1): what remains are the tensors between
-blocks, those of Table 3.
+``blocks`` treats some modules as one operation whose inner tensors are
+disposable (section 5.1): what remains are the tensors between blocks, those
+of Table 3.
+
+:func:`measured_peak` follows the storages that torch really holds, which
+includes what Python's references keep, such as the input of a block that runs.
 """
 
 import itertools
+import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from torch import nn
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from mnv2_mm.analysis.network import Size
 from mnv2_mm.analysis.trace import Op, Trace, trace
 
-#: Operations that work value by value: with ``reuse`` they may write over
-#: an input. Trailing underscores (in place already) are left away.
+#: Operations on single values: with ``reuse`` they may write over an input.
+#: Trailing underscores (in place already) are removed.
 _POINTWISE = {
     'add',
     'clamp',
@@ -73,7 +78,7 @@ def peak_memory(
     Args:
         model: On the meta device, or its recorded pass.
         size: (height, width) of the input; not for a recorded pass.
-        reuse: Fold what works value by value, see the module.
+        reuse: Let operations on single values write over their input.
         count_input: Count the image, until its last use.
 
     Raises:
@@ -83,7 +88,7 @@ def peak_memory(
     lives = _lives(record, reuse=reuse)
     if not count_input:
         lives.pop(0, None)
-    # what is added and taken away at each step: a pass in parts has 10^5
+    # added and removed at each step: a pass in parts has 10^5 steps
     change = [0] * (len(record.ops) + 2)
     for tensor, (birth, death) in lives.items():
         change[birth] += record.values[tensor]
@@ -116,10 +121,7 @@ def _lives(record: Trace, *, reuse: bool) -> dict[int, tuple[int, int]]:
 
 
 def _share(record: Trace, birth: dict[int, int], death: dict[int, int]) -> None:
-    """Let results take the place of an input that ends with them.
-
-    The result's life is joined to the input's.
-    """
+    """Join the life of a result to that of an input that ends with it."""
     place = {}  # tensor -> the one whose memory it has
     for step, op in enumerate(record.ops):
         new = [t for t in op.writes if birth[t] == step and record.values[t]]
@@ -202,7 +204,7 @@ def transitions(
 def _between(record: Trace, blocks: Mapping[str, str]) -> dict[int, int]:
     """Tensors that leave the block that makes them, and the step of it.
 
-    The image, made before the first layer, is none of them.
+    The image is not one of them.
     """
     inside = [_block_of(op, blocks) for op in record.ops]
     made: dict[int, int] = {}
@@ -223,3 +225,63 @@ def _block_of(op: Op, blocks: Mapping[str, str]) -> str:
         if f'{op.layer}.'.startswith(f'{path}.'):
             return block
     return ''
+
+
+class StorageTracker(TorchDispatchMode):
+    """Follow the storages that are made inside of the ``with`` block.
+
+    Attributes:
+        current: Bytes held now.
+        peak: Most bytes held at once.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.current = 0
+        self.peak = 0
+        self._known: set[int] = set()
+
+    def ignore(self, *tensors: Tensor) -> None:
+        """Leave tensors out that were there before, such as weights."""
+        self._known |= {t.untyped_storage()._cdata for t in tensors}
+
+    def __torch_dispatch__(
+        self,
+        func: torch._ops.OpOverload,
+        types: tuple,
+        args: tuple = (),
+        kwargs: dict | None = None,
+    ) -> object:
+        result = func(*args, **(kwargs or {}))
+        for leaf in tree_leaves(result):
+            if isinstance(leaf, Tensor):
+                self._follow(leaf.untyped_storage())
+        return result
+
+    def _follow(self, storage: torch.UntypedStorage) -> None:
+        key = storage._cdata
+        if key in self._known:
+            return
+        self._known.add(key)
+        self.current += storage.nbytes()
+        self.peak = max(self.peak, self.current)
+        weakref.finalize(storage, self._freed, key, storage.nbytes())
+
+    def _freed(self, key: int, nbytes: int) -> None:
+        self._known.discard(key)
+        self.current -= nbytes
+
+
+@torch.no_grad()
+def measured_peak(model: nn.Module, image: Tensor) -> int:
+    """Most bytes of activations that a pass holds, without the image.
+
+    Args:
+        model: Any module, in eval mode.
+        image: (B, 3, H, W).
+    """
+    tracker = StorageTracker()
+    tracker.ignore(image, *model.parameters(), *model.buffers())
+    with tracker:
+        model(image)
+    return tracker.peak

@@ -1,14 +1,18 @@
-"""A config's network without weights and without data, and how to run it.
+"""Build a config's network without weights and data, and run it at its input size.
 
 Counting needs shapes alone. Here a model of mmdet, mmseg or mmpretrain is
 built, moved to torch's meta device (tensors that have a shape and no
-contents) and run once, heads included and post-processing not. A pass of 100
-billion multiply-adds then takes a fraction of a second and no memory.
+contents) and run once, with its heads and without post-processing. A pass of
+100 billion multiply-adds then takes a fraction of a second and no memory.
+
+The input size is that of the config's test pipeline. Test-time augmentation
+(the column "MF" of Table 7) has a pass for every combination of scale and flip.
 """
 
 import copy
+import itertools
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from mmengine.config import Config
@@ -16,12 +20,19 @@ from mmengine.model import BaseModel, revert_sync_batchnorm
 from mmengine.registry import MODELS, DefaultScope
 from torch import Tensor, nn
 
-from mnv2_mm.utils.config import get_config
+from mnv2_mm.utils.config import config_name, get_config
 from mnv2_mm.utils.config_errors import host_of, readable_config_errors
 from mnv2_mm.utils.errors import InputError
 
 #: (height, width) in pixels.
 Size = tuple[int, int]
+#: Steps that end with an image of a stated size, and the argument of it.
+#: Two numbers are width and height in all of them.
+_SIZED = {
+    'Resize': 'scale',
+    'CenterCrop': 'crop_size',
+    'EfficientNetCenterCrop': 'crop_size',
+}
 
 
 def build_network(config: str | os.PathLike | Config) -> nn.Module:
@@ -54,8 +65,8 @@ def checked_size(size: object) -> Size:
         sides = [size]
     else:
         sides = list(size) if isinstance(size, Sequence) else []
-    whole = all(isinstance(s, int) and s > 0 for s in sides)
-    if len(sides) not in (1, 2) or not whole:
+    valid = all(isinstance(s, int) and s > 0 for s in sides)
+    if len(sides) not in (1, 2) or not valid:
         raise InputError(
             f'the input size {size!r} cannot be used; give a height and a '
             'width of at least 1 pixel each, for example 320 320'
@@ -87,7 +98,7 @@ def run(model: nn.Module, size: Size) -> object:
             return _run_two_stage(model, image)
         return model(image, mode='tensor')
     except InputError:
-        raise  # the network says it better
+        raise  # its message is better
     except (RuntimeError, ValueError) as error:
         text = str(error).partition('\n')[0]
         raise InputError(
@@ -110,3 +121,70 @@ def _run_two_stage(model: nn.Module, image: Tensor) -> tuple:
         *extractor.roi_layers[0].output_size,
     )
     return model.rpn_head(maps), model.roi_head.bbox_head(regions)
+
+
+def input_size(cfg: Config) -> Size:
+    """(height, width) that the test pipeline leads to.
+
+    Where it keeps the aspect ratio, that is of an image as large as the
+    size allows.
+
+    Raises:
+        InputError: the config has no test pipeline, or one that leaves the
+            image's size as it is.
+    """
+    loader = cfg.get('test_dataloader') or cfg.get('val_dataloader')
+    dataset = loader['dataset'] if loader else {}
+    while 'dataset' in dataset:
+        dataset = dataset['dataset']
+    size = _size_after(dataset.get('pipeline', ()), None)
+    if size is None:
+        raise InputError(
+            f'config {config_name(cfg)} does not say its input size in a '
+            'test pipeline; give it: --shape HEIGHT WIDTH'
+        )
+    return size
+
+
+def tta_sizes(cfg: Config) -> list[Size]:
+    """(height, width) of each pass of a config's ``tta_pipeline``, in its order.
+
+    For the DeepLab configs: 257, 385, 513, 641, 769 and 897 squared, each twice,
+    since half of the passes are flipped.
+
+    Raises:
+        InputError: the config has no ``tta_pipeline`` with a TestTimeAug.
+    """
+    steps = cfg.get('tta_pipeline') or ()
+    kinds = [_kind(step) for step in steps]
+    if 'TestTimeAug' not in kinds:
+        raise InputError(
+            f'config {config_name(cfg)} has no tta_pipeline with a '
+            'TestTimeAug; leave out --tta, or inherit '
+            '_base_/datasets/voc_seg.py, which has one'
+        )
+    index = kinds.index('TestTimeAug')
+    before = _size_after(steps[:index], None) or input_size(cfg)
+    views = itertools.product(*steps[index]['transforms'])
+    return [_size_after(view, before) for view in views]
+
+
+def _kind(step: Mapping) -> str:
+    """Type of a step, without its scope."""
+    return str(step['type']).rpartition('.')[2]
+
+
+def _size_after(steps: Sequence[Mapping], size: Size | None) -> Size | None:
+    """(height, width) after some steps of a pipeline."""
+    for step in steps:
+        kind = _kind(step)
+        if kind not in _SIZED:
+            continue
+        stated = step.get(_SIZED[kind])
+        if stated is not None:
+            stated = stated if isinstance(stated, int) else stated[::-1]
+            size = checked_size(stated)
+        elif size is not None and step.get('scale_factor'):
+            factor = step['scale_factor']
+            size = tuple(int(side * factor + 0.5) for side in size)
+    return size

@@ -3,7 +3,7 @@
 The paper lists channels and kilobytes (1000 bytes, 16 bits a value) of the
 tensors between blocks; what is inside of a block is disposable. It leaves
 out the 32 channels of the first layer, which are computed in a stream with
-the block behind it. Three things in the printed table are not what these
+the block after it. Three things in the printed table are not what these
 networks have, and are counted both ways here:
 
 * MobileNetV2, 56 to 7: the channels of the *next* resolution's blocks (32,
@@ -19,13 +19,14 @@ from dataclasses import dataclass
 from mnv2_mm.analysis.memory import largest_by_resolution, transitions
 from mnv2_mm.analysis.network import build_network
 from mnv2_mm.analysis.trace import Trace, trace
+from mnv2_mm.utils.config import config_root
 
 BYTES_PER_VALUE = 2
 RESOLUTIONS = (112, 56, 28, 14, 7, 1)
 INPUT = (224, 224)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Column:
     """A column of Table 3.
 
@@ -37,7 +38,8 @@ class Column:
         stem: Paths of modules that are computed in one stream.
         paper: (channels, kB) as printed, by resolution; empty for what the
             table does not have.
-        paper_largest: The kB that the table names as the maximum.
+        paper_largest: The kB that the table names as the maximum, where that is
+            not the largest of the column.
         by_input: Count as the paper does MobileNetV2, see the module.
     """
 
@@ -52,51 +54,20 @@ class Column:
 
 _V1 = ((64, 1600), (128, 800), (256, 400), (512, 200), (1024, 199), (1024, 2))
 _V2 = ((16, 400), (32, 200), (64, 100), (160, 62), (320, 32), (1280, 2))
-_SHUFFLE = (
-    (32, 800),
-    (48, 300),
-    (400, 600),
-    (800, 310),
-    (1600, 156),
-    (1600, 3),
-)
-_V2_NET = dict(config='table4/mobilenet_v2.py', block='InvertedResidual')
+_SHUFFLE = ((32, 800), (48, 300), (400, 600), (800, 310), (1600, 156), (1600, 3))
+_V1_CONFIG, _V2_CONFIG = 'table4/mobilenet_v1.py', 'table4/mobilenet_v2.py'
 _STREAM = ('backbone.conv1', 'backbone.layer1.0')
-_SHUFFLE_NET = dict(block='ShuffleUnit', stem=('backbone.conv1', 'backbone.maxpool'))
+_V2_STREAM = dict(config=_V2_CONFIG, block='InvertedResidual', stem=_STREAM)
+_UNITS = dict(block='ShuffleUnit', stem=('backbone.conv1', 'backbone.maxpool'))
+_G2, _G3 = 'table3/shufflenet_w200_g2.py', 'table4/shufflenet_w200_g3.py'
 COLUMNS = (
-    Column(
-        name='MobileNetV1',
-        config='table4/mobilenet_v1.py',
-        paper=_V1,
-        paper_largest=1600,
-    ),
-    Column(
-        name='MobileNetV2, as the paper counts',
-        paper=_V2,
-        paper_largest=400,
-        stem=_STREAM,
-        by_input=True,
-        **_V2_NET,
-    ),
-    Column(
-        name='MobileNetV2, between blocks',
-        stem=_STREAM,
-        **_V2_NET,
-    ),
-    Column(name='MobileNetV2, first layer kept', **_V2_NET),
-    Column(name='MobileNetV2, inside of blocks too', config=_V2_NET['config']),
-    Column(
-        name='ShuffleNet 2x, g=2',
-        config='table3/shufflenet_w200_g2.py',
-        paper=_SHUFFLE,
-        paper_largest=600,
-        **_SHUFFLE_NET,
-    ),
-    Column(
-        name='ShuffleNet 2x, g=3',
-        config='table4/shufflenet_w200_g3.py',
-        **_SHUFFLE_NET,
-    ),
+    Column('MobileNetV1', _V1_CONFIG, paper=_V1),
+    Column('MobileNetV2, as the paper counts', **_V2_STREAM, paper=_V2, by_input=True),
+    Column('MobileNetV2, between blocks', **_V2_STREAM),
+    Column('MobileNetV2, first layer kept', _V2_CONFIG, block='InvertedResidual'),
+    Column('MobileNetV2, inside of blocks too', _V2_CONFIG),
+    Column('ShuffleNet 2x, g=2', _G2, **_UNITS, paper=_SHUFFLE, paper_largest=600),
+    Column('ShuffleNet 2x, g=3', _G3, **_UNITS),
 )
 
 
@@ -105,14 +76,41 @@ def kilobytes(resolution: int, channels: int) -> float:
     return resolution**2 * channels * BYTES_PER_VALUE / 1000
 
 
+def count_table3(progress: Callable[[str], object]) -> list[dict[str, object]]:
+    """One dictionary for each column and resolution, counted and printed."""
+    channels = count_columns(str(config_root()), progress=progress)
+    results = []
+    for column in COLUMNS:
+        paper = dict(zip(RESOLUTIONS, column.paper, strict=False))
+        for side in RESOLUTIONS:
+            counted = channels[column.name].get(side)
+            paper_channels, paper_kilobytes = paper.get(side, (None, None))
+            results.append(
+                dict(
+                    table='3',
+                    row=f'{column.name}, {side}x{side}',
+                    config=f'configs/{column.config}',
+                    column=column.name,
+                    resolution=side,
+                    channels=counted,
+                    kilobytes=counted and kilobytes(side, counted),
+                    paper_channels=paper_channels,
+                    paper_kilobytes=paper_kilobytes,
+                    convention='largest tensor, 2 bytes a value, kB of 1000',
+                    source='quoted from the paper',
+                )
+            )
+    return results
+
+
 def count_columns(
-    root: str, *, progress: Callable[[str], None] = lambda _: None
+    root: str, *, progress: Callable[[str], object] = lambda name: None
 ) -> dict[str, dict[int, int]]:
     """Channels of the largest tensor, by column and resolution.
 
     Args:
         root: Folder of the configs.
-        progress: Is told what is counted.
+        progress: Gets the name of what is counted.
     """
     records: dict[str, tuple[Trace, dict[str, str]]] = {}
     found = {}

@@ -1,13 +1,12 @@
 """What one forward pass does, operation by operation.
 
-A pass on the meta device is recorded below autograd, where torch's
-composite operations have come apart into those that compute. That sees all
-that runs, whatever the model is written like; a symbolic trace (torch.fx)
-stumbles over the hosts' data-dependent code, and hooks on layers miss the
-operations between them.
+A pass on the meta device is recorded below autograd, where torch's composite
+operations are split into those that compute. That sees everything that runs.
+A symbolic trace (torch.fx) fails on the hosts' data-dependent code, and hooks
+on layers miss the operations between them.
 
-Tensors are told apart by their storage: a view or an in-place result is the
-tensor it was made from.
+Tensors are identified by their storage: a view or an in-place result is the
+tensor that it was made from.
 """
 
 import math
@@ -28,14 +27,14 @@ class Op:
     """One operation of a pass.
 
     Attributes:
-        name: As torch calls it, ``convolution`` or ``add``.
+        name: Of torch, such as ``convolution`` or ``add``.
         layer: Path of the innermost module that it ran in.
         reads: Activations that it takes (numbers of tensors).
         writes: Activations that it makes or overwrites.
-        shape: Of its first output.
+        shape: Of its first output, such as (B, C, H, W).
         madds: Multiply-adds; 0 for all but convolutions and products.
-        rate: Atrous rate of a convolution, per spatial dimension; empty for
-            what has none.
+        rate: Atrous rate of a convolution, per spatial dimension; empty
+            without one.
     """
 
     name: str
@@ -66,10 +65,7 @@ class Trace:
 
 
 def trace(
-    model: nn.Module,
-    size: Size,
-    *,
-    forward: Callable[[nn.Module, Size], object] = run,
+    model: nn.Module, size: Size, *, forward: Callable[[nn.Module, Size], object] = run
 ) -> Trace:
     """Record one pass of a model that is on the meta device.
 
@@ -182,10 +178,9 @@ def _cost_of(packet: torch._ops.OpOverloadPacket) -> Callable | None:
 
 
 def _rate(func: torch._ops.OpOverload, args: tuple) -> tuple[int, ...]:
-    """Atrous rate of a convolution whose kernel is larger than 1."""
+    """Atrous rate of a convolution; empty where it has no effect."""
     if func is not torch.ops.aten.convolution.default:
         return ()
     _, weight, _, _, _, dilation = args[:6]
-    if math.prod(weight.shape[2:]) == 1:
-        return ()
-    return tuple(dilation)
+    atrous = math.prod(weight.shape[2:]) > 1 and max(dilation) > 1
+    return tuple(dilation) if atrous else ()

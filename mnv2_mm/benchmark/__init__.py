@@ -1,1 +1,0 @@
-"""Time this project and its peers side by side; see tools/benchmark.py."""

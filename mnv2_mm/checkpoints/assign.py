@@ -1,192 +1,182 @@
-"""Put translated weights into the network of a config.
+"""Assign translated weights to the network of a config.
 
-What may differ between the source and the network, and still is the same
-function of the image: a folded batch norm, the epsilon of a batch norm,
-classes that the data set never had. These are converted. What cannot be the
-same (other shapes, other anchors, a tensor without a source) is an error.
+Some differences keep the same function of the image and are converted: a fused batch
+norm, another epsilon of a batch norm, classes that the data set never had. Others are
+errors: different shapes, different anchors, a tensor without a source.
 """
 
+import logging
+from collections.abc import Mapping
+from typing import Any
+
 import torch
+from mmengine.logging import print_log
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from mnv2_mm.checkpoints.assign_checks import check_anchors, warn_of_padding
-from mnv2_mm.checkpoints.class_remap import without_extra_classes
-from mnv2_mm.checkpoints.report import ConversionReport
-from mnv2_mm.checkpoints.source import Source, Translation
+from mnv2_mm.checkpoints.key_maps.slim import SLIM, remove_extra_classes
+from mnv2_mm.checkpoints.report import WeightReport, brief
+from mnv2_mm.checkpoints.source import Anchors, Source, Translation
 from mnv2_mm.models.blocks import make_divisible
 from mnv2_mm.utils.errors import InputError
 
 _WIDTHS = (0.35, 0.5, 0.75, 1.0, 1.3, 1.4)
 
 
-def fit(
+def assign(
     translation: Translation,
     model: nn.Module,
     source: Source,
     *,
     allow_missing: bool = False,
-) -> tuple[dict[str, Tensor], ConversionReport]:
-    """Fill a model's state dict from translated weights.
+) -> tuple[dict[str, Tensor], WeightReport]:
+    """Fill the state dict of a model with translated weights.
 
     Args:
-        translation: The weights by our names.
+        translation: The weights with our keys.
         model: Of the config, with its initial values.
-        source: Where they came from, for messages.
-        allow_missing: Let tensors of the model without a source keep their
-            initial values, also heads of another class count.
+        source: Their file, for messages.
+        allow_missing: Let tensors of the model without a source keep their initial
+            values, also heads of another class count.
 
     Returns:
-        The whole state dict, and what became of every tensor.
+        The complete state dict, and what became of every tensor.
 
     Raises:
-        InputError: a shape or the anchors differ, or a tensor of the model
-            has no source; see the module.
+        InputError: a shape or the anchors differ, or a tensor of the model has no
+            source; see the module.
     """
-    fitting = _Fit(translation, model, source)
-    for key in fitting.wanted:
-        fitting.fill(key)
-    fitting.account.unused = [
-        *translation.unused,
-        *fitting.names_left(),
-    ]
-    account = fitting.account
-    if account.reshaped and not (
-        allow_missing
-        and not any(key.startswith('backbone.') for key in account.reshaped)
-    ):
-        raise InputError(fitting.shapes_message())
-    if account.missing and not allow_missing:
+    own = model.state_dict()
+    tensors, names = dict(translation.tensors), dict(translation.origin)
+    for layer, module in model.named_modules():
+        if isinstance(module, _BatchNorm):
+            _convert_norm(layer, module.eps, tensors, names, translation.bn_eps)
+    if translation.key_map == SLIM:
+        for key in own.keys() & tensors.keys():
+            value, note = remove_extra_classes(key, tensors[key], own[key].shape)
+            tensors[key], names[key] = value, names[key] + note
+    report = WeightReport.compare(tensors, own, source=source.path, names=names)
+    report.key_map, report.set_aside = translation.key_map, source.set_aside
+    report.unused += translation.unused
+    backbone = any(key.startswith('backbone.') for key in report.reshaped)
+    if report.reshaped and (backbone or not allow_missing):
+        raise InputError(_other_shapes(report, tensors))
+    if report.missing and not allow_missing:
         raise InputError(
-            f'{source.path} does not fill the network: '
-            f'{account.brief(account.missing)} have no counterpart in it. '
-            'Give the config that belongs to the file (--config), or '
-            '--allow-missing to let them keep their initial values'
+            f'{source.path} does not fill the network: {brief(report.missing)} have no '
+            'counterpart in it. Give the config that belongs to the file (--config), '
+            'or --allow-missing to let them keep their initial values'
         )
-    account.missing += account.reshaped
     if source.anchors is not None and hasattr(model, 'bbox_head'):
         check_anchors(model, source.anchors, source.path)
-    warn_of_padding(translation, model, source.path)
-    return fitting.result, account
+    _warn_of_padding(translation, model, source.path)
+    own.update((key, tensors[key].to(own[key].dtype)) for key in report.matched)
+    return own, report
 
 
-class _Fit:
-    """Fills the tensors of one model, and keeps account."""
+def _convert_norm(
+    layer: str,
+    eps: float,
+    tensors: dict[str, Tensor],
+    names: dict[str, str],
+    bn_eps: Mapping[str, float],
+) -> None:
+    """Convert the tensors of a batch norm in place.
 
-    def __init__(
-        self, translation: Translation, model: nn.Module, source: Source
-    ) -> None:
-        self.given = translation
-        self.source = source
-        self.norms = {
-            name: module
-            for name, module in model.named_modules()
-            if isinstance(module, _BatchNorm)
-        }
-        self.result = model.state_dict()
-        self.wanted = [
-            key for key in self.result if not key.endswith('num_batches_tracked')
-        ]
-        self.used: set[str] = set()
-        self.account = ConversionReport(
-            source.path, source.format, translation.naming, source.set_aside
-        )
-
-    def names_left(self) -> list[str]:
-        """Names in the file of what the model has no place for."""
-        return [
-            name
-            for key in self.given.tensors
-            if key not in self.used
-            for name in self.given.origin[key]
-        ]
-
-    def fill(self, key: str) -> None:
-        """Find the value of one tensor of the model."""
-        value, note = self._value(key)
-        if value is None:
-            self.account.missing.append(key)
-            return
-        wanted = self.result[key]
-        if value.shape != wanted.shape and self.given.naming == 'TF-slim':
-            value, less = without_extra_classes(key, value, wanted.shape)
-            note += f' ({less})' if less else ''
-        if value.shape != wanted.shape:
-            self.account.reshaped.append(key)
-            self.account.shapes[key] = (
-                tuple(value.shape),
-                tuple(wanted.shape),
-            )
-            return
-        self.result[key] = value.to(wanted.dtype)
-        self.account.matched[key] = note
-
-    def _value(self, key: str) -> tuple[Tensor | None, str]:
-        name, _, leaf = key.rpartition('.')
-        if key in self.given.tensors:
-            self.used.add(key)
-            value = self.given.tensors[key]
-            note = ', '.join(self.given.origin[key])
-            if name in self.norms and leaf == 'weight':
-                return self._for_epsilon(name, value), note
-            return value, note
-        folded = f'{name.removesuffix(".bn")}.conv.bias'
-        if name in self.norms and folded in self.given.tensors:
-            self.used.add(folded)
-            bias = self.given.tensors[folded]
-            note = ', '.join(self.given.origin[folded])
-            return self._identity(name, leaf, bias), f'{note} (folded)'
-        return None, ''
-
-    def _identity(self, name: str, leaf: str, bias: Tensor) -> Tensor:
-        """Batch norm that only adds a bias: its variance and eps make 1."""
-        return {
+    Args:
+        layer: Name of the batch norm in the network.
+        eps: Its epsilon.
+        tensors: Translated weights.
+        names: Their names in the file.
+        bn_eps: Epsilon of the file by the beginning of our keys.
+    """
+    conv_bias = f'{layer.removesuffix(".bn")}.conv.bias'
+    if f'{layer}.weight' not in tensors and conv_bias in tensors:
+        # fused: what remains adds the bias, since variance and epsilon sum up to 1
+        bias, name = tensors.pop(conv_bias), names.pop(conv_bias)
+        for leaf, value in {
             'weight': torch.ones_like(bias),
             'bias': bias,
             'running_mean': torch.zeros_like(bias),
-            'running_var': torch.full_like(bias, 1 - self.norms[name].eps),
-        }[leaf]
+            'running_var': torch.full_like(bias, 1 - eps),
+        }.items():
+            tensors[f'{layer}.{leaf}'] = value
+            names[f'{layer}.{leaf}'] = f'{name} (fused batch norm)'
+        return
+    starts = [start for start in bn_eps if f'{layer}.'.startswith(start)]
+    gamma = tensors.get(f'{layer}.weight')
+    variance = tensors.get(f'{layer}.running_var')
+    if not starts or gamma is None or variance is None:
+        return
+    trained = bn_eps[max(starts, key=len)]
+    if trained != eps:
+        scale = (variance.double() + eps) / (variance + trained)
+        tensors[f'{layer}.weight'] = (gamma * scale.sqrt()).to(gamma.dtype)
 
-    def _for_epsilon(self, name: str, gamma: Tensor) -> Tensor:
-        """Gamma that gives with the model's epsilon what the file means."""
-        eps = self.norms[name].eps
-        trained = [
-            (len(start), value)
-            for start, value in self.given.bn_eps.items()
-            if f'{name}.'.startswith(start)
-        ]
-        variance = self.given.tensors.get(f'{name}.running_var')
-        if not trained or variance is None or max(trained)[1] == eps:
-            return gamma
-        scale = (variance.double() + eps) / (variance + max(trained)[1])
-        return (gamma * scale.sqrt()).to(gamma.dtype)
 
-    def shapes_message(self) -> str:
-        """Which shapes differ, and what to set."""
-        key = self.account.reshaped[0]
-        theirs, ours = self.account.shapes[key]
-        count = len(self.account.reshaped)
-        text = (
-            f'{self.source.path} does not fit the network: '
-            f'{count} tensor{"s" * (count > 1)} of another shape, first '
-            f'{key}: {theirs} in the file, {ours} in the network. '
-        )
-        if not key.startswith('backbone.'):
-            return text + (
-                'Set the class count (num_classes), in_channels and anchors '
-                'of the config to those of the file, or give '
-                '--allow-missing to start this layer anew'
-            )
-        width = self._width()
-        guess = f'; the file looks like {width}' if width else ''
+def _other_shapes(report: WeightReport, tensors: Mapping[str, Tensor]) -> str:
+    """Message that says which shapes differ, and what to set."""
+    key, (theirs, ours) = next(iter(report.reshaped.items()))
+    count = len(report.reshaped)
+    text = (
+        f'{report.source} does not fit the network: {count} '
+        f'tensor{"s" * (count > 1)} of another shape, first {key}: {theirs} in the '
+        f'file, {ours} in the network. '
+    )
+    if not key.startswith('backbone.'):
         return text + (
-            f'Set model.backbone.widen_factor to the width of the file{guess}'
+            'Set the class count (num_classes), in_channels and anchors of the config '
+            'to those of the file, or give --allow-missing to start this layer from '
+            'its initial values'
         )
+    text += 'Set model.backbone.widen_factor to the width of the file'
+    last = tensors.get('backbone.layer7.0.linear_conv.conv.weight')
+    for width in _WIDTHS:
+        if last is not None and make_divisible(320 * width) == len(last):
+            return f'{text}; the file looks like {width}'
+    return text
 
-    def _width(self) -> float | None:
-        """The published width whose last bottleneck has these channels."""
-        last = self.given.tensors.get('backbone.layer7.0.linear_conv.conv.weight')
-        for width in _WIDTHS if last is not None else ():
-            if make_divisible(320 * width) == len(last):
-                return width
-        return None
+
+def check_anchors(model: nn.Module, anchors: Anchors, path: str) -> float:
+    """Compare the anchors of a detector with those stored in its file.
+
+    Returns:
+        The largest difference, as a share of the side of the input.
+
+    Raises:
+        InputError: their number or their places differ.
+    """
+    head: Any = model.bbox_head
+    generator = head.prior_generator
+    own = torch.cat(generator.grid_priors(generator.featmap_sizes, device='cpu'))
+    width, height = generator.input_size
+    if len(own) != len(anchors.boxes):
+        raise InputError(
+            f'{path} has {len(anchors.boxes)} anchors, the config makes {len(own)} for '
+            f'an input of {width}x{height}; set '
+            'model.bbox_head.anchor_generator.input_size to the size of the file'
+        )
+    x1, y1, x2, y2 = (own / own.new_tensor([width, height] * 2)).T
+    own = torch.stack([(y1 + y2) / 2, (x1 + x2) / 2, y2 - y1, x2 - x1], dim=1)
+    difference = float((own - anchors.boxes).abs().max())
+    if difference > anchors.step / 2 + 1e-4:
+        raise InputError(
+            f'{path} has other anchors than the config: they differ by '
+            f'{difference:.3f} of the side of the image. Set scales and reduce_lowest '
+            'of model.bbox_head.anchor_generator as the file was trained'
+        )
+    return difference
+
+
+def _warn_of_padding(translation: Translation, model: nn.Module, path: str) -> None:
+    """Warn if the padding differs: no shape shows it, and it costs accuracy."""
+    trained = translation.padding
+    padding = getattr(getattr(model, 'backbone', None), 'padding', None)
+    if None not in (padding, trained) and padding != trained:
+        print_log(
+            f"{path} was trained with padding={trained!r}, the config's backbone has "
+            f'{padding!r}: unless every map is odd (inputs of 16n+1), set '
+            f'model.backbone.padding={trained!r}, and the same in neck and head',
+            'current',
+            logging.WARNING,
+        )

@@ -1,102 +1,259 @@
 """Read a checkpoint, or say in one sentence why it cannot be read.
 
-torch writes a checkpoint as a zip file whose directory comes last: a file
-whose directory can be listed is complete. A program that was killed while it
-wrote, or a broken copy, leaves a file without one.
+Every file of PyTorch or safetensors that this package reads comes through :func:`read`.
+A checkpoint is a pickle, and pickles can run code: only tensors and plain values are
+read. Sizes and checksums are compared with the file before torch sees it, since a few
+bytes can claim any size, and torch allocates first and ignores checksums.
+
+torch writes a checkpoint as a zip file whose directory comes last: a file whose
+directory can be listed is complete. A program that was killed while it wrote, or a
+broken copy, leaves a file without one.
 """
 
+import io
 import os
-import pickle
+import pickletools
 import struct
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import TypeGuard
 
+import torch
 from mmengine.runner.checkpoint import CheckpointLoader
 from torch import Tensor
 
-from mnv2_mm.utils.compat import why_unreadable
+from mnv2_mm.utils.compat import allow_checkpoints, why_unreadable
 from mnv2_mm.utils.errors import InputError
 
-#: What zipfile raises where bytes of the directory are damaged.
-_NO_DIRECTORY = (
-    zipfile.BadZipFile,
-    OSError,
-    ValueError,
-    RuntimeError,
-    OverflowError,
-    struct.error,
-)
+#: Beginning of the pickle that torch wrote before version 1.6.
+_MAGIC = (0x1950A86A20F9469CFC6C).to_bytes(10, 'little')
+_BEGINNINGS = {
+    b'<': 'a web page, as servers send in place of a file that moved',
+    b'version https://git-lfs': 'a pointer of Git LFS to the file',
+}
+_DAMAGED = 'is damaged or cut off; download or copy it again'
+_DEPTH = 4  # of nested dictionaries
 
 
-def read(source: str) -> dict:
-    """Read a checkpoint on the CPU, with a clear message when it is none.
+def read(source: str | os.PathLike) -> dict:
+    """Read a checkpoint on the CPU.
+
+    Args:
+        source: A file of torch.save or safetensors, or an address that mmengine knows.
+
+    Returns:
+        A dictionary with tensors at some depth. They may be mapped from the file:
+        copy what must outlive it.
 
     Raises:
-        InputError: there is no such file, or it is not a checkpoint.
+        InputError: there is no such file, it is damaged or of another format, holds
+            no weights, or would run code.
     """
-    source = os.fspath(source)
-    if '://' not in source:
-        check_file(source)
+    source = os.path.expanduser(os.fspath(source))
     try:
-        checkpoint = CheckpointLoader.load_checkpoint(
-            source, map_location='cpu', logger='silent'
-        )
-    except pickle.UnpicklingError as error:
+        if '://' in source:
+            content = CheckpointLoader.load_checkpoint(
+                source, map_location='cpu', logger='silent'
+            )
+        elif is_safetensors(source):
+            content = _load_safetensors(source)
+        else:
+            content = _load_torch(source)
+    except InputError:
+        raise
+    except UnpicklingError as error:
         raise InputError(
             f'checkpoint {source} cannot be read: {why_unreadable(error)}'
         ) from error
-    except (RuntimeError, EOFError, OSError) as error:
-        reason = str(error).strip().partition('\n')[0]
-        raise InputError(f'checkpoint {source} cannot be read: {reason}') from error
-    state_dict_of(checkpoint, source)
-    return checkpoint
+    except OSError as error:
+        raise InputError(
+            f'checkpoint {source} cannot be read: {first_line(error)}'
+        ) from error
+    except Exception as error:  # damaged bytes can end in any exception
+        raise InputError(f'{source} {_DAMAGED} ({first_line(error)})') from error
+    if not holds_tensors(content):
+        raise _no_weights(source)
+    return content
 
 
-def check_file(path: str) -> None:
+def check_file(path: str | os.PathLike) -> None:
     """Raise :class:`InputError` unless ``path`` is a complete file of torch.
 
-    Only the directory at the end of the file is read, so this is quick.
+    Only the beginning and the directory at the end are read, so this is quick.
     """
     path = os.path.expanduser(path)
     if not os.path.isfile(path):
         raise InputError(
-            f'there is no checkpoint {path}; give the .pth file of a '
-            'training, e.g. work_dirs/<config name>/epoch_1.pth'
+            f'there is no checkpoint {path}; give the .pth file of a training, e.g. '
+            'work_dirs/<config name>/epoch_1.pth'
         )
     with open(path, 'rb') as file:
-        start = file.read(2)
-    if start == b'PK' and not is_complete(path):
-        raise InputError(
-            f'checkpoint {path} is cut off: the program that wrote it was '
-            'stopped, or the copy was; take an earlier checkpoint (--resume '
-            'without a file name does) or copy it again'
-        )
-    # protocol byte of a pickle: the form torch wrote before version 1.6
-    if start != b'PK' and start[:1] != b'\x80':
+        start = file.read(64)
+    for beginning, what in _BEGINNINGS.items():
+        if start.lstrip().startswith(beginning):
+            raise InputError(f'{path} is {what}; download the weights themselves')
+    if start[:2] == b'PK':
+        if not is_complete(path):
+            raise InputError(
+                f'checkpoint {path} is cut off: the program that wrote it was stopped, '
+                'or the copy was; take an earlier checkpoint (--resume without a file '
+                'name does) or copy it again'
+            )
+    elif start[:1] != b'\x80':  # of a pickle
         raise InputError(
             f'{path} is not a checkpoint of PyTorch; give the .pth file of a training'
         )
 
 
-def is_complete(path: str) -> bool:
+def is_complete(path: str | os.PathLike) -> bool:
     """Whether the zip file that torch.save writes has its end."""
     try:
         with zipfile.ZipFile(path) as archive:
             return bool(archive.namelist())
-    except _NO_DIRECTORY:
+    # what zipfile raises where bytes of the directory are damaged
+    except (
+        zipfile.BadZipFile,
+        OSError,
+        OverflowError,
+        RuntimeError,
+        ValueError,
+        struct.error,
+    ):
         return False
 
 
+def is_safetensors(path: str | os.PathLike) -> bool:
+    """Whether a file begins with a length and a JSON object."""
+    if not os.path.isfile(path):
+        return False
+    with open(path, 'rb') as file:
+        start = file.read(9)
+    return start[8:] == b'{' and start[:2] != b'PK'
+
+
 def state_dict_of(checkpoint: object, source: str) -> dict[str, Tensor]:
-    """Weights of a checkpoint, without the prefix that DDP puts before."""
+    """Weights of a checkpoint, without the prefix that DDP adds."""
     weights = checkpoint
     if isinstance(checkpoint, Mapping) and 'state_dict' in checkpoint:
         weights = checkpoint['state_dict']
-    if not isinstance(weights, Mapping) or not any(
-        isinstance(value, Tensor) for value in weights.values()
-    ):
-        raise InputError(
-            f'{source} holds no weights: expected tensors by name, alone or '
-            'below the key "state_dict"'
-        )
+    if not holds_tensors(weights, depth=1):
+        raise _no_weights(source)
     return {key.removeprefix('module.'): v for key, v in weights.items()}
+
+
+def holds_tensors(content: object, depth: int = _DEPTH) -> TypeGuard[dict]:
+    """Whether a dictionary, or one nested in it, holds a tensor."""
+    return (
+        depth > 0
+        and isinstance(content, Mapping)
+        and any(
+            isinstance(value, Tensor) or holds_tensors(value, depth - 1)
+            for value in content.values()
+        )
+    )
+
+
+def first_line(error: Exception) -> str:
+    """Kind and first line of an exception that is not ours."""
+    text = str(error).strip().partition('\n')[0]
+    return f'{type(error).__name__}: {text[:200]}'
+
+
+def _no_weights(source: str) -> InputError:
+    return InputError(
+        f'{source} holds no weights: expected tensors by name, alone or below the key '
+        '"state_dict"'
+    )
+
+
+def _load_safetensors(path: str) -> dict[str, Tensor]:
+    try:
+        from safetensors.torch import load_file
+    except ImportError as error:
+        raise InputError(
+            f'reading {path} needs the package safetensors, which is not installed: '
+            'pip install safetensors'
+        ) from error
+    return load_file(path)
+
+
+def _load_torch(path: str) -> object:
+    check_file(path)
+    if path.endswith('.safetensors'):
+        raise InputError(
+            f'{path} is no safetensors file: it does not begin with a header; download '
+            'it again'
+        )
+    with open(path, 'rb') as file:
+        archive = file.read(2) == b'PK'
+    if archive:
+        _check_archive(path)
+    else:
+        _check_storages(path)
+    allow_checkpoints()
+    # mapped, no tensor can reach beyond the file
+    return torch.load(path, map_location='cpu', weights_only=True, mmap=archive)
+
+
+def _check_archive(path: str) -> None:
+    """Refuse a zip file that torch would misread, or that is damaged."""
+    with zipfile.ZipFile(path) as archive:
+        entries = archive.infolist()
+        names = {name.partition('/')[2] for name in archive.namelist()}
+        if 'constants.pkl' in names:
+            raise InputError(
+                f'{path} is a TorchScript archive, which holds code; where you trust '
+                'it, save its weights alone: torch.save('
+                'torch.jit.load(FILE).state_dict(), "weights.pth")'
+            )
+        if 'data.pkl' not in names:
+            raise InputError(
+                f'{path} is a zip file, but no checkpoint of PyTorch (it has no '
+                'data.pkl); give the .pth file'
+            )
+        if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
+            raise InputError(
+                f'{path} was compressed after torch.save wrote it; unpack it and pack '
+                'it again without compression (zip -0)'
+            )
+        if sum(entry.file_size for entry in entries) > os.path.getsize(path):
+            raise InputError(f'{path} {_DAMAGED} (its parts overlap)')
+        for entry in entries:
+            if entry.CRC:  # torch can be told to write no checksums
+                with archive.open(entry) as content:
+                    while content.read(1 << 20):
+                        pass
+
+
+def _check_storages(path: str) -> None:
+    """Compare the sizes that a file of the old format claims with its own.
+
+    The values follow four pickles (a magic number, versions, the objects).
+    """
+    data = Path(path).read_bytes()
+    if _MAGIC not in data[:64]:
+        raise InputError(
+            f'{path} is a pickle, but not one of PyTorch; where you trust it, load it '
+            'and save its weights with torch.save'
+        )
+    content = io.BytesIO(data)
+    for _ in range(4):
+        for size in _storage_sizes(content):
+            if size > len(data):
+                raise InputError(
+                    f'{path} {_DAMAGED} (it claims {size} values in one tensor)'
+                )
+
+
+def _storage_sizes(content: io.BytesIO) -> Iterator[int]:
+    """Numbers of values: the largest integers in persistent ids."""
+    largest = 0
+    for opcode, argument, _ in pickletools.genops(content):
+        if opcode.name == 'MARK':
+            largest = 0
+        elif opcode.name == 'BINPERSID':
+            yield largest
+        elif isinstance(argument, int) and opcode.name[-3:] not in ('PUT', 'GET'):
+            largest = max(largest, argument)

@@ -1,31 +1,40 @@
-"""Networks by name: download what was published, convert it once, run it.
+"""Published networks by name: download, convert once, run.
 
-The list is ``configs/official/metafile.yml``. Files are kept in the cache
-folder, ``$MNV2_MM_CACHE`` or ``~/.cache/mnv2_mm``.
+The list is ``configs/official/metafile.yml``. Files are kept in the cache folder,
+``$MNV2_MM_CACHE`` or ``~/.cache/mnv2_mm``.
 """
 
+import http.client
 import os
-import socket
+import shutil
+import urllib.request
 from pathlib import Path
 from typing import NamedTuple
 
-import torch
 import yaml
 from mmengine.config import Config
 
-from mnv2_mm.checkpoints.convert import convert, is_foreign, save
+from mnv2_mm.checkpoints.convert import convert, needs_conversion, save, translate
 from mnv2_mm.checkpoints.file import is_complete
-from mnv2_mm.checkpoints.source import SCHEME, sha256_of
+from mnv2_mm.checkpoints.source import Source, sha256_of
 from mnv2_mm.utils.config import config_root, get_config
 from mnv2_mm.utils.errors import InputError
 from mnv2_mm.version import __version__
 
+#: Prefix that names a network of configs/official as a checkpoint.
+SCHEME = 'mnv2_mm://'
 CACHE_VARIABLE = 'MNV2_MM_CACHE'
-_PATIENCE = 30  # seconds without a byte
+#: The config for a file by the head that it has; without a head that of ImageNet.
+DEFAULT_CONFIGS = {
+    'bbox_head.': 'official/ssdlite_mnv2_coco',
+    'decode_head.': 'official/deeplabv3_mnv2_voc',
+    '': 'official/mnv2_in1k',
+}
+_TIMEOUT = 30  # seconds without a byte
 
 
 class Published(NamedTuple):
-    """A trained network that somebody published."""
+    """A trained network that its authors published."""
 
     name: str
     config: str
@@ -36,15 +45,14 @@ class Published(NamedTuple):
 
 
 def published_models() -> dict[str, Published]:
-    """All of them by name."""
+    """All published networks by name."""
     path = config_root() / 'official' / 'metafile.yml'
     found = {}
     for model in yaml.safe_load(path.read_text(encoding='utf-8'))['Models']:
         source = model['Source']
-        config = model['Config'].removeprefix('configs/').removesuffix('.py')
         found[model['Name']] = Published(
             model['Name'],
-            config,
+            model['Config'].removeprefix('configs/').removesuffix('.py'),
             source['URL'],
             source.get('File') or source['URL'].rpartition('/')[2],
             source['SHA256'],
@@ -53,11 +61,24 @@ def published_models() -> dict[str, Published]:
     return found
 
 
+def config_for(source: Source) -> str:
+    """Name of the config of a published file, else of one with the same heads."""
+    for model in published_models().values():
+        if model.sha256 == source.sha256:
+            return model.config
+    keys = translate(source).tensors
+    return next(
+        config
+        for start, config in DEFAULT_CONFIGS.items()
+        if not start or any(key.startswith(start) for key in keys)
+    )
+
+
 def cache_folder() -> Path:
-    """Where downloads and conversions are kept; made if need be.
+    """Folder of downloads and conversions; created if it does not exist.
 
     Raises:
-        InputError: the folder cannot be made.
+        InputError: the folder cannot be created.
     """
     folder = os.environ.get(CACHE_VARIABLE) or '~/.cache/mnv2_mm'
     path = Path(folder).expanduser()
@@ -65,14 +86,14 @@ def cache_folder() -> Path:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(
-            f'the cache folder {path} cannot be made ({error.strerror}); set '
+            f'the cache folder {path} cannot be created ({error.strerror}); set '
             f'{CACHE_VARIABLE} to another one'
         ) from error
     return path
 
 
 def fetch(model: Published) -> Path:
-    """The published file, downloaded if it is not in the cache.
+    """Path of the published file, downloaded if it is not in the cache.
 
     Raises:
         InputError: it cannot be downloaded, or has another content.
@@ -92,62 +113,61 @@ def fetch(model: Published) -> Path:
         f'{model.name}: downloading {model.file} ({model.license}) from\n  {model.url}',
         flush=True,
     )
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(_PATIENCE)
+    part = path.with_name(f'{path.name}.{os.getpid()}.part')
     try:
-        torch.hub.download_url_to_file(model.url, str(path), hash_prefix=model.sha256)
-    except (OSError, RuntimeError) as error:
+        with (
+            urllib.request.urlopen(model.url, timeout=_TIMEOUT) as answer,
+            open(part, 'wb') as file,
+        ):
+            shutil.copyfileobj(answer, file)
+        if sha256_of(part) != model.sha256:
+            raise OSError(f'its sha256 is not {model.sha256}')
+        part.replace(path)
+    except (OSError, http.client.HTTPException) as error:
         raise InputError(
             f'{model.file} could not be downloaded ({error}). {by_hand}'
         ) from error
     finally:
-        socket.setdefaulttimeout(before)
+        part.unlink(missing_ok=True)
     return path
 
 
 def checkpoint_of(model: Published) -> Path:
-    """The converted checkpoint, made if it is not in the cache."""
-    path = cache_folder() / (f'{model.name}-{model.sha256[:8]}-{__version__}.pth')
-    if not (path.is_file() and is_complete(path)):
+    """Path of the converted checkpoint, converted if it is not in the cache."""
+    path = cache_folder() / f'{model.name}-{model.sha256[:8]}-{__version__}.pth'
+    if not is_complete(path):
         _convert(fetch(model), get_config(model.config), path)
     return path
 
 
-def published_checkpoint(source: str) -> Path:
-    """The checkpoint of ``mnv2_mm://NAME``.
-
-    Raises:
-        InputError: nothing of that name is published, or no network.
-    """
-    models = published_models()
-    name = source.removeprefix(SCHEME)
-    if name not in models:
-        raise InputError(
-            f'{source}: no network of that name is published; there are '
-            + ', '.join(SCHEME + known for known in models)
-        )
-    return checkpoint_of(models[name])
-
-
 def local_checkpoint(checkpoint: str | os.PathLike) -> str:
-    """The file of a checkpoint, which ``mnv2_mm://NAME`` may name.
+    """Path of a checkpoint, which may be named by ``mnv2_mm://NAME``.
 
     Raises:
-        InputError: as :func:`published_checkpoint`.
+        InputError: nothing of that name is published, or it cannot be downloaded.
     """
-    name = os.fspath(checkpoint)
-    return str(published_checkpoint(name)) if name.startswith(SCHEME) else name
+    path = os.fspath(checkpoint)
+    if not path.startswith(SCHEME):
+        return path
+    models = published_models()
+    name = path.removeprefix(SCHEME)
+    if name not in models:
+        known = ', '.join(SCHEME + known for known in models)
+        raise InputError(
+            f'{path}: no network of that name is published; there are {known}'
+        )
+    return str(checkpoint_of(models[name]))
 
 
 def resolve(
     name: str | os.PathLike, weights: str | os.PathLike | None
 ) -> tuple[Config, Path]:
-    """Config and checkpoint for what a user named.
+    """Config and checkpoint for the arguments of a command.
 
     Args:
         name: A config, or the name of a published network.
-        weights: A checkpoint, a file of another code base, which is
-            converted, or None for the published one.
+        weights: A checkpoint, a file of another code base, which is converted, or None
+            for the published one.
 
     Raises:
         InputError: there is no such config, or no weights for it.
@@ -158,17 +178,16 @@ def resolve(
         if model is None:
             get_config(name)  # its own message for a name that is wrong
             raise InputError(
-                '--weights is missing: without a trained checkpoint the '
-                'network only guesses. Give the .pth file of a training, '
-                f'e.g. --weights work_dirs/{Path(name).stem}/epoch_1.pth, '
-                f'or the name of a published network: {", ".join(models)}'
+                '--weights is missing: without a trained checkpoint the network only '
+                'guesses. Give the .pth file of a training, e.g. --weights '
+                f'work_dirs/{Path(name).stem}/epoch_1.pth, or the name of a published '
+                f'network: {", ".join(models)}'
             )
         return get_config(model.config), checkpoint_of(model)
     path = Path(weights).expanduser()
-    if not is_foreign(path):
+    if not needs_conversion(path):
         return get_config(name), path
-    digest = sha256_of(path) if path.is_file() else ''
-    if model is not None and model.sha256 == digest:
+    if model is not None and path.is_file() and model.sha256 == sha256_of(path):
         name = model.config
     cfg = get_config(name)
     target = cache_folder() / f'{path.name}-{Path(name).stem}.pth'
@@ -177,6 +196,6 @@ def resolve(
 
 
 def _convert(path: Path, cfg: Config, target: Path) -> None:
-    checkpoint, account = convert(path, cfg)
-    print(f'converted {path.name}: {account.summary()}', flush=True)
+    checkpoint, report = convert(path, cfg)
+    print(f'converted {path.name}: {report.summary()}', flush=True)
     save(checkpoint, target)

@@ -1,61 +1,156 @@
-"""What became of every tensor of a file and of a network."""
+"""What became of every tensor of a file and of a network.
+
+Conversion, the check before loading and the loading of a backbone all fill and print
+the one record here.
+"""
 
 from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-_SHOWN = 4  # names in a sentence
+from torch import Tensor
+
+#: Names of tensors in a sentence, and differing tensors in an error.
+_SHOWN = 4
+_SHOWN_IN_ERROR = 3
+
+Shape = tuple[int, ...]
 
 
 @dataclass
-class ConversionReport:
-    """The tensors of a conversion, each in one of the lists."""
+class WeightReport:
+    """The tensors of a file and of a network, each in one of the lists.
+
+    Keys of :attr:`matched`, :attr:`reshaped` and :attr:`missing` are those of the
+    network. Batch counters (``num_batches_tracked``) do not count.
+    """
 
     source: str
-    format: str
-    naming: str
-    #: In the file but no weights, with the reason.
-    set_aside: dict[str, str] = field(default_factory=dict)
-    #: Our names, each with the names in the file it was made of.
+    #: The code base whose names the file has, such as 'torchvision'.
+    key_map: str = ''
+    #: The names in the file that a tensor of the network was made of.
     matched: dict[str, str] = field(default_factory=dict)
+    #: In both, with different shapes: (in the file, in the network).
+    reshaped: dict[str, tuple[Shape, Shape]] = field(default_factory=dict)
+    #: In the network only.
+    missing: list[str] = field(default_factory=list)
     #: In the file only.
     unused: list[str] = field(default_factory=list)
-    #: In the network only; they keep their initial values.
-    missing: list[str] = field(default_factory=list)
-    #: In both, but of different shapes.
-    reshaped: list[str] = field(default_factory=list)
-    #: Shapes in the file and in the network of the latter.
-    shapes: dict[str, tuple[tuple, tuple]] = field(default_factory=dict)
+    #: In the file, but no weights: the reason of each.
+    set_aside: dict[str, str] = field(default_factory=dict)
 
-    def brief(self, names: list[str]) -> str:
-        """A few names and how many more."""
-        shown = ', '.join(names[:_SHOWN])
-        more = len(names) - _SHOWN
-        return shown + (f' and {more} more' if more > 0 else '')
+    @classmethod
+    def compare(
+        cls,
+        weights: Mapping[str, Tensor],
+        own: Mapping[str, Tensor],
+        *,
+        source: str,
+        names: Mapping[str, str] | None = None,
+    ) -> 'WeightReport':
+        """Compare keys and shapes of two state dicts.
+
+        Args:
+            weights: Tensors to load, by the keys of the network.
+            own: State dict of the network.
+            source: The file, for messages.
+            names: What keys of ``weights`` are called in the file.
+        """
+        names, result = names or {}, cls(source)
+        for key, value in own.items():
+            if key.endswith('num_batches_tracked'):
+                continue
+            if key not in weights:
+                result.missing.append(key)
+            elif weights[key].shape != value.shape:
+                result.reshaped[key] = tuple(weights[key].shape), tuple(value.shape)
+            else:
+                result.matched[key] = names.get(key, key)
+        result.unused = [
+            names.get(key, key)
+            for key in weights
+            if key not in own and not key.endswith('num_batches_tracked')
+        ]
+        return result
+
+    @property
+    def exact(self) -> bool:
+        """Whether both hold the same keys with the same shapes."""
+        return not (self.reshaped or self.missing or self.unused)
+
+    def share(self, prefix: str) -> float:
+        """Matched part (0 to 1) of the network's keys that begin with ``prefix``."""
+        keys = [*self.matched, *self.reshaped, *self.missing]
+        below = [key for key in keys if key.startswith(prefix)]
+        return sum(key in self.matched for key in below) / max(len(below), 1)
 
     def summary(self) -> str:
-        """One line: counts by part of the network."""
-        parts = Counter(key.partition('.')[0] for key in self.matched)
-        shown = ', '.join(f'{part} {count}' for part, count in parts.items())
+        """One line of counts."""
+        matched = ', '.join(f'{part} {n}' for part, n in _parts(self.matched))
+        counts = {
+            'unused': self.unused,
+            'missing': self.missing,
+            'of another shape': self.reshaped,
+            'no weights': self.set_aside,
+        }
         return (
-            f'{len(self.matched)} tensors matched ({shown}), '
-            f'{len(self.unused)} unused, {len(self.missing)} missing, '
-            f'{len(self.set_aside)} no weights'
+            f'{len(self.matched)} tensors matched ({matched or "none"}), '
+            + ', '.join(f'{len(names)} {what}' for what, names in counts.items())
         )
 
-    def table(self) -> str:
-        """Every tensor, a line each, for the console."""
-        width = max(map(len, [*self.matched, *self.missing]), default=0)
-        lines = [f'{"network":{width}}  {self.source} ({self.naming})']
-        lines += [f'{key:{width}}  {names}' for key, names in self.matched.items()]
-        for key in self.missing:
-            note = 'MISSING: keeps its initial value'
-            if key in self.shapes:
-                theirs, ours = self.shapes[key]
-                note = f'OTHER SHAPE: {theirs}, the network has {ours}'
-            lines.append(f'{key:{width}}  {note}')
-        lines += [f'{"(unused)":{width}}  {name}' for name in self.unused]
-        lines += [
-            f'{"(no weight)":{width}}  {name}: {reason}'
-            for name, reason in self.set_aside.items()
+    def __str__(self) -> str:
+        """Counts, then the tensors that do not match."""
+        of = f' ({self.key_map} names)' if self.key_map else ''
+        lines = [f'{self.source}{of}: {self.summary()}']
+        for what, keys in {
+            'keep their initial value': [*self.missing, *self.reshaped],
+            'of the file have no place in the model': self.unused,
+        }.items():
+            if keys:
+                parts = ', '.join(f'{part} ({n})' for part, n in _parts(keys))
+                lines.append(f'{len(keys)} {what}: {parts}')
+        return '\n'.join([*lines, self.differences()]).rstrip()
+
+    def differences(self) -> str:
+        """The first tensors that differ, a line each, with both shapes."""
+        lines = [
+            f'  {key}: {theirs} in the file, {ours} in the model'
+            for key, (theirs, ours) in self.reshaped.items()
         ]
+        lines += [f'  {key}: not in the file' for key in self.missing]
+        lines += [f'  {key}: not in the model' for key in self.unused]
+        more = len(lines) - _SHOWN_IN_ERROR
+        if more > 0:
+            lines[_SHOWN_IN_ERROR:] = [f'  ... and {more} more']
         return '\n'.join(lines)
+
+    def table(self) -> str:
+        """Every tensor, a line each; what is no weight, a line for each reason."""
+        rows = {'network': [f'{self.source} ({self.key_map})']}
+        rows |= {key: [names] for key, names in self.matched.items()}
+        rows |= {key: ['MISSING: keeps its initial value'] for key in self.missing}
+        for key, (theirs, ours) in self.reshaped.items():
+            rows[key] = [f'OTHER SHAPE: {theirs}, the network has {ours}']
+        rows['(unused)'] = self.unused
+        reasons: dict[str, list[str]] = {}
+        for name, reason in self.set_aside.items():
+            reasons.setdefault(reason, []).append(name)
+        rows['(no weight)'] = [
+            f'{reason} ({len(names)}): {brief(names)}'
+            for reason, names in reasons.items()
+        ]
+        width = max(map(len, rows))
+        return '\n'.join(
+            f'{key:{width}}  {text}' for key, texts in rows.items() for text in texts
+        )
+
+
+def brief(names: Sequence[str]) -> str:
+    """A few names and the number of the others."""
+    more = len(names) - _SHOWN
+    return ', '.join(names[:_SHOWN]) + (f' and {more} more' if more > 0 else '')
+
+
+def _parts(keys: Iterable[str]) -> list[tuple[str, int]]:
+    """Count keys by the part of the network that they belong to."""
+    return list(Counter(key.partition('.')[0] for key in keys).items())

@@ -1,7 +1,7 @@
-"""Predict for photos, folders and videos, draw, and write results.json.
+"""Predict for images, folders and videos, draw, and write results.json.
 
 One command for detection, segmentation and classification; the config decides.
-A photo that cannot be read is reported, and the others are done.
+An image that cannot be read is reported, and the others are done.
 """
 
 import json
@@ -58,7 +58,7 @@ def demo(options: DemoOptions) -> list[str]:
     finally:
         path = run.write()
         print(
-            f'{len(run.results)} of {len(sources)} done; photos in '
+            f'{len(run.results)} of {len(sources)} done; images in '
             f'{out_dir}, results in {path}'
         )
     return run.failed
@@ -68,7 +68,7 @@ def find_sources(names: Sequence[str]) -> list[Path]:
     """Files to work on, folders replaced by what they hold.
 
     Raises:
-        InputError: a name that does not exist, or a folder without photos.
+        InputError: a name that does not exist, or a folder without images.
     """
     sources: list[Path] = []
     for name in names:
@@ -81,14 +81,14 @@ def find_sources(names: Sequence[str]) -> list[Path]:
             )
             if not inside:
                 raise InputError(
-                    f'folder {name} holds no photo or video '
+                    f'folder {name} holds no image or video '
                     f'({" ".join(IMAGES + VIDEOS)})'
                 )
             sources += inside
         elif path.is_file():
             sources.append(path)
         else:
-            raise InputError(f'there is no photo, folder or video {name}')
+            raise InputError(f'there is no image, folder or video {name}')
     return sources
 
 
@@ -118,12 +118,12 @@ class Demo:
         self._taken.add(name)
         return self.out_dir / name
 
-    def photo(self, source: Path) -> str:
-        """Do one photo; returns a line for the console."""
+    def image(self, source: Path) -> str:
+        """Do one image; returns a line for the console."""
         image = cv2.imread(str(source), cv2.IMREAD_COLOR)
         if image is None:
             raise InputError(
-                f'{source} cannot be read as a photo: it is cut off, '
+                f'{source} cannot be read as an image: it is cut off, '
                 'empty, or of another format'
             )
         sample = predict(self.model, image)
@@ -155,13 +155,13 @@ class Demo:
         try:
             for number, frame in enumerate(_frames(capture)):
                 sample = predict(self.model, frame)
-                photo = self.painter.draw(frame, sample)
+                drawing = self.painter.draw(frame, sample)
                 if writer is None:
                     self.results.append(entry)  # kept if it is interrupted
-                    size = photo.shape[1::-1]
+                    size = drawing.shape[1::-1]
                     code = cv2.VideoWriter_fourcc(*'mp4v')
                     writer = cv2.VideoWriter(str(drawn), code, rate, size)
-                writer.write(photo)
+                writer.write(drawing)
                 entry['frames'].append(
                     {'frame': number, **self.painter.describe(sample)}
                 )
@@ -192,7 +192,7 @@ class Demo:
             is_video = source.suffix.lower() in VIDEOS
             start = time.monotonic()
             try:
-                text = (self.video if is_video else self.photo)(source)
+                text = (self.video if is_video else self.image)(source)
             except InputError as error:
                 self.failed.append(str(source))
                 text = f'error: {error}'
@@ -225,6 +225,6 @@ def _frames(capture: cv2.VideoCapture) -> Iterator[np.ndarray]:
 
 
 def _write(path: Path, image: np.ndarray) -> None:
-    """Write a photo; OpenCV alone would be silent when it cannot."""
+    """Write an image; OpenCV alone would be silent when it cannot."""
     if not cv2.imwrite(str(path), image):
         raise InputError(f'{path} cannot be written')

@@ -11,7 +11,7 @@ from pathlib import Path
 COMMANDS = {
     'train': ('train', 'train a config'),
     'test': ('test', 'evaluate a checkpoint or an exported model'),
-    'predict': ('demo', 'predict for photos, folders and videos'),
+    'predict': ('demo', 'predict for images, folders and videos'),
     'convert': ('convert_weights', 'convert weights of other code bases'),
     'export': ('deploy', 'export a model for ONNX Runtime, ncnn or TensorRT'),
     'browse': ('browse_dataset', 'draw what a config trains on'),

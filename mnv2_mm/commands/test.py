@@ -173,10 +173,7 @@ def _set_tta(cfg: Config, host: str) -> None:
     if cfg.get('tta_pipeline') is None:
         print_rank0('--tta: each image and its mirror image')
         *steps, pack = copy.deepcopy(dataset.pipeline)
-        flips = [
-            dict(type='RandomFlip', prob=1.0),
-            dict(type='RandomFlip', prob=0.0),
-        ]
+        flips = [dict(type='RandomFlip', prob=1.0), dict(type='RandomFlip', prob=0.0)]
         if host == 'mmdet':
             pack.meta_keys = (
                 'img_id',
@@ -195,10 +192,7 @@ def _set_tta(cfg: Config, host: str) -> None:
         views = [flips, [pack]]
         if loads:  # the reference is not augmented
             views.insert(1, loads)
-        cfg.tta_pipeline = [
-            *steps,
-            dict(type='TestTimeAug', transforms=views),
-        ]
+        cfg.tta_pipeline = [*steps, dict(type='TestTimeAug', transforms=views)]
     dataset.pipeline = cfg.tta_pipeline
     cfg.model = ConfigDict(**cfg.tta_model, module=cfg.model)
 
@@ -222,11 +216,7 @@ def _report(cfg: Config, checkpoint: str, metrics: dict) -> None:
     figures = {key: float(value) for key, value in metrics.items()}
     with open(path, 'w', encoding='utf-8') as file:
         json.dump(
-            {
-                'config': cfg.filename,
-                'checkpoint': checkpoint,
-                'metrics': figures,
-            },
+            {'config': cfg.filename, 'checkpoint': checkpoint, 'metrics': figures},
             file,
             indent=2,
         )

@@ -27,11 +27,7 @@ class GtVisualizer:
     """
 
     def __init__(
-        self,
-        host: str,
-        metainfo: dict,
-        *,
-        pipeline: Sequence[Mapping | Callable] = (),
+        self, host: str, metainfo: dict, *, pipeline: Sequence[Mapping | Callable] = ()
     ) -> None:
         self.host = host
         self.classes = tuple(map(str, metainfo.get('classes') or ()))

@@ -29,10 +29,7 @@ class BFloat16OptimWrapper(OptimWrapper):
     def optim_context(self, model: nn.Module) -> Iterator[None]:
         """The context of a forward pass, on the model's device."""
         device = next(model.parameters()).device.type
-        with (
-            super().optim_context(model),
-            torch.autocast(device, torch.bfloat16),
-        ):
+        with super().optim_context(model), torch.autocast(device, torch.bfloat16):
             yield
 
 

@@ -152,10 +152,7 @@ class ProgressHook(Hook):
         if getattr(runner.train_loop, 'max_epochs', 1) > 1:
             text += f' {runner.epoch + 1}/{runner.max_epochs}'
         self._progress.update(
-            self._task,
-            completed=runner.iter + 1,
-            description=text,
-            note=_note(runner),
+            self._task, completed=runner.iter + 1, description=text, note=_note(runner)
         )
         self._draw()
 

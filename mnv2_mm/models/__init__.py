@@ -1,23 +1,20 @@
-"""The networks; each host's part is there when the host is installed.
+"""The networks; the parts for a host are there when it is installed.
 
-A plug-in must not die because one of three hosts is missing or broken: its
-names are then registered as stand-ins that say so when they are built.
+A missing or broken host must not break the import: its names are then
+registered as stand-ins that raise an InputError when they are built.
 """
 
 from importlib import import_module
+from typing import NoReturn
 
-from mnv2_mm.models.baselines import (
-    Darknet19,
-    MobileNetV1,
-    NASNetA,
-    YOLOv2Neck,
-)
+from mnv2_mm.models.ablations import MobileNetV2Ablation
+from mnv2_mm.models.baselines import Darknet19, MobileNetV1, NASNetA, YOLOv2Neck
 from mnv2_mm.models.mobilenet_v2 import MobileNetV2
 from mnv2_mm.registry import MODELS, TASK_UTILS
 from mnv2_mm.utils.errors import InputError
 
-#: Per host: its import name, its package on the index, and for each of our
-#: modules that needs it the registry and the names registered there.
+#: For each host: our modules that need it, with the registry and the names
+#: that they register.
 _HOSTED = {
     'mmdet': [
         ('ssdlite.neck', MODELS, ['SSDLiteNeck']),
@@ -36,10 +33,10 @@ _HOSTED = {
 
 
 def _stand_in(registry, name: str, host: str, error: Exception) -> None:
-    def build(*args, **kwargs):
+    def build(*args: object, **kwargs: object) -> NoReturn:
         raise InputError(
             f'mnv2_mm.{name} needs {host}, which cannot be imported '
-            f'({error}); `python -m mnv2_mm.check` prints the remedy'
+            f'({error}); `python -m mnv2_mm.check` prints how to fix it'
         )
 
     registry.register_module(name=name, module=build)
@@ -60,6 +57,7 @@ __all__ = [
     'Darknet19',
     'MobileNetV1',
     'MobileNetV2',
+    'MobileNetV2Ablation',
     'NASNetA',
     'YOLOv2Neck',
 ]

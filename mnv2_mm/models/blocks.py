@@ -1,14 +1,14 @@
 """The building blocks of MobileNetV2 and SSDLite.
 
 Section 3 and Table 1 of the paper: the inverted residual with its linear
-bottleneck, and the depthwise-separable pieces of section 6.2. What differs
-from the blocks of mmdet, mmseg and mmpretrain: a block can hand out its
-expanded tensor (the tap that SSDLite needs), and the padding can be
-TensorFlow's SAME, which official weights were trained with.
+bottleneck, and the depthwise-separable layers of section 6.2. Differs from the
+blocks of mmdet, mmseg and mmpretrain: a block can return its expanded tensor
+(the tap of SSDLite), and padding can be TensorFlow's SAME, with which the
+official weights were trained.
 """
 
 import math
-from typing import Literal
+from typing import Any, Literal
 
 import torch.utils.checkpoint as cp
 from mmcv.cnn import ConvModule
@@ -18,17 +18,13 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from mnv2_mm.models.relu6 import ReLU6
 from mnv2_mm.models.same_conv import SameConv2d
-from mnv2_mm.models.split_inference import (
-    ExpansionSplit,
-    checked_split,
-    split_forward,
-)
+from mnv2_mm.models.split_inference import ExpansionSplit, checked_split, split_forward
 from mnv2_mm.utils.errors import InputError
 
-#: BN of the TF classification and DeepLab scopes: epsilon 1e-3 and moving
+#: BN of TF's classification and DeepLab scopes: epsilon 1e-3 and moving
 #: average decay 0.997, which is a PyTorch momentum of 0.003.
 BN_CLASSIFICATION = dict(type='BN', eps=1e-3, momentum=0.003)
-#: BN of the TF detection scopes: decay 0.9997.
+#: BN of TF's detection scopes: decay 0.9997.
 BN_DETECTION = dict(type='BN', eps=1e-3, momentum=0.0003)
 
 Padding = Literal['symmetric', 'same']
@@ -37,20 +33,20 @@ Padding = Literal['symmetric', 'same']
 def make_divisible(value: float, divisor: int = 8, *, min_ratio: float = 0.9) -> int:
     """Round a channel count as TF-slim's ``depth_multiplier`` does.
 
-    To the nearest multiple of ``divisor`` and at least one of it; one step
-    up where rounding would take away more than ``1 - min_ratio``.
+    To the nearest multiple of ``divisor`` and at least ``divisor``; one step
+    up where rounding would remove more than ``1 - min_ratio``.
     """
     rounded = max(divisor, int(value + divisor / 2) // divisor * divisor)
     return rounded + divisor if rounded < min_ratio * value else rounded
 
 
 def padding_conv_cfg(padding: Padding) -> dict | None:
-    """The convolution type that realizes a padding rule.
+    """The ``conv_cfg`` of a padding rule.
 
-    ``symmetric`` pads ``dilation`` on every side (PyTorch's habit). ``same``
-    is TensorFlow's: on an even input a stride-2 3x3 pads the right and the
-    bottom side only, so the sampling grid lies one pixel further. Shapes
-    agree, results do not: weights stay with the rule of their training.
+    ``symmetric`` pads ``dilation`` on every side, as usual in PyTorch.
+    ``same`` is TensorFlow's: on an even input a stride-2 3x3 pads the right
+    and the bottom side only, which shifts the sampling grid by one pixel.
+    Shapes agree, results do not: weights need the rule of their training.
     """
     if padding == 'symmetric':
         return None
@@ -62,11 +58,11 @@ def padding_conv_cfg(padding: Padding) -> dict | None:
     )
 
 
-def truncated_normal(std: float, **kwargs) -> dict:
+def truncated_normal(std: float, **kwargs: Any) -> dict:
     """``init_cfg`` of TF's truncated normal: cut at two deviations.
 
-    mmengine takes the cut as absolute bounds, which by default (2.0) would
-    cut nothing at these small deviations.
+    mmengine takes the cut as absolute bounds; its default (2.0) would cut
+    nothing at these small deviations.
     """
     return dict(type='TruncNormal', std=std, a=-2 * std, b=2 * std, **kwargs)
 
@@ -74,39 +70,40 @@ def truncated_normal(std: float, **kwargs) -> dict:
 class ConvNormAct(ConvModule):
     """mmcv's ConvModule for "same" layers: maps shrink by the stride only.
 
-    Differs in three points. The original re-initialises itself with Kaiming
-    after the ``init_cfg`` of its owner, and so silently wins over it; here
-    the owner's counts. A map that holds one value a channel (the last level
-    of SSDLite, the pooled map of DeepLab) trains with a batch of one too.
-    And ReLU6 is :class:`~mnv2_mm.models.relu6.ReLU6`.
+    Three differences. ConvModule initializes itself with Kaiming after the
+    ``init_cfg`` of its owner and overrides it; here the owner's counts. A map
+    with one value per channel (the last level of SSDLite, the pooled map of
+    DeepLab) also trains with a batch of one. ReLU6 is
+    :class:`~mnv2_mm.models.relu6.ReLU6`. Arguments are those of ConvModule.
     """
 
-    def __init__(self, *args, **kwargs) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel_size: int, **kwargs: Any
+    ) -> None:
+        super().__init__(in_channels, out_channels, kernel_size, **kwargs)
         if type(getattr(self, 'activate', None)) is nn.ReLU6:
             self.activate = ReLU6(self.activate.inplace)
 
     def init_weights(self) -> None:
         """Leave the weights to the owner's ``init_cfg``."""
 
-    def forward(self, x: Tensor, *args, **kwargs) -> Tensor:
+    def forward(self, x: Tensor, activate: bool = True, norm: bool = True) -> Tensor:
         """(B, C, H, W) -> (B, C', H/stride, W/stride), rounded up.
 
-        From a single value no variance can be taken, and torch raises; TF
-        would go on with a variance of zero, which makes the layer a
-        constant. Here the running statistics serve instead, as they do at
-        test time. Larger batches are normalized by their own as ever.
+        One value has no variance, and torch raises; TF would use zero, which
+        makes the layer a constant. Here the running statistics are used, as at
+        test time. Larger batches are normalized by their own statistics.
         """
         if not self._is_single_value(x):
-            return super().forward(x, *args, **kwargs)
+            return super().forward(x, activate, norm)
         self.norm.eval()
         try:
-            return super().forward(x, *args, **kwargs)
+            return super().forward(x, activate, norm)
         finally:
             self.norm.train()
 
     def _is_single_value(self, x: Tensor) -> bool:
-        """Whether batch norm would see one value a channel."""
+        """Whether batch norm would see one value per channel."""
         if not self.training or not self.with_norm:
             return False
         norm, stride = self.norm, self.conv.stride[0]
@@ -149,9 +146,9 @@ def depthwise(
 class InvertedResidual(nn.Module):
     """Bottleneck with expansion (Table 1): 1x1, depthwise 3x3, linear 1x1.
 
-    The projection has no activation (section 3.2), and the shortcut joins
-    the bottlenecks when the block keeps stride and channels. With
-    ``expand_ratio=1`` the first 1x1 does not exist, as in TF's layer_2.
+    The projection has no activation (section 3.2), and a shortcut connects the
+    bottlenecks when the block keeps stride and channels. With
+    ``expand_ratio=1`` there is no first 1x1, as in TF's layer_2.
 
     Args:
         in_channels: Channels of the input bottleneck.
@@ -162,9 +159,9 @@ class InvertedResidual(nn.Module):
         conv_cfg: Convolution type, see :func:`padding_conv_cfg`.
         norm_cfg: Normalization of all three convolutions.
         act_cfg: Activation of the first two.
-        with_cp: Recompute the block in the backward pass to save memory.
-        expansion_split: Parts in which the expanded tensor is computed at
-            inference, see :mod:`mnv2_mm.models.split_inference`.
+        with_cp: Save memory by recomputing the block in the backward pass.
+        expansion_split: Number of parts in which the expanded tensor is
+            computed at inference, see :mod:`mnv2_mm.models.split_inference`.
     """
 
     def __init__(
@@ -189,11 +186,7 @@ class InvertedResidual(nn.Module):
         common = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg)
         self.expand_conv = (
             ConvNormAct(
-                in_channels,
-                self.expanded_channels,
-                1,
-                act_cfg=act_cfg,
-                **common,
+                in_channels, self.expanded_channels, 1, act_cfg=act_cfg, **common
             )
             if expand_ratio != 1
             else nn.Identity()

@@ -1,25 +1,28 @@
 """The classifier of MobileNetV2: dropout before the last layer (section 6.1).
 
-The official code drops one value in five between the global average and the
+The official code drops 20 % of the values between the global average and the
 classifier. mmpretrain's ``LinearClsHead`` has no dropout and its
-``StackedLinearClsHead`` puts one only behind a hidden layer, so this is the
-former with dropout in front. The classifier's weights start as the source
-has it: a truncated normal of standard deviation 0.09.
+``StackedLinearClsHead`` has one only after a hidden layer, so this is the
+former with dropout in front. The weights start as in the official code: a
+truncated normal of standard deviation 0.09.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 from mmpretrain.models.heads import LinearClsHead
 from torch import Tensor, nn
 
 from mnv2_mm.models.blocks import truncated_normal
 from mnv2_mm.registry import MODELS
+from mnv2_mm.utils.arguments import checked_arguments
 from mnv2_mm.utils.errors import InputError
 
 
 @MODELS.register_module()
+@checked_arguments
 class DropoutClsHead(LinearClsHead):
-    """mmpretrain's linear classifier behind a dropout.
+    """mmpretrain's linear classifier with dropout before it.
 
     Args:
         num_classes: Classes, without a background class.
@@ -27,8 +30,8 @@ class DropoutClsHead(LinearClsHead):
             1792 at 1.4 (``backbone.out_channels`` has them).
         dropout_ratio: Share of the values that are dropped in training.
         loss: The loss; cross-entropy if None.
-        init_cfg: As the source if None.
-        kwargs: The rest of mmpretrain's ClsHead (``topk``, ``cal_acc``).
+        init_cfg: As in the official code if None.
+        **kwargs: The rest of mmpretrain's ClsHead (``topk``, ``cal_acc``).
     """
 
     def __init__(
@@ -39,7 +42,7 @@ class DropoutClsHead(LinearClsHead):
         dropout_ratio: float = 0.2,
         loss: dict | None = None,
         init_cfg: dict | None = None,
-        **kwargs,
+        **kwargs: Any,
     ) -> None:
         super().__init__(
             num_classes,
@@ -51,11 +54,7 @@ class DropoutClsHead(LinearClsHead):
         self.dropout = nn.Dropout(dropout_ratio)
 
     def pre_logits(self, feats: Sequence[Tensor]) -> Tensor:
-        """Drop values of the pooled feature: (B, C) -> (B, C).
-
-        Raises:
-            InputError: The feature has another number of channels.
-        """
+        """Drop values of the pooled feature: (B, C) -> (B, C)."""
         feature = super().pre_logits(feats)
         if feature.shape[-1] != self.in_channels:
             raise InputError(

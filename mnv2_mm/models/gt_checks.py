@@ -1,7 +1,7 @@
-"""Look at the objects of an image before a head learns from them.
+"""Check the ground truth of an image before a head computes targets from it.
 
-A class index beyond the classes or a box without an area would turn into an
-index error of CUDA or a loss of NaN many lines later.
+A wrong class index or an empty box would otherwise end in a CUDA index error
+or a NaN loss, far from its cause.
 """
 
 from mmengine.structures import InstanceData
@@ -21,7 +21,7 @@ def checked_gt_instances(
         num_classes: Classes of the head.
 
     Raises:
-        InputError: a label is none of the classes, or a box is empty.
+        InputError: A class index is out of range, or a box is empty.
     """
     name = img_meta.get('img_path', 'an image')
     boxes, labels = gt_instances.bboxes, gt_instances.labels

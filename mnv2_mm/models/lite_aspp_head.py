@@ -10,16 +10,17 @@ Parallel branches over one feature map, fused by a 1x1 convolution::
 Without the atrous branches this is the form that the paper recommends
 (2.11M parameters with MobileNetV2 and 21 classes), with them its 4.52M row.
 
-What differs from mmseg's ``ASPPHead``: the concatenation is fused by a 1x1
-convolution and not by a 3x3 one (mmseg's head makes 3.16M and 7.15M of
-these), 256 channels, ``align_corners=True``, dropout of single values
-instead of whole channels, a loss averaged over labeled pixels only; all as
-in the DeepLab code. The layers keep mmseg's names. What differs from the
-DeepLab code: its average pool has the fixed size of the training crop, which
-for an image of that size is the global average.
+Differs from mmseg's ``ASPPHead``: the concatenation is fused by a 1x1
+convolution instead of a 3x3 one (which would make 3.16M and 7.15M), 256
+channels, ``align_corners=True``, dropout of single values instead of whole
+channels, a loss averaged over labeled pixels only; all as in the DeepLab code.
+The layers keep mmseg's names. Differs from the DeepLab code: its average pool
+has the fixed size of the training crop; for an image of that size this is the
+global average.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
@@ -29,6 +30,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from mnv2_mm.models.blocks import ConvNormAct, truncated_normal
 from mnv2_mm.registry import MODELS
+from mnv2_mm.utils.arguments import checked_arguments
 from mnv2_mm.utils.errors import InputError
 
 #: Batch norm of the head: decay 0.9997 and not the backbone's epsilon.
@@ -36,6 +38,7 @@ BN_DECODER = dict(type='BN', eps=1e-5, momentum=0.0003)
 
 
 @MODELS.register_module()
+@checked_arguments
 class LiteASPPHead(BaseDecodeHead):
     """Image pooling, 1x1, optional atrous 3x3; fused by a 1x1.
 
@@ -44,18 +47,18 @@ class LiteASPPHead(BaseDecodeHead):
             MobileNetV2 at width 1 (``backbone.out_channels`` has them).
         channels: Channels of every branch.
         atrous_rates: Rates of the 3x3 branches: (6, 12, 18) at output stride
-            16, (12, 24, 36) at 8; None leaves these branches away.
+            16, (12, 24, 36) at 8; None leaves these branches out.
         dropout_ratio: Share of the fused values that are dropped.
         norm_cfg: Batch norm with DeepLab's epsilon and momentum if None.
-        norm_eval: Keep the BN statistics fixed while training, as the
-            backbone's argument of this name: the DeepLab code's
-            ``fine_tune_batch_norm=False`` is both.
+        norm_eval: Keep the BN statistics fixed while training. With the
+            backbone's ``norm_eval``, ``fine_tune_batch_norm=False`` of the
+            DeepLab code.
         align_corners: How maps are resized, here and by the segmentor.
         loss_decode: Cross-entropy, mean over the pixels with a label, if
             None.
-        init_cfg: As the source if None: slim's default (Xavier, uniform),
-            and a truncated normal of sd 0.01 for the logits.
-        kwargs: ``num_classes`` (required) and the rest of mmseg's
+        init_cfg: As the DeepLab code if None: slim's default (Xavier,
+            uniform), and a truncated normal of sd 0.01 for the logits.
+        **kwargs: ``num_classes`` (required) and the rest of mmseg's
             BaseDecodeHead.
 
     Raises:
@@ -74,7 +77,7 @@ class LiteASPPHead(BaseDecodeHead):
         align_corners: bool = True,
         loss_decode: dict | Sequence[dict] | None = None,
         init_cfg: dict | Sequence[dict] | None = None,
-        **kwargs,
+        **kwargs: Any,
     ) -> None:
         super().__init__(
             in_channels,
@@ -98,7 +101,7 @@ class LiteASPPHead(BaseDecodeHead):
         self._init_layers()
 
     def _init_layers(self) -> None:
-        """Build the branches, their fusion and the dropout."""
+        """Make the branches, their fusion and the dropout."""
         self.image_pool = nn.Sequential(
             nn.AdaptiveAvgPool2d(1), self._conv(self.in_channels)
         )
@@ -135,21 +138,18 @@ class LiteASPPHead(BaseDecodeHead):
         return self
 
     def forward(self, inputs: Sequence[Tensor]) -> Tensor:
-        """Logits of every pixel of the feature map.
+        """Maps (B, C, H/s, W/s) at stride s -> logits (B, num_classes, H/s, W/s).
 
-        Args:
-            inputs: Maps of the backbone, (B, C, H/s, W/s) at stride s; the
-                one at ``in_index`` is used.
-
-        Returns:
-            (B, num_classes, H/s, W/s), not yet resized to the image.
-
-        Raises:
-            InputError: The map has another number of channels.
+        The map at ``in_index`` is used.
         """
         x = self._transform_inputs(inputs)
-        if not torch.jit.is_tracing():
-            self._check_channels(x)
+        if not torch.jit.is_tracing() and x.shape[1] != self.in_channels:
+            raise InputError(
+                f'LiteASPPHead: the feature map has {x.shape[1]} channels '
+                f'but in_channels={self.in_channels}; set '
+                f'model.decode_head.in_channels={x.shape[1]} (the number '
+                "follows the backbone's widen_factor and out_indices)"
+            )
         pooled = interpolate(
             self.image_pool(x),
             size=x.shape[2:],
@@ -159,30 +159,16 @@ class LiteASPPHead(BaseDecodeHead):
         branches = [pooled] + [conv(x) for conv in self.aspp_modules]
         return self.cls_seg(self.bottleneck(torch.cat(branches, dim=1)))
 
-    def _check_channels(self, x: Tensor) -> None:
-        """Compare the map with what the layers were built for."""
-        if x.shape[1] != self.in_channels:
-            raise InputError(
-                f'LiteASPPHead: the feature map has {x.shape[1]} channels '
-                f'but in_channels={self.in_channels}; set '
-                f'model.decode_head.in_channels={x.shape[1]} (the number '
-                "follows the backbone's widen_factor and out_indices)"
-            )
-
 
 def _checked(rates: Sequence[int] | None) -> tuple[int, ...]:
-    """``rates`` as a tuple, or the message that names the wrong one."""
+    """Return ``rates`` as a tuple; raise InputError for wrong ones."""
     if rates is None:
         return ()
-    if not isinstance(rates, Sequence) or isinstance(rates, str):
+    if not isinstance(rates, Sequence) or any(
+        isinstance(r, bool) or not isinstance(r, int) or r < 1 for r in rates
+    ):
         raise InputError(
-            f'LiteASPPHead: atrous_rates={rates!r} must be a list such as '
-            '(6, 12, 18), or None for no atrous branches'
+            f'LiteASPPHead: atrous_rates={rates!r} must be whole numbers of at least '
+            '1 such as (6, 12, 18), or None for no atrous branches'
         )
-    for rate in rates:
-        if isinstance(rate, bool) or not isinstance(rate, int) or rate < 1:
-            raise InputError(
-                f'LiteASPPHead: rate {rate!r} in atrous_rates={tuple(rates)} '
-                'must be a whole number of at least 1'
-            )
     return tuple(rates)

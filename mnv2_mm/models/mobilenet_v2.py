@@ -1,28 +1,26 @@
-"""MobileNetV2 (section 4, Table 2) as a backbone for every OpenMMLab host.
+"""MobileNetV2 (section 4, Table 2) as a backbone for mmdet, mmseg and mmpretrain.
 
-What differs from the backbone of the same name in mmdet, mmseg and
-mmpretrain, because trained weights and published numbers need it:
+Differs from the hosts' own backbones of this name, because trained weights and
+published numbers need it:
 
-* taps by TF end-point name too, so that SSDLite gets the expansion of
-  layer_15 (576 channels, section 6.2) and DeepLab the 320-channel layer_18;
-* ``output_stride`` follows TF's rule for atrous rates; mmseg gives the rate
-  to the wrong blocks;
+* taps by TF end-point name too: SSDLite gets the expansion of layer_15 (576
+  channels, section 6.2), DeepLab the 320-channel layer_18;
+* ``output_stride`` follows TF's rule for atrous rates; mmseg gives the rate to
+  the wrong blocks;
 * padding can be TF's SAME; BN epsilon and momentum are TF's by default;
-* only what the deepest tap needs is built, freezing covers BN statistics,
-  and ``train()`` returns the module.
+* only what the deepest tap needs is built, freezing covers BN statistics, and
+  ``train()`` returns the module.
+
+TF counts the stem as layer_1, the blocks as layer_2 to layer_18 and the last
+1x1 convolution as layer_19. The expanded tensor inside of a block is
+``layer_k/expansion_output``.
 """
 
 from collections.abc import Sequence
+from typing import Any, NamedTuple
 
-from mmengine.model import initialize
 from torch import Tensor, nn
 
-from mnv2_mm.models.ablations import (
-    ResidualVariant,
-    Shortcut,
-    join_expansions,
-    variant_options,
-)
 from mnv2_mm.models.blocks import (
     BN_CLASSIFICATION,
     ConvNormAct,
@@ -32,25 +30,53 @@ from mnv2_mm.models.blocks import (
     padding_conv_cfg,
     truncated_normal,
 )
-from mnv2_mm.models.layout import (
-    LAST_CHANNELS,
-    LAST_LAYER,
-    PARTS,
-    STEM_CHANNELS,
-    TABLE_2,
-    parse_tap,
-)
 from mnv2_mm.models.split_inference import ExpansionSplit
 from mnv2_mm.models.tapped_backbone import (
+    FeatureInfo,
     StridePlan,
     TappedBackbone,
-    check_taps,
     check_width,
+    tap_names,
 )
 from mnv2_mm.registry import MODELS
+from mnv2_mm.utils.arguments import checked_arguments
+
+
+class Row(NamedTuple):
+    """A row of Table 2: t, c, n, s."""
+
+    expand_ratio: int
+    channels: int
+    repeats: int
+    stride: int
+
+
+TABLE_2 = (
+    Row(1, 16, 1, 1),
+    Row(6, 24, 2, 2),
+    Row(6, 32, 3, 2),
+    Row(6, 64, 4, 2),
+    Row(6, 96, 3, 1),
+    Row(6, 160, 3, 2),
+    Row(6, 320, 1, 1),
+)
+STEM_CHANNELS = 32
+LAST_CHANNELS = 1280
+LAST_LAYER = 2 + sum(row.repeats for row in TABLE_2)  # 19
+#: What ``frozen_stages`` counts: the stem, the seven rows of Table 2, layer_19.
+STAGES = ('conv1', *(f'layer{i}' for i in range(1, 8)), 'conv2')
+#: The end points that stage indices 0 to 7 stand for, as in the hosts.
+STAGE_ENDS = tuple(f'layer_{n}' for n in (2, 4, 7, 11, 14, 17, 18, LAST_LAYER))
+EXPANSION = '/expansion_output'
+#: Number of the layer that computes each end point.
+END_POINTS = {
+    **{f'layer_{n}': n for n in range(1, LAST_LAYER + 1)},
+    **{f'layer_{n}{EXPANSION}': n for n in range(3, LAST_LAYER)},
+}
 
 
 @MODELS.register_module()
+@checked_arguments
 class MobileNetV2(TappedBackbone):
     """MobileNetV2 with named taps.
 
@@ -68,27 +94,23 @@ class MobileNetV2(TappedBackbone):
         shrink_last: Let the width multiplier shrink layer_19 below 1280
             channels too, as TF's detection extractor does; classification
             keeps 1280 (section 4.1, "Trade-off hyper parameters").
-        norm_cfg: Normalization layers.
-        act_cfg: Activation; the paper's is ReLU6.
+        norm_cfg: Normalization layers; TF's classification scope by default.
+        act_cfg: Activation; the paper's ReLU6 by default.
         frozen_stages: -1 freezes nothing, 0 the stem, n the stem and the
             first n stages: parameters and BN statistics; 8 is everything.
         norm_eval: Keep all BN statistics fixed while training.
-        with_cp: Trade time for memory by recomputing blocks backwards.
-        expansion_split: Trade time for memory at inference: the parts in
+        with_cp: Save memory by recomputing blocks in the backward pass.
+        expansion_split: Save memory at inference: the number of parts in
             which a block computes its expanded tensor (section 5.1), or
-            ``'full'`` for one channel at a time. A block whose expansion
-            is tapped computes it whole.
-        bottleneck_act: Activation after the projections, for Figure 6a;
-            None is the paper's linear bottleneck.
-        shortcut: ``'bottleneck'`` (the paper's network), ``'expansion'`` or
-            ``'none'``, for Figure 6b; see
-            :mod:`mnv2_mm.models.ablations`.
+            ``'full'`` for one channel at a time. A block whose expansion is
+            tapped computes it whole.
         init_cfg: Initialization; the default is TF's truncated normal of
             standard deviation 0.09. ``dict(type='Pretrained',
             checkpoint=FILE)`` also reads state dicts of torchvision and
             mmpretrain (:mod:`mnv2_mm.checkpoints`).
 
     Attributes:
+        feature_info: Channels and stride of every end point that is built.
         out_channels: Channels of each returned map.
         out_strides: Input size over map size of each returned map.
     """
@@ -107,50 +129,45 @@ class MobileNetV2(TappedBackbone):
         norm_eval: bool = False,
         with_cp: bool = False,
         expansion_split: ExpansionSplit = 1,
-        bottleneck_act: dict | None = None,
-        shortcut: Shortcut = 'bottleneck',
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         super().__init__(
-            PARTS,
+            STAGES,
             frozen_stages=frozen_stages,
             norm_eval=norm_eval,
             init_cfg=init_cfg or truncated_normal(0.09, layer='Conv2d'),
         )
         check_width(widen_factor, published='0.35 0.5 0.75 1.0 1.3 1.4')
-        check_taps(out_indices, example="(6,) or ('layer_18',)")
-        self.taps = tuple(parse_tap(tap) for tap in out_indices)
+        self.taps = tap_names(
+            out_indices,
+            STAGE_ENDS,
+            END_POINTS,
+            known=f"'layer_1'..'layer_{LAST_LAYER}' or 'layer_3{EXPANSION}'.."
+            f"'layer_{LAST_LAYER - 1}{EXPANSION}'",
+        )
         self.padding = padding
-        self.norm_cfg = norm_cfg or dict(BN_CLASSIFICATION)
-        common = dict(
+        layer_cfg = dict(
             conv_cfg=padding_conv_cfg(padding),
-            norm_cfg=self.norm_cfg,
+            norm_cfg=norm_cfg or dict(BN_CLASSIFICATION),
             act_cfg=act_cfg or dict(type='ReLU6'),
         )
-        variant = variant_options(bottleneck_act, shortcut)
-        block_type = ResidualVariant if variant else InvertedResidual
-        self.joins_expansions = shortcut == 'expansion'
-        # (channels, stride) of every end point, by (TF layer, is expansion)
-        facts: dict[tuple[int, bool], tuple[int, int]] = {}
-        deepest = max(layer for layer, _ in self.taps)
-
         plan = StridePlan(output_stride)
+        deepest = max(END_POINTS[tap] for tap in self.taps)
+
         stride, _ = plan.next(2)
         channels = make_divisible(STEM_CHANNELS * widen_factor)
-        self.conv1 = ConvNormAct(3, channels, 3, stride=stride, padding=1, **common)
+        self.conv1 = ConvNormAct(3, channels, 3, stride=stride, padding=1, **layer_cfg)
         layer = 1
-        facts[layer, False] = channels, plan.stride
+        self.feature_info = {'layer_1': FeatureInfo(channels, plan.stride)}
         self.stages: list[str] = []
-        for index, row in enumerate(TABLE_2, start=1):
+        for stage, row in zip(STAGES[1:-1], TABLE_2, strict=True):
             blocks = []
             out_channels = make_divisible(row.channels * widen_factor)
-            for repeat in range(row.repeats):
-                if layer == deepest:
-                    break
+            for repeat in range(min(row.repeats, deepest - layer)):
                 layer += 1
-                stride_in = plan.stride
-                stride, dilation = plan.next(row.stride if not repeat else 1)
-                block = block_type(
+                in_stride = plan.stride
+                stride, dilation = plan.next(1 if repeat else row.stride)
+                block = self._make_block(
                     channels,
                     out_channels,
                     stride=stride,
@@ -158,64 +175,72 @@ class MobileNetV2(TappedBackbone):
                     dilation=dilation,
                     with_cp=with_cp,
                     expansion_split=expansion_split,
-                    **variant,
-                    **common,
+                    **layer_cfg,
                 )
                 blocks.append(block)
-                facts[layer, True] = block.expanded_channels, stride_in
-                facts[layer, False] = out_channels, plan.stride
-                channels = out_channels
+                name, channels = f'layer_{layer}', out_channels
+                self.feature_info[name] = FeatureInfo(channels, plan.stride)
+                if row.expand_ratio > 1:
+                    self.feature_info[name + EXPANSION] = FeatureInfo(
+                        block.expanded_channels, in_stride
+                    )
             if blocks:
-                self.stages.append(f'layer{index}')
-                self.add_module(self.stages[-1], nn.Sequential(*blocks))
-        if self.joins_expansions:
-            join_expansions([b for s in self.stages for b in getattr(self, s)])
+                self.stages.append(stage)
+                self.add_module(stage, nn.Sequential(*blocks))
         if deepest == LAST_LAYER:
             last = make_divisible(LAST_CHANNELS * widen_factor)
             last = last if shrink_last else max(last, LAST_CHANNELS)
-            self.conv2 = ConvNormAct(channels, last, 1, **common)
-            facts[LAST_LAYER, False] = last, plan.stride
-        self.out_channels = tuple(facts[tap][0] for tap in self.taps)
-        self.out_strides = tuple(facts[tap][1] for tap in self.taps)
+            self.conv2 = ConvNormAct(channels, last, 1, **layer_cfg)
+            self.feature_info[f'layer_{LAST_LAYER}'] = FeatureInfo(last, plan.stride)
         self._freeze()
 
+    @property
+    def blocks(self) -> list[InvertedResidual]:
+        """The blocks from layer_2 on, as far as they are built."""
+        return [block for stage in self.stages for block in getattr(self, stage)]
+
     def init_weights(self) -> None:
-        """Initialize; ``Pretrained`` goes through the name conversion."""
-        configs = self.init_cfg
-        configs = [configs] if isinstance(configs, dict) else list(configs)
-        pretrained = [c for c in configs if c['type'] == 'Pretrained']
-        if not pretrained or self._is_init:
-            super().init_weights()
-            return
-        self.init_cfg = [c for c in configs if c['type'] != 'Pretrained']
-        self.init_cfg = self.init_cfg or None
+        """Initialize; ``Pretrained`` also reads the names of other code bases."""
+        own = self.init_cfg
+        configs = [own] if isinstance(own, dict) else own
+        self.init_cfg = sorted(  # pretrained weights last
+            (
+                cfg | dict(type='mnv2_mm.Pretrained')
+                if cfg['type'] == 'Pretrained'
+                else cfg
+                for cfg in configs
+            ),
+            key=lambda cfg: cfg['type'] == 'mnv2_mm.Pretrained',
+        )
         super().init_weights()
-        self.init_cfg = configs
-        # our own knows the names of other code bases
-        initialize(self, [c | dict(type='mnv2_mm.Pretrained') for c in pretrained])
+        self.init_cfg = own
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """(B, 3, H, W) -> the tapped maps, (B, C, H/stride, W/stride)."""
-        wanted = set(self.taps)
-        found: dict[tuple[int, bool], Tensor] = {}
-        layer = 1
-        x = self.conv1(x)
-        if (layer, False) in wanted:
-            found[layer, False] = x
-        expanded = None
-        for stage in self.stages:
-            for block in getattr(self, stage):
-                layer += 1
-                if self.joins_expansions:
-                    expanded, x = block.forward_with_expansion(x, expanded)
-                elif (layer, True) in wanted:
-                    expanded, x = block.forward_with_expansion(x)
-                else:
-                    x = block(x)
-                if (layer, True) in wanted:
-                    found[layer, True] = expanded
-                if (layer, False) in wanted:
-                    found[layer, False] = x
-        if (LAST_LAYER, False) in wanted:
-            found[LAST_LAYER, False] = self.conv2(x)
+        found: dict[str, Tensor] = {}
+        x = self._run_stages(x, found)
+        if f'layer_{LAST_LAYER}' in self.taps:
+            found[f'layer_{LAST_LAYER}'] = self.conv2(x)
         return tuple(found[tap] for tap in self.taps)
+
+    # The two methods that a variant of the network overrides; see ablations.py.
+    def _make_block(
+        self, in_channels: int, out_channels: int, **kwargs: Any
+    ) -> InvertedResidual:
+        """Make one block; the arguments are those of InvertedResidual."""
+        return InvertedResidual(in_channels, out_channels, **kwargs)
+
+    def _run_stages(self, x: Tensor, found: dict[str, Tensor]) -> Tensor:
+        """Run layer_1 to layer_18; put the tapped maps into ``found``."""
+        x = self.conv1(x)
+        if 'layer_1' in self.taps:
+            found['layer_1'] = x
+        for layer, block in enumerate(self.blocks, start=2):
+            name = f'layer_{layer}'
+            if name + EXPANSION in self.taps:
+                found[name + EXPANSION], x = block.forward_with_expansion(x)
+            else:
+                x = block(x)
+            if name in self.taps:
+                found[name] = x
+        return x

@@ -1,9 +1,8 @@
-"""ReLU6 that works in place while training too.
+"""ReLU6 that works in place in training too.
 
 torch's ``ReLU6(inplace=True)`` keeps a copy of its input for the backward
-pass, which costs a pass over the memory and holds every map twice. The output
-says as much of where the gradient flows, and the next convolution keeps that
-anyway.
+pass, which holds every map twice. The output is enough to find where the
+gradient is zero, and the next convolution keeps it anyway.
 """
 
 import torch
@@ -27,7 +26,7 @@ class ReLU6(nn.ReLU6):
 
 
 class _ReLU6InPlace(torch.autograd.Function):
-    """The clipping, with a gradient that is taken from the output."""
+    """Clip in place; compute the gradient from the output."""
 
     @staticmethod
     def forward(ctx: FunctionCtx, x: Tensor) -> Tensor:
@@ -40,5 +39,5 @@ class _ReLU6InPlace(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: FunctionCtx, gradient: Tensor) -> Tensor:
         (output,) = ctx.saved_tensors
-        # none where the output lies at 0 or 6, as with the input beyond
+        # zero where the output is 0 or 6, as for an input outside of [0, 6]
         return torch.ops.aten.hardtanh_backward(gradient, output, 0, 6)

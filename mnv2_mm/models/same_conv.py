@@ -1,10 +1,11 @@
 """Convolution with TensorFlow's SAME padding.
 
-mmcv's convolution of this kind pads a copy of every input. Most layers need
-none: at stride 1, and at stride 2 on odd sides, SAME pads both sides alike,
-which the convolution does itself. For the rest the copy is made once and not
-again on the way back.
+mmcv's Conv2dAdaptivePadding pads a copy of every input. Most layers need none:
+at stride 1, and at stride 2 on odd sides, SAME pads both sides alike, which
+the convolution does itself. The other layers copy in the forward pass only.
 """
+
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -22,20 +23,19 @@ def same_pads(
 
 
 class SameConv2d(nn.Conv2d):
-    """Map (B, C, H, W) to (B, C', H/stride, W/stride), rounded up.
+    """nn.Conv2d with SAME padding; the argument ``padding`` is ignored.
 
-    Takes the arguments of :class:`torch.nn.Conv2d`; ``padding`` is ignored.
-    An ``init_cfg`` for ``Conv2d`` counts for it, as mmengine looks at the
+    An ``init_cfg`` for ``Conv2d`` applies to it, since mmengine looks at the
     direct base of a class.
     """
 
-    def __init__(self, *args, **kwargs) -> None:
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.padding = (0, 0)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Convolve."""
-        if self._is_slow_in_half(x):
+        """(B, C, H, W) -> (B, C', H/stride, W/stride), rounded up."""
+        if self._is_slow_in_bfloat16(x):
             with torch.autocast('cpu', enabled=False):
                 return self._forward(x, torch.float32).to(x.dtype)
         return self._forward(x, x.dtype)
@@ -43,42 +43,33 @@ class SameConv2d(nn.Conv2d):
     def _forward(self, x: Tensor, dtype: torch.dtype) -> Tensor:
         x, padding = self.fitted(x, dtype)
         return F.conv2d(
-            x,
-            self.weight,
-            self.bias,
-            self.stride,
-            padding,
-            self.dilation,
-            self.groups,
+            x, self.weight, self.bias, self.stride, padding, self.dilation, self.groups
         )
 
     def fitted(
         self, x: Tensor, dtype: torch.dtype | None = None
     ) -> tuple[Tensor, tuple[int, int]]:
-        """The input, padded where it has to be, and the padding to go."""
+        """The input, padded if needed, and the padding left to the convolution."""
         dtype = dtype or x.dtype
+        sides = zip(
+            x.shape[-2:], self.kernel_size, self.stride, self.dilation, strict=True
+        )
         rows, columns = (
             same_pads(side, kernel=kernel, stride=stride, dilation=dilation)
-            for side, kernel, stride, dilation in zip(
-                x.shape[-2:],
-                self.kernel_size,
-                self.stride,
-                self.dilation,
-                strict=True,
-            )
+            for side, kernel, stride, dilation in sides
         )
         if rows[0] == rows[1] and columns[0] == columns[1]:
             padding = rows[0], columns[0]
         else:
             x, padding = padded(x, rows, columns, dtype), (0, 0)
-        # a conversion to what it is would be a node in an exported graph
+        # a conversion to the same dtype would be a node in an exported graph
         return x if x.dtype == dtype else x.to(dtype), padding
 
-    def _is_slow_in_half(self, x: Tensor) -> bool:
-        """Whether oneDNN has no good bfloat16 kernel for it.
+    def _is_slow_in_bfloat16(self, x: Tensor) -> bool:
+        """Whether oneDNN has no good bfloat16 kernel for this layer.
 
-        The gradient of a strided depthwise convolution takes up to seven
-        times as long as in float32.
+        The gradient of a strided depthwise convolution takes up to seven times
+        as long as in float32.
         """
         return (
             self.training
@@ -91,12 +82,9 @@ class SameConv2d(nn.Conv2d):
 
 
 def padded(
-    x: Tensor,
-    rows: tuple[int, int],
-    columns: tuple[int, int],
-    dtype: torch.dtype,
+    x: Tensor, rows: tuple[int, int], columns: tuple[int, int], dtype: torch.dtype
 ) -> Tensor:
-    """(B, C, H, W) with zeros around, by the leanest way."""
+    """Pad (B, C, H, W) with zeros, with the least memory traffic."""
     if torch.jit.is_tracing():
         return F.pad(x, [*columns, *rows])
     return _Pad.apply(x, rows, columns, dtype)
@@ -116,11 +104,7 @@ class _Pad(torch.autograd.Function):
         batch, channels, height, width = x.shape
         top, left = rows[0], columns[0]
         ctx.dtype = x.dtype
-        ctx.inner = (
-            ...,
-            slice(top, top + height),
-            slice(left, left + width),
-        )
+        ctx.inner = (..., slice(top, top + height), slice(left, left + width))
         last = x.is_contiguous(memory_format=torch.channels_last)
         out = torch.empty(
             (batch, channels, height + sum(rows), width + sum(columns)),

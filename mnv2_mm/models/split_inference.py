@@ -5,14 +5,13 @@ the expanded tensor, and the linear projection is a sum over its channels:
 
     F(x) = sum over i of (A_i . N . B_i)(x),  i = 1..t
 
-with the expanded channels dealt to t groups. So a group can be expanded,
-filtered, projected onto the sum and forgotten before the next one begins,
-and the block needs one t-th of the inner memory. The multiply-adds stay the
-same; the smaller products use a processor less well. The paper finds t of 2
-to 5 useful.
+with the expanded channels split into t groups. So each group can be expanded,
+filtered and added to the sum before the next one begins, and the block needs
+one t-th of the inner memory. The multiply-adds stay the same; the smaller
+products use a processor less well. The paper finds t of 2 to 5 useful.
 
-Batch norm is folded into the slices of weights on the way, so results agree
-with the plain path to rounding (1e-4 is tested), not bit by bit.
+Batch norm is folded into the slices of the weights, so results agree with the
+normal path up to rounding (1e-4 is tested), not bit by bit.
 """
 
 import itertools
@@ -30,11 +29,7 @@ ExpansionSplit = int | Literal['full']
 
 
 def checked_split(split: object) -> ExpansionSplit:
-    """``expansion_split`` as it is, if it is one.
-
-    Raises:
-        InputError: it is neither a whole number from 1 nor 'full'.
-    """
+    """Return ``split``; raise InputError unless it is 'full' or an int from 1."""
     whole = isinstance(split, int) and not isinstance(split, bool)
     if split == 'full' or (whole and split >= 1):
         return split
@@ -46,9 +41,7 @@ def checked_split(split: object) -> ExpansionSplit:
 
 
 def split_bounds(channels: int, split: ExpansionSplit) -> list[int]:
-    """Where the groups begin and end, as equal as they can be.
-
-    More parts than channels are as many as channels.
+    """Bounds of groups of channels of nearly equal size, at least one each.
 
     >>> split_bounds(16, 3)
     [0, 5, 10, 16]
@@ -68,8 +61,7 @@ def split_forward(block: nn.Module, x: Tensor) -> Tensor:
         (B, C', H/stride, W/stride).
 
     Raises:
-        InputError: the block's normalization is not batch norm, which alone
-            works channel by channel.
+        InputError: The normalization of the block is not batch norm.
     """
     out = None
     bounds = split_bounds(block.expanded_channels, block.expansion_split)
@@ -85,7 +77,7 @@ def split_forward(block: nn.Module, x: Tensor) -> Tensor:
         if out is None:
             batch, _, height, width = part.shape
             out = part.new_zeros(batch, len(project), height * width)
-        # the 1x1 convolution as a product, which can add to what is there
+        # the 1x1 convolution as a product that adds in place
         out.baddbmm_(project[:, group].expand(batch, -1, -1), part.flatten(2))
     out = out.view(batch, -1, height, width)
     scale, shift = _scale_and_shift(block.linear_conv, slice(None))
@@ -104,13 +96,7 @@ def _depthwise(layer: ConvModule, part: Tensor, group: slice) -> Tensor:
     if isinstance(conv, SameConv2d):
         part, padding = conv.fitted(part)
     part = F.conv2d(
-        part,
-        weight,
-        bias,
-        stride=conv.stride,
-        padding=padding,
-        dilation=conv.dilation,
-        groups=weight.shape[0],
+        part, weight, bias, conv.stride, padding, conv.dilation, groups=len(weight)
     )
     return layer.activate(part)
 
@@ -127,7 +113,7 @@ def _folded(layer: ConvModule, group: slice) -> tuple[Tensor, Tensor | None]:
 def _scale_and_shift(
     layer: ConvModule, group: slice
 ) -> tuple[Tensor | None, Tensor | None]:
-    """What follows a convolution's products, per channel; None is nothing."""
+    """Scale and shift of norm and bias, per channel; None where there is none."""
     norm, bias = layer.norm, layer.conv.bias
     bias = None if bias is None else bias[group]
     if norm is None or isinstance(norm, nn.Identity):  # a fused network

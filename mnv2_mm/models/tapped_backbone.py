@@ -1,13 +1,14 @@
-"""What the backbones of this package share: strides, freezing, checks.
+"""What the backbones of this package share: strides, taps, freezing.
 
 TF-slim turns strides into atrous rates by one rule for every network of the
-paper (MobileNetV1, MobileNetV2, ResNet): :class:`StridePlan`. Its tables do
-not agree with the ``strides`` and ``dilations`` arguments of mmseg, where a
-stage has one rate. Freezing here covers BN statistics, also of the stem,
-and ``train()`` returns the module; both are not so in every host.
+paper (MobileNetV1, MobileNetV2, ResNet): :class:`StridePlan`. mmseg's
+``strides`` and ``dilations`` cannot express it, since a stage has one rate
+there. Freezing covers BN statistics, also of the stem, and ``train()`` returns
+the module; not every host does so.
 """
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
+from typing import NamedTuple
 
 from mmengine.model import BaseModule
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -15,6 +16,13 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from mnv2_mm.utils.errors import InputError
 
 OUTPUT_STRIDES = (32, 16, 8)
+
+
+class FeatureInfo(NamedTuple):
+    """Channels of a map, and input size over map size."""
+
+    channels: int
+    stride: int
 
 
 class StridePlan:
@@ -57,50 +65,88 @@ def check_width(widen_factor: float, published: str) -> None:
         )
 
 
-def check_taps(out_indices: Sequence[int | str], example: str) -> None:
-    """Raise InputError unless it is a sequence that holds something."""
+def tap_names(
+    out_indices: Sequence[int | str],
+    stage_ends: Sequence[str],
+    end_points: Container[str] = (),
+    *,
+    known: str = '',
+) -> tuple[str, ...]:
+    """Names of the end points that ``out_indices`` asks for.
+
+    Args:
+        out_indices: Stage indices and names, mixed.
+        stage_ends: Name of the end point of each stage index.
+        end_points: All names; none where only stages can be tapped.
+        known: The names, as a message lists them.
+
+    Raises:
+        InputError: It is no sequence, is empty, or has an unknown tap.
+    """
+    offered = f'a stage index 0..{len(stage_ends) - 1}' + (known and f', {known}')
     if isinstance(out_indices, str | int) or not len(out_indices):
         raise InputError(
-            f'out_indices={out_indices!r} must be a non-empty sequence '
-            f'of taps, for example {example}'
+            f'out_indices={out_indices!r} must be a non-empty sequence of taps, '
+            f'each {offered}'
         )
+    names = []
+    for tap in out_indices:
+        if isinstance(tap, int) and 0 <= tap < len(stage_ends):
+            names.append(stage_ends[tap])
+        elif (name := str(tap).removesuffix('/output')) in end_points:
+            names.append(name)
+        else:
+            raise InputError(
+                f'out_indices: the tap {tap!r} does not exist; use {offered}'
+            )
+    return tuple(names)
 
 
 class TappedBackbone(BaseModule):
     """A backbone that returns the maps asked for and can be frozen.
 
     Args:
-        parts: Names of the stem and of the stages, in their order.
-        frozen_stages: -1 freezes nothing, 0 the stem, n the first n parts
-            behind it too: parameters and BN statistics.
+        stages: Names of the stem and of the stages, in order.
+        frozen_stages: -1 freezes nothing, 0 the stem, n the stem and the
+            first n stages: parameters and BN statistics.
         norm_eval: Keep all BN statistics fixed while training.
         init_cfg: As in mmengine.
 
     Attributes:
-        out_channels: Channels of each returned map.
-        out_strides: Input size over map size of each returned map.
+        taps: Names of the end points to return.
+        feature_info: Channels and stride of each end point, by name.
     """
 
-    out_channels: tuple[int, ...]
-    out_strides: tuple[int, ...]
+    taps: tuple[str, ...]
+    feature_info: dict[str, FeatureInfo]
 
     def __init__(
         self,
-        parts: Sequence[str],
+        stages: Sequence[str],
         *,
         frozen_stages: int,
         norm_eval: bool,
         init_cfg: dict | list[dict] | None,
     ) -> None:
         super().__init__(init_cfg)
-        if frozen_stages not in range(-1, len(parts)):
+        if frozen_stages not in range(-1, len(stages)):
             raise InputError(
                 f'frozen_stages={frozen_stages!r} is out of range; use -1 '
-                f'(none), 0 (stem) to {len(parts) - 1} (everything)'
+                f'(none), 0 (stem) to {len(stages) - 1} (everything)'
             )
-        self.parts = tuple(parts)
         self.frozen_stages = frozen_stages
+        self._stage_names = tuple(stages)
         self.norm_eval = norm_eval
+
+    @property
+    def out_channels(self) -> tuple[int, ...]:
+        """Channels of each returned map."""
+        return tuple(self.feature_info[tap].channels for tap in self.taps)
+
+    @property
+    def out_strides(self) -> tuple[int, ...]:
+        """Input size over map size of each returned map."""
+        return tuple(self.feature_info[tap].stride for tap in self.taps)
 
     def train(self, mode: bool = True) -> 'TappedBackbone':
         """Set the mode; frozen stages and ``norm_eval`` keep theirs."""
@@ -113,7 +159,7 @@ class TappedBackbone(BaseModule):
         return self
 
     def _freeze(self) -> None:
-        for name in self.parts[: self.frozen_stages + 1]:
+        for name in self._stage_names[: self.frozen_stages + 1]:
             module = getattr(self, name, None)  # may not be built
             if module is not None:
                 module.eval()

@@ -8,10 +8,7 @@ from mnv2_mm.runtime.preprocess import padded_size
 
 
 def to_mask(
-    output: np.ndarray,
-    size: tuple[int, int],
-    inside: tuple[int, int],
-    info: Mapping,
+    output: np.ndarray, size: tuple[int, int], inside: tuple[int, int], info: Mapping
 ) -> np.ndarray:
     """Resize, remove the padding, take the best class.
 

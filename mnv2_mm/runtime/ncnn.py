@@ -99,9 +99,7 @@ class Ncnn:
         return split_detections(found[self._names[0]], (width, height))
 
     def run(
-        self,
-        inputs: np.ndarray,
-        blobs: Iterable[str] | None = None,
+        self, inputs: np.ndarray, blobs: Iterable[str] | None = None
     ) -> dict[str, np.ndarray]:
         """Run once and return blobs as they are in ncnn.
 

@@ -57,10 +57,7 @@ def _resize(image: np.ndarray, step: Mapping) -> np.ndarray:
     height, width = image.shape[:2]
     size = tuple(step['size'])
     if step['keep_ratio']:
-        scale = min(
-            max(size) / max(height, width),
-            min(size) / min(height, width),
-        )
+        scale = min(max(size) / max(height, width), min(size) / min(height, width))
         size = int(width * scale + 0.5), int(height * scale + 0.5)
     return _resized(image, size, step)
 

@@ -57,8 +57,9 @@ def allow_checkpoints() -> None:
 
     A checkpoint holds tensors, numbers of numpy types (mmseg's best mIoU is a
     float32), and the message hub: histories of scalars in numpy arrays.
-    onedl-mmengine allows the histories and three types of numbers by itself;
-    upstream mmengine allows nothing, and torch >= 2.6 then refuses its files.
+    onedl-mmengine allows the histories and three types of numbers, and only while
+    it loads; upstream mmengine allows nothing, and torch >= 2.6 then refuses its
+    files.
     Only these classes are added, so torch still refuses a file that wants to
     run code, and names what it wants to call.
 
@@ -70,8 +71,6 @@ def allow_checkpoints() -> None:
     if not hasattr(torch.serialization, 'add_safe_globals'):
         return  # torch < 2.4 reads everything
     _allow_numbers()
-    if 'onedl' in families('mmengine'):
-        return
     import numpy as np
     from mmengine.logging.history_buffer import HistoryBuffer
 

@@ -143,11 +143,7 @@ class Painter:
             found.bboxes[:, 0::2].clamp_(1, size[0] - 2)
             found.bboxes[:, 1::2].clamp_(1, size[1] - 2)
             self.visualizer.add_datasample(
-                '',
-                canvas,
-                sample,
-                draw_gt=False,
-                pred_score_thr=self.score_thr,
+                '', canvas, sample, draw_gt=False, pred_score_thr=self.score_thr
             )
         else:
             self.visualizer.visualize_cls(

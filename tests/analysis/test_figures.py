@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import nn
 
-from mnv2_mm.analysis import figure6, manifold
-from mnv2_mm.analysis.activations import LayerShare, measure
-from mnv2_mm.models.ablations import ResidualVariant
+from mnv2_mm.analysis import figure1, figure6
+from mnv2_mm.analysis.figure7 import LayerShare, measure
+from mnv2_mm.models.ablations import MobileNetV2Ablation
 from mnv2_mm.models.mobilenet_v2 import MobileNetV2
 from mnv2_mm.utils.config import get_config
 from mnv2_mm.utils.errors import InputError
@@ -22,18 +22,18 @@ Tool = Callable[..., int]
 
 # -- figure 1 ----------------------------------------------------------------
 def test_without_relu_everything_comes_back() -> None:
-    x = manifold.spiral()
-    for n in manifold.DIMENSIONS:
-        found = manifold.embed(x, n, seed=3, relu=False)
+    x = figure1.spiral()
+    for n in figure1.DIMENSIONS:
+        found = figure1.embed(x, n, seed=3, relu=False)
         np.testing.assert_allclose(found.points, x, atol=1e-10)
         assert found.error < 1e-10
 
 
 def test_relu_takes_less_from_more_dimensions() -> None:
-    x = manifold.spiral(500)
+    x = figure1.spiral(500)
     found = [
-        [manifold.embed(x, n, seed=seed) for seed in range(60)]
-        for n in (*manifold.DIMENSIONS, 1000)
+        [figure1.embed(x, n, seed=seed) for seed in range(60)]
+        for n in (*figure1.DIMENSIONS, 1000)
     ]
     error = [np.mean([e.error for e in many]) for many in found]
     assert error == sorted(error, reverse=True)
@@ -42,7 +42,7 @@ def test_relu_takes_less_from_more_dimensions() -> None:
     kept = [np.mean([e.kept for e in many]) for many in found]
     # two half planes meet in a quarter of the plane on average; of n random
     # signs two or more are positive with 1 - (n + 1) / 2**n
-    by_chance = [1 - (n + 1) / 2**n for n in manifold.DIMENSIONS]
+    by_chance = [1 - (n + 1) / 2**n for n in figure1.DIMENSIONS]
     assert kept[:5] == pytest.approx(by_chance, abs=0.05)
 
 
@@ -55,7 +55,7 @@ def test_two_dimensions_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(np.random, 'default_rng', lambda _: Identity())
     x = np.array([[1.0, 2], [-1, 2], [-1, -2], [1, -2]])
-    found = manifold.embed(x, 2)
+    found = figure1.embed(x, 2)
     np.testing.assert_allclose(found.points, [[1, 2], [0, 2], [0, 0], [1, 0]])
     assert found.kept == 0.25
     # x . x' = |x'|^2 = 10 of |x|^2 = 20
@@ -64,7 +64,7 @@ def test_two_dimensions_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_one_dimension_is_refused() -> None:
     with pytest.raises(InputError, match='1 dimensions cannot hold a plane'):
-        manifold.embed(manifold.spiral(), 1)
+        figure1.embed(figure1.spiral(), 1)
 
 
 # -- figure 7 and Lemma 2 ----------------------------------------------------
@@ -101,7 +101,7 @@ def test_lemma_2_where_channels_are_forced() -> None:
     assert [s.invertible / s.positions for s in shares] == [1, 0, 1]
     # layers 3 to 5 read 16 x 16, 8 x 8 and 8 x 8 positions of two images
     assert [s.positions for s in shares] == [512, 128, 128]
-    # looking leaves nothing behind
+    # measuring changes nothing
     assert net.training
     after = net.state_dict()
     assert all(torch.equal(before[key], after[key]) for key in before)
@@ -121,12 +121,7 @@ def test_random_start_has_half_of_the_channels_positive() -> None:
 def records(**top1: list[float]) -> dict:
     """Records whose curves end at ``top1``, a value a seed."""
     runs = [
-        dict(
-            variant=variant,
-            seed=seed,
-            top1=[[10, 1.0], [20, value]],
-            final_loss=1.0,
-        )
+        dict(variant=variant, seed=seed, top1=[[10, 1.0], [20, value]], final_loss=1.0)
         for variant, values in top1.items()
         for seed, value in enumerate(values)
     ]
@@ -151,10 +146,10 @@ def test_gap_is_taken_seed_by_seed() -> None:
         ([40.0, 50.0, 60.0], ": the paper's order"),
         ([60.0, 70.0, 80.0], ": against the paper's order"),
         ([60.0, 50.0, 71.0], ': no order beyond the spread of the seeds'),
-        ([40.0], ': one seed: nothing can be said about the order'),
+        ([40.0], ': one seed shows no order'),
     ],
 )
-def test_summary_says_what_the_seeds_allow(none: list, verdict: str) -> None:
+def test_summary_claims_what_the_seeds_allow(none: list, verdict: str) -> None:
     none = [x + 0.1 * i for i, x in enumerate(none)]
     text = figure6.summary(records(paper=[50.0, 60.0, 70.0], none=none))
     assert text.endswith(verdict)
@@ -275,8 +270,8 @@ def test_experiment_trains_once_and_resumes(
     (dumped,) = (tmp_path / 'relu6_seed0').glob('*.py')
     backbone = get_config(dumped).model.backbone
     assert backbone.pop('_scope_', None) is None
-    backbone.pop('type')
-    assert type(MobileNetV2(**backbone).layer2[0]) is ResidualVariant
+    assert backbone.pop('type') == 'mnv2_mm.MobileNetV2Ablation'
+    assert type(MobileNetV2Ablation(**backbone).layer2[0].bottleneck_act) is nn.ReLU6
     # again: nothing is trained, the same comes out
     stamp = (tmp_path / 'relu6_seed0/result.json').stat().st_mtime_ns
     assert run_tool(*experiment, *more) == 0

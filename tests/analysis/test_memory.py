@@ -5,11 +5,12 @@ import torch
 from torch import Tensor, nn
 
 from mnv2_mm.analysis.memory import (
+    StorageTracker,
     largest_by_resolution,
+    measured_peak,
     peak_memory,
     transitions,
 )
-from mnv2_mm.analysis.storage import StorageTracker, measured_peak
 from mnv2_mm.analysis.table3 import count_columns, kilobytes
 from mnv2_mm.analysis.trace import trace
 from mnv2_mm.models import MobileNetV2
@@ -81,9 +82,9 @@ def test_mobilenet_v2_peaks_where_its_expansion_is_filtered():
 
 
 def test_split_divides_the_inner_memory():
-    """Block input 16, half an expansion before and behind the depthwise.
+    """Block input 16, half an expansion before and after the depthwise.
 
-    In the second half the input is not needed any more.
+    In the second half the input is no longer needed.
     """
     model = MobileNetV2(expansion_split=2).eval().to('meta')
     peak = peak_memory(model, (224, 224))
@@ -171,12 +172,6 @@ def test_table3(table3):
 
 def test_table3_shufflenet(table3):
     g2, g3 = table3['ShuffleNet 2x, g=2'], table3['ShuffleNet 2x, g=3']
-    assert g2 == [
-        (48, 301.1),
-        (400, 627.2),
-        (800, 313.6),
-        (1600, 156.8),
-        (1600, 3.2),
-    ]
+    assert g2 == [(48, 301.1), (400, 627.2), (800, 313.6), (1600, 156.8), (1600, 3.2)]
     assert [c for c, _ in g3] == [48, 480, 960, 1920, 1920]
     assert max(kb for _, kb in g3) == 752.6

@@ -1,4 +1,4 @@
-"""The table of all builds of a model: rows, mistakes, table and image."""
+"""The table of all exported models: rows, mistakes, table and image."""
 
 import json
 from pathlib import Path
@@ -7,12 +7,13 @@ import cv2
 import numpy as np
 import pytest
 
-from mnv2_mm.benchmark import builds as module
-from mnv2_mm.benchmark.builds import Row, find_builds
-from mnv2_mm.benchmark.builds_report import plot, table
+from mnv2_mm.benchmark import exported_models as module
+from mnv2_mm.benchmark.exported_models import Row, find_exported_models
+from mnv2_mm.benchmark.exported_models_report import plot, table
 from mnv2_mm.runtime import timing
 from mnv2_mm.utils.errors import InputError
 
+HERE = Path()
 INFO = dict(
     task='cls',
     config='mnv2_pets',
@@ -37,7 +38,7 @@ def times(median, machine='a phone', threads=(1, 4)):
 
 @pytest.fixture
 def add(tmp_path):
-    """Put a build of 1 MB into the folder; changes go into model.json."""
+    """Put an exported model of 1 MB into the folder, its description changed."""
 
     def make(name, *, timed=None, **changes):
         folder = tmp_path / name
@@ -51,29 +52,29 @@ def add(tmp_path):
     return make
 
 
-def test_each_folder_with_a_build_is_a_row(add, tmp_path):
+def test_each_folder_with_an_exported_model_is_a_row(add, tmp_path):
     add('ort', timed=times(5.0))
     add('ncnn_int8', backend='ncnn', precision='int8')
     (tmp_path / 'logs').mkdir()
     (tmp_path / 'notes.txt').write_text('of the user')
-    rows = dict((row.name, row) for _, row in find_builds(tmp_path))
+    rows = {row.name: row for row in find_exported_models(tmp_path)}
     assert list(rows) == ['ncnn_int8', 'ort']
     assert rows['ort'].bytes == 10**6
     assert rows['ort'].latency(4)['total']['median'] == 5
-    assert rows['ort'].latency(2) is None
+    assert rows['ort'].latency(2) == {}
     assert rows['ncnn_int8'].precision == 'int8'
-    assert rows['ncnn_int8'].latency() is None
-    ((_, row),) = find_builds(tmp_path / 'ort')
+    assert rows['ncnn_int8'].threads() == []
+    (row,) = find_exported_models(tmp_path / 'ort')
     assert row.name == 'ort'
 
 
-def test_a_damaged_build_keeps_its_row(add, tmp_path):
+def test_a_damaged_export_keeps_its_row(add, tmp_path):
     add('whole')
     (add('cut') / 'model.json').write_text('{"task": ')
     (add('old') / 'model.json').write_text('{"task": "cls"}')
     (add('list') / 'model.json').write_text('[]')
     (add('half') / 'a.onnx').unlink()
-    problems = {row.name: row.problems for _, row in find_builds(tmp_path)}
+    problems = {row.name: row.problems for row in find_exported_models(tmp_path)}
     assert problems.pop('whole') == []
     assert 'is no JSON' in problems['cut'][0]
     assert 'lacks backend, precision' in problems['old'][0]
@@ -90,27 +91,27 @@ def test_a_damaged_build_keeps_its_row(add, tmp_path):
         (dict(classes=['cat', 'cow']), 'classes: dog and cow'),
     ],
 )
-def test_builds_of_two_models_are_refused(add, tmp_path, changes, message):
+def test_exports_of_two_models_are_refused(add, tmp_path, changes, message):
     add('a')
     add('b', **changes)
     with pytest.raises(InputError, match=message):
-        find_builds(tmp_path)
+        find_exported_models(tmp_path)
 
 
-def test_a_build_that_does_not_say_its_config(add, tmp_path):
+def test_an_export_without_its_config(add, tmp_path):
     add('a', config=None)
     add('b')
-    assert len(find_builds(tmp_path)) == 2
+    assert len(find_exported_models(tmp_path)) == 2
 
 
-def test_folders_without_builds(add, tmp_path):
+def test_folders_without_exported_models(add, tmp_path):
     with pytest.raises(InputError, match='there is no folder'):
-        find_builds(tmp_path / 'nowhere')
+        find_exported_models(tmp_path / 'nowhere')
     with pytest.raises(InputError, match=r'tools/deploy\.py makes one'):
-        find_builds(tmp_path)
+        find_exported_models(tmp_path)
     (add('cut') / 'model.json').write_text('{')
     with pytest.raises(InputError, match='is no JSON'):
-        find_builds(tmp_path)
+        find_exported_models(tmp_path)
 
 
 @pytest.mark.parametrize('text', ['', '[]', '{"times": [1]}', '{"machine": '])
@@ -122,11 +123,12 @@ def test_a_damaged_benchmark_file_counts_as_none(tmp_path, text):
 def test_a_tool_that_fails_costs_its_row(add, tmp_path):
     image = tmp_path / 'image.png'
     cv2.imwrite(str(image), np.zeros((9, 9, 3), np.uint8))
-    folder, row = add('engine', backend='tensorcore'), Row('engine')
-    module.time_build(folder, row, str(image))
+    folder = add('engine', backend='tensorcore')
+    row = Row('engine', folder)
+    module.measure_latency(row, str(image))
     assert row.times == {}
     (problem,) = row.problems
-    assert problem.startswith(f'{folder} is a build for tensorcore')
+    assert str(folder) in problem and 'tensorcore' in problem
 
 
 def test_a_tool_that_crashes_costs_its_row(monkeypatch, tmp_path):
@@ -134,23 +136,23 @@ def test_a_tool_that_crashes_costs_its_row(monkeypatch, tmp_path):
     monkeypatch.setattr(module, 'config_root', lambda: tmp_path / 'configs')
     tool = tmp_path / 'tools/run_build.py'
     tool.write_text('import os\nos.abort()\n')
-    row = Row('ncnn')
-    module.time_build(tmp_path, row, 'image.png')
+    row = Row('ncnn', tmp_path)
+    module.measure_latency(row, 'image.png')
     assert row.problems == ['run_build.py was killed by signal 6']
     tool.write_text('import sys\nsys.exit("1\\nValueError: no")\n')
-    module.time_build(tmp_path, row, 'image.png')
+    module.measure_latency(row, 'image.png')
     assert row.problems[1:] == ['ValueError: no']
 
 
 def rows_of_three():
-    fast = Row('int8', 'ncnn', 'int8', 3_400_000, [1, 3, 8, None])
+    fast = Row('int8', HERE, 'ncnn', 'int8', 3_400_000, [1, 3, 8, None])
     fast.times, fast.metrics = times(4.0), {'mIoU': 0.5}
-    slow = Row('PyTorch', 'PyTorch', 'fp32', 12_400_000)
+    slow = Row('PyTorch', HERE, 'PyTorch', 'fp32', 12_400_000)
     slow.times = times(20.0)
     for one in slow.times['times']:
         del one['network']
     slow.metrics = {'mIoU': 0.523456}
-    lost = Row('engine', 'tensorrt', 'fp16', 6_000_000)
+    lost = Row('engine', HERE, 'tensorrt', 'fp16', 6_000_000)
     lost.problems.append('needs tensorrt')
     return [slow, fast, lost]
 
@@ -158,12 +160,7 @@ def rows_of_three():
 def test_the_table(tmp_path):
     lines = table(rows_of_three(), 'mIoU').splitlines()
     cells = [[c.strip() for c in line.split('|')[1:-1]] for line in lines[:5]]
-    assert cells[0][4:] == [
-        'size',
-        'mIoU',
-        'latency, 1 thread',
-        'latency, 4 threads',
-    ]
+    assert cells[0][4:] == ['size', 'mIoU', 'latency, 1 thread', 'latency, 4 threads']
     assert cells[2][3:6] == ['-', '12.40 MB', '0.5235']
     assert cells[2][6] == '20.0 (18.0-22.0)'
     assert cells[3][3:6] == ['8x?', '3.40 MB', '0.5']
@@ -187,8 +184,8 @@ def test_two_machines_are_told_apart():
 
 @pytest.mark.parametrize('metric', ['mIoU', ''])
 def test_the_image(tmp_path, metric):
-    path = tmp_path / 'builds.png'
-    unmeasured = Row('other', 'ncnn', 'fp32', 1000, times=times(3.0))
+    path = tmp_path / 'exported_models.png'
+    unmeasured = Row('other', HERE, 'ncnn', 'fp32', 1000, times=times(3.0))
     rows = [*rows_of_three(), unmeasured]
     assert plot(rows, path, metric=metric, title='pets')
     image = cv2.imread(str(path))
@@ -198,20 +195,20 @@ def test_the_image(tmp_path, metric):
         rgb = np.array(list(bytes.fromhex(color)))
         mixed = rgb * 0.55 + 255 * 0.45  # as transparent as it is drawn
         assert (np.abs(image[..., ::-1] - mixed).max(-1) < 4).sum() > 100
-    assert not plot([Row('lost')], tmp_path / 'none.png', metric=metric, title='')
+    assert not plot([Row('lost', HERE)], tmp_path / 'none.png', metric=metric, title='')
     assert not (tmp_path / 'none.png').exists()
 
 
 # ------------------------------------------------------------- the tool
-def test_the_tool_takes_times_as_they_are(add, run_tool, tmp_path, capfd):
+def test_the_tool_keeps_times(add, run_tool, tmp_path, capfd):
     add('ort', timed=times(5.0))
     add('ncnn', backend='ncnn')
     assert run_tool('benchmark_builds', tmp_path) == 0
     out = capfd.readouterr().out
     assert '5.0 (4.5-5.5)' in out
     assert '- ncnn: not timed: give --image or --config' in out
-    assert (tmp_path / 'builds.md').read_text() in out
-    assert cv2.imread(str(tmp_path / 'builds.png')) is not None
+    assert (tmp_path / 'exported_models.md').read_text() in out
+    assert cv2.imread(str(tmp_path / 'exported_models.png')) is not None
 
 
 @pytest.mark.parametrize(
@@ -222,7 +219,7 @@ def test_the_tool_takes_times_as_they_are(add, run_tool, tmp_path, capfd):
         (['--checkpoint', 'a.pth'], '--checkpoint and --limit need --config'),
         (['--image', 'none.jpg'], 'there is no image none.jpg'),
         (['--config', 'no_such_config'], 'no_such_config'),
-        (['--out', '{}/file/builds'], 'cannot be written'),
+        (['--out', '{}/file/table'], 'cannot be written'),
     ],
 )
 def test_mistakes_are_named(add, run_tool, tmp_path, capfd, flags, message):
@@ -231,7 +228,7 @@ def test_mistakes_are_named(add, run_tool, tmp_path, capfd, flags, message):
     flags = [str(flag).format(tmp_path) for flag in flags]
     assert run_tool('benchmark_builds', tmp_path, *flags) == 2
     assert message in capfd.readouterr().err
-    assert not (tmp_path / 'builds.md').exists()
+    assert not (tmp_path / 'exported_models.md').exists()
 
 
 pytest_plugins = ['deploy_networks']
@@ -239,8 +236,10 @@ pytest_plugins = ['deploy_networks']
 
 @pytest.mark.slow
 @pytest.mark.parametrize('task', ['det', 'seg', 'cls'])
-def test_builds_beside_pytorch(network, built, run_tool, tmp_path, capfd, task):
-    """The whole of it, on some images; ncnn says what PyTorch says."""
+def test_exported_models_beside_pytorch(
+    network, built, run_tool, tmp_path, capfd, task
+):
+    """All of it on some images; ncnn is as accurate as PyTorch."""
     for name in ('mmdeploy', 'onnxruntime', 'ncnn'):
         pytest.importorskip(name)
     config, checkpoint, _ = network(task)
@@ -251,9 +250,9 @@ def test_builds_beside_pytorch(network, built, run_tool, tmp_path, capfd, task):
         (tmp_path / kind).symlink_to(Path(folder))
     flags = ['--config', config, '--checkpoint', checkpoint, '--limit', 5]
     assert run_tool('benchmark_builds', tmp_path, *flags) == 0
-    said = capfd.readouterr().out
-    lines = (tmp_path / 'builds.md').read_text().splitlines()
+    printed = capfd.readouterr().out
+    lines = (tmp_path / 'exported_models.md').read_text().splitlines()
     assert 'Missing:' not in lines
     values = [float(line.split('|')[6]) for line in lines[2:5]]
     assert values == pytest.approx([values[0]] * 3, abs=0.02 * max(values))
-    assert 'on 5 images of the test set' in said
+    assert 'on 5 images of the test set' in printed

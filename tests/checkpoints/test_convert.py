@@ -16,95 +16,15 @@ pytest.importorskip('mmpretrain.models')
 
 from mmdet.datasets import CocoDataset
 from mmengine.registry import MODELS, init_default_scope
+from slim_variables import classifier, detector, segmentor
 
 from mnv2_mm.api import init_model
-from mnv2_mm.checkpoints.assign import fit
-from mnv2_mm.checkpoints.assign_checks import check_anchors
+from mnv2_mm.checkpoints.assign import assign, check_anchors
 from mnv2_mm.checkpoints.convert import convert, save
 from mnv2_mm.checkpoints.key_maps.slim import is_slim, translate_slim
 from mnv2_mm.checkpoints.source import Anchors, Source, Translation
 from mnv2_mm.utils.config import get_config
 from mnv2_mm.utils.errors import InputError
-
-CHANNELS = {  # stem, bottlenecks, last
-    0.35: (16, (8, 8, 16, 24, 32, 56, 112), 1280),
-    1.0: (32, (16, 24, 32, 64, 96, 160, 320), 1280),
-}
-REPEATS = (1, 2, 3, 4, 3, 3, 1)
-
-
-def conv(scope, kernel, n_in, n_out, *, norm=True):
-    """Variables of a convolution, random."""
-    rng = np.random.default_rng(len(scope) + n_in)
-    depthwise = n_out is None
-    n_out = n_in if depthwise else n_out
-    shape = (kernel, kernel, n_in, 1 if depthwise else n_out)
-    leaf = 'depthwise_weights' if depthwise else 'weights'
-    variables = {f'{scope}/{leaf}': rng.normal(size=shape)}
-    if norm:
-        for name in ('gamma', 'beta', 'moving_mean', 'moving_variance'):
-            value = rng.uniform(0.5, 1.5, n_out)
-            variables[f'{scope}/BatchNorm/{name}'] = value
-    else:
-        variables[f'{scope}/biases'] = rng.normal(size=n_out)
-    return variables
-
-
-def backbone(width=1.0, *, prefix='', last=True):
-    """Every variable of TF-slim's MobilenetV2."""
-    stem, bottlenecks, top = CHANNELS[width]
-    scope = f'{prefix}MobilenetV2'
-    found = conv(f'{scope}/Conv', 3, 3, stem)
-    channels, block = stem, 0
-    for stage, (repeats, out) in enumerate(zip(REPEATS, bottlenecks, strict=True)):
-        for _ in range(repeats):
-            name = f'{scope}/expanded_conv' + (f'_{block}' if block else '')
-            middle = channels * (6 if stage else 1)
-            if stage:
-                found |= conv(f'{name}/expand', 1, channels, middle)
-            found |= conv(f'{name}/depthwise', 3, middle, None)
-            found |= conv(f'{name}/project', 1, middle, out)
-            channels, block = out, block + 1
-    if last:
-        found |= conv(f'{scope}/Conv_1', 1, channels, top)
-    return found
-
-
-def classifier(width=1.0, classes=1001):
-    logits = conv('MobilenetV2/Logits/Conv2d_1c_1x1', 1, 1280, classes, norm=False)
-    return backbone(width) | logits
-
-
-def detector(slots=91):
-    """ssdlite_mobilenet_v2_coco of the Object Detection API."""
-    start = 'FeatureExtractor/MobilenetV2/layer_19'
-    found = backbone(prefix='FeatureExtractor/')
-    channels = 1280
-    for level, depth in enumerate((512, 256, 256, 128), start=2):
-        half = depth // 2
-        found |= conv(f'{start}_1_Conv2d_{level}_1x1_{half}', 1, channels, half)
-        name = f'{start}_2_Conv2d_{level}_3x3_s2_{depth}'
-        found |= conv(f'{name}_depthwise', 3, half, None)
-        found |= conv(name, 1, half, depth)
-        channels = depth
-    for level, n_in in enumerate((576, 1280, 512, 256, 256, 128)):
-        anchors = 6 if level else 3
-        for name, size in (('BoxEncoding', 4), ('Class', slots)):
-            scope = f'BoxPredictor_{level}/{name}Predictor'
-            found |= conv(f'{scope}_depthwise', 3, n_in, None)
-            found |= conv(scope, 1, n_in, anchors * size, norm=False)
-    return found
-
-
-def segmentor(*, aspp=False):
-    """DeepLab's mobilenet_v2 without a decoder."""
-    found = backbone(last=False) | conv('image_pooling', 1, 320, 256)
-    found |= conv('aspp0', 1, 320, 256)
-    for branch in (1, 2, 3) if aspp else ():
-        found |= conv(f'aspp{branch}', 3, 320, 256)
-    branches = 5 if aspp else 2
-    found |= conv('concat_projection', 1, 256 * branches, 256)
-    return found | conv('logits/semantic', 1, 256, 21, norm=False)
 
 
 def source(variables):
@@ -129,17 +49,9 @@ NETWORKS = {
         'official/mnv2_in1k',
         {'model.backbone.widen_factor': 0.35},
     ),
-    'detector': (
-        detector(),
-        'ssdlite_mnv2_coco',
-        {'model.bbox_head.num_classes': 90},
-    ),
+    'detector': (detector(), 'ssdlite_mnv2_coco', {'model.bbox_head.num_classes': 90}),
     'segmentor': (segmentor(), 'official/deeplabv3_mnv2_voc', {}),
-    'segmentor with ASPP': (
-        segmentor(aspp=True),
-        'table7/mobilenet_v2_os16_aspp',
-        {},
-    ),
+    'segmentor with ASPP': (segmentor(aspp=True), 'table7/mobilenet_v2_os16_aspp', {}),
 }
 
 
@@ -147,12 +59,12 @@ NETWORKS = {
 def test_every_variable_finds_its_place(name):
     variables, config, options = NETWORKS[name]
     given = source(variables)
-    assert is_slim(list(given.tensors))
+    assert is_slim(given.tensors)
     model = build(config, options)
-    weights, account = fit(translate_slim(given), model, given)
-    assert not account.unused
-    assert not account.missing
-    assert len(account.matched) == len(variables)
+    weights, report = assign(translate_slim(given), model, given)
+    assert not report.unused
+    assert not report.missing
+    assert len(report.matched) == len(variables)
     model.load_state_dict(weights)
 
 
@@ -167,10 +79,7 @@ def reference_conv(variables, scope, x, *, stride=1):
     x = nn.functional.pad(x, (before, after, before, after))
     axes = (2, 3, 0, 1) if depthwise else (3, 2, 0, 1)
     x = nn.functional.conv2d(
-        x,
-        weight.permute(*axes),
-        stride=stride,
-        groups=x.shape[1] if depthwise else 1,
+        x, weight.permute(*axes), stride=stride, groups=x.shape[1] if depthwise else 1
     )
     if f'{scope}/biases' in variables:
         bias = torch.tensor(variables[f'{scope}/biases'])
@@ -187,7 +96,7 @@ def test_the_network_computes_what_the_variables_say():
     variables = detector()
     given = source(variables)
     model = build('ssdlite_mnv2_coco', {'model.bbox_head.num_classes': 90})
-    model.load_state_dict(fit(translate_slim(given), model, given)[0])
+    model.load_state_dict(assign(translate_slim(given), model, given)[0])
     model.eval()
     x = torch.randn(1, 3, 32, 32)
     start = 'FeatureExtractor/MobilenetV2/'
@@ -224,10 +133,10 @@ def test_the_background_of_imagenet_is_left_out():
     variables = classifier()
     given = source(variables)
     model = build('official/mnv2_in1k')
-    weights, account = fit(translate_slim(given), model, given)
+    weights, report = assign(translate_slim(given), model, given)
     biases = variables['MobilenetV2/Logits/Conv2d_1c_1x1/biases']
     np.testing.assert_allclose(weights['head.fc.bias'], biases[1:], 1e-6)
-    assert 'without the background' in account.matched['head.fc.bias']
+    assert 'without the background' in report.matched['head.fc.bias']
 
 
 def test_ids_that_coco_never_used_are_left_out():
@@ -235,7 +144,7 @@ def test_ids_that_coco_never_used_are_left_out():
     variables = detector()
     given = source(variables)
     model = build('official/ssdlite_mnv2_coco')
-    weights, account = fit(translate_slim(given), model, given)
+    weights, report = assign(translate_slim(given), model, given)
     key = 'bbox_head.cls_convs.1.1.bias'
     theirs = variables['BoxPredictor_1/ClassPredictor/biases'].reshape(6, 91)
     ours = weights[key].reshape(6, 81).numpy()
@@ -250,7 +159,7 @@ def test_ids_that_coco_never_used_are_left_out():
         column = ours[:, names.index(name)]
         np.testing.assert_allclose(column, theirs[:, coco_id], 1e-6)
     np.testing.assert_allclose(ours[:, 80], theirs[:, 0], 1e-6)
-    assert 'unused ids' in account.matched[key]
+    assert 'unused ids' in report.matched[key]
 
 
 # -------------------------------------------------------------- batch norm
@@ -284,11 +193,11 @@ def test_another_epsilon_is_counted_in():
     given = Translation(
         'torchvision',
         tensors,
-        {key: (key,) for key in tensors},
+        {key: key for key in tensors},
         bn_eps={'': 1.0, 'backbone.': 1e-5},  # the longest counts
     )
     model = small_model(1e-3)
-    weights, _ = fit(given, model, source({}))
+    weights, _ = assign(given, model, source({}))
     model.load_state_dict(weights)
     x = torch.randn(1, 3, 16, 16)
     with torch.no_grad():
@@ -296,7 +205,7 @@ def test_another_epsilon_is_counted_in():
     torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-4)
 
 
-def test_folded_batch_norm_only_adds_the_bias():
+def test_fused_batch_norm_only_adds_the_bias():
     model = small_model(1e-3)
     convs = {
         name: module
@@ -308,9 +217,9 @@ def test_folded_batch_norm_only_adds_the_bias():
         tensors[f'{name}.weight'] = module.weight.detach()
         biases[name] = torch.randn(module.out_channels)
         tensors[f'{name}.bias'] = biases[name]
-    given = Translation('TF-slim', tensors, {k: (k,) for k in tensors})
-    weights, account = fit(given, model, source({}))
-    assert not account.unused
+    given = Translation('TF-slim', tensors, {k: k for k in tensors})
+    weights, report = assign(given, model, source({}))
+    assert not report.unused
     model.load_state_dict(weights)
     x = torch.randn(1, 3, 16, 16)
     block = model.backbone.layer1[0]
@@ -336,12 +245,12 @@ def test_missing_tensors_need_consent():
     model = build('official/mnv2_in1k')
     key = 'backbone.layer3.0.expand_conv.bn.bias'
     with pytest.raises(InputError, match=rf'{key}.*--allow-missing'):
-        fit(translate_slim(given), model, given)
-    weights, account = fit(translate_slim(given), model, given, allow_missing=True)
-    assert account.missing == [key]
-    assert account.unused == ['MobilenetV2/new_layer/weights']
+        assign(translate_slim(given), model, given)
+    weights, report = assign(translate_slim(given), model, given, allow_missing=True)
+    assert report.missing == [key]
+    assert report.unused == ['MobilenetV2/new_layer/weights']
     assert torch.equal(weights[key], model.state_dict()[key])
-    table = account.table()
+    table = report.table()
     assert 'MISSING' in table
     assert '(unused)' in table
 
@@ -351,7 +260,7 @@ def test_another_width_is_named(allow_missing):
     given = source(classifier(0.35))
     model = build('official/mnv2_in1k')
     with pytest.raises(InputError, match=r'widen_factor.*looks like 0\.35'):
-        fit(translate_slim(given), model, given, allow_missing=allow_missing)
+        assign(translate_slim(given), model, given, allow_missing=allow_missing)
 
 
 def test_a_head_of_other_classes_needs_consent():
@@ -359,10 +268,10 @@ def test_a_head_of_other_classes_needs_consent():
     model = build('official/mnv2_in1k')
     said = r'head\.fc\.weight: \(11, 1280\).*\(1000, 1280\).*num_classes'
     with pytest.raises(InputError, match=said):
-        fit(translate_slim(given), model, given)
-    _, account = fit(translate_slim(given), model, given, allow_missing=True)
-    assert account.missing == ['head.fc.weight', 'head.fc.bias']
-    assert 'OTHER SHAPE' in account.table()
+        assign(translate_slim(given), model, given)
+    _, report = assign(translate_slim(given), model, given, allow_missing=True)
+    assert set(report.reshaped) == {'head.fc.weight', 'head.fc.bias'}
+    assert 'OTHER SHAPE' in report.table()
 
 
 def test_a_shape_that_its_name_excludes_is_named():
@@ -394,12 +303,11 @@ def test_other_anchors_are_refused():
 def test_another_padding_is_warned_of(monkeypatch):
     said = []
     monkeypatch.setattr(
-        'mnv2_mm.checkpoints.assign_checks.print_log',
-        lambda text, *_: said.append(text),
+        'mnv2_mm.checkpoints.assign.print_log', lambda text, *_: said.append(text)
     )
     given = source(classifier())
     for config in ('mnv2_in1k', 'official/mnv2_in1k'):
-        fit(translate_slim(given), build(config), given)
+        assign(translate_slim(given), build(config), given)
     assert len(said) == 1
     assert "model.backbone.padding='same'" in said[0]
 
@@ -410,28 +318,28 @@ def test_another_code_base_end_to_end(tmp_path, kind):
     """File in, checkpoint out, the same logits for the same image."""
     if kind == 'torchvision':
         torchvision = pytest.importorskip('torchvision')
-        peer = torchvision.models.mobilenet_v2()
+        other = torchvision.models.mobilenet_v2()
     else:
         timm = pytest.importorskip('timm')
-        peer = timm.create_model('mobilenetv2_100')
+        other = timm.create_model('mobilenetv2_100')
     torch.manual_seed(0)
-    for module in peer.modules():
+    for module in other.modules():
         if isinstance(module, nn.BatchNorm2d):
             nn.init.uniform_(module.weight, 0.5, 1.5)
             nn.init.normal_(module.bias, 0.5, 0.5)
             module.momentum = 1.0
-    peer(torch.randn(8, 3, 64, 64))  # statistics that keep values moderate
-    torch.save(peer.state_dict(), tmp_path / 'peer.pth')
-    checkpoint, account = convert(tmp_path / 'peer.pth', 'mnv2_in1k')
-    assert not account.unused
-    assert kind in checkpoint['meta']['provenance']['naming']
+    other(torch.randn(8, 3, 64, 64))  # statistics that keep values moderate
+    torch.save(other.state_dict(), tmp_path / 'other.pth')
+    checkpoint, report = convert(tmp_path / 'other.pth', 'mnv2_in1k')
+    assert not report.unused
+    assert kind in checkpoint['meta']['provenance']['key_map']
     save(checkpoint, tmp_path / 'ours.pth')
     model = init_model('mnv2_in1k', tmp_path / 'ours.pth')
     image = torch.randint(256, (3, 64, 64))  # BGR
     mean = torch.tensor([123.675, 116.28, 103.53])[:, None, None]
     std = torch.tensor([58.395, 57.12, 57.375])[:, None, None]
     with torch.no_grad():
-        wanted = peer.eval()(((image.flip(0) - mean) / std)[None])
+        wanted = other.eval()(((image.flip(0) - mean) / std)[None])
         inputs = model.data_preprocessor({'inputs': [image]})['inputs']
         found = model(inputs)
     torch.testing.assert_close(found, wanted, rtol=1e-3, atol=1e-3)

@@ -23,7 +23,7 @@ from ai_edge_litert import interpreter as litert
 from mmdet.structures.bbox import bbox_overlaps
 
 from mnv2_mm.api import init_model, predict
-from mnv2_mm.checkpoints.assign_checks import check_anchors
+from mnv2_mm.checkpoints.assign import check_anchors
 from mnv2_mm.checkpoints.convert import convert, read_weights, save
 from mnv2_mm.datasets.sample.scenes import make_scene
 from mnv2_mm.utils.config import get_config
@@ -214,7 +214,7 @@ def detector(tmp_path_factory):
 
 
 def scenes(generated):
-    """Photos and so many generated scenes, 192x192."""
+    """Photos and a number of generated scenes, 192x192."""
     images = [cv2.imread(str(path)) for path in PHOTOS]
     images += [
         make_scene(np.random.default_rng(seed)).image for seed in range(generated)

@@ -15,11 +15,7 @@ pytest.importorskip('mmdet.models')
 pytest.importorskip('mmseg.models')
 pytest.importorskip('mmpretrain.models')
 
-OFFICIAL = {
-    'det': 'ssdlite_mnv2_coco',
-    'seg': 'deeplabv3_mnv2_voc',
-    'cls': 'mnv2_in1k',
-}
+OFFICIAL = {'det': 'ssdlite_mnv2_coco', 'seg': 'deeplabv3_mnv2_voc', 'cls': 'mnv2_in1k'}
 SECOND = {
     'det': 'ssdlite_mnv2_coco_sgd_600e',
     'seg': 'deeplabv3_mnv2_voc_adamw_40k',

@@ -8,14 +8,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from config_files import (
-    CONFIGS,
-    REQUIRED_KEYS,
-    build,
-    build_on_meta,
-    load,
-    meta_model,
-)
+from config_files import CONFIGS, REQUIRED_KEYS, build, build_on_meta, load, meta_model
 from mmengine.config import Config, ConfigDict
 from mmengine.dataset import Compose, pseudo_collate
 from mmengine.optim import build_optim_wrapper
@@ -230,10 +223,7 @@ def test_rmsprop_recipe():
     group = wrapper.optimizer.param_groups[0]
     wanted = dict(lr=0.045, alpha=0.9, momentum=0.9, eps=1.0)
     assert {key: group[key] for key in wanted} == wanted
-    assert {g['weight_decay'] for g in wrapper.optimizer.param_groups} == {
-        0.0,
-        4e-5,
-    }
+    assert {g['weight_decay'] for g in wrapper.optimizer.param_groups} == {0.0, 4e-5}
     assert cfg.param_scheduler[0].gamma == 0.98
     average = cfg.custom_hooks[0]
     assert (average.decay, average.warmup) == (0.9999, True)
@@ -319,18 +309,14 @@ def test_second_voc_training_data(voc):
 def test_voc_test_data(voc):
     cfg = load('deeplabv3_mnv2_voc')
     items = [voc_dataset(cfg, 'val', voc)[i] for i in range(2)]
-    assert [tuple(i['inputs'].shape[1:]) for i in items] == [
-        (385, 513),
-        (513, 285),
-    ]
+    assert [tuple(i['inputs'].shape[1:]) for i in items] == [(385, 513), (513, 285)]
     masks = [i['data_samples'].gt_sem_seg.data.shape for i in items]
     assert masks == [(1, 60, 80), (1, 90, 50)]
 
 
 def test_pad_of_the_deeplab_code_is_an_option():
     cfg = load(
-        'sample/deeplabv3_sample',
-        'model.data_preprocessor.test_cfg.size=(97,97)',
+        'sample/deeplabv3_sample', 'model.data_preprocessor.test_cfg.size=(97,97)'
     )
     model = build(cfg).eval()
     seen = []

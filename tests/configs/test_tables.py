@@ -33,15 +33,7 @@ from mmseg.structures import SegDataSample
 
 import mnv2_mm.models  # noqa: F401  repairs mmdet's SSDHead, also for stock rows
 
-DIRECTORIES = (
-    'table3',
-    'table4',
-    'table5',
-    'table6',
-    'table7',
-    'figure5',
-    'figure6',
-)
+DIRECTORIES = ('table3', 'table4', 'table5', 'table6', 'table7', 'figure5', 'figure6')
 #: One step takes half a minute and more on one core, at its own size only.
 SLOW = ('table6/ssd512_vgg16',)
 NAMES = [

@@ -26,11 +26,7 @@ COUNTED = {
 }
 SSD512 = 'table6/ssd512_vgg16'
 #: Relative to the image; the sizes meet anchors of several levels.
-OBJECTS = (
-    (0.3, 0.2, 0.9, 0.8),
-    (0.05, 0.5, 0.5, 0.95),
-    (0.1, 0.1, 0.25, 0.25),
-)
+OBJECTS = ((0.3, 0.2, 0.9, 0.8), (0.05, 0.5, 0.5, 0.95), (0.1, 0.1, 0.25, 0.25))
 
 
 def batch(size, counts):

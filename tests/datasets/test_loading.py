@@ -8,11 +8,7 @@ from mmengine.dataset import BaseDataset
 from mmengine.registry import TRANSFORMS
 
 from mnv2_mm.datasets.image_files import problem_of, problem_of_file
-from mnv2_mm.datasets.transforms.loading import (
-    CheckSegMask,
-    LoadImage,
-    mask_problem,
-)
+from mnv2_mm.datasets.transforms.loading import CheckSegMask, LoadImage, mask_problem
 from mnv2_mm.utils.errors import InputError, message_of
 
 
@@ -34,11 +30,7 @@ def with_thumbnail(data: bytes, thumbnail: bytes) -> bytes:
 
 @pytest.mark.parametrize(
     'options',
-    [
-        (),
-        (cv2.IMWRITE_JPEG_PROGRESSIVE, 1),
-        (cv2.IMWRITE_JPEG_RST_INTERVAL, 4),
-    ],
+    [(), (cv2.IMWRITE_JPEG_PROGRESSIVE, 1), (cv2.IMWRITE_JPEG_RST_INTERVAL, 4)],
 )
 @pytest.mark.parametrize('tail', [b'', b'\0' * 9, b'\xff\xda phone data' * 900])
 def test_whole_jpegs_pass(photo, options, tail, tmp_path):
@@ -157,11 +149,7 @@ def index_mask(*values):
     ],
 )
 def test_bad_masks_are_named(mask, expected):
-    results = {
-        'gt_seg_map': mask,
-        'seg_map_path': 'masks/cat.png',
-        'ori_shape': (8, 6),
-    }
+    results = {'gt_seg_map': mask, 'seg_map_path': 'masks/cat.png', 'ori_shape': (8, 6)}
     with pytest.raises(InputError, match=f'mask masks/cat.png .*{expected}'):
         CheckSegMask(3)(results)
 

@@ -56,8 +56,7 @@ def sample(rng, count) -> dict:
 
 @pytest.mark.parametrize('count', [0, 1, 2, 5])
 @pytest.mark.parametrize(
-    'settings',
-    [{}, dict(min_ious=(0.3, 0.5, 0.7, 0.9), min_crop_size=0.5)],
+    'settings', [{}, dict(min_ious=(0.3, 0.5, 0.7, 0.9), min_crop_size=0.5)]
 )
 def test_the_same_as_of_mmdet_from_the_same_seed(settings, count):
     """Whatever is drawn next is the same too."""

@@ -48,13 +48,7 @@ class Fixed(SSDRandomCrop):
 
     def __init__(self, threshold: float) -> None:
         super().__init__(
-            [
-                dict(
-                    min_object_covered=0,
-                    overlap_thresh=threshold,
-                    random_coef=0,
-                )
-            ]
+            [dict(min_object_covered=0, overlap_thresh=threshold, random_coef=0)]
         )
 
     def _random_setting(self):
@@ -203,13 +197,7 @@ def test_an_image_without_objects(boxes):
             r'area_range=\(0.5, 2\).*high <= 1',
         ),
         (
-            [
-                dict(
-                    min_object_covered=0,
-                    overlap_thresh=0,
-                    aspect_ratio_range=(2, 1),
-                )
-            ],
+            [dict(min_object_covered=0, overlap_thresh=0, aspect_ratio_range=(2, 1))],
             'aspect_ratio_range',
         ),
     ],

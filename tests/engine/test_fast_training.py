@@ -9,10 +9,7 @@ from mmengine.config import Config
 from mmengine.registry import OPTIM_WRAPPERS
 from torch import nn
 
-from mnv2_mm.engine.bfloat16_optim import (
-    BFloat16OptimWrapper,
-    set_mixed_precision,
-)
+from mnv2_mm.engine.bfloat16_optim import BFloat16OptimWrapper, set_mixed_precision
 from mnv2_mm.engine.memory_format import use_channels_last
 from mnv2_mm.utils.errors import InputError
 

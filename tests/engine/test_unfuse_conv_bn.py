@@ -120,10 +120,7 @@ def test_forgetting_the_hook_is_warned_of(model):
     (warning,) = runner.logger.warning.call_args.args
     assert '52 batch norms' in warning
     assert 'UnfuseConvBNHook' in warning
-    for quiet in (
-        Runner(model, UnfuseConvBNHook()),
-        Runner(fixed(model)),
-    ):
+    for quiet in (Runner(model, UnfuseConvBNHook()), Runner(fixed(model))):
         guard.before_train(quiet)
         quiet.logger.warning.assert_not_called()
 

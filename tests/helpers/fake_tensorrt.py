@@ -327,10 +327,7 @@ BEHIND = {
 def make(version):
     """The module ``tensorrt`` of a version."""
     return strict_stub.make(
-        STUBS / f'tensorrt_{VERSIONS[version]}.pyi',
-        'tensorrt',
-        BEHIND,
-        version,
+        STUBS / f'tensorrt_{VERSIONS[version]}.pyi', 'tensorrt', BEHIND, version
     )
 
 

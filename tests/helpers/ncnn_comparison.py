@@ -14,9 +14,7 @@ def run_both(builder, model, folder, image=None):
     # its fusion of padding and pooling refuses valid graphs
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     session = ort.InferenceSession(
-        model.SerializeToString(),
-        options,
-        providers=['CPUExecutionProvider'],
+        model.SerializeToString(), options, providers=['CPUExecutionProvider']
     )
     names = [output.name for output in session.get_outputs()]
     wanted = session.run(names, {'x': image})

@@ -84,9 +84,7 @@ def pad(b, x, *amounts, **attributes):
 
 def crop(b, x, starts, ends, axes, *steps):
     return b.add(
-        'Slice',
-        x,
-        *(b.constant(v, np.int64) for v in (starts, ends, axes, *steps)),
+        'Slice', x, *(b.constant(v, np.int64) for v in (starts, ends, axes, *steps))
     )
 
 

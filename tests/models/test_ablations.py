@@ -1,6 +1,7 @@
 """The switches of Figure 6: hand-written forwards, counts, gradients."""
 
 import copy
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from mmengine.registry import MODELS, DefaultScope
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mnv2_mm.models.ablations import ResidualVariant
+from mnv2_mm.models.ablations import MobileNetV2Ablation, ResidualVariant
 from mnv2_mm.models.blocks import BN_CLASSIFICATION, InvertedResidual
 from mnv2_mm.models.mobilenet_v2 import MobileNetV2
 from mnv2_mm.utils.errors import InputError
@@ -24,10 +25,6 @@ VARIANTS = {
     'both': dict(bottleneck_act=RELU6, shortcut='expansion'),
 }
 COMMON = dict(norm_cfg=dict(BN_CLASSIFICATION), act_cfg=RELU6)
-
-
-def blocks_of(net: MobileNetV2) -> list[InvertedResidual]:
-    return [b for stage in net.stages for b in getattr(net, stage)]
 
 
 def randomized(net: nn.Module) -> nn.Module:
@@ -87,11 +84,7 @@ def block_by_hand(
 def test_block_is_what_figure_6_describes(relu6: bool, shortcut: str) -> None:
     torch.manual_seed(0)
     block = ResidualVariant(
-        8,
-        8,
-        bottleneck_act=RELU6 if relu6 else None,
-        shortcut=shortcut,
-        **COMMON,
+        8, 8, bottleneck_act=RELU6 if relu6 else None, shortcut=shortcut, **COMMON
     )
     x = torch.randn(2, 8, 7, 7)
     expected = block_by_hand(
@@ -109,10 +102,10 @@ def test_block_is_what_figure_6_describes(relu6: bool, shortcut: str) -> None:
 def test_expansions_join_where_shapes_agree() -> None:
     """The whole network by hand, with the ten shortcuts of the default."""
     torch.manual_seed(0)
-    net = randomized(MobileNetV2(0.5, ('layer_18',), shortcut='expansion'))
+    net = randomized(MobileNetV2Ablation(0.5, ('layer_18',), shortcut='expansion'))
     image = torch.rand(1, 3, 64, 64)
     x, previous, joined = net.conv1(image), torch.zeros(0), []
-    for layer, block in enumerate(blocks_of(net), start=2):
+    for layer, block in enumerate(net.blocks, start=2):
         expanded, out = block_by_hand(x, block)
         if expanded.shape == previous.shape:
             expanded, out = block_by_hand(x, block, previous)
@@ -123,26 +116,31 @@ def test_expansions_join_where_shapes_agree() -> None:
 
 
 def test_as_many_shortcuts_as_between_bottlenecks() -> None:
-    ours, theirs = MobileNetV2(), MobileNetV2(shortcut='expansion')
-    assert sum(b.with_shortcut for b in blocks_of(ours)) == 10
-    assert sum(b.joins_expansion for b in blocks_of(theirs)) == 10
-    assert not any(b.with_shortcut for b in blocks_of(theirs))
-    none = blocks_of(MobileNetV2(shortcut='none'))
+    ours, theirs = MobileNetV2(), MobileNetV2Ablation(shortcut='expansion')
+    assert sum(b.with_shortcut for b in ours.blocks) == 10
+    assert sum(b.joins_expansion for b in theirs.blocks) == 10
+    assert not any(b.with_shortcut for b in theirs.blocks)
+    none = MobileNetV2Ablation(shortcut='none').blocks
     assert not any(b.with_shortcut or b.joins_expansion for b in none)
 
 
-def test_default_is_the_plain_block() -> None:
-    for net in (MobileNetV2(), MobileNetV2(shortcut='bottleneck')):
-        assert {type(block) for block in blocks_of(net)} == {InvertedResidual}
+def test_default_switches_are_the_papers_network() -> None:
+    paper = MobileNetV2(0.35, ('layer_15/expansion_output', 'layer_19'))
+    ours = MobileNetV2Ablation(0.35, ('layer_15/expansion_output', 'layer_19'))
+    assert {type(block) for block in paper.blocks} == {InvertedResidual}
+    ours.load_state_dict(paper.state_dict())
+    image = torch.rand(1, 3, 64, 64)
+    for a, b in zip(ours.eval()(image), paper.eval()(image), strict=True):
+        assert torch.equal(a, b)
 
 
 @pytest.mark.parametrize('name', VARIANTS)
 def test_same_keys_parameters_and_start(name: str) -> None:
     """One seed gives all variants one start: they are compared by pairs."""
     nets = []
-    for switches in ({}, VARIANTS[name]):
+    for make in (MobileNetV2, partial(MobileNetV2Ablation, **VARIANTS[name])):
         torch.manual_seed(0)
-        net = MobileNetV2(0.35, **switches)
+        net = make(0.35)
         net.init_weights()
         nets.append(net.state_dict())
     assert list(nets[0]) == list(nets[1])
@@ -166,7 +164,7 @@ def multiply_adds(net: MobileNetV2) -> int:
 
 @pytest.mark.parametrize('name', VARIANTS)
 def test_same_multiply_adds(name: str) -> None:
-    variant = multiply_adds(MobileNetV2(0.35, **VARIANTS[name]))
+    variant = multiply_adds(MobileNetV2Ablation(0.35, **VARIANTS[name]))
     assert variant == multiply_adds(MobileNetV2(0.35))
 
 
@@ -174,8 +172,8 @@ def test_same_multiply_adds(name: str) -> None:
 def test_gradient_reaches_every_parameter_also_recomputed(name: str) -> None:
     torch.manual_seed(0)
     taps = ('layer_15/expansion_output', 'layer_19')
-    plain = MobileNetV2(0.35, taps, **VARIANTS[name])
-    saving = MobileNetV2(0.35, taps, with_cp=True, **VARIANTS[name])
+    plain = MobileNetV2Ablation(0.35, taps, **VARIANTS[name])
+    saving = MobileNetV2Ablation(0.35, taps, with_cp=True, **VARIANTS[name])
     saving.load_state_dict(plain.state_dict())
     x = torch.rand(2, 3, 64, 64)
     for net in (plain, saving):
@@ -197,8 +195,8 @@ def test_shortcut_between_expansions_is_an_identity_for_gradients() -> None:
 
 def test_tap_is_the_joined_expansion() -> None:
     taps = ('layer_15/expansion_output', 'layer_14')
-    net = randomized(MobileNetV2(0.5, taps, shortcut='expansion'))
-    with_14 = MobileNetV2(
+    net = randomized(MobileNetV2Ablation(0.5, taps, shortcut='expansion'))
+    with_14 = MobileNetV2Ablation(
         0.5, ('layer_14/expansion_output',), shortcut='expansion'
     ).eval()
     with_14.load_state_dict(net.state_dict(), strict=False)
@@ -211,9 +209,14 @@ def test_tap_is_the_joined_expansion() -> None:
 
 @pytest.mark.parametrize('output_stride', [8, 16])
 def test_dilated_network_joins_too(output_stride: int) -> None:
-    net = MobileNetV2(0.35, output_stride=output_stride, shortcut='expansion')
+    net = MobileNetV2Ablation(0.35, output_stride=output_stride, shortcut='expansion')
     (out,) = net.eval()(torch.rand(1, 3, 64, 64))
     assert out.shape[-1] == 64 // output_stride
+
+
+def test_the_papers_class_names_the_switch_it_does_not_take() -> None:
+    with pytest.raises(InputError, match="MobileNetV2 takes no argument 'shortcut'"):
+        MobileNetV2(shortcut='none')
 
 
 @pytest.mark.parametrize(
@@ -228,7 +231,7 @@ def test_dilated_network_joins_too(output_stride: int) -> None:
 )
 def test_bad_switches_name_the_value_and_the_remedy(kwargs: dict, remedy: str) -> None:
     with pytest.raises(InputError) as caught:
-        MobileNetV2(0.35, **kwargs)
+        MobileNetV2Ablation(0.35, **kwargs)
     ((key, value),) = kwargs.items()
     assert f'{key}={value!r}' in str(caught.value)
     assert remedy in str(caught.value)
@@ -249,11 +252,12 @@ def test_configs_change_the_block_alone(name: str, kinds: tuple) -> None:
     base = Config.fromfile(CONFIGS.parent / 'mnv2_in1k.py')
     with DefaultScope.overwrite_default_scope('mmengine'):
         net = MODELS.build(copy.deepcopy(cfg.model.backbone))
-    blocks = blocks_of(net)
-    acts = [getattr(block, 'bottleneck_act', None) for block in blocks]
-    assert all(isinstance(act, nn.ReLU6) for act in acts) == bool(kinds[0])
+    blocks = net.blocks
+    acts = [isinstance(block.bottleneck_act, nn.ReLU6) for block in blocks]
+    assert all(acts) == any(acts) == bool(kinds[0])
     assert any(b.with_shortcut for b in blocks) == (kinds[1] == 'bottleneck')
-    assert net.joins_expansions == (kinds[1] == 'expansion')
+    assert any(b.joins_expansion for b in blocks) == (kinds[1] == 'expansion')
     for key in ('bottleneck_act', 'shortcut'):
         cfg.model.backbone.pop(key, None)
+    cfg.model.backbone.type = 'mnv2_mm.MobileNetV2'
     assert cfg.to_dict() == base.to_dict()

@@ -156,6 +156,14 @@ def test_bad_rates(rates):
         head(atrous_rates=rates)
 
 
+def test_misspelt_argument_names_the_class_and_the_right_argument():
+    """Also one of a parent's arguments, which ``**kwargs`` passes on."""
+    with pytest.raises(InputError, match=r"LiteASPPHead .*'atrous_rates'"):
+        head(atrous_rate=(6, 12, 18))
+    with pytest.raises(InputError, match=r"LiteASPPHead .*'num_classes'"):
+        LiteASPPHead(320, num_clases=21)
+
+
 def test_exports_with_standard_operators():
     """torch.export must see plain ATen operators only."""
     model = network(atrous_rates=(6, 12, 18))

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from mnv2_mm.models.mobilenet_v2 import MobileNetV2
+from mnv2_mm.models.mobilenet_v2 import END_POINTS, STAGE_ENDS, MobileNetV2
 from mnv2_mm.utils.errors import InputError
 
 # stem | seven stages | last, as TF-slim builds them
@@ -75,11 +75,7 @@ PLANS = {
 @pytest.mark.parametrize('output_stride', PLANS)
 def test_output_stride_follows_tf(output_stride):
     net = MobileNetV2(0.35, output_stride=output_stride)
-    convs = [
-        block.depthwise_conv.conv
-        for stage in net.stages
-        for block in getattr(net, stage)
-    ]
+    convs = [block.depthwise_conv.conv for block in net.blocks]
     plan = [(c.stride[0], c.dilation[0]) for c in convs]  # layer_2 first
     groups = [(8, 8), (9, 11), (12, 14), (15, 15), (16, 17), (18, 18)]
     for (first, last), expected in zip(groups, PLANS[output_stride], strict=True):
@@ -106,6 +102,16 @@ def test_same_padding_is_tensorflows():
 def test_only_what_the_deepest_tap_needs_is_built():
     assert not hasattr(MobileNetV2(1.0, ('layer_18',)), 'conv2')
     assert MobileNetV2(1.0, (2,)).stages == ['layer1', 'layer2', 'layer3']
+
+
+def test_feature_info_names_every_end_point_that_is_built():
+    info = MobileNetV2(1.0, ('layer_15/expansion_output',)).feature_info
+    assert info['layer_15/expansion_output'] == (576, 16)
+    assert info['layer_14'] == (96, 16) and 'layer_16' not in info
+    assert set(MobileNetV2().feature_info) == set(END_POINTS)
+    ends = MobileNetV2(1.0, (*STAGE_ENDS, 'layer_18/output'))
+    assert ends.out_channels == (*WIDTHS[1.0][1:], 320)
+    assert ends.taps == MobileNetV2(1.0, (*range(8), 6)).taps
 
 
 def test_parameter_counts():

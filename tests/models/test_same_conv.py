@@ -38,8 +38,7 @@ def test_values_and_gradients_are_mmcvs(size, kernel, stride, dilation, layout):
 
 
 @pytest.mark.parametrize(
-    ('size', 'stride', 'copies'),
-    [(8, 1, 0), (9, 1, 0), (9, 2, 0), (8, 2, 1)],
+    ('size', 'stride', 'copies'), [(8, 1, 0), (9, 1, 0), (9, 2, 0), (8, 2, 1)]
 )
 def test_nothing_is_copied_where_both_sides_are_alike(
     monkeypatch, size, stride, copies

@@ -8,7 +8,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from mnv2_mm.analysis.complexity import count
 from mnv2_mm.analysis.trace import trace
-from mnv2_mm.models import MobileNetV2
+from mnv2_mm.models import MobileNetV2, MobileNetV2Ablation
 from mnv2_mm.models import blocks as layers
 from mnv2_mm.models.split_inference import split_bounds
 from mnv2_mm.utils.errors import InputError
@@ -164,7 +164,7 @@ def test_other_norms_are_named():
 )
 def test_figure_6_blocks_are_not_split(switch):
     with pytest.raises(InputError, match='expansion_split=2 is for the bloc'):
-        MobileNetV2(expansion_split=2, **switch)
+        MobileNetV2Ablation(expansion_split=2, **switch)
 
 
 # ------------------------------------------------------ tools/memory_split.py

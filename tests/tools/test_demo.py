@@ -15,11 +15,7 @@ Trained = Callable[[str], tuple[Path, Path]]
 
 @pytest.mark.parametrize('task', ['det', 'seg', 'cls'])
 def test_images_and_json(
-    trained: Trained,
-    run_tool: Tool,
-    tiny_data: Path,
-    tmp_path: Path,
-    task: str,
+    trained: Trained, run_tool: Tool, tiny_data: Path, tmp_path: Path, task: str
 ) -> None:
     config, checkpoint = trained(task)
     source = sorted((tiny_data / 'images' / 'val').glob('*.jpg'))[0]

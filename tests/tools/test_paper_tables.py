@@ -9,14 +9,14 @@ pytest.importorskip('mmdet.models')
 pytest.importorskip('mmseg.models')
 pytest.importorskip('mmpretrain.models')
 
-from mnv2_mm.analysis import paper, report
+from mnv2_mm.analysis import paper, tables
 from mnv2_mm.analysis.complexity import count_config
 from mnv2_mm.analysis.figure5 import plot_figure5
-from mnv2_mm.analysis.markdown import rewrite
+from mnv2_mm.analysis.markdown import update
 from mnv2_mm.utils.config import config_root, get_config
 from mnv2_mm.utils.errors import InputError
 
-README = Path(__file__).resolve().parents[2] / 'README.md'
+DOCUMENT = Path(__file__).resolve().parents[2] / 'docs/paper_tables.md'
 #: Parameters with batch norm in millions, and multiply-adds: plain and as
 #: the paper counts; in millions for Table 4, else in billions. Counted on
 #: independent plain PyTorch models.
@@ -46,12 +46,12 @@ COUNTED = {
 
 
 @pytest.fixture(scope='module')
-def results() -> list[report.Result]:
-    return report.count_tables(report.NAMES)
+def results() -> list[tables.Result]:
+    return tables.count_tables(tables.NAMES)
 
 
 @pytest.fixture(scope='module')
-def rows(results) -> dict[str, report.Result]:
+def rows(results) -> dict[str, tables.Result]:
     return {str(r['row']): r for r in results if r['table'] in '4567'}
 
 
@@ -124,18 +124,20 @@ def test_every_row_has_its_config_and_is_quoted(results):
     for row in results:
         assert (root / str(row['config'])).is_file()
         assert 'quoted' in str(row['source'])
-    assert set(paper.TABLES) | {'3'} == set(report.NAMES)
+    assert set(paper.TABLES) | {'3'} == set(tables.NAMES)
 
 
-def test_readme_is_up_to_date(results, tmp_path):
-    copy = tmp_path / 'README.md'
-    copy.write_text(README.read_text())
-    assert not rewrite(copy, results), (
-        'run: python tools/paper_tables.py --readme README.md'
+def test_document_is_up_to_date(results, tmp_path):
+    assert not update(DOCUMENT, results, write=False), (
+        'run: python tools/paper_tables.py --write'
     )
-    copy.write_text(copy.read_text().replace('300.8M', '300.9M'))
-    assert rewrite(copy, results)
-    assert copy.read_text() == README.read_text()
+    copy = tmp_path / 'copy.md'
+    stale = DOCUMENT.read_text().replace('300.8M', '300.9M')
+    copy.write_text(stale)
+    assert update(copy, results, write=False)
+    assert copy.read_text() == stale
+    assert update(copy, results)
+    assert copy.read_text() == DOCUMENT.read_text()
 
 
 def test_figure_is_drawn(results, tmp_path):
@@ -170,7 +172,8 @@ def test_tool_writes_json_and_markdown(run_tool, tmp_path, capfd):
     [
         (['--table', '8'], "no table '8'; give one of 3, 4, 5, 6, 7, figure5"),
         (['--table', '5', '--png', 'x'], '--png draws Figure 5'),
-        (['--table', '5', '--readme', 'x'], '--readme rewrites all'),
+        (['--table', '5', '--write', 'x'], '--write and --check take all'),
+        (['--table', '5', '--check'], '--write and --check take all'),
     ],
 )
 def test_tool_says_what_is_wrong(run_tool, capfd, flags, words):
@@ -179,19 +182,31 @@ def test_tool_says_what_is_wrong(run_tool, capfd, flags, words):
     assert words in error and 'Traceback' not in error
 
 
-def test_a_file_without_marks_is_named(tmp_path):
+def test_tool_checks_and_writes(run_tool, monkeypatch, results, tmp_path, capfd):
+    monkeypatch.setattr(tables, 'count_tables', lambda *args, **kwargs: results)
+    copy = tmp_path / 'copy.md'
+    copy.write_text(DOCUMENT.read_text().replace('300.8M', '300.9M'))
+    assert run_tool('paper_tables', '--check', copy) == 1
+    assert 'out of date' in capfd.readouterr().out
+    assert run_tool('paper_tables', '--write', copy) == 0
+    assert run_tool('paper_tables', '--check', copy) == 0
+    assert run_tool('paper_tables', '--check') == 0
+    assert str(DOCUMENT) in capfd.readouterr().out
+
+
+def test_a_file_without_markers_is_named(tmp_path):
     path = tmp_path / 'x.md'
     with pytest.raises(InputError, match='there is no file'):
-        rewrite(path, [])
+        update(path, [])
     path.write_text('text')
     with pytest.raises(InputError, match='put the lines <!-- paper_tables'):
-        rewrite(path, [])
+        update(path, [])
     assert path.read_text() == 'text'
 
 
 def test_a_config_that_does_not_build_is_named(tmp_path, monkeypatch):
     (tmp_path / 'table5').mkdir()
     (tmp_path / 'table5/ssd_mobilenet_v2.py').write_text('model = oops')
-    monkeypatch.setattr(report, 'config_root', lambda: tmp_path)
+    monkeypatch.setattr(tables, 'config_root', lambda: tmp_path)
     with pytest.raises(InputError, match=r'ssd_mobilenet_v2\.py cannot be read'):
-        report.count_tables(['5'])
+        tables.count_tables(['5'])

@@ -88,13 +88,7 @@ def test_stages_in_order_and_again(
     assert stages == list('123456')
     calls = (checkout / 'calls.txt').read_text().splitlines()
     names = [Path(call.split()[0]).stem for call in calls]
-    assert names == [
-        'make_sample_data',
-        'train',
-        'test',
-        'demo',
-        'plot_curves',
-    ]
+    assert names == ['make_sample_data', 'train', 'test', 'demo', 'plot_curves']
     work = f'work_dirs/quickstart_{task}'
     path = f'configs/sample/{config}.py'
     assert (ROOT / path).is_file()
@@ -153,13 +147,7 @@ def test_real_run_reaches_its_figure(tmp_path: Path, task: str, least: float) ->
         shutil.copytree(ROOT / name, tmp_path / name)
     folder = Path(sys.executable).parent
     done = subprocess.run(
-        [
-            'bash',
-            tmp_path / 'tools/quickstart.sh',
-            '--no-setup',
-            '--task',
-            task,
-        ],
+        ['bash', tmp_path / 'tools/quickstart.sh', '--no-setup', '--task', task],
         env=os.environ | {'PATH': f'{folder}{os.pathsep}{os.environ["PATH"]}'},
         capture_output=True,
         text=True,

@@ -101,10 +101,7 @@ def test_flags_of_checkpoints_are_refused_for_exported_models(
 
 
 def test_missing_and_foreign_checkpoints(
-    trained: Trained,
-    run_tool: Tool,
-    tmp_path: Path,
-    capfd: pytest.CaptureFixture,
+    trained: Trained, run_tool: Tool, tmp_path: Path, capfd: pytest.CaptureFixture
 ) -> None:
     config, _ = trained('cls')
     flags = ['--work-dir', tmp_path]
@@ -118,10 +115,7 @@ def test_missing_and_foreign_checkpoints(
 
 
 def test_other_class_count_names_the_classes(
-    trained: Trained,
-    run_tool: Tool,
-    tmp_path: Path,
-    capfd: pytest.CaptureFixture,
+    trained: Trained, run_tool: Tool, tmp_path: Path, capfd: pytest.CaptureFixture
 ) -> None:
     config, checkpoint = trained('cls')
     state = torch.load(checkpoint, weights_only=False)

@@ -127,14 +127,8 @@ def test_an_option_without_a_value_is_named() -> None:
             ['--cfg-options', 'model.backbone.type=mnv2_mm.MobileNetV3'],
             "Did you mean 'mnv2_mm.MobileNetV2'",
         ),
-        (
-            ['--cfg-options', 'model.backbone.type=MobileNet_V2'],
-            "'MobileNetV2'",
-        ),
-        (
-            ['--cfg-options', 'model.backbone.widen=2'],
-            "takes no argument 'widen'",
-        ),
+        (['--cfg-options', 'model.backbone.type=MobileNet_V2'], "'MobileNetV2'"),
+        (['--cfg-options', 'model.backbone.widen=2'], "takes no argument 'widen'"),
         (
             ['--cfg-options', 'optim_wrapper.optimizer.type=SDG'],
             "type='SDG' is not known among the optimizers",
@@ -142,10 +136,7 @@ def test_an_option_without_a_value_is_named() -> None:
         (['--auto-scale-lr'], 'auto_scale_lr=dict(base_batch_size=...)'),
         (['--launcher', 'pytorch'], 'tools/dist_train.sh'),
         (['--resume', 'none.pth'], 'there is no checkpoint none.pth'),
-        (
-            ['--cfg-options', 'train_dataloader.dataset.data_root=nowhere'],
-            'nowhere',
-        ),
+        (['--cfg-options', 'train_dataloader.dataset.data_root=nowhere'], 'nowhere'),
         (['--cfg-options', 'default_scope=mmyolo'], "default_scope='mmyolo'"),
     ],
 )
@@ -239,10 +230,7 @@ def test_console_is_readable(
 
 
 def test_resume_without_checkpoint_starts(
-    tiny_config: Write,
-    run_tool: Tool,
-    tmp_path: Path,
-    capfd: pytest.CaptureFixture,
+    tiny_config: Write, run_tool: Tool, tmp_path: Path, capfd: pytest.CaptureFixture
 ) -> None:
     flags = ['--resume', '--cfg-options', 'train_cfg.max_epochs=1']
     config = tiny_config('cls')
@@ -251,10 +239,7 @@ def test_resume_without_checkpoint_starts(
 
 
 def test_killed_run_continues_from_its_last_checkpoint(
-    tiny_config: Write,
-    run_tool: Tool,
-    tmp_path: Path,
-    capfd: pytest.CaptureFixture,
+    tiny_config: Write, run_tool: Tool, tmp_path: Path, capfd: pytest.CaptureFixture
 ) -> None:
     config = tiny_config('cls')
     work_dir = tmp_path / 'run'
@@ -268,10 +253,7 @@ def test_killed_run_continues_from_its_last_checkpoint(
         'train_cfg.max_epochs=1000',
     ]
     process = subprocess.Popen(
-        command,
-        env=environment(),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        command, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     try:
         wait_for(lambda: (work_dir / 'epoch_3.pth').exists(), process)

@@ -147,8 +147,7 @@ def test_a_checkpoint_that_runs_code_is_refused(tmp_path, monkeypatch, call, nam
 
 @upstream_only
 @pytest.mark.parametrize(
-    ('owner', 'name'),
-    [(HistoryBuffer, '__init__'), (np.ndarray, 'tofile')],
+    ('owner', 'name'), [(HistoryBuffer, '__init__'), (np.ndarray, 'tofile')]
 )
 def test_getattr_reaches_histories_only(tmp_path, owner, name):
     torch.save(dict(extra=Calls(getattr, owner, name)), tmp_path / 'a.pth')

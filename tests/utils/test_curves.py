@@ -44,9 +44,7 @@ def test_starts_are_joined(tmp_path: Path) -> None:
     assert curves.last == {'mAP': 0.4}
 
 
-def test_a_new_training_in_the_same_folder_counts_alone(
-    tmp_path: Path,
-) -> None:
+def test_a_new_training_in_the_same_folder_counts_alone(tmp_path: Path) -> None:
     write(tmp_path, '20260101_000000', epochs(1, 3, loss=2.0))
     write(tmp_path, '20260102_000000', epochs(1, 1, loss=1.0))
     curves = read_curves(tmp_path)

@@ -10,12 +10,7 @@ from mmengine.registry import MODELS as ROOT_MODELS
 from mmengine.registry import Registry
 from torch.utils.data import DataLoader, Dataset
 
-from mnv2_mm.utils.errors import (
-    TRACEBACK_VARIABLE,
-    InputError,
-    command,
-    message_of,
-)
+from mnv2_mm.utils.errors import TRACEBACK_VARIABLE, InputError, command, message_of
 
 MESSAGE = 'images/a.jpg: cut off after 12 bytes;\n  copy it again'
 

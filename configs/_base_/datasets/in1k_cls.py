@@ -58,10 +58,7 @@ train_dataloader = dict(
     persistent_workers=True,
     sampler=dict(type='DefaultSampler', shuffle=True),
     dataset=dict(
-        type='ImageNet',
-        data_root=data_root,
-        split='train',
-        pipeline=train_pipeline,
+        type='ImageNet', data_root=data_root, split='train', pipeline=train_pipeline
     ),
 )
 val_dataloader = dict(
@@ -70,10 +67,7 @@ val_dataloader = dict(
     persistent_workers=True,
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
-        type='ImageNet',
-        data_root=data_root,
-        split='val',
-        pipeline=test_pipeline,
+        type='ImageNet', data_root=data_root, split='val', pipeline=test_pipeline
     ),
 )
 test_dataloader = val_dataloader

@@ -28,10 +28,7 @@ train_pipeline = [
     dict(type='LoadAnnotations'),
     dict(type='mnv2_mm.CheckSegMask', num_classes=len(classes)),
     dict(
-        type='RandomResize',
-        scale=test_scale,
-        ratio_range=(0.75, 1.5),
-        keep_ratio=True,
+        type='RandomResize', scale=test_scale, ratio_range=(0.75, 1.5), keep_ratio=True
     ),
     # RandomCrop takes (height, width)
     dict(

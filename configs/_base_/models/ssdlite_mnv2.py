@@ -47,10 +47,7 @@ model = dict(
             gt_max_assign_all=False,
         ),
         mining=dict(
-            negatives_per_positive=3,
-            min_negatives=3,
-            nms_iou=0.99,
-            max_examples=3000,
+            negatives_per_positive=3, min_negatives=3, nms_iou=0.99, max_examples=3000
         ),
     ),
     # The release keeps every box over 1e-8 for its NMS. The best 1000 pairs

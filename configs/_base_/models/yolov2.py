@@ -19,9 +19,7 @@ model = dict(
     ),
     backbone=dict(type='mnv2_mm.Darknet19', out_indices=(4, 5)),
     neck=dict(
-        type='mnv2_mm.YOLOv2Neck',
-        in_channels=(512, 1024),
-        passthrough_channels=64,
+        type='mnv2_mm.YOLOv2Neck', in_channels=(512, 1024), passthrough_channels=64
     ),
     bbox_head=dict(
         type='mnv2_mm.YOLOv2Head',

@@ -21,12 +21,7 @@ optim_wrapper = dict(
 param_scheduler = [
     dict(type='LinearLR', start_factor=1e-6, by_epoch=False, begin=0, end=1500),
     dict(
-        type='PolyLR',
-        power=1.0,
-        eta_min=0.0,
-        begin=1500,
-        end=max_iters,
-        by_epoch=False,
+        type='PolyLR', power=1.0, eta_min=0.0, begin=1500, end=max_iters, by_epoch=False
     ),
 ]
 train_cfg = dict(type='IterBasedTrainLoop', max_iters=max_iters, val_interval=4000)

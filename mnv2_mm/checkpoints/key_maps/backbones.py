@@ -1,178 +1,128 @@
-"""What other code bases call the layers of MobileNetV2.
+"""Keys of MobileNetV2's backbone in other code bases.
 
-Each key_map maps a key of its state dict to ours by name, never by position.
-Ours follow mmdet: ``conv1``, ``layer1`` to ``layer7`` with ``expand_conv``,
-``depthwise_conv`` and ``linear_conv``, ``conv2``.
+Each code base is a table of module names. Ours follow mmdet: ``conv1``, ``layer1`` to
+``layer7`` with ``expand_conv``, ``depthwise_conv`` and ``linear_conv``, ``conv2``.
 """
 
-import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from mnv2_mm.models.layout import LAST_LAYER, TABLE_2
+from mnv2_mm.checkpoints.source import IMAGENET, Preprocessing, SourcePadding
+from mnv2_mm.models.mobilenet_v2 import TABLE_2
 
-_BRANCHES = ('expand_conv', 'depthwise_conv', 'linear_conv')
+#: The bottlenecks: layer_2 to layer_18 of TensorFlow.
+BLOCKS = tuple(
+    f'layer{stage}.{index}'
+    for stage, row in enumerate(TABLE_2, start=1)
+    for index in range(row.repeats)
+)
+_PARTS = tuple(
+    f'{branch}.{part}'
+    for branch in ('expand_conv', 'depthwise_conv', 'linear_conv')
+    for part in ('conv', 'bn')
+)
+#: The stem and the last layer.
+_ENDS = ('conv1.conv', 'conv1.bn', 'conv2.conv', 'conv2.bn')
 
 
 class KeyMap(NamedTuple):
-    """A naming scheme, and how its published weights were trained."""
+    """The keys of a code base, and how its published weights were trained."""
 
     name: str
-    #: Returns our key, or None for a key that is not of the backbone.
-    convert: Callable[[str], str | None]
-    #: BN epsilon of the training; another one at inference costs accuracy.
-    bn_eps: float
+    #: Our module by theirs.
+    modules: dict[str, str]
+    #: BN epsilon of the training; another one at inference costs accuracy. None, and
+    #: no padding and preprocessing, where the config of the training decides.
+    bn_eps: float | None = 1e-5
+    padding: SourcePadding = 'symmetric'
+    preprocessing: Preprocessing | None = IMAGENET
+
+    def convert(self, key: str) -> str | None:
+        """Return our key of a tensor, None if it is not of the backbone."""
+        module, _, leaf = key.removeprefix('backbone.').rpartition('.')
+        ours = self.modules.get(module)
+        return ours and f'{ours}.{leaf}'
 
 
-def block_name(layer: int) -> str:
-    """``layer6.0`` for TF's layer_15."""
-    index = layer - 2
-    for stage, row in enumerate(TABLE_2, start=1):
-        if index < row.repeats:
-            return f'layer{stage}.{index}'
-        index -= row.repeats
-    raise ValueError(f'layer_{layer} is no bottleneck')
+def _modules(
+    ends: Sequence[str],
+    blocks: Iterable[str],
+    parts: Sequence[str],
+    first: Sequence[str],
+) -> dict[str, str]:
+    """Table of their modules: the ends, the parts of a block and of the first one.
 
-
-def _branch(index: int, *, expanded: bool) -> str | None:
-    """The n-th convolution of a block; the first block has no expansion."""
-    branches = _BRANCHES if expanded else _BRANCHES[1:]
-    return branches[index] if index < len(branches) else None
-
-
-def _from_torchvision(key: str) -> str | None:
-    """``features.k`` is TF's layer_(k+1); conv and norm are numbered."""
-    match = re.fullmatch(r'features\.(\d+)\.(.+)\.(\w+)', key)
-    if not match:
-        return None
-    layer, path, leaf = int(match[1]) + 1, match[2], match[3]
-    if layer in (1, LAST_LAYER):
-        module = {'0': 'conv', '1': 'bn'}.get(path)
-        name = 'conv1' if layer == 1 else 'conv2'
-        return module and f'{name}.{module}.{leaf}'
-    if not 1 < layer < LAST_LAYER:
-        return None
-    expanded = layer > 2
-    steps = [
-        step
-        for i in range(2 if expanded else 1)
-        for step in (f'conv.{i}.0', f'conv.{i}.1')
-    ]
-    count = len(steps) // 2
-    steps += [f'conv.{count}', f'conv.{count + 1}']
-    if path not in steps:
-        return None
-    position = steps.index(path)
-    branch = _branch(position // 2, expanded=expanded)
-    return f'{block_name(layer)}.{branch}.{("conv", "bn")[position % 2]}.{leaf}'
-
-
-def _from_mmpretrain(key: str) -> str | None:
-    """mmpretrain and mmseg number the convolutions of a block."""
-    key = key.removeprefix('backbone.')
-    match = re.fullmatch(r'(layer(\d)\.\d+)\.conv\.(\d)\.(.+)', key)
-    if match:
-        branch = _branch(int(match[3]), expanded=match[2] != '1')
-        return branch and f'{match[1]}.{branch}.{match[4]}'
-    return key if re.match(r'conv[12]\.(conv|bn)\.', key) else None
-
-
-def _from_d_li14(key: str) -> str | None:
-    """As torchvision, but flat: convolution, norm, activation, and on.
-
-    layer_19 is ``conv``; in the older code of tonylins, whose names these
-    are, it is the last of ``features``.
+    The first block has no expansion.
     """
-    match = re.fullmatch(r'(?:features\.0|(features\.18|conv))\.([01])\.(\w+)', key)
-    if match:
-        name = 'conv2' if match[1] else 'conv1'
-        return f'{name}.{("conv", "bn")[int(match[2])]}.{match[3]}'
-    match = re.fullmatch(r'features\.(\d+)\.conv\.(\d)\.(\w+)', key)
-    if not match:
-        return None
-    layer, (index, part) = int(match[1]) + 1, divmod(int(match[2]), 3)
-    branch = _branch(index, expanded=layer > 2)
-    if not 1 < layer < LAST_LAYER or part == 2 or branch is None:
-        return None
-    return f'{block_name(layer)}.{branch}.{("conv", "bn")[part]}.{match[3]}'
+    table = dict(zip(ends, _ENDS, strict=True))
+    for theirs, ours in zip(blocks, BLOCKS, strict=True):
+        names, own = (parts, _PARTS) if ours != BLOCKS[0] else (first, _PARTS[2:])
+        for name, part in zip(names, own, strict=True):
+            table[f'{theirs}.{name}'] = f'{ours}.{part}'
+    return table
 
 
-#: The first block of timm has no expansion and calls its projection "pw".
-_TIMM_FIRST = {
-    'conv_dw': 'depthwise_conv.conv',
-    'bn1': 'depthwise_conv.bn',
-    'conv_pw': 'linear_conv.conv',
-    'bn2': 'linear_conv.bn',
-}
-_TIMM_BLOCK = {
-    'conv_pw': 'expand_conv.conv',
-    'bn1': 'expand_conv.bn',
-    'conv_dw': 'depthwise_conv.conv',
-    'bn2': 'depthwise_conv.bn',
-    'conv_pwl': 'linear_conv.conv',
-    'bn3': 'linear_conv.bn',
-}
-_TIMM_ENDS = {
-    'conv_stem': 'conv1.conv',
-    'bn1': 'conv1.bn',
-    'conv_head': 'conv2.conv',
-    'bn2': 'conv2.bn',
-}
+_NUMBERED = [f'features.{number}' for number in range(1, 18)]
+_TORCHVISION = _modules(
+    ('features.0.0', 'features.0.1', 'features.18.0', 'features.18.1'),
+    _NUMBERED,
+    ('conv.0.0', 'conv.0.1', 'conv.1.0', 'conv.1.1', 'conv.2', 'conv.3'),
+    ('conv.0.0', 'conv.0.1', 'conv.1', 'conv.2'),
+)
+#: As torchvision, but flat: convolution, norm, activation, and so on.
+_D_LI14 = _modules(
+    ('features.0.0', 'features.0.1', 'conv.0', 'conv.1'),
+    _NUMBERED,
+    ('conv.0', 'conv.1', 'conv.3', 'conv.4', 'conv.6', 'conv.7'),
+    ('conv.0', 'conv.1', 'conv.3', 'conv.4'),
+)
+#: The older code of tonylins has layer_19 among the features.
+_D_LI14 |= {'features.18.0': 'conv2.conv', 'features.18.1': 'conv2.bn'}
+_TIMM = _modules(
+    ('conv_stem', 'bn1', 'conv_head', 'bn2'),
+    [
+        f'blocks.{stage}.{index}'
+        for stage, row in enumerate(TABLE_2)
+        for index in range(row.repeats)
+    ],
+    ('conv_pw', 'bn1', 'conv_dw', 'bn2', 'conv_pwl', 'bn3'),
+    ('conv_dw', 'bn1', 'conv_pw', 'bn2'),
+)
+_MMPRETRAIN = _modules(
+    _ENDS,
+    BLOCKS,
+    [f'conv.{number}.{part}' for number in range(3) for part in ('conv', 'bn')],
+    [f'conv.{number}.{part}' for number in range(2) for part in ('conv', 'bn')],
+)
+_MMDET = _modules(_ENDS, BLOCKS, _PARTS, _PARTS[2:])
 
-
-def _from_timm(key: str) -> str | None:
-    """``blocks`` are the stages of Table 2; its deeper variants have more."""
-    match = re.fullmatch(r'(?:blocks\.(\d)\.(\d+)\.)?(\w+)\.(\w+)', key)
-    if not match:
-        return None
-    stage, index, module, leaf = match.groups()
-    if stage is None:
-        name = _TIMM_ENDS.get(module)
-        return name and f'{name}.{leaf}'
-    modules = _TIMM_FIRST if stage == '0' else _TIMM_BLOCK
-    if (
-        module not in modules
-        or int(stage) >= len(TABLE_2)
-        or int(index) >= TABLE_2[int(stage)].repeats
-    ):
-        return None
-    return f'layer{int(stage) + 1}.{index}.{modules[module]}.{leaf}'
-
-
-def _from_ours(key: str) -> str | None:
-    """mmdet's names and ours."""
-    key = key.removeprefix('backbone.')
-    branches = '|'.join(_BRANCHES)
-    own = rf'(conv[12]|layer\d\.\d+\.({branches}))\.(conv|bn)\..+'
-    return key if re.fullmatch(own, key) else None
-
-
-#: The known namings, the most particular first.
+#: The known key maps; if two know the same number of keys, the first one is used.
 KEY_MAPS = (
-    KeyMap('torchvision', _from_torchvision, 1e-5),
-    KeyMap('d-li14', _from_d_li14, 1e-5),
-    KeyMap('timm', _from_timm, 1e-5),
-    KeyMap('mmpretrain or mmseg', _from_mmpretrain, 1e-5),
-    KeyMap('mmdet or mnv2_mm', _from_ours, 1e-3),
+    KeyMap('torchvision', _TORCHVISION),
+    KeyMap('d-li14', _D_LI14),
+    KeyMap('timm', _TIMM),
+    KeyMap('mmpretrain or mmseg', _MMPRETRAIN),
+    KeyMap('mmdet or mnv2_mm', _MMDET, bn_eps=1e-3),
 )
 
 
 def known_key_maps() -> str:
-    """For messages: 'torchvision, ... or ...'."""
+    """Names for messages: 'torchvision, ... or ...'."""
     *names, last = (key_map.name for key_map in KEY_MAPS)
     return f'{", ".join(names)} or {last}'
 
 
 def key_map_of(keys: Iterable[str]) -> KeyMap | None:
-    """The naming that knows most of the keys, or None if none does.
+    """The key map that knows most of the keys, or None if none does.
 
-    Only namings that know a bottleneck count: those of the first and the
-    last layer are common (``bn1`` is in every ResNet).
+    It must know a bottleneck: names of the first and the last layer are common
+    (``bn1`` is in every ResNet).
     """
     keys = list(keys)
-    known: dict[KeyMap, int] = {}
-    for key_map in KEY_MAPS:
+
+    def known(key_map: KeyMap) -> int:
         ours = [name for key in keys if (name := key_map.convert(key))]
-        if any(name.startswith('layer') for name in ours):
-            known[key_map] = len(ours)
-    return max(known, key=lambda key_map: known[key_map], default=None)
+        return len(ours) if any(name.startswith('layer') for name in ours) else 0
+
+    best = max(KEY_MAPS, key=known)
+    return best if known(best) else None

@@ -1,35 +1,53 @@
-"""TensorFlow's names of the three networks, as TF-slim gives them.
+"""TF-slim's keys of the three networks, in all files of TensorFlow.
 
-One table for checkpoints, frozen graphs and TFLite files of TF-slim's
-``MobilenetV2``, the Object Detection API's ``ssdlite_mobilenet_v2`` and
-DeepLab's ``mobilenet_v2``. Layouts change with the names: kernels from
-(H, W, in, out) to (out, in, H, W), box codes from (y, x, h, w) to
-(x, y, w, h), the background's class slot from the first to the last.
+One table for TF-slim's ``MobilenetV2``, the Object Detection API's
+``ssdlite_mobilenet_v2`` and DeepLab's ``mobilenet_v2``, in checkpoints, frozen graphs
+and TFLite files. Layouts change with the keys: kernels from (H, W, in, out) to
+(out, in, H, W), box codes from (y, x, h, w) to (x, y, w, h), the class slot of the
+background from first to last.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from mnv2_mm.checkpoints.key_maps.backbones import block_name
-from mnv2_mm.checkpoints.source import (
-    MINUS_ONE_TO_ONE,
-    Source,
-    Translation,
-)
-from mnv2_mm.models.ssdlite.loss import background_to_last
+from mnv2_mm.checkpoints.key_maps.backbones import BLOCKS
+from mnv2_mm.checkpoints.source import MINUS_ONE_TO_ONE, Source, Translation
 from mnv2_mm.utils.errors import InputError
 
-#: TF's epsilons; DeepLab's head is not built in its backbone's scope.
+#: :attr:`Translation.key_map` of these networks.
+SLIM = 'TF-slim'
+#: TF's epsilons; DeepLab's head is not built in the scope of its backbone.
 BN_EPS = {'': 1e-3, 'decode_head.': 1e-5}
+#: Ids that no annotation of COCO has. Detectors of the Object Detection API number
+#: COCO's classes by their ids, 1 to 90; mmdet numbers the 80 that exist.
+UNUSED_COCO_IDS = (12, 26, 29, 30, 45, 66, 68, 69, 71, 83)
+#: Slots of the 80 classes and, last, of the background (id 91 here).
+_COCO_SLOTS = [i - 1 for i in range(1, 92) if i not in UNUSED_COCO_IDS]
 
 _BRANCHES = {
     'expand': 'expand_conv',
     'depthwise': 'depthwise_conv',
     'project': 'linear_conv',
+}
+#: Our layer by scope, below MobilenetV2/.
+_BACKBONE = {'Conv': 'backbone.conv1', 'Conv_1': 'backbone.conv2'} | {
+    f'expanded_conv{f"_{index}" if index else ""}/{theirs}': f'backbone.{block}.{ours}'
+    for index, block in enumerate(BLOCKS)
+    for theirs, ours in _BRANCHES.items()
+}
+_DEEPLAB = {
+    'image_pooling': 'decode_head.image_pool.1',
+    'concat_projection': 'decode_head.bottleneck',
+    **{f'aspp{i}': f'decode_head.aspp_modules.{i}' for i in range(10)},
+}
+#: Layers without a batch norm.
+_CLASSIFIERS = {
+    'logits/semantic': 'decode_head.conv_seg',
+    'Logits/Conv2d_1c_1x1': 'head.fc',
 }
 _BN_LEAVES = {
     'BatchNorm/gamma': 'weight',
@@ -44,118 +62,72 @@ _LEAF = re.compile(
 
 
 class _Layer(NamedTuple):
-    """Where a scope's variables go."""
+    """Our layer for a scope."""
 
     name: str
     #: Whether a batch norm follows (then the convolution has no bias).
     norm: bool = True
 
 
-def _backbone(match: re.Match) -> _Layer | None:
-    if match['stem']:
-        name = 'conv2' if match['stem'] == 'Conv_1' else 'conv1'
-        return _Layer(f'backbone.{name}')
-    index = int(match['index'] or 0)
-    if index > 16:
-        return None
-    return _Layer(f'backbone.{block_name(index + 2)}.{_BRANCHES[match["branch"]]}')
-
-
-def _extra(match: re.Match) -> _Layer:
-    """The 1x1, the depthwise 3x3 and the 1x1 behind it (or a whole 3x3)."""
-    step = 0 if match['step'] == '1' else 1
-    if step and not match['depthwise'] and match['lite']:
-        step = 2
-    return _Layer(f'neck.extra_layers.{int(match["level"]) - 2}.{step}')
-
-
-def _predictor(match: re.Match) -> _Layer:
-    convs = 'reg_convs' if match['what'] == 'BoxEncoding' else 'cls_convs'
-    name = f'bbox_head.{convs}.{match["level"]}'
-    if match['depthwise']:
-        return _Layer(f'{name}.0')
-    return _Layer(f'{name}.1' if match['lite'] else name, norm=False)
-
-
-def _aspp(match: re.Match) -> _Layer:
-    return _Layer(f'decode_head.aspp_modules.{match["branch"]}')
-
-
-#: A "+" behind a scope stands for the answer to: is this SSDLite, with a
-#: depthwise layer beside this one?
-_SCOPES: tuple[tuple[str, Callable[[re.Match], _Layer | None]], ...] = (
-    (
-        r'(?:.*/)?MobilenetV2/(?:(?P<stem>Conv|Conv_1)|expanded_conv'
-        r'(?:_(?P<index>\d+))?/(?P<branch>expand|depthwise|project))\+?',
-        _backbone,
-    ),
-    (
-        r'(?:.*/)?layer_19_(?P<step>[12])_Conv2d_(?P<level>[2-5])_'
-        r'(?:1x1|3x3_s2)_\d+(?P<depthwise>_depthwise)?(?P<lite>\+)?',
-        _extra,
-    ),
-    (
-        r'(?:.*/)?BoxPredictor_(?P<level>\d)/(?P<what>BoxEncoding|Class)'
-        r'Predictor(?P<depthwise>_depthwise)?(?P<lite>\+)?',
-        _predictor,
-    ),
-    (r'aspp(?P<branch>\d)', _aspp),
-    (r'image_pooling', lambda _: _Layer('decode_head.image_pool.1')),
-    (r'concat_projection', lambda _: _Layer('decode_head.bottleneck')),
-    (
-        r'logits/semantic',
-        lambda _: _Layer('decode_head.conv_seg', norm=False),
-    ),
-    (
-        r'(?:.*/)?MobilenetV2/Logits/Conv2d_1c_1x1',
-        lambda _: _Layer('head.fc', norm=False),
-    ),
-)
-
-
-def _layer_of(scope: str, scopes: set[str]) -> _Layer | None:
+def _layer_of(scope: str, scopes: Collection[str]) -> _Layer | None:
     """Our layer for a scope, or None if there is none."""
-    marked = scope + '+' * (f'{scope}_depthwise' in scopes)
-    for pattern, layer in _SCOPES:
-        match = re.fullmatch(pattern, marked)
-        if match:
-            return layer(match)
+    name = scope.rpartition('MobilenetV2/')[2]
+    if name in _CLASSIFIERS:
+        return _Layer(_CLASSIFIERS[name], norm=False)
+    if name != scope and name in _BACKBONE:
+        return _Layer(_BACKBONE[name])
+    if scope in _DEEPLAB:
+        return _Layer(_DEEPLAB[scope])
+    # in SSDLite a depthwise layer comes before this one, in SSD there is none
+    depthwise = scope.endswith('_depthwise')
+    lite = f'{scope}_depthwise' in scopes
+    name = scope.removesuffix('_depthwise')
+    match = re.fullmatch(
+        r'(?:.*/)?layer_19_([12])_Conv2d_([2-5])_(?:1x1|3x3_s2)_\d+', name
+    )
+    if match:
+        step = int(match[1]) - 1 + (match[1] == '2' and lite)
+        return _Layer(f'neck.extra_layers.{int(match[2]) - 2}.{step}')
+    match = re.fullmatch(
+        r'(?:.*/)?BoxPredictor_(\d)/(BoxEncoding|Class)Predictor', name
+    )
+    if match:
+        convs = 'reg_convs' if match[2] == 'BoxEncoding' else 'cls_convs'
+        layer = f'bbox_head.{convs}.{match[1]}'
+        if depthwise:
+            return _Layer(f'{layer}.0')
+        return _Layer(f'{layer}.1' if lite else layer, norm=False)
     return None
 
 
-def is_slim(names: list[str]) -> bool:
+def is_slim(names: Iterable[str]) -> bool:
     """Whether the names are those of one of the three networks."""
-    return any(
-        match and _layer_of(match['scope'], set())
-        for match in map(_LEAF.fullmatch, names)
-    )
+    matches = map(_LEAF.fullmatch, names)
+    return any(match and _layer_of(match['scope'], ()) for match in matches)
 
 
 def translate_slim(source: Source, *, background_slot: bool = True) -> Translation:
-    """Give the tensors of a TensorFlow file our names and layouts.
+    """Give the tensors of a TensorFlow file our keys and layouts.
 
     Args:
         source: Of ``read_tflite`` or ``read_tensorflow``.
-        background_slot: Whether the first class slot of a detector is the
-            background.
+        background_slot: Whether the first class slot of a detector is the background.
 
     Raises:
         InputError: a tensor does not have the shape that its name needs.
     """
     found = {name: _LEAF.fullmatch(name) for name in source.tensors}
     scopes = {match['scope'] for match in found.values() if match}
-    anchors = _anchors_a_cell(source, scopes)
+    anchors = _anchors_per_cell(source, scopes)
     result = Translation(
-        'TF-slim',
-        {},
-        {},
+        SLIM,
         bn_eps=dict(BN_EPS),
         padding='same',
         preprocessing=source.preprocessing or MINUS_ONE_TO_ONE,
     )
     for name, match in found.items():
-        layer = match and _layer_of(match['scope'], scopes)
-        if not layer:
+        layer = _layer_of(match['scope'], scopes) if match else None
+        if not match or not layer:
             result.unused.append(name)
             continue
         value = source.tensors[name]
@@ -163,16 +135,16 @@ def translate_slim(source: Source, *, background_slot: bool = True) -> Translati
         try:
             value = _layout(value, match['leaf'], key)
             if key.startswith('bbox_head.') and not layer.norm:
-                level = re.search(r'_convs\.(\d)', key)[1]
+                level = key.split('.')[2]
                 value = _slots(value, key, anchors[level], background_slot)
         except (RuntimeError, KeyError) as error:
             raise InputError(
-                f'{source.path}: {name} has the shape {tuple(value.shape)}, '
-                f'which does not fit {key}; the file is not one of '
-                "TensorFlow's MobileNetV2, SSDLite or DeepLabv3"
+                f'{source.path}: {name} has the shape {tuple(value.shape)}, which does '
+                f"not fit {key}; the file is not one of TensorFlow's MobileNetV2, "
+                'SSDLite or DeepLabv3'
             ) from error
         result.tensors[key] = value.contiguous()
-        result.origin[key] = (name,)
+        result.origin[key] = name
     return result
 
 
@@ -184,7 +156,7 @@ def _key(layer: _Layer, leaf: str) -> str:
 
 
 def _layout(value: Tensor, leaf: str, key: str) -> Tensor:
-    """(H, W, in, out) -> (out, in, H, W); depthwise (H, W, C, 1) likewise."""
+    """(H, W, in, out) -> (out, in, H, W); depthwise (H, W, C, 1) -> (C, 1, H, W)."""
     if leaf == 'weights':
         value = value.permute(3, 2, 0, 1)
     elif leaf == 'depthwise_weights':
@@ -194,8 +166,8 @@ def _layout(value: Tensor, leaf: str, key: str) -> Tensor:
     return value
 
 
-def _anchors_a_cell(source: Source, scopes: set[str]) -> dict[str, int]:
-    """Boxes a cell of each level: the box predictor has four codes each."""
+def _anchors_per_cell(source: Source, scopes: set[str]) -> dict[str, int]:
+    """Anchors per cell of each level: the box predictor has four codes for each."""
     return {
         match[1]: source.tensors[f'{scope}/biases'].numel() // 4
         for scope in scopes
@@ -212,3 +184,47 @@ def _slots(value: Tensor, key: str, anchors: int, background_slot: bool) -> Tens
     if not background_slot:
         return value
     return background_to_last(value, by_anchor.shape[1] - 1)
+
+
+def background_to_last(weight: Tensor, num_classes: int) -> Tensor:
+    """Reorder class slots from TF (background first) to mmdet (background last).
+
+    Args:
+        weight: (A * (num_classes + 1), ...), the weight or bias of a class
+            predictor with A anchors per cell.
+        num_classes: Classes without the background.
+    """
+    slots = weight.reshape(-1, num_classes + 1, *weight.shape[1:])
+    return slots.roll(-1, dims=1).reshape(weight.shape)
+
+
+def remove_extra_classes(
+    key: str, value: Tensor, wanted: torch.Size
+) -> tuple[Tensor, str]:
+    """Leave out classes that TF's networks have and the data sets here do not.
+
+    ImageNet classifiers have the background as class 0; detectors have slots for
+    :data:`UNUSED_COCO_IDS`.
+
+    Args:
+        key: Our key of the weight or bias of a classifier or class predictor.
+        value: (rows, ...) of the file, the background last in a detector.
+        wanted: Shape in the network.
+
+    Returns:
+        The value, unchanged if this is not why the shapes differ, and a note for the
+        report.
+    """
+    rows, ours = value.shape[0], wanted[0]
+    if value.shape[1:] != wanted[1:]:
+        return value, ''
+    if key.startswith('head.fc.') and rows == ours + 1:
+        return value[1:], ' (without the background)'
+    if (
+        key.startswith('bbox_head.cls_convs.')
+        and rows % 91 == 0
+        and ours == rows // 91 * len(_COCO_SLOTS)
+    ):
+        slots = value.unflatten(0, (-1, 91))[:, torch.tensor(_COCO_SLOTS)]
+        return slots.flatten(0, 1), " (without COCO's unused ids)"
+    return value, ''

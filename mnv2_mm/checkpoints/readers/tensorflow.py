@@ -1,8 +1,8 @@
 """Read the variables of TensorFlow 1: checkpoints and frozen graphs.
 
-Names and layouts stay TF-slim's (``MobilenetV2/Conv/weights``; H, W, in,
-out). TensorFlow itself reads the files, and is imported only then. Sizes
-are compared with the file before TensorFlow allocates them.
+Names and layouts stay those of TF-slim (``MobilenetV2/Conv/weights``; H, W, in, out).
+TensorFlow reads the files and is imported only then. Sizes are compared with the file
+before TensorFlow allocates them.
 """
 
 import math
@@ -16,19 +16,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mnv2_mm.checkpoints.file import first_line
 from mnv2_mm.checkpoints.readers.tensorflow_graph import graph_variables
 from mnv2_mm.checkpoints.source import Source, sha256_of
 from mnv2_mm.utils.errors import InputError
 
-#: Suffix of the moving average of a variable; it is what is evaluated and
-#: released, so it replaces the variable.
+#: Suffix of the moving average of a variable. It is what is evaluated and released, so
+#: it replaces the variable.
 AVERAGE = '/ExponentialMovingAverage'
 
-#: A checkpoint is several files of one beginning.
+#: A checkpoint is several files with the same beginning.
 _PARTS = re.compile(r'(.+)\.(?:index|meta|data-\d{5}-of-\d{5})')
 _SLOT = re.compile(
-    r'.+/(?:RMSProp|Momentum|Adam|Adagrad|Adadelta|Ftrl|GradientDescent)'
-    r'(?:_\d+)?'
+    r'.+/(?:RMSProp|Momentum|Adam|Adagrad|Adadelta|Ftrl|GradientDescent)(?:_\d+)?'
 )
 _OF_TRAINING = re.compile(
     r'(?:.*/)?(?:global_step|local_step|biased|beta\d_power|learning_rate|'
@@ -42,50 +42,65 @@ _REPEATED = 1 << 20
 def is_tensorflow(path: str | os.PathLike) -> bool:
     """Whether a path is a frozen graph or names a checkpoint.
 
-    A checkpoint is named by the beginning of its files (``model.ckpt``), by
-    one of them, or by their folder.
+    A checkpoint is named by the beginning of its files (``model.ckpt``), by one of
+    them, or by their folder.
     """
     path = Path(path).expanduser()
     if path.is_dir():
         return any(path.glob('*.index'))
-    return bool(
-        (path.suffix == '.pb' and path.is_file())
-        or (_PARTS.fullmatch(path.name) and path.is_file())
-        or _beside(path, '.index').is_file()
-    )
+    is_part = path.suffix == '.pb' or _PARTS.fullmatch(path.name)
+    return bool(is_part and path.is_file()) or _index(path).is_file()
 
 
 def read_tensorflow(path: str | os.PathLike) -> Source:
     """Read the variables of a checkpoint or a frozen graph as float32.
 
     Returns:
-        Variables by name; moving averages in place of what they average.
-        The digest is that of the data files, one behind the other.
+        Variables by name; moving averages in place of what they average. The digest is
+        that of the data files in a row.
 
     Raises:
-        InputError: TensorFlow or a file is missing, or the file is damaged,
-            of TensorFlow 2 or quantised.
+        InputError: TensorFlow or a file is missing, or the file is damaged, of
+            TensorFlow 2 or quantized.
     """
     path = Path(path).expanduser()
-    if path.suffix == '.pb':
-        return _read_graph(path)
-    return _read_checkpoint(_prefix(path))
+    is_graph = path.suffix == '.pb'
+    if is_graph and path.name == 'saved_model.pb':
+        raise InputError(
+            f'{path} has the graph of a SavedModel without its values; give the '
+            f'checkpoint next to it, {path.parent}/variables'
+        )
+    path, files = (path, [path]) if is_graph else _checkpoint_files(path)
+    tf = _tensorflow(path)
+    try:
+        if is_graph:
+            tensors, set_aside = _read_graph(tf, path)
+        else:
+            tensors, set_aside = _read_checkpoint(tf, path, files)
+    except InputError:
+        raise
+    except Exception as error:  # of TensorFlow or protobuf, or of damaged values
+        raise InputError(
+            f'{path} is damaged or not of TensorFlow ({first_line(error)}); {_AGAIN}'
+        ) from error
+    kind = 'TensorFlow frozen graph' if is_graph else 'TensorFlow checkpoint'
+    return Source(str(path), kind, sha256_of(*files), tensors, set_aside)
 
 
 def _tensorflow(path: Path) -> ModuleType:
-    os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')  # no greetings
+    os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')  # no start-up messages
     try:
         import tensorflow
     except ImportError as error:
         raise InputError(
-            f'reading {path} needs TensorFlow, which is not installed: pip '
-            'install tensorflow'
+            f'reading {path} needs TensorFlow, which is not installed: pip install '
+            'tensorflow'
         ) from error
     return tensorflow
 
 
-def _beside(prefix: Path, suffix: str) -> Path:
-    return prefix.with_name(prefix.name + suffix)
+def _index(prefix: Path) -> Path:
+    return prefix.with_name(f'{prefix.name}.index')
 
 
 def _prefix(path: Path) -> Path:
@@ -98,110 +113,82 @@ def _prefix(path: Path) -> Path:
     if len(found) > 1 and state.is_file():
         text = state.read_text(errors='replace')
         latest = re.search(r'model_checkpoint_path: "(.+)"', text)
-        # folders get moved: the name alone counts
+        # folders get moved: only the name counts
         name = latest and Path(latest[1]).name
         found = [name] if name in found else found
     if len(found) != 1:
         shown = ', '.join(found) or 'no .index file'
         raise InputError(
-            f'{path} should hold one checkpoint of TensorFlow, it holds '
-            f'{shown}; give the one to read, such as {path}/model.ckpt'
+            f'{path} should hold one checkpoint of TensorFlow, it holds {shown}; give '
+            f'the one to read, such as {path}/model.ckpt'
         )
     return path / found[0]
 
 
-def _read_checkpoint(prefix: Path) -> Source:
-    index = _beside(prefix, '.index')
+def _checkpoint_files(path: Path) -> tuple[Path, list[Path]]:
+    """The beginning of the names of a checkpoint, and its data files."""
+    prefix = _prefix(path)
     shards = sorted(prefix.parent.glob('*.data-?????-of-?????'))
     shards = [s for s in shards if s.name.startswith(f'{prefix.name}.data-')]
-    if not index.is_file() or not shards:
-        missing = index.name if shards else f'{prefix.name}.data-...'
+    if not _index(prefix).is_file() or not shards:
+        missing = _index(prefix).name if shards else f'{prefix.name}.data-...'
         raise InputError(
-            f'{prefix} is no whole checkpoint of TensorFlow: {missing} is '
+            f'{prefix} is not a complete checkpoint of TensorFlow: {missing} is '
             'missing; put .index and .data-* into one folder'
         )
-    tf = _tensorflow(prefix)
-    try:
-        reader = tf.train.load_checkpoint(str(prefix))
-        shapes = reader.get_variable_to_shape_map()
-        kinds = reader.get_variable_to_dtype_map()
-        floats = {name for name in shapes if kinds[name].is_floating}
-        stored, set_aside = _sort_out(floats)
-        for name in sorted(set(shapes) - floats):
-            set_aside[name] = f'{kinds[name].name}, no float'
-        _check_kind(set_aside, stored, prefix)
-        claimed = sum(
-            math.prod(shapes[name]) * kinds[name].size for name in stored.values()
-        )
-        if claimed > sum(shard.stat().st_size for shard in shards):
-            raise InputError(
-                f'{prefix} is damaged: its index tells of {claimed} bytes, '
-                f'more than the data files hold; {_AGAIN}'
-            )
-        tensors = {
-            name: _float32(reader.get_tensor(key)) for name, key in stored.items()
-        }
-    except InputError:
-        raise
-    except Exception as error:  # of TensorFlow's own kinds
-        raise _damaged(prefix, error) from error
-    return Source(
-        str(prefix),
-        'TensorFlow checkpoint',
-        sha256_of(*shards),
-        tensors,
-        set_aside,
-    )
+    return prefix, shards
 
 
-def _read_graph(path: Path) -> Source:
-    if path.name == 'saved_model.pb':
+def _read_checkpoint(
+    tf: ModuleType, prefix: Path, shards: list[Path]
+) -> tuple[dict[str, Tensor], dict[str, str]]:
+    reader = tf.train.load_checkpoint(str(prefix))
+    shapes = reader.get_variable_to_shape_map()
+    kinds = reader.get_variable_to_dtype_map()
+    floats = {name for name in shapes if kinds[name].is_floating}
+    stored, set_aside = _sort_out(floats)
+    for name in sorted(set(shapes) - floats):
+        set_aside[name] = f'{kinds[name].name}, no float'
+    _check_kind(set_aside, stored, prefix)
+    claimed = sum(math.prod(shapes[key]) * kinds[key].size for key in stored.values())
+    if claimed > sum(shard.stat().st_size for shard in shards):
         raise InputError(
-            f'{path} has the graph of a SavedModel without its values; give '
-            f'the checkpoint beside it, {path.parent}/variables'
+            f'{prefix} is damaged: its index claims {claimed} bytes, more than the '
+            f'data files hold; {_AGAIN}'
         )
-    tf = _tensorflow(path)
-    try:
-        data = path.read_bytes()
-        graph = tf.compat.v1.GraphDef.FromString(data)
-        protos, set_aside = graph_variables(graph.node, path)
-        stored, averaged = _sort_out(protos)
-        set_aside.update(averaged)
-        _check_kind(set_aside, stored, path)
-        claimed = 0
-        for key in stored.values():
-            sides = [side.size for side in protos[key].tensor_shape.dim]
-            if any(side < 0 for side in sides):
-                raise ValueError(f'{key} has the shape {sides}')
-            claimed += math.prod(sides)
-        if claimed > max(len(data), _REPEATED):
-            raise InputError(
-                f'{path} is damaged: it claims {claimed} weights, more than '
-                f'it has room for; {_AGAIN}'
-            )
-        tensors = {
-            name: _float32(tf.make_ndarray(protos[key])) for name, key in stored.items()
-        }
-    except InputError:
-        raise
-    except Exception as error:  # of protobuf, or of damaged values
-        raise _damaged(path, error) from error
-    return Source(
-        str(path),
-        'TensorFlow frozen graph',
-        sha256_of(path),
-        tensors,
-        set_aside,
-    )
+    tensors = {name: _float32(reader.get_tensor(key)) for name, key in stored.items()}
+    return tensors, set_aside
 
 
-def _sort_out(
-    names: Collection[str],
-) -> tuple[dict[str, str], dict[str, str]]:
-    """Variables of the network by the name they are stored under; the rest."""
+def _read_graph(tf: ModuleType, path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    data = path.read_bytes()
+    graph = tf.compat.v1.GraphDef.FromString(data)
+    protos, set_aside = graph_variables(graph.node, path)
+    stored, averaged = _sort_out(protos)
+    set_aside.update(averaged)
+    _check_kind(set_aside, stored, path)
+    claimed = 0
+    for key in stored.values():
+        sides = [side.size for side in protos[key].tensor_shape.dim]
+        if any(side < 0 for side in sides):
+            raise ValueError(f'{key} has the shape {sides}')
+        claimed += math.prod(sides)
+    if claimed > max(len(data), _REPEATED):
+        raise InputError(
+            f'{path} is damaged: it claims {claimed} weights, more than it has room '
+            f'for; {_AGAIN}'
+        )
+    tensors = {
+        name: _float32(tf.make_ndarray(protos[key])) for name, key in stored.items()
+    }
+    return tensors, set_aside
+
+
+def _sort_out(names: Collection[str]) -> tuple[dict[str, str], dict[str, str]]:
+    """Stored name of each variable of the network; the other names and why."""
     stored: dict[str, str] = {}
     set_aside: dict[str, str] = {}
-    for name in sorted(names):  # averages behind their variables
+    for name in sorted(names):  # averages after their variables
         variable = name.removesuffix(AVERAGE)
         if variable != name:
             stored[variable] = name
@@ -219,24 +206,16 @@ def _sort_out(
 def _check_kind(set_aside: dict[str, str], stored: dict[str, str], path: Path) -> None:
     if any('.ATTRIBUTES/' in name for name in [*stored, *set_aside]):
         raise InputError(
-            f'{path} is a checkpoint of TensorFlow 2 (Keras), whose names '
-            'follow objects and not layers; known are the names of TF-slim, '
-            'as tf.compat.v1.train.Saver writes them'
+            f'{path} is a checkpoint of TensorFlow 2 (Keras), whose names follow '
+            'objects and not layers; known are the names of TF-slim, as '
+            'tf.compat.v1.train.Saver writes them'
         )
     if not stored:
         raise InputError(
-            f'{path} holds no variables with floating-point values; give a '
-            'frozen graph or a checkpoint of a trained network'
+            f'{path} holds no variables with floating-point values; give a frozen '
+            'graph or a checkpoint of a trained network'
         )
 
 
 def _float32(value: np.ndarray) -> Tensor:
     return torch.from_numpy(np.array(value, np.float32))
-
-
-def _damaged(path: Path, error: Exception) -> InputError:
-    reason = str(error).strip().partition('\n')[0][:200]
-    return InputError(
-        f'{path} is damaged or not of TensorFlow ({type(error).__name__}: '
-        f'{reason}); {_AGAIN}'
-    )

@@ -1,10 +1,9 @@
 """Find the variables of a frozen graph of TensorFlow 1 among its constants.
 
-Freezing turns a variable into a constant of the same name, read through an
-identity. Tools that fold the batch norm (``optimize_for_inference``, the
-graph transforms, quantisation-aware training) leave scaled weights and a
-bias of other names; these are followed from the convolution that uses them,
-and take the names that its scope gives them.
+Freezing turns a variable into a constant of the same name, read through an identity.
+Tools that fuse the batch norm (``optimize_for_inference``, the graph transforms,
+quantization-aware training) leave scaled weights and a bias with other names. These are
+found from the convolution that uses them, and are named by its scope.
 """
 
 import re
@@ -24,7 +23,7 @@ _VARIABLE = re.compile(
     r'.+/(?:weights|depthwise_weights|pointwise_weights|biases|'
     r'gamma|beta|moving_mean|moving_variance)(?:/ExponentialMovingAverage)?'
 )
-#: What reading adds to a name, where the identity was folded into it.
+#: What reading adds to a name, where the identity was folded into the constant.
 _READ = re.compile(r'(?:/read|/Read/ReadVariableOp)?(?:/_\d+__cf__\d+)?$')
 #: Slim's names of the operations, and the leaf of their weights.
 _CONVOLUTIONS = {
@@ -35,7 +34,7 @@ _CONVOLUTIONS = {
     ),
 }
 _ADDITIONS = ('BiasAdd', 'Add', 'AddV2')
-#: Operations that give weights on unchanged, but for rounding.
+#: Operations that pass weights on unchanged, except for rounding.
 _PASSING = (
     'Identity',
     'Cast',
@@ -49,38 +48,32 @@ _STEPS = 8  # identities in a row
 def graph_variables(
     nodes: 'Iterable[NodeDef]', path: Path
 ) -> 'tuple[dict[str, TensorProto], dict[str, str]]':
-    """Constants that are variables, by their names; the others and why.
+    """Values of the constants that are variables, by variable; the others and why.
 
     Raises:
-        InputError: the weights are quantised.
+        InputError: the weights are quantized.
     """
     graph = _Graph(nodes)
-    quantised = [name for name in graph.constants if name.endswith('_quantized_const')]
-    if quantised:
+    quantized = [name for name in graph.constants if name.endswith('_quantized_const')]
+    if quantized:
         raise InputError(
-            f'{path} was quantised by the graph transform quantize_weights '
-            f'({quantised[0]}); give the graph as it was before'
+            f'{path} was quantized by the graph transform quantize_weights '
+            f'({quantized[0]}); give the graph as it was before'
         )
-    found: dict[str, str] = {}  # the constants of variables
+    found: dict[str, str] = {}  # constant by variable
     for name in graph.constants:
         variable = _READ.sub('', name)
         if not _VARIABLE.fullmatch(variable) or not graph.is_float(name):
             continue
-        # beside a copy made by reading, the variable itself
+        # the variable itself rather than a copy made by reading
         if variable not in found or name == variable:
             found[variable] = name
-    for variable, name in graph.folded(found).items():
-        found.setdefault(variable, name)
-    used = set(found.values())
-    set_aside = {
-        name: 'constant of the graph, no variable'
-        for name in graph.constants
-        if name not in used
-    }
+    found = graph.fused(found) | found
+    others = graph.constants.keys() - found.values()
     return {
         variable: graph.constants[name].attr['value'].tensor
         for variable, name in found.items()
-    }, set_aside
+    }, dict.fromkeys(sorted(others), 'constants of the graph that are no weights')
 
 
 class _Graph:
@@ -100,7 +93,7 @@ class _Graph:
         )
 
     def source(self, name: str) -> str:
-        """The node behind identities and the like."""
+        """The node before identities and the like."""
         for _ in range(_STEPS):
             name = name.partition(':')[0]
             node = self.nodes.get(name)
@@ -109,10 +102,10 @@ class _Graph:
             name = node.input[0]
         return name
 
-    def folded(self, known: dict[str, str]) -> dict[str, str]:
-        """Weights and biases of convolutions that no variable is named for.
+    def fused(self, known: dict[str, str]) -> dict[str, str]:
+        """Weights and biases of convolutions whose constants have other names.
 
-        The scope is that of the weights' variable, else of the convolution.
+        The scope is that of the variable of the weights, else of the convolution.
         """
         by_constant = {name: variable for variable, name in known.items()}
         scopes: dict[str, str] = {}  # of convolutions

@@ -47,11 +47,7 @@ def contrasting_color(
 
 
 def typical_color(
-    rng: np.random.Generator,
-    hue: float,
-    other: np.ndarray,
-    *,
-    distance: float,
+    rng: np.random.Generator, hue: float, other: np.ndarray, *, distance: float
 ) -> np.ndarray | None:
     """A strong BGR color (3,) of a hue, away from ``other``.
 

@@ -10,11 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from mmcv.transforms.utils import cache_randomness
 
-from mnv2_mm.datasets.transforms.base import (
-    Transform,
-    checked_range,
-    checked_share,
-)
+from mnv2_mm.datasets.transforms.base import Transform, checked_range, checked_share
 from mnv2_mm.datasets.transforms.geometry import record_shift, shift_boxes
 from mnv2_mm.registry import TRANSFORMS
 from mnv2_mm.utils.errors import InputError

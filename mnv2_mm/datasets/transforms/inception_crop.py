@@ -14,11 +14,7 @@ centers differ by half a pixel from those of TensorFlow 1.
 import mmcv
 from mmcv.transforms.utils import cache_randomness
 
-from mnv2_mm.datasets.transforms.base import (
-    Transform,
-    checked_range,
-    checked_share,
-)
+from mnv2_mm.datasets.transforms.base import Transform, checked_range, checked_share
 from mnv2_mm.datasets.transforms.distorted_box import sample_distorted_box
 from mnv2_mm.datasets.transforms.geometry import Window
 from mnv2_mm.registry import TRANSFORMS

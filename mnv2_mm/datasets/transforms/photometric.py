@@ -19,11 +19,7 @@ import cv2
 import numpy as np
 from mmcv.transforms.utils import cache_randomness
 
-from mnv2_mm.datasets.transforms.base import (
-    Transform,
-    checked_range,
-    checked_share,
-)
+from mnv2_mm.datasets.transforms.base import Transform, checked_range, checked_share
 from mnv2_mm.datasets.transforms.contiguous import contiguous
 from mnv2_mm.registry import TRANSFORMS
 from mnv2_mm.utils.errors import InputError

@@ -65,8 +65,5 @@ class RandomScaleStep(Transform):
         """
         factor = self._random_factor()
         height, width = results['img'].shape[:2]
-        self.resize.scale = (
-            max(1, int(width * factor)),
-            max(1, int(height * factor)),
-        )
+        self.resize.scale = (max(1, int(width * factor)), max(1, int(height * factor)))
         return self.resize(results)

@@ -15,11 +15,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 from mmcv.transforms.utils import cache_randomness
 
-from mnv2_mm.datasets.transforms.base import (
-    Transform,
-    checked_range,
-    checked_share,
-)
+from mnv2_mm.datasets.transforms.base import Transform, checked_range, checked_share
 from mnv2_mm.datasets.transforms.distorted_box import sample_distorted_box
 from mnv2_mm.datasets.transforms.geometry import Window, corners_of, crop
 from mnv2_mm.registry import TRANSFORMS

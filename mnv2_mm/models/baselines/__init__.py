@@ -1,8 +1,7 @@
-"""The networks that the paper's tables compare MobileNetV2 with.
+"""Networks that the paper's tables compare MobileNetV2 with and no host has.
 
-Only those that no host has, and only in the form that the tables count.
-``resnet_deeplab`` and ``yolov2_head`` are not imported here: they need mmseg
-and mmdet (see :mod:`mnv2_mm.models`).
+``resnet_deeplab`` and ``yolov2_head`` are not imported here, since they need
+mmseg and mmdet; see :mod:`mnv2_mm.models`.
 """
 
 from mnv2_mm.models.baselines.darknet19 import Darknet19

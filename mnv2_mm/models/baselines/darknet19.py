@@ -2,9 +2,9 @@
 
 "YOLO9000: Better, Faster, Stronger" (Redmon and Farhadi, 2016), Table 6,
 without the 1x1 classifier: 18 convolutions and five max poolings. 3x3
-convolutions double the channels behind each pooling, 1x1 convolutions
-between them compress; every one has batch norm and a leaky ReLU. mmdet has
-Darknet-53 (YOLOv3) only, which strides by convolutions and adds shortcuts.
+convolutions double the channels after each pooling, 1x1 convolutions between
+them compress; each has batch norm and a leaky ReLU. mmdet has Darknet-53
+(YOLOv3) only, which strides by convolutions and adds shortcuts.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,9 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from mnv2_mm.models.blocks import ConvNormAct
+from mnv2_mm.models.tapped_backbone import tap_names
 from mnv2_mm.registry import MODELS
+from mnv2_mm.utils.arguments import checked_arguments
 from mnv2_mm.utils.errors import InputError
 
 #: Output channels of the convolutions of each stage, 3x3 and 1x1 in turn.
@@ -26,8 +28,8 @@ STAGES = (
     (512, 256, 512, 256, 512),
     (1024, 512, 1024, 512, 1024),
 )
-#: Darknet's rolling average keeps 0.99; its epsilon is 1e-6 beside the
-#: deviation on a CPU and 1e-5 below the root on a GPU, as in PyTorch.
+#: Darknet's rolling average keeps 0.99. Its epsilon is 1e-5 inside of the root
+#: on a GPU, as in PyTorch (on a CPU, 1e-6 added to the deviation).
 BN_DARKNET = dict(type='BN', eps=1e-5, momentum=0.01)
 LEAKY_RELU = dict(type='LeakyReLU', negative_slope=0.1)
 #: Darknet draws weights with a deviation of sqrt(2 / inputs).
@@ -35,8 +37,9 @@ DARKNET_INIT = dict(type='Kaiming', layer='Conv2d', mode='fan_in')
 
 
 @MODELS.register_module()
+@checked_arguments
 class Darknet19(BaseModule):
-    """Darknet-19 with one tap a stage.
+    """Darknet-19 with one tap per stage.
 
     Args:
         out_indices: Stages whose last map is returned, in this order: 0 to
@@ -60,21 +63,12 @@ class Darknet19(BaseModule):
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         super().__init__(init_cfg or dict(DARKNET_INIT))
-        if (
-            isinstance(out_indices, str | int)
-            or not len(out_indices)
-            or not set(out_indices) <= set(range(len(STAGES)))
-        ):
-            raise InputError(
-                f'out_indices={out_indices!r} must be a non-empty sequence '
-                f'of stages 0..{len(STAGES) - 1}, for example (4, 5)'
-            )
+        tap_names(out_indices, [f'stages.{i}' for i in range(len(STAGES))])
         self.out_indices = tuple(out_indices)
         self.out_channels = tuple(STAGES[i][-1] for i in self.out_indices)
         self.out_strides = tuple(2**i for i in self.out_indices)
         common = dict(
-            norm_cfg=norm_cfg or dict(BN_DARKNET),
-            act_cfg=act_cfg or dict(LEAKY_RELU),
+            norm_cfg=norm_cfg or dict(BN_DARKNET), act_cfg=act_cfg or dict(LEAKY_RELU)
         )
         self.stages = nn.ModuleList()
         channels = 3
@@ -92,7 +86,7 @@ class Darknet19(BaseModule):
         """(B, 3, H, W) -> the tapped maps, (B, C, H/stride, W/stride).
 
         Raises:
-            InputError: If H or W is no multiple of the largest stride; the
+            InputError: H or W is no multiple of the largest stride; the
                 poolings would silently drop the last rows or columns.
         """
         height, width = x.shape[-2:]
@@ -100,8 +94,8 @@ class Darknet19(BaseModule):
         if height % stride or width % stride:
             raise InputError(
                 f'Darknet19 got images of {width}x{height} (width x '
-                f'height); both must be multiples of {stride}, which '
-                f'model.data_preprocessor.pad_size_divisor={stride} sees to'
+                f'height); both must be multiples of {stride}: set '
+                f'model.data_preprocessor.pad_size_divisor={stride}'
             )
         outputs = []
         for stage in self.stages:

@@ -1,11 +1,10 @@
-"""The cells of NASNet-A (Zoph et al. 2017), which a search has found.
+"""The cells of NASNet-A (Zoph et al. 2017), found by a search.
 
-A cell looks at the outputs of the two cells before it, adds five pairs of
-operations and concatenates the sums; a reduction cell halves the map, a
-normal one keeps it. What differs from the TF code: odd kernels pad evenly at
-any size (TF's SAME lets the grid of even maps lie one pixel further; the
-counts agree), and there is no drop path, which the network for phones does
-not use either.
+A cell reads the outputs of the two cells before it, adds five pairs of
+operations and concatenates the sums; a reduction cell halves the map, a normal
+one keeps its size. Differs from the TF code: odd kernels pad both sides alike
+at any size (TF's SAME shifts the grid of even maps by one pixel; the counts
+agree), and there is no drop path, which the network for phones does not use.
 """
 
 from typing import NamedTuple
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from mnv2_mm.models.blocks import ConvNormAct
+from mnv2_mm.models.tapped_backbone import FeatureInfo
 
 
 class Pair(NamedTuple):
@@ -27,7 +27,7 @@ class Pair(NamedTuple):
 
 
 class Genotype(NamedTuple):
-    """What the search found: five pairs, and the states that go out."""
+    """What the search found: five pairs, and the states that are returned."""
 
     pairs: tuple[Pair, ...]
     outputs: tuple[int, ...]
@@ -59,13 +59,6 @@ REDUCTION = Genotype(
 )
 
 
-class Source(NamedTuple):
-    """Channels and stride of what a cell reads."""
-
-    channels: int
-    stride: int
-
-
 def conv_1x1(
     in_channels: int, channels: int, norm_cfg: dict, *, groups: int = 1
 ) -> ConvNormAct:
@@ -91,13 +84,7 @@ def separable(
         layers += [
             nn.ReLU(),
             nn.Conv2d(
-                inputs,
-                inputs,
-                kernel,
-                stride=step,
-                padding=kernel // 2,
-                groups=inputs,
-                bias=False,
+                inputs, inputs, kernel, step, kernel // 2, groups=inputs, bias=False
             ),
             ConvNormAct(inputs, channels, 1, norm_cfg=norm_cfg, act_cfg=None),
         ]
@@ -121,9 +108,9 @@ def operation(
 class FactorizedReduction(nn.Module):
     """Halve a map without losing the pixels in between.
 
-    Half of the channels come from the even pixels of the even rows, the
-    other half from the odd pixels of the odd rows, each by a 1x1
-    convolution: one convolution in two groups.
+    Half of the channels come from the even pixels of the even rows, the other
+    half from the odd pixels of the odd rows, by a 1x1 convolution of two
+    groups.
     """
 
     def __init__(self, in_channels: int, channels: int, norm_cfg: dict) -> None:
@@ -143,9 +130,9 @@ class Cell(nn.Module):
     Args:
         genotype: The pairs of operations.
         channels: Channels of every operation.
-        here: The output of the cell before this one.
-        before: The output of the one before that; None in the first cell,
-            which takes the stem's map twice, the second time as it is.
+        here: Size of the output of the cell before this one.
+        before: Size of the output of the one before that; None in the first
+            cell, which takes the stem's map twice, the second time unchanged.
         stride: 2 in a reduction cell.
         norm_cfg: Normalization layers.
     """
@@ -155,14 +142,14 @@ class Cell(nn.Module):
         genotype: Genotype,
         channels: int,
         *,
-        here: Source,
-        before: Source | None,
+        here: FeatureInfo,
+        before: FeatureInfo | None,
         stride: int,
         norm_cfg: dict,
     ) -> None:
         super().__init__()
         self.genotype = genotype
-        self.out = Source(channels * len(genotype.outputs), here.stride * stride)
+        self.out = FeatureInfo(channels * len(genotype.outputs), here.stride * stride)
         self.fit_here = conv_1x1(here.channels, channels, norm_cfg)
         widths = [channels] * (2 + len(genotype.pairs))
         if before is None:
@@ -175,24 +162,18 @@ class Cell(nn.Module):
         else:
             self.fit_before = nn.Identity()
 
-        def build(name: str, state: int) -> nn.Module:
+        def make(name: str, state: int) -> nn.Module:
             step = stride if state in (HERE, BEFORE) else 1
             return operation(name, widths[state], channels, step, norm_cfg)
 
-        self.left = nn.ModuleList(
-            build(pair.left, pair.left_state) for pair in genotype.pairs
-        )
-        self.right = nn.ModuleList(
-            build(pair.right, pair.right_state) for pair in genotype.pairs
-        )
+        pairs = genotype.pairs
+        self.left = nn.ModuleList(make(p.left, p.left_state) for p in pairs)
+        self.right = nn.ModuleList(make(p.right, p.right_state) for p in pairs)
 
     def forward(self, here: Tensor, before: Tensor) -> Tensor:
-        """Both (B, C, H, W), ``before`` up to twice as large -> the sums."""
+        """Both (B, C, H, W), ``before`` up to twice as large -> (B, C', H', W')."""
         states = [self.fit_here(here), self.fit_before(before)]
-        for pair, left, right in zip(
-            self.genotype.pairs, self.left, self.right, strict=True
-        ):
-            states.append(
-                left(states[pair.left_state]) + right(states[pair.right_state])
-            )
+        operations = zip(self.genotype.pairs, self.left, self.right, strict=True)
+        for (_, i, _, j), left, right in operations:
+            states.append(left(states[i]) + right(states[j]))
         return torch.cat([states[i] for i in self.genotype.outputs], dim=1)

@@ -1,34 +1,36 @@
-"""ResNet as DeepLabv3 uses it: the last pair of rows of Table 7.
+"""ResNet as DeepLabv3 uses it: the last two rows of Table 7.
 
 TF's ``resnet_v1_101_beta``: the 7x7 stem is three 3x3 convolutions of 64, 64
 and 128 channels, a stage strides in its last unit instead of its first, and
-the three units of the last stage have rates of their own ("multi-grid").
-Only so do parameters and multiply-adds come out as the table's 58.16M and
-81.0B.
+the three units of the last stage have their own rates ("multi-grid"). The
+table's 58.16M parameters and 81.0B multiply-adds need all three.
 
-The layers are mmseg's ResNetV1c. Of what differs it has an option for the
-stem only: its stages stride first, have one rate each, and its multi-grid
-is not multiplied by the rate. Normalization is TF's and no unit starts as
-the identity.
+The layers are mmseg's ResNetV1c, which has an option for the stem only: its
+stages stride first, have one rate each, and its multi-grid is not multiplied
+by the rate. Normalization is TF's, and no unit starts as the identity.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 from mmseg.models.backbones import ResNetV1c
 from torch import nn
 
-from mnv2_mm.models.tapped_backbone import StridePlan
+from mnv2_mm.models.tapped_backbone import FeatureInfo, StridePlan, tap_names
 from mnv2_mm.registry import MODELS
+from mnv2_mm.utils.arguments import checked_arguments
 from mnv2_mm.utils.errors import InputError
 
 #: Batch norm of the DeepLab code for ResNets: decay 0.95.
 BN_RESNET = dict(type='BN', eps=1e-5, momentum=0.05)
-#: Of the last unit of each stage.
+STAGES = ('layer1', 'layer2', 'layer3', 'layer4')
+#: Strides of the last units of the stages.
 STRIDES = (2, 2, 2, 1)
 DEPTHS = (50, 101, 152)
 
 
 @MODELS.register_module()
+@checked_arguments
 class DeepLabResNet(ResNetV1c):
     """ResNet with TF's strides and rates.
 
@@ -41,7 +43,7 @@ class DeepLabResNet(ResNetV1c):
         stem_channels: Channels of the third convolution; the first two have
             half of them.
         norm_cfg: Normalization layers; DeepLab's if None.
-        kwargs: The rest of mmseg's ResNet (``frozen_stages``,
+        **kwargs: The rest of mmseg's ResNet (``frozen_stages``,
             ``norm_eval``, ``with_cp``, ``init_cfg``).
 
     Attributes:
@@ -61,68 +63,38 @@ class DeepLabResNet(ResNetV1c):
         multi_grid: Sequence[int] = (1, 2, 4),
         stem_channels: int = 128,
         norm_cfg: dict | None = None,
-        **kwargs,
+        **kwargs: Any,
     ) -> None:
-        _check(depth, out_indices, multi_grid)
-        self._plan = StridePlan(output_stride)
+        _check(depth, multi_grid)
+        taps = tap_names(out_indices, STAGES)
+        plan = StridePlan(output_stride)
         for _ in ('stem', 'pool'):
-            self._plan.next(2)
-        self._facts: list[tuple[int, int]] = []  # channels, stride of a stage
+            plan.next(2)
         super().__init__(
             depth=depth,
             out_indices=tuple(out_indices),
-            strides=STRIDES,
-            multi_grid=tuple(multi_grid),
+            strides=(1, 1, 1, 1),
             stem_channels=stem_channels,
             norm_cfg=norm_cfg or dict(BN_RESNET),
             zero_init_residual=False,
             **kwargs,
         )
-        self.out_channels = tuple(self._facts[i][0] for i in out_indices)
-        self.out_strides = tuple(self._facts[i][1] for i in out_indices)
-
-    def make_res_layer(
-        self,
-        *,
-        block: type[nn.Module],
-        inplanes: int,
-        planes: int,
-        num_blocks: int,
-        stride: int,
-        multi_grid: Sequence[int] | None,
-        **kwargs,
-    ) -> nn.Sequential:
-        """Build a stage; the base class asks for one after the other.
-
-        The shortcut of a unit that strides takes every second pixel as it
-        is, since the channels already agree there.
-        """
-        channels = planes * block.expansion
-        grid = multi_grid or (1,) * num_blocks
-        steps = [self._plan.next(1) for _ in range(num_blocks - 1)]
-        steps.append(self._plan.next(stride))
-        rates = [rate * factor for (_, rate), factor in zip(steps, grid, strict=True)]
-        kwargs.update(block=block, planes=planes)
-        stage = super().make_res_layer(
-            inplanes=inplanes,
-            num_blocks=num_blocks - 1,
-            stride=1,
-            multi_grid=rates[:-1],
-            **kwargs,
-        )
-        step = steps[-1][0]
-        (last,) = super().make_res_layer(
-            inplanes=channels,
-            num_blocks=1,
-            stride=step,
-            multi_grid=rates[-1:],
-            **kwargs,
-        )
-        if step > 1:
-            last.downsample = nn.MaxPool2d(1, step)
-        stage.append(last)
-        self._facts.append((channels, self._plan.stride))
-        return stage
+        self.feature_info: dict[str, FeatureInfo] = {}
+        for name, stage_stride in zip(STAGES, STRIDES, strict=True):
+            *units, last = getattr(self, name)
+            grid = multi_grid if name == STAGES[-1] else (1,) * (len(units) + 1)
+            for unit, factor in zip((*units, last), grid, strict=True):
+                stride, rate = plan.next(stage_stride if unit is last else 1)
+                unit.conv2.stride = stride, stride
+                unit.conv2.dilation = unit.conv2.padding = (rate * factor,) * 2
+            if stride > 1:
+                # the channels agree: every second pixel, unchanged
+                last.downsample = nn.MaxPool2d(1, stride)
+            channels = last.conv3.out_channels
+            self.feature_info[name] = FeatureInfo(channels, plan.stride)
+        outputs = [self.feature_info[tap] for tap in taps]
+        self.out_channels = tuple(info.channels for info in outputs)
+        self.out_strides = tuple(info.stride for info in outputs)
 
     def train(self, mode: bool = True) -> 'DeepLabResNet':
         """Set the mode as the base class does, and return the module."""
@@ -130,19 +102,10 @@ class DeepLabResNet(ResNetV1c):
         return self
 
 
-def _check(depth: int, out_indices: Sequence[int], multi_grid: Sequence[int]) -> None:
-    """Raise InputError if one of them is out of its range."""
+def _check(depth: int, multi_grid: Sequence[int]) -> None:
+    """Raise InputError for a value out of range."""
     if depth not in DEPTHS:
         raise InputError(f'depth={depth!r} is not offered; use one of {DEPTHS}')
-    if (
-        isinstance(out_indices, int)
-        or not len(out_indices)
-        or any(index not in range(len(STRIDES)) for index in out_indices)
-    ):
-        raise InputError(
-            f'out_indices={out_indices!r} must be a non-empty sequence of '
-            f'stages 0..{len(STRIDES) - 1}, for example (3,)'
-        )
     if (
         not isinstance(multi_grid, Sequence)
         or len(multi_grid) != 3

@@ -1,15 +1,14 @@
-"""YOLOv2's anchors and box code: what the 5 numbers of an anchor mean.
+"""YOLOv2's anchors and box code.
 
 "YOLO9000", section 2, "Direct location prediction". All lengths are in cells
-of the 32-pixel grid. An anchor of shape (p_w, p_h) in the cell whose upper
-left corner is (c_x, c_y) predicts
+of the 32-pixel grid. An anchor of shape (p_w, p_h) in the cell whose top left
+corner is (c_x, c_y) predicts
 
     x = c_x + sigmoid(t_x)    w = p_w * exp(t_w)
     y = c_y + sigmoid(t_y)    h = p_h * exp(t_h)
 
-mmdet's YOLOBBoxCoder and YOLOAnchorGenerator are those of YOLOv3, with
-anchors in pixels, one object an anchor at IoU thresholds, and a loss on
-another code; here code, targets and loss are in the same unit.
+mmdet's YOLOBBoxCoder and YOLOAnchorGenerator are YOLOv3's: anchors in pixels,
+matching by IoU thresholds, a loss on another code.
 """
 
 from collections.abc import Sequence
@@ -37,16 +36,8 @@ VOC_ANCHORS = (
     (9.47112, 4.84053),
     (11.2364, 10.0071),
 )
-#: Of yolo-voc.2.0.cfg, the earlier network.
-VOC_2_0_ANCHORS = (
-    (1.08, 1.19),
-    (3.42, 4.41),
-    (6.63, 11.38),
-    (9.42, 5.11),
-    (16.62, 10.52),
-)
-#: Larger t_w, t_h are cut, so that a box stays finite; exp(8) anchors are
-#: wider than any image.
+#: Limit of t_w and t_h, so that boxes stay finite; exp(8) anchors are wider
+#: than any image.
 MAX_LOG_SCALE = 8.0
 
 
@@ -72,7 +63,7 @@ def anchor_grid(size: tuple[int, int], anchors: Tensor) -> tuple[Tensor, Tensor]
         anchors: Shapes (A, 2) in cells.
 
     Returns:
-        Upper left corners of the cells (N, 2) as x, y, and shapes (N, 2) as
+        Top left corners of the cells (N, 2) as x, y, and shapes (N, 2) as
         w, h, with N = rows * columns * A.
     """
     rows, columns = size
@@ -87,15 +78,10 @@ def anchor_grid(size: tuple[int, int], anchors: Tensor) -> tuple[Tensor, Tensor]
 
 
 def decode(codes: Tensor, corners: Tensor, shapes: Tensor) -> Tensor:
-    """Codes (..., N, 4) as t_x, t_y, t_w, t_h -> boxes (..., N, 4).
+    """Codes (..., N, 4) as t_x, t_y, t_w, t_h -> boxes (..., N, 4) in cells.
 
-    Args:
-        codes: What the network gives.
-        corners: As returned by :func:`anchor_grid`.
-        shapes: As returned by :func:`anchor_grid`.
-
-    Returns:
-        x1, y1, x2, y2 in cells.
+    ``corners`` and ``shapes`` are those of :func:`anchor_grid`; boxes are
+    x1, y1, x2, y2.
     """
     centers = corners + codes[..., :2].sigmoid()
     halves = shapes * codes[..., 2:].clamp(max=MAX_LOG_SCALE).exp() / 2
@@ -105,9 +91,9 @@ def decode(codes: Tensor, corners: Tensor, shapes: Tensor) -> Tensor:
 def encode(
     boxes: Tensor, anchors: Tensor, size: tuple[int, int]
 ) -> tuple[Tensor, Tensor]:
-    """Give each object to one anchor, and say what that should predict.
+    """Assign each object to one anchor, and compute its targets.
 
-    Responsible is the cell that holds the center, and in it the anchor whose
+    The cell that holds the center is responsible, and in it the anchor whose
     shape has the largest IoU with the object's, both centered.
 
     Args:

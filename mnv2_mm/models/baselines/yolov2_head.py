@@ -1,10 +1,9 @@
 """YOLOv2's region head (Table 6, row YOLOv2) for mmdet.
 
-One 1x1 convolution gives 5 + classes numbers to each of the five anchors of
-a cell. Runs on mmdet's SingleStageDetector; selection, NMS and the way back
-to the original image are mmdet's own. mmdet's YOLOV3Head differs: three
-levels, a sigmoid a class, objectness trained towards 1 instead of the IoU,
-and assignment by IoU thresholds.
+One 1x1 convolution predicts 5 + classes numbers for each of the five anchors of
+a cell. Runs on mmdet's SingleStageDetector; selection, NMS and rescaling are
+mmdet's. mmdet's YOLOV3Head differs: three levels, a sigmoid per class,
+objectness trained towards 1 instead of the IoU, assignment by IoU thresholds.
 """
 
 from collections.abc import Sequence
@@ -28,10 +27,12 @@ from mnv2_mm.models.baselines.yolov2_boxes import (
 from mnv2_mm.models.baselines.yolov2_loss import RegionLoss
 from mnv2_mm.models.gt_checks import checked_gt_instances
 from mnv2_mm.registry import MODELS
+from mnv2_mm.utils.arguments import checked_arguments
 from mnv2_mm.utils.errors import InputError
 
 
 @MODELS.register_module()
+@checked_arguments
 class YOLOv2Head(BaseDenseHead):
     """Predict boxes, objectness and classes of one map.
 
@@ -68,17 +69,12 @@ class YOLOv2Head(BaseDenseHead):
         self._init_layers()
 
     def _init_layers(self) -> None:
-        # Darknet's order: an anchor after the other, box code, objectness
-        # and classes of each
+        # Darknet's order: anchor by anchor, box code, objectness, classes
         outputs = len(self.anchors) * (5 + self.num_classes)
         self.conv = nn.Conv2d(self.in_channels, outputs, 1)
 
     def forward(self, feats: Sequence[Tensor]) -> tuple[Tensor]:
-        """One map (B, C, H/32, W/32) -> (B, A * (5 + classes), H/32, W/32).
-
-        Raises:
-            InputError: If there is not one map with ``in_channels``.
-        """
+        """One map (B, C, H/32, W/32) -> (B, A * (5 + classes), H/32, W/32)."""
         channels = tuple(x.shape[1] for x in feats)
         if channels != (self.in_channels,):
             raise InputError(
@@ -89,11 +85,7 @@ class YOLOv2Head(BaseDenseHead):
         return (self.conv(feats[0]),)
 
     def flatten(self, pred_map: Tensor) -> Tensor:
-        """(B, A * (5 + classes), H, W) -> (B, H * W * A, 5 + classes).
-
-        In full precision, in the order of
-        :func:`~mnv2_mm.models.baselines.yolov2_boxes.anchor_grid`.
-        """
+        """(B, A * (5 + classes), H, W) -> (B, H * W * A, 5 + classes), float32."""
         batch = pred_map.shape[0]
         return (
             pred_map.permute(0, 2, 3, 1)
@@ -110,16 +102,10 @@ class YOLOv2Head(BaseDenseHead):
     ) -> dict[str, Tensor]:
         """The region loss, a mean over the images of the batch.
 
-        Args:
-            pred_map: As returned by :meth:`forward`.
-            batch_gt_instances: ``bboxes`` (n, 4) in pixels and ``labels``
-                (n,) of each image.
-            batch_img_metas: Meta information of each image.
-            batch_gt_instances_ignore: Not used; Darknet knows no regions to
-                ignore.
+        Arguments are mmdet's; Darknet has no regions to ignore.
 
         Raises:
-            InputError: If a class index is out of range, or a box empty.
+            InputError: A class index is out of range, or a box is empty.
         """
         objects = [
             checked_gt_instances(gt_instances, meta, num_classes=self.num_classes)
@@ -143,20 +129,9 @@ class YOLOv2Head(BaseDenseHead):
         rescale: bool = False,
         with_nms: bool = True,
     ) -> InstanceList:
-        """Boxes, scores and labels of each image.
+        """Detections of each image; arguments and results are mmdet's.
 
         The score of a class is its softmax probability times objectness.
-
-        Args:
-            pred_map: As returned by :meth:`forward`.
-            batch_img_metas: Meta information of each image.
-            cfg: In place of ``test_cfg``.
-            rescale: Whether to give boxes in the original image.
-            with_nms: Whether to suppress overlapping boxes of a class.
-
-        Returns:
-            Per image ``bboxes`` (n, 4) as x1, y1, x2, y2 in pixels,
-            ``scores`` (n,) and ``labels`` (n,), best first.
         """
         cfg = ConfigDict(self.test_cfg if cfg is None else cfg)
         predictions = self.flatten(pred_map.detach())
@@ -169,9 +144,7 @@ class YOLOv2Head(BaseDenseHead):
             batch_boxes, batch_scores, batch_img_metas, strict=True
         ):
             scores, labels, keep, _ = filter_scores_and_topk(
-                scores,
-                cfg.get('score_thr', 0),
-                cfg.get('nms_pre', scores.numel()),
+                scores, cfg.get('score_thr', 0), cfg.get('nms_pre', scores.numel())
             )
             height, width = meta['img_shape'][:2]
             limits = boxes.new_tensor([width, height, width, height])

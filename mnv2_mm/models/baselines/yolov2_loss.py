@@ -1,22 +1,21 @@
 """YOLOv2's region loss, as Darknet's ``[region]`` layer trains it.
 
-Darknet states gradients, not a loss; this is the function that has them. Of
-each image, with o the objectness, p the class probabilities and S the sum
-over the anchors that have an object:
+Darknet states gradients, not a loss; this is the function with these gradients.
+For each image, with o the objectness, p the class probabilities and S the sum
+over the anchors with an object:
 
 * ``loss_object``: 5/2 S (IoU of the prediction with its object - o)^2
 * ``loss_noobject``: 1/2 sum of o^2 over the other anchors, without those
   whose box overlaps any object by more than 0.6
-* ``loss_coord``: 1/2 S (2 - w h) |code - target|^2, where w h is the share
-  of the image that the object fills: small ones count more
+* ``loss_coord``: 1/2 S (2 - w h) |code - target|^2, where w h is the object's
+  share of the image: small objects count more
 * ``loss_class``: - S log p of the right class
 * ``loss_prior``: 0.01/2 sum of |code - (1/2, 1/2, 0, 0)|^2 over the anchors
-  without object, for the first 12,800 images: it draws the boxes to the
-  anchors before any of them has been right
+  without object, for the first 12,800 images: it keeps the boxes near the
+  anchors at the start
 
-Darknet adds up gradients over the batch and divides by its size; so does
-this. Differences: more than Darknet's limit of 30 objects an image count,
-and a class tree (YOLO9000) is not offered.
+Gradients are a mean over the batch, as in Darknet. Differences: no limit of 30
+objects per image, and no class tree (YOLO9000).
 """
 
 from collections.abc import Sequence
@@ -28,8 +27,10 @@ from mmengine.dist import get_world_size
 from torch import Tensor, nn
 
 from mnv2_mm.models.baselines.yolov2_boxes import anchor_grid, decode, encode
+from mnv2_mm.utils.arguments import checked_arguments
 
 
+@checked_arguments
 class RegionLoss(nn.Module):
     """The loss of a batch; the defaults are those of ``yolov2.cfg``.
 
@@ -38,11 +39,11 @@ class RegionLoss(nn.Module):
         noobject_scale: Weight of the objectness of the others.
         coord_scale: Weight of the box codes.
         class_scale: Weight of the classes.
-        ignore_iou: An anchor without object is left alone where its box
-            overlaps an object by more.
-        prior_images: Length of the pull towards the anchors, in images of
-            all processes; 0 leaves it out.
-        prior_scale: Weight of that pull.
+        ignore_iou: The objectness of an anchor without object does not count
+            where its box overlaps an object by more.
+        prior_images: Length of ``loss_prior``, in images of all processes; 0
+            leaves it out.
+        prior_scale: Weight of ``loss_prior``.
     """
 
     def __init__(
@@ -64,8 +65,7 @@ class RegionLoss(nn.Module):
         self.ignore_iou = ignore_iou
         self.prior_images = prior_images
         self.prior_scale = prior_scale
-        #: Images seen in training; in the checkpoint, so that a resumed
-        #: run does not pull again.
+        #: Images seen in training; in the checkpoint, for a resumed run.
         self.register_buffer('seen', torch.zeros((), dtype=torch.long))
 
     def forward(
@@ -77,12 +77,11 @@ class RegionLoss(nn.Module):
         boxes: Sequence[Tensor],
         labels: Sequence[Tensor],
     ) -> dict[str, Tensor]:
-        """Compare the predictions of a batch with its objects.
+        """The losses of a batch, a mean over its images.
 
         Args:
-            predictions: (B, N, 5 + classes) in the order of
-                :func:`~mnv2_mm.models.baselines.yolov2_boxes.anchor_grid`: box
-                code, objectness and class logits.
+            predictions: Box code, objectness and class logits, (B, N,
+                5 + classes), in the order of ``yolov2_boxes.anchor_grid``.
             anchors: Shapes (A, 2) in cells.
             size: Rows and columns of the map.
             boxes: Objects (n, 4) of each image in cells.
@@ -92,14 +91,11 @@ class RegionLoss(nn.Module):
         decoded = decode(predictions[..., :4].detach(), corners, shapes)
         losses = [
             self.forward_single(
-                predictions[i],
-                decoded[i],
-                anchors,
-                size=size,
-                boxes=boxes[i],
-                labels=labels[i],
+                *image, anchors, size=size, boxes=own_boxes, labels=own_labels
             )
-            for i in range(len(predictions))
+            for *image, own_boxes, own_labels in zip(
+                predictions, decoded, boxes, labels, strict=True
+            )
         ]
         if self.training:
             self.seen += len(predictions) * get_world_size()
@@ -118,23 +114,14 @@ class RegionLoss(nn.Module):
         boxes: Tensor,
         labels: Tensor,
     ) -> dict[str, Tensor]:
-        """Compare the predictions (N, 5 + classes) of one image.
-
-        Args:
-            prediction: Box code, objectness and class logits.
-            decoded: Predicted boxes (N, 4) in cells, without gradient.
-            anchors: Shapes (A, 2) in cells.
-            size: Rows and columns of the map.
-            boxes: Objects (n, 4) in cells.
-            labels: Classes (n,).
-        """
-        # the code as it is trained: offsets in the cell, log scales
+        """The losses of one image, whose predicted boxes (N, 4) are ``decoded``."""
+        # the loss is on offsets in the cell and log scales
         code = torch.cat([prediction[:, :2].sigmoid(), prediction[:, 2:4]], dim=1)
         objectness = prediction[:, 4].sigmoid()
 
         index, targets = encode(boxes, anchors, size)
-        # Of objects that meet in one anchor the last one counts, whatever
-        # the order in which a GPU writes.
+        # If objects share an anchor, the last one counts, also on a GPU, whose
+        # order of writing is not fixed.
         owner = index.new_full((len(prediction),), -1).scatter_reduce(
             0, index, torch.arange(len(index), device=index.device), 'amax'
         )
@@ -151,19 +138,18 @@ class RegionLoss(nn.Module):
         weights = 2 - sides.prod(dim=1) / (size[0] * size[1])
 
         coord = (code[taken] - targets).square().sum(dim=1)
+        with_object = (achieved - objectness[taken]).square().sum()
+        entropy = F.cross_entropy(prediction[taken, 5:], labels, reduction='sum')
         losses = dict(
             loss_coord=self.coord_scale / 2 * (weights * coord).sum(),
-            loss_object=self.object_scale
-            / 2
-            * (achieved - objectness[taken]).square().sum(),
+            loss_object=self.object_scale / 2 * with_object,
             loss_noobject=self.noobject_scale / 2 * objectness[free].square().sum(),
-            loss_class=self.class_scale
-            * F.cross_entropy(prediction[taken, 5:], labels, reduction='sum'),
+            loss_class=self.class_scale * entropy,
         )
         if self.prior_images:
             center = code.new_tensor([0.5, 0.5, 0.0, 0.0])
             pull = (code[~taken] - center).square().sum()
-            # a product, since asking would make the host wait for a GPU
+            # a product, since a condition would wait for the GPU
             active = self.seen < self.prior_images
             losses['loss_prior'] = self.prior_scale / 2 * pull * active
         return losses

@@ -1,19 +1,16 @@
 """YOLOv2's neck: two convolutions and the passthrough (Table 6).
 
-"YOLO9000", section 2, "Fine-Grained Features", and ``yolov2.cfg``: the
-26x26 map is reorganized, 2x2 pixels into four times the channels, and put
-before the 13x13 map. Two networks go by the name YOLOv2. The released one
-compresses the 26x26 map to 64 channels by a 1x1 first (50.96M parameters and
-14.73 billion multiply-adds with 80 classes); the earlier one does not
-(67.45M, 17.50 billion), and it is the earlier one whose multiply-adds
-Table 6 quotes.
+"YOLO9000", section 2, "Fine-Grained Features", and ``yolov2.cfg``: the 26x26
+map is reorganized, 2x2 pixels into four times the channels, and concatenated
+with the 13x13 map. Two networks are called YOLOv2. The released one first
+compresses the 26x26 map to 64 channels by a 1x1 (50.96M parameters and 14.73
+billion multiply-adds with 80 classes); the earlier one does not (67.45M, 17.50
+billion). Table 6 has the multiply-adds of the earlier one.
 
-The channels are in the order of :func:`torch.pixel_unshuffle`: input channel
-first, then row and column within the 2x2 pixels. Darknet's ``reorg`` has
-another order, and being called with the sizes of its input it also mixes
-positions: it reads the 64x26x26 values as if they were 16x52x52, splits
-those, and takes the result for 256x13x13. Both have the same counts and
-train alike, but weights trained by Darknet would need its order.
+Channels are in the order of :func:`torch.pixel_unshuffle`: input channel first,
+then row and column within the 2x2 pixels. Darknet's ``reorg`` has another order
+and also mixes positions: it reads the 64x26x26 values as 16x52x52. Counts and
+training are the same, but weights trained by Darknet would need its order.
 """
 
 from collections.abc import Sequence
@@ -23,13 +20,10 @@ import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from mnv2_mm.models.baselines.darknet19 import (
-    BN_DARKNET,
-    DARKNET_INIT,
-    LEAKY_RELU,
-)
+from mnv2_mm.models.baselines.darknet19 import BN_DARKNET, DARKNET_INIT, LEAKY_RELU
 from mnv2_mm.models.blocks import ConvNormAct
 from mnv2_mm.registry import MODELS
+from mnv2_mm.utils.arguments import checked_arguments
 from mnv2_mm.utils.errors import InputError
 
 #: Side of the pixel blocks that become channels.
@@ -37,8 +31,9 @@ BLOCK = 2
 
 
 @MODELS.register_module()
+@checked_arguments
 class YOLOv2Neck(BaseModule):
-    """Join the maps of strides 16 and 32 at stride 32.
+    """Concatenate the maps of strides 16 and 32 at stride 32.
 
     Args:
         in_channels: Channels of the maps of strides 16 and 32.
@@ -50,7 +45,7 @@ class YOLOv2Neck(BaseModule):
         init_cfg: Initialization; Darknet's by default.
 
     Attributes:
-        out_channels: Channels of the one map, to be given to the head.
+        out_channels: Channels of the one map, the head's ``in_channels``.
     """
 
     def __init__(
@@ -70,8 +65,7 @@ class YOLOv2Neck(BaseModule):
                 'of the maps of strides 16 and 32, for example (512, 1024)'
             )
         common = dict(
-            norm_cfg=norm_cfg or dict(BN_DARKNET),
-            act_cfg=act_cfg or dict(LEAKY_RELU),
+            norm_cfg=norm_cfg or dict(BN_DARKNET), act_cfg=act_cfg or dict(LEAKY_RELU)
         )
         self.in_channels = tuple(in_channels)
         self.out_channels = (channels,)
@@ -91,12 +85,7 @@ class YOLOv2Neck(BaseModule):
         )
 
     def forward(self, inputs: Sequence[Tensor]) -> tuple[Tensor]:
-        """Maps (B, C, H/16, W/16), (B, C, H/32, W/32) -> (B, C, H/32, W/32).
-
-        Raises:
-            InputError: If the channels are not ``in_channels``, or the first
-                map is not twice as wide and high as the second.
-        """
+        """Maps (B, C, H/16, W/16), (B, C, H/32, W/32) -> (B, C, H/32, W/32)."""
         channels = tuple(x.shape[1] for x in inputs)
         if channels != self.in_channels:
             raise InputError(
@@ -105,10 +94,7 @@ class YOLOv2Neck(BaseModule):
                 f'{channels}'
             )
         fine, coarse = inputs
-        if any(
-            a != BLOCK * b
-            for a, b in zip(fine.shape[-2:], coarse.shape[-2:], strict=True)
-        ):
+        if list(fine.shape[-2:]) != [BLOCK * side for side in coarse.shape[-2:]]:
             raise InputError(
                 f'YOLOv2Neck got maps of {tuple(fine.shape[-2:])} and '
                 f'{tuple(coarse.shape[-2:])} cells; the first must be twice '

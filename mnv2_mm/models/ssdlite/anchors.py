@@ -1,9 +1,9 @@
-"""SSDLite's default boxes, as TF's ``ssd_anchor_generator`` makes them.
+"""SSDLite's default boxes (anchors), as TF's ``ssd_anchor_generator`` makes them.
 
 Differs from mmdet's SSDAnchorGenerator: three boxes on the lowest level
-(mmdet always adds a fourth), sizes derived from one ``input_size`` of any
-kind (mmdet knows 300 and 512), and cell centers at (i + 0.5) / map size as
-in TF, so that the stride of an odd map is a fraction (320/3 on level 3).
+(mmdet always adds a fourth), sizes derived from any ``input_size`` (mmdet
+supports 300 and 512), and cell centers at (i + 0.5) / map size as in TF, so
+the stride of an odd map is a fraction (320/3 on level 3).
 """
 
 import math
@@ -14,6 +14,7 @@ from mmdet.models.task_modules.prior_generators import AnchorGenerator
 from torch import Tensor
 
 from mnv2_mm.registry import TASK_UTILS
+from mnv2_mm.utils.arguments import checked_arguments
 from mnv2_mm.utils.errors import InputError
 
 #: Box sizes relative to the input, level 0 to 5, then TF's sentinel.
@@ -30,8 +31,7 @@ def level_sizes(size: int, first_stride: int, num_levels: int) -> list[int]:
     >>> level_sizes(320, 16, 6), level_sizes(300, 16, 6)
     ([20, 10, 5, 3, 2, 1], [19, 10, 5, 3, 2, 1])
     """
-    halvings = round(math.log2(first_stride))
-    for _ in range(halvings):
+    for _ in range(round(math.log2(first_stride))):
         size = math.ceil(size / 2)
     sizes = [size]
     while len(sizes) < num_levels:
@@ -40,19 +40,20 @@ def level_sizes(size: int, first_stride: int, num_levels: int) -> list[int]:
 
 
 @TASK_UTILS.register_module()
+@checked_arguments
 class SSDLiteAnchorGenerator(AnchorGenerator):
     """Default boxes of SSDLite for a fixed input size.
 
-    Order on a cell, as in TF: level 0 has (0.1, 1), (0.2, 2), (0.2, 1/2);
-    the others 1, 2, 1/2, 3, 1/3 and the square of the geometric mean of
-    this scale and the next. Boxes are not clipped. On a non-square input
-    the box keeps its aspect ratio in pixels and its size is relative to the
-    shorter side (TF's ``base_anchor_size`` rule).
+    Order in a cell, as in TF: level 0 has (0.1, 1), (0.2, 2), (0.2, 1/2);
+    the others have the ratios 1, 2, 1/2, 3, 1/3 and a square whose scale is
+    the geometric mean of this level's and the next. Boxes are not clipped. On
+    a non-square input a box keeps its aspect ratio in pixels and its size is
+    relative to the shorter side (TF's ``base_anchor_size`` rule).
 
     Args:
         input_size: Network input in pixels, ``320`` or ``(width, height)``.
         first_stride: Input size over map size of the lowest level.
-        scales: One scale a level and a sentinel, relative to the input.
+        scales: One scale per level and a sentinel, relative to the input.
         reduce_lowest: Three boxes on the lowest level instead of six.
     """
 
@@ -70,7 +71,7 @@ class SSDLiteAnchorGenerator(AnchorGenerator):
                 f'scales={tuple(scales)} must rise from level to level and '
                 f'end with a sentinel, for example {SCALES}'
             )
-        self.num_scales = tuple(scales)
+        self.scales = tuple(scales)
         self.reduce_lowest = reduce_lowest
         width, height = self.input_size
         num_levels = len(scales) - 1
@@ -86,16 +87,10 @@ class SSDLiteAnchorGenerator(AnchorGenerator):
 
     @staticmethod
     def _parse(input_size: int | Sequence[int]) -> tuple[int, int]:
-        sides = (
-            (input_size, input_size)
-            if isinstance(input_size, int)
-            else tuple(input_size)
-        )
-        if len(sides) != 2 or not all(
-            isinstance(side, int) and side >= 32 for side in sides
-        ):
+        sides = (input_size,) * 2 if isinstance(input_size, int) else tuple(input_size)
+        if len(sides) != 2 or any(not isinstance(s, int) or s < 32 for s in sides):
             raise InputError(
-                f'input_size={input_size!r} is no input size; use one number '
+                f'input_size={input_size!r} cannot be used; give one number '
                 'or (width, height) in pixels, each at least 32'
             )
         return sides
@@ -104,7 +99,7 @@ class SSDLiteAnchorGenerator(AnchorGenerator):
         """Scale and aspect ratio (w/h) of the boxes of a level."""
         if level == 0 and self.reduce_lowest:
             return list(LOWEST_LEVEL)
-        scale, following = self.num_scales[level : level + 2]
+        scale, following = self.scales[level : level + 2]
         boxes = [(scale, ratio) for ratio in ASPECT_RATIOS]
         return [*boxes, (math.sqrt(scale * following), 1.0)]
 
@@ -113,28 +108,22 @@ class SSDLiteAnchorGenerator(AnchorGenerator):
         side = min(self.input_size)
         base_anchors = []
         for level, (cx, cy) in enumerate(self.centers):
-            half = [
-                (s * math.sqrt(r) * side / 2, s / math.sqrt(r) * side / 2)
-                for s, r in self.shapes(level)
-            ]
-            base_anchors.append(
-                torch.tensor([(cx - w, cy - h, cx + w, cy + h) for w, h in half])
-            )
+            boxes = []
+            for scale, ratio in self.shapes(level):
+                w = scale * math.sqrt(ratio) * side / 2
+                h = scale / math.sqrt(ratio) * side / 2
+                boxes.append((cx - w, cy - h, cx + w, cy + h))
+            base_anchors.append(torch.tensor(boxes))
         return base_anchors
 
     def check(self, input_shape: tuple[int, int]) -> None:
-        """Refuse an input of another size than the boxes were made for.
-
-        Args:
-            input_shape: (height, width) of the batch in pixels.
-        """
+        """Raise InputError for another (height, width) than the boxes are made for."""
         if tuple(input_shape) != self.input_size[::-1]:
             width, height = self.input_size
             raise InputError(
-                f'the network got images of {input_shape[1]}x'
-                f'{input_shape[0]} (width x height), its anchors are made '
-                f'for {width}x{height}; set '
-                'model.bbox_head.anchor_generator.input_size and the Resize '
+                f'the network got images of {input_shape[1]}x{input_shape[0]} '
+                f'(width x height), its anchors are made for {width}x{height}; '
+                'set model.bbox_head.anchor_generator.input_size and the Resize '
                 'scale of the pipelines to the same size'
             )
 

@@ -1,27 +1,45 @@
-"""SSDLite's targets, loss and prediction (section 6.2) for mmdet.
+"""SSDLite's head (section 6.2) for mmdet's SingleStageDetector.
 
-Runs on mmdet's SingleStageDetector. Differs from mmdet's SSDHead: sigmoid
-loss with background slot and the official hard mining, one normaliser for the
-whole batch, a quicker prediction of the same boxes, and a wrong channel
-count, input size or class count is named.
+Depthwise 3x3 and 1x1 (or plain SSD's 3x3) for boxes and classes on each level,
+nothing shared between levels, as TF's convolutional box predictor. Differs from
+mmdet's SSDHead: sigmoid loss with a background slot, the official hard mining,
+one normalizer for the whole batch, a faster prediction of the same boxes.
 """
 
 from collections.abc import Sequence
 
+import torch
 import torch.nn.functional as F
+from mmdet.models.dense_heads.base_dense_head import BaseDenseHead
 from mmdet.registry import TASK_UTILS
 from mmdet.utils import InstanceList, OptInstanceList
 from mmengine.structures import InstanceData
-from torch import Tensor
+from torch import Tensor, nn
 
+from mnv2_mm.models.blocks import (
+    BN_DETECTION,
+    Padding,
+    depthwise,
+    padding_conv_cfg,
+    truncated_normal,
+)
 from mnv2_mm.models.gt_checks import checked_gt_instances
-from mnv2_mm.models.ssdlite.mining import mine_hard_examples
+from mnv2_mm.models.ssdlite.loss import ClassSlotLoss
+from mnv2_mm.models.ssdlite.mining import check_mining, mine_hard_examples
 from mnv2_mm.models.ssdlite.postprocess import best_detections
-from mnv2_mm.models.ssdlite.predictors import SSDLitePredictors
 from mnv2_mm.registry import MODELS
+from mnv2_mm.utils.arguments import check_arguments, checked_arguments
+from mnv2_mm.utils.errors import InputError
 
-#: TF's ArgMaxMatcher: matched from IoU 0.5, and every object forces its
-#: best anchor.
+ANCHORS = dict(type='mnv2_mm.SSDLiteAnchorGenerator')
+#: TF's FasterRcnnBoxCoder with scales 10, 10, 5, 5, in mmdet's x, y, w, h.
+BOX_CODER = dict(
+    type='mmdet.DeltaXYWHBBoxCoder',
+    target_means=(0.0, 0.0, 0.0, 0.0),
+    target_stds=(0.1, 0.1, 0.2, 0.2),
+)
+#: TF's ArgMaxMatcher: an anchor matches from IoU 0.5, and each object also
+#: takes its best anchor.
 ASSIGNER = dict(
     type='mmdet.MaxIoUAssigner',
     pos_iou_thr=0.5,
@@ -32,34 +50,160 @@ ASSIGNER = dict(
 
 
 @MODELS.register_module()
-class SSDLiteHead(SSDLitePredictors):
-    """The predictors with targets, loss and prediction.
+@checked_arguments
+class SSDLiteHead(BaseDenseHead):
+    """Box and class predictors with anchors, targets, loss and prediction.
 
     Args:
-        args, kwargs: Of
-            :class:`~mnv2_mm.models.ssdlite.predictors.SSDLitePredictors`:
-            ``num_classes``, ``in_channels``, ``loss``, ``anchor_generator``
-            and the rest.
-        train_cfg: ``assigner`` and ``mining`` (arguments of
-            :func:`~mnv2_mm.models.ssdlite.mining.mine_hard_examples`);
+        num_classes: Classes without the background.
+        in_channels: Channels of each level, as ``SSDLiteNeck.out_channels``.
+        use_depthwise: Depthwise 3x3 + 1x1 (SSDLite) or a full 3x3 (SSD).
+        loss: ``'sigmoid'`` or ``'softmax'``, over the classes and the
+            background.
+        background_slot: False for a sigmoid head without a slot for the
+            background, as some of Google's detectors.
+        anchor_generator: Default boxes.
+        bbox_coder: Box coder.
+        padding: As the backbone's; no effect on stride-1 layers.
+        norm_cfg: Normalization; TF's detection scope by default.
+        act_cfg: Activation; ReLU6 by default.
+        train_cfg: ``assigner`` and ``mining``, arguments of
+            :func:`~mnv2_mm.models.ssdlite.mining.mine_hard_examples`;
             official values by default.
-        test_cfg: ``nms_pre``, ``score_thr``, ``nms``, ``max_per_img``, as
-            in every mmdet head.
+        test_cfg: As in every mmdet head.
+        init_cfg: Initialization; truncated normal 0.03 by default.
+
+    Raises:
+        InputError: ``in_channels`` has not one entry per level, or
+            ``train_cfg`` has an unknown name or a value out of range.
     """
 
     def __init__(
         self,
-        *args,
+        num_classes: int,
+        in_channels: Sequence[int],
+        *,
+        use_depthwise: bool = True,
+        loss: str = 'sigmoid',
+        background_slot: bool = True,
+        anchor_generator: dict | None = None,
+        bbox_coder: dict | None = None,
+        padding: Padding = 'symmetric',
+        norm_cfg: dict | None = None,
+        act_cfg: dict | None = None,
         train_cfg: dict | None = None,
         test_cfg: dict | None = None,
-        **kwargs,
+        init_cfg: dict | list[dict] | None = None,
     ) -> None:
-        super().__init__(*args, **kwargs)
-        train_cfg = train_cfg or {}
-        self.assigner = TASK_UTILS.build(train_cfg.get('assigner', ASSIGNER))
-        self.mining = dict(train_cfg.get('mining', {}))
-        self.train_cfg = train_cfg
+        super().__init__(init_cfg or truncated_normal(0.03, layer='Conv2d'))
+        self.num_classes = num_classes
+        self.in_channels = tuple(in_channels)
+        self.use_depthwise = use_depthwise
+        self.loss_cls = ClassSlotLoss(
+            num_classes, loss, background_slot=background_slot
+        )
+        self.background_slot = background_slot
+        self.cls_out_channels = self.loss_cls.slots
+        self.use_sigmoid_cls = loss == 'sigmoid'
+        self.bbox_coder = TASK_UTILS.build(bbox_coder or BOX_CODER)
+        self.prior_generator = TASK_UTILS.build(anchor_generator or ANCHORS)
+        self._priors: tuple[tuple, Tensor] | None = None
+        levels = self.prior_generator.num_levels
+        name = type(self).__name__
+        if len(self.in_channels) != levels:
+            raise InputError(
+                f'{name} has in_channels={self.in_channels}, its anchor '
+                f'generator makes {levels} levels; give one channel count per '
+                'level (SSDLiteNeck.out_channels)'
+            )
+        self.train_cfg = train_cfg or {}
         self.test_cfg = test_cfg
+        check_arguments(f'{name}: train_cfg', self.train_cfg, ('assigner', 'mining'))
+        self.assigner = TASK_UTILS.build(self.train_cfg.get('assigner', ASSIGNER))
+        self.mining = dict(self.train_cfg.get('mining', {}))
+        check_mining(name, self.mining)
+        self.layer_cfg = dict(
+            conv_cfg=padding_conv_cfg(padding),
+            norm_cfg=norm_cfg or dict(BN_DETECTION),
+            act_cfg=act_cfg or dict(type='ReLU6'),
+        )
+        self._init_layers()
+
+    def _init_layers(self) -> None:
+        self.cls_convs = nn.ModuleList()
+        self.reg_convs = nn.ModuleList()
+        for channels, anchors in zip(
+            self.in_channels, self.prior_generator.num_base_priors, strict=True
+        ):
+            for convs, outputs in (
+                (self.cls_convs, self.cls_out_channels),
+                (self.reg_convs, self.bbox_coder.encode_size),
+            ):
+                if self.use_depthwise:
+                    predictor = nn.Sequential(
+                        depthwise(channels, **self.layer_cfg),
+                        nn.Conv2d(channels, anchors * outputs, 1),
+                    )
+                else:
+                    predictor = nn.Conv2d(channels, anchors * outputs, 3, padding=1)
+                convs.append(predictor)
+
+    def forward(self, feats: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        """Levels (B, C_k, H_k, W_k) -> class logits and box codes.
+
+        Returns:
+            Per level (B, A_k * slots, H_k, W_k), the background (if it has
+            a slot) last, and (B, A_k * 4, H_k, W_k), coded as dx, dy, dw, dh.
+        """
+        channels = tuple(x.shape[1] for x in feats)
+        if channels != self.in_channels:
+            raise InputError(
+                f'SSDLiteHead has in_channels={self.in_channels}, the neck '
+                f'gives {channels}; set model.bbox_head.in_channels={channels}'
+            )
+        cls_scores = [conv(x) for conv, x in zip(self.cls_convs, feats, strict=True)]
+        bbox_preds = [conv(x) for conv, x in zip(self.reg_convs, feats, strict=True)]
+        return cls_scores, bbox_preds
+
+    def loss_by_feat(
+        self,
+        cls_scores: Sequence[Tensor],
+        bbox_preds: Sequence[Tensor],
+        batch_gt_instances: InstanceList,
+        batch_img_metas: list[dict],
+        batch_gt_instances_ignore: OptInstanceList = None,
+    ) -> dict[str, Tensor]:
+        """Losses of the mined anchors, divided by the matches of the batch.
+
+        Arguments are mmdet's; ``bboxes`` (n, 4) are in pixels.
+        """
+        self.check_input_size(batch_img_metas)
+        priors = self.priors(cls_scores)
+        logits = self.flatten(cls_scores, self.cls_out_channels).float()
+        codes = self.flatten(bbox_preds, self.bbox_coder.encode_size).float()
+        ignored = batch_gt_instances_ignore or [None] * len(batch_img_metas)
+        loss_cls = logits.sum() * 0
+        loss_bbox = codes.sum() * 0
+        matches = 0
+        for i, gt_instances in enumerate(batch_gt_instances):
+            labels, positive, targets = self.get_targets_single(
+                priors, gt_instances, batch_img_metas[i], ignored[i]
+            )
+            matches += len(targets)
+            counted = (labels >= 0).to(logits.dtype)
+            losses = self.loss_cls(logits[i], labels.clamp(min=0)) * counted
+            mined = mine_hard_examples(
+                losses,
+                self.bbox_coder.decode(priors, codes[i].detach()),
+                positive,
+                **self.mining,
+            )
+            loss_cls = loss_cls + losses[mined].sum()
+            loss_bbox = loss_bbox + F.smooth_l1_loss(
+                codes[i][positive & mined], targets[mined[positive]], reduction='sum'
+            )
+        factor = max(matches, 1)
+        return dict(loss_cls=loss_cls / factor, loss_bbox=loss_bbox / factor)
 
     def get_targets_single(
         self,
@@ -91,73 +235,25 @@ class SSDLiteHead(SSDLitePredictors):
         codes = self.bbox_coder.encode(priors[positive], boxes[matched])
         return target, positive, codes
 
-    def loss_by_feat(
-        self,
-        cls_scores: Sequence[Tensor],
-        bbox_preds: Sequence[Tensor],
-        batch_gt_instances: InstanceList,
-        batch_img_metas: list[dict],
-        batch_gt_instances_ignore: OptInstanceList = None,
-    ) -> dict[str, Tensor]:
-        """Sum over the mined anchors over the matches of the whole batch.
-
-        Args:
-            cls_scores: As returned by :meth:`forward`.
-            bbox_preds: As returned by :meth:`forward`.
-            batch_gt_instances: ``bboxes`` (n, 4) in pixels and ``labels``
-                (n,) of each image.
-            batch_img_metas: Meta information of each image.
-            batch_gt_instances_ignore: Regions that count neither way.
-        """
-        self.check_input_size(batch_img_metas)
-        priors = self.priors(cls_scores)
-        logits = self.flatten(cls_scores, self.cls_out_channels).float()
-        codes = self.flatten(bbox_preds, self.bbox_coder.encode_size).float()
-        ignored = batch_gt_instances_ignore or [None] * len(batch_img_metas)
-        loss_cls = logits.sum() * 0
-        loss_bbox = codes.sum() * 0
-        matches = 0
-        for i, gt_instances in enumerate(batch_gt_instances):
-            labels, positive, targets = self.get_targets_single(
-                priors, gt_instances, batch_img_metas[i], ignored[i]
-            )
-            matches += len(targets)
-            counted = (labels >= 0).to(logits.dtype)
-            losses = self.loss_cls(logits[i], labels.clamp(min=0)) * counted
-            mined = mine_hard_examples(
-                losses,
-                self.bbox_coder.decode(priors, codes[i].detach()),
-                positive,
-                **self.mining,
-            )
-            loss_cls = loss_cls + losses[mined].sum()
-            loss_bbox = loss_bbox + F.smooth_l1_loss(
-                codes[i][positive & mined],
-                targets[mined[positive]],
-                reduction='sum',
-            )
-        factor = max(matches, 1)
-        return dict(loss_cls=loss_cls / factor, loss_bbox=loss_bbox / factor)
-
     def predict_by_feat(
         self,
         cls_scores: list[Tensor],
         bbox_preds: list[Tensor],
-        *args,
+        score_factors: list[Tensor] | None = None,
         batch_img_metas: list[dict] | None = None,
         cfg: dict | None = None,
         rescale: bool = False,
         with_nms: bool = True,
-        **kwargs,
     ) -> InstanceList:
-        """Detections of each image, as mmdet's heads return them.
+        """Detections of each image; arguments and results are mmdet's.
 
-        The same as mmdet's own prediction, which serves where NMS is left
-        out or of another kind, by :mod:`mnv2_mm.models.ssdlite.postprocess`.
+        :mod:`mnv2_mm.models.ssdlite.postprocess` finds the same boxes as
+        mmdet's own prediction, which runs where NMS is left out or of another
+        type.
         """
         self.check_input_size(batch_img_metas)
         cfg = self.test_cfg if cfg is None else cfg
-        found: InstanceList = []
+        found: list[InstanceData | None] = [None]
         if with_nms and cfg['nms'].get('type', 'nms') == 'nms':
             priors = self.priors(cls_scores)
             values = self.flatten(cls_scores, self.cls_out_channels).float()
@@ -177,15 +273,39 @@ class SSDLiteHead(SSDLitePredictors):
                 )
                 for i, img_meta in enumerate(batch_img_metas)
             ]
-        if found and not any(one is None for one in found):
+        if all(one is not None for one in found):
             return found
         return super().predict_by_feat(
             cls_scores,
             bbox_preds,
-            *args,
-            batch_img_metas=batch_img_metas,
-            cfg=cfg,
-            rescale=rescale,
-            with_nms=with_nms,
-            **kwargs,
+            score_factors,
+            batch_img_metas,
+            cfg,
+            rescale,
+            with_nms,
         )
+
+    def flatten(self, maps: Sequence[Tensor], size: int) -> Tensor:
+        """Levels (B, A_k * size, H_k, W_k) -> (B, anchors, size)."""
+        return torch.cat(
+            [x.permute(0, 2, 3, 1).reshape(x.shape[0], -1, size) for x in maps], dim=1
+        )
+
+    def priors(self, maps: Sequence[Tensor]) -> Tensor:
+        """All default boxes (anchors, 4) in pixels, levels in order.
+
+        Cached: making them takes a third as long as the rest of the prediction.
+        """
+        sizes = tuple(tuple(x.shape[-2:]) for x in maps)
+        key = sizes, maps[0].device
+        if self._priors is None or self._priors[0] != key:
+            made = self.prior_generator.grid_priors(sizes, device=key[1])
+            self._priors = key, torch.cat(made)
+        return self._priors[1]
+
+    def check_input_size(self, batch_img_metas: list[dict] | None) -> None:
+        """Raise InputError for images of another size than the anchors'."""
+        for meta in batch_img_metas or []:
+            shape = meta.get('batch_input_shape')
+            if shape is not None and hasattr(self.prior_generator, 'check'):
+                self.prior_generator.check(shape)

@@ -1,8 +1,7 @@
-"""SSDLite's class loss, as the official configuration has it.
+"""SSDLite's class loss: a sigmoid per class and one for the background.
 
-TF's class predictor has a slot for the background, and every slot is a
-sigmoid of its own: an unmatched anchor has target 1 in the background slot.
-mmdet's SSDHead knows softmax only.
+As in TF's official configuration; an unmatched anchor has target 1 in the
+background slot. mmdet's SSDHead offers softmax only.
 """
 
 import torch.nn.functional as F
@@ -11,26 +10,8 @@ from torch import Tensor, nn
 from mnv2_mm.utils.errors import InputError
 
 
-def background_to_last(weight: Tensor, num_classes: int) -> Tensor:
-    """Reorder class slots from TF (background 0) to mmdet (background last).
-
-    The one place that knows of the difference: the network itself keeps the
-    background last everywhere.
-
-    Args:
-        weight: (A * (num_classes + 1), ...), the weight or bias of a class
-            predictor with A anchors a cell.
-        num_classes: Classes without the background.
-    """
-    slots = weight.reshape(-1, num_classes + 1, *weight.shape[1:])
-    return slots.roll(-1, dims=1).reshape(weight.shape)
-
-
 class ClassSlotLoss(nn.Module):
-    """Class loss of each anchor over C classes and the background, last.
-
-    mmdet asks a loss for the scores if it has ``custom_cls_channels``; that
-    is where the background slot is dropped at prediction.
+    """Class loss of each anchor over C classes and the background (last).
 
     Args:
         num_classes: Classes without the background.
@@ -39,14 +20,12 @@ class ClassSlotLoss(nn.Module):
             with ``add_background_class: false``; sigmoid only.
     """
 
+    #: Makes mmdet ask :meth:`get_activation` for the scores, which drops the
+    #: background slot.
     custom_cls_channels = True
 
     def __init__(
-        self,
-        num_classes: int,
-        kind: str = 'sigmoid',
-        *,
-        background_slot: bool = True,
+        self, num_classes: int, kind: str = 'sigmoid', *, background_slot: bool = True
     ) -> None:
         super().__init__()
         if kind not in ('sigmoid', 'softmax'):

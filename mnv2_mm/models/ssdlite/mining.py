@@ -1,16 +1,47 @@
-"""Hard mining of SSDLite's anchors, as TensorFlow's HardExampleMiner.
+"""Hard example mining of SSDLite, as TensorFlow's HardExampleMiner does it.
 
 mmdet's SSDHead mines without the suppression of near duplicates and without
-a least number of negatives.
+a minimum number of negatives.
 """
+
+import math
+from collections.abc import Mapping
 
 import torch
 from mmcv.ops import nms
 from torch import Tensor
 
-#: From this IoU on, boxes that suppress each other begin so close together
-#: that sorting finds the pairs.
+from mnv2_mm.utils.arguments import check_arguments
+from mnv2_mm.utils.errors import InputError
+
+#: From this IoU on, the top left corners of boxes that suppress each other are
+#: so near that sorting finds the pairs.
 NEAR_IOU = 0.9
+#: Type, smallest and largest value of the arguments of mine_hard_examples.
+RANGES = dict(
+    negatives_per_positive=(float, 0, math.inf),
+    min_negatives=(int, 0, math.inf),
+    nms_iou=(float, 0, 1),
+    max_examples=(int, 1, math.inf),
+)
+
+
+def check_mining(owner: str, mining: Mapping[str, float]) -> None:
+    """Raise InputError for a name or value mine_hard_examples cannot take.
+
+    Args:
+        owner: The class that a user gives ``train_cfg.mining`` to.
+        mining: Keyword arguments of :func:`mine_hard_examples`.
+    """
+    where = f'{owner}: train_cfg.mining'
+    check_arguments(where, mining, mine_hard_examples.__kwdefaults__)
+    for name, value in mining.items():
+        kind, low, high = RANGES[name]
+        number = isinstance(value, int if kind is int else int | float)
+        if not number or not low <= value <= high or math.isinf(value):
+            what = 'a whole number' if kind is int else 'a number'
+            limits = f'from {low}' + (f' to {high}' if high < math.inf else '')
+            raise InputError(f'{where}.{name}={value!r} must be {what} {limits}')
 
 
 def mine_hard_examples(
@@ -23,20 +54,21 @@ def mine_hard_examples(
     nms_iou: float = 0.99,
     max_examples: int = 3000,
 ) -> Tensor:
-    """Choose the anchors of one image that take part in the loss.
+    """Choose the anchors of one image that count in the loss.
 
-    Rank by class loss, suppress near duplicates among the predicted boxes,
-    then keep the positives and the hardest negatives. A suppressed positive
-    takes no part either.
+    Rank the anchors by class loss, suppress near duplicates among the
+    predicted boxes, then keep the positives and the hardest negatives. A
+    suppressed positive does not count either.
 
     Args:
         losses: Class loss of each anchor (N,).
         boxes: Predicted boxes (N, 4) in pixels.
         positive: Which anchors are matched (N,).
-        negatives_per_positive: At most so many negatives a positive.
-        min_negatives: But so many in any image, also in an empty one.
+        negatives_per_positive: Maximum number of negatives per positive.
+        min_negatives: Minimum number of negatives per image, even without
+            objects.
         nms_iou: Boxes that overlap a harder one by more are dropped.
-        max_examples: At most so many boxes survive the suppression.
+        max_examples: Maximum number of boxes after the suppression.
 
     Returns:
         Mask (N,).
@@ -56,22 +88,15 @@ def mine_hard_examples(
 
 
 def near_nms(boxes: Tensor, iou: float) -> Tensor:
-    """NMS at a high threshold, in a fraction of the time of a general one.
+    """NMS at a high IoU, which compares only the few pairs that can reach it.
 
-    A general one compares all with all. Here only the few pairs are compared
-    that can overlap by so much.
-
-    Args:
-        boxes: (N, 4) in pixels, the box of the highest score first.
-        iou: A box that overlaps a kept one before it by more is dropped.
-
-    Returns:
-        Mask (N,) of the kept ones.
+    Boxes (N, 4) are in pixels and sorted by score, best first. Returns the
+    mask (N,) of the kept boxes.
     """
     pairs = near_pairs(boxes, iou)
     before, after = pairs.sort(dim=0).values  # ranks
     kept = torch.ones(len(boxes), dtype=torch.bool, device=boxes.device)
-    kept[after] = False  # those that nothing covers are kept for sure
+    kept[after] = False  # boxes that no better one overlaps are kept
     open_ = ~kept
     while len(after):
         dropped = torch.zeros_like(kept)
@@ -89,9 +114,9 @@ def near_nms(boxes: Tensor, iou: float) -> Tensor:
 def near_pairs(boxes: Tensor, iou: float) -> Tensor:
     """Pairs of boxes (2, P) that overlap by more than ``iou``.
 
-    With IoU over t the common width exceeds t times either width, so the
-    left sides lie less than (1 - t) / t of either width apart, and the top
-    sides likewise. The IoU is formed by the products that mmcv's NMS forms.
+    With an IoU over t the common width exceeds t times either width, so the
+    left sides are less than (1 - t) / t of either width apart, and the top
+    sides likewise. The IoU is computed by the same products as in mmcv's NMS.
     """
     left, order = boxes[:, 0].sort()
     boxes = boxes[order]

@@ -1,10 +1,10 @@
 """SSDLite's extra levels (section 6.2), as in TF's feature-map generator.
 
-Behind layer_19 follow four more maps, each a 1x1 to half its depth and a
+Four more maps follow layer_19, each made by a 1x1 to half its depth and a
 stride-2 3x3. SSDLite splits the 3x3 into depthwise and pointwise; plain SSD
-(the other row of Table 5) does not. mmdet's SSDNeck has the same structure,
-but pads symmetrically only and names neither levels nor depths; this one
-takes the paddings of the backbone and checks what it is given.
+(the other row of Table 5) does not. mmdet's SSDNeck has the same structure
+but symmetric padding only; this one takes the backbone's padding and checks
+the channels of its inputs.
 """
 
 from collections.abc import Sequence
@@ -21,6 +21,7 @@ from mnv2_mm.models.blocks import (
     truncated_normal,
 )
 from mnv2_mm.registry import MODELS
+from mnv2_mm.utils.arguments import checked_arguments
 from mnv2_mm.utils.errors import InputError
 
 #: Depths of the extra levels at width 1.0.
@@ -30,15 +31,15 @@ MIN_CHANNELS = 16
 
 
 @MODELS.register_module()
+@checked_arguments
 class SSDLiteNeck(BaseModule):
-    """Pass the backbone's maps on and append the extra levels.
+    """Return the backbone's maps and the extra levels.
 
     Args:
-        in_channels: Channels of the backbone's maps, highest resolution
-            first: (576, 1280) at width 1.0.
+        in_channels: Channels of the backbone's maps, (576, 1280) at width 1.0.
         extra_channels: Depths of the extra levels at width 1.0.
-        widen_factor: Width multiplier of the depths; TF truncates to an
-            integer here, without rounding to 8, and keeps at least 16.
+        widen_factor: Width multiplier of the depths; truncated as in TF,
+            without rounding to 8, at least 16.
         use_depthwise: False gives plain SSD's full 3x3 (Table 5).
         padding: As the backbone's.
         norm_cfg: Normalization layers; TF's detection scope by default.
@@ -46,7 +47,7 @@ class SSDLiteNeck(BaseModule):
         init_cfg: Initialization; truncated normal 0.03 by default.
 
     Attributes:
-        out_channels: Channels of all levels, to be given to the head.
+        out_channels: Channels of all levels, the head's ``in_channels``.
     """
 
     def __init__(
@@ -81,9 +82,7 @@ class SSDLiteNeck(BaseModule):
                     ConvNormAct(middle, depth, 1, **common),
                 ]
             else:
-                layers.append(
-                    ConvNormAct(middle, depth, 3, stride=2, padding=1, **common)
-                )
+                layers += [ConvNormAct(middle, depth, 3, stride=2, padding=1, **common)]
             self.extra_layers.append(nn.Sequential(*layers))
             channels = depth
 
@@ -92,9 +91,9 @@ class SSDLiteNeck(BaseModule):
         channels = tuple(x.shape[1] for x in inputs)
         if channels != self.in_channels:
             raise InputError(
-                f'SSDLiteNeck has in_channels={self.in_channels}, the '
-                f'backbone gives {channels}; set model.neck.in_channels='
-                f'{channels} and model.bbox_head.in_channels to match'
+                f'SSDLiteNeck has in_channels={self.in_channels}, the backbone '
+                f'gives {channels}; set model.neck.in_channels={channels} and '
+                'model.bbox_head.in_channels to match'
             )
         outputs = list(inputs)
         for layer in self.extra_layers:

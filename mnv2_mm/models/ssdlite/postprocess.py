@@ -1,23 +1,22 @@
-"""From logits and box codes to detections, without looking at every pair.
+"""Detections from logits and box codes, computed for the best candidates only.
 
-mmdet scores, sorts and suppresses thousands of pairs of anchor and class, of
-which the best few hundred remain. A pair can only be suppressed by a better
-one of its class. So the best detections are found among the best pairs: if
-these leave enough boxes after NMS, no worse pair can change the result.
-Scores are monotonic in the logits of a sigmoid, and are computed for the
-candidates alone.
+mmdet scores, sorts and suppresses thousands of (anchor, class) pairs and keeps
+the best few hundred. Only a better pair of the same class can suppress a pair.
+So NMS over the best pairs alone is exact as soon as it leaves enough boxes: no
+worse pair can change the result. A sigmoid keeps the order of its logits, so
+scores are computed for the candidates only.
 """
 
-import math
 from collections.abc import Mapping
 
 import torch
 from mmcv.ops import batched_nms
+from mmdet.models.task_modules.coders import BaseBBoxCoder
 from mmdet.structures.bbox import get_box_wh, scale_boxes
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-#: Candidates of the first try, as a multiple of the detections wanted.
+#: Number of candidates of the first try, in multiples of ``max_per_img``.
 _FIRST_SHARE = 2
 
 
@@ -26,13 +25,13 @@ def best_detections(
     codes: Tensor,
     priors: Tensor,
     *,
-    coder: object,
+    coder: BaseBBoxCoder,
     cfg: Mapping,
     sigmoid: bool,
     img_meta: Mapping,
     rescale: bool,
 ) -> InstanceData | None:
-    """Detections of one image: threshold, decoding, NMS, the best ones.
+    """Detections of one image: score threshold, decoding, NMS, top k.
 
     Args:
         values: Logits of a sigmoid, or probabilities, (N, C) without the
@@ -43,34 +42,51 @@ def best_detections(
         cfg: ``test_cfg`` of the head.
         sigmoid: Whether ``values`` are logits.
         img_meta: ``img_shape`` and ``scale_factor`` of the image.
-        rescale: Whether boxes are wanted in pixels of the original.
+        rescale: Whether to return boxes in pixels of the original image.
 
     Returns:
-        ``bboxes`` (n, 4), ``scores`` and ``labels`` (n,), the best first; or
-        None where the best pairs do not decide it, since mmdet's limit of
-        pairs a level (``nms_pre``) would be exceeded.
+        ``bboxes`` (n, 4), ``scores`` and ``labels`` (n,), best first; or None
+        where the result would need more pairs than mmdet's limit per level
+        (``nms_pre``) and may so depend on that limit.
     """
+
+    def suppress(values: Tensor, index: Tensor) -> InstanceData:
+        """Decode and suppress the candidates as mmdet does."""
+        anchor = torch.div(index, classes, rounding_mode='floor')
+        boxes = coder.decode(
+            priors[anchor], codes[anchor], max_shape=img_meta['img_shape']
+        )
+        if rescale:
+            boxes = scale_boxes(boxes, [1 / side for side in img_meta['scale_factor']])
+        found = InstanceData(
+            bboxes=boxes,
+            scores=values.sigmoid() if sigmoid else values,
+            labels=index - anchor * classes,
+        )
+        smallest = cfg.get('min_bbox_size', -1)
+        if smallest >= 0:
+            width, height = get_box_wh(boxes)
+            valid = (width > smallest) & (height > smallest)
+            if not valid.all():
+                found = found[valid]
+        if len(found):
+            _, kept = batched_nms(found.bboxes, found.scores, found.labels, cfg['nms'])
+            found = found[kept]
+        return found
+
+    classes = values.shape[1]
     threshold = cfg.get('score_thr', 0)
     if sigmoid:
-        threshold = _logit(threshold)
+        threshold = float(
+            torch.tensor(threshold, dtype=torch.double).clamp(0, 1).logit()
+        )
     wanted, limit = cfg['max_per_img'], cfg.get('nms_pre', -1)
     limit = values.numel() if limit <= 0 else min(limit, values.numel())
     count = min(_FIRST_SHARE * wanted, limit)
     while True:
-        best, index = best_pairs(values, count)
+        best, index = pre_nms_topk(values, count)
         over = int((best > threshold).sum())
-        found = _suppressed(
-            best[:over],
-            index[:over],
-            codes,
-            priors,
-            classes=values.shape[1],
-            coder=coder,
-            cfg=cfg,
-            sigmoid=sigmoid,
-            img_meta=img_meta,
-            rescale=rescale,
-        )
+        found = suppress(best[:over], index[:over])
         exhausted = over < count or count == values.numel()
         if len(found) >= wanted or exhausted:
             return found[:wanted]
@@ -79,11 +95,11 @@ def best_detections(
         count = min(4 * count, limit)
 
 
-def best_pairs(values: Tensor, count: int) -> tuple[Tensor, Tensor]:
+def pre_nms_topk(values: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """The ``count`` largest values (N, C), sorted, and their flat indices.
 
     The largest value of an anchor is a pair too. So at least ``count`` pairs
-    reach the ``count``-th largest of these N, and the others need no sorting.
+    reach the ``count``-th largest of these N, and only they are sorted.
     """
     flat = values.reshape(-1)
     if values.shape[1] == 1 or count >= len(values):
@@ -92,48 +108,3 @@ def best_pairs(values: Tensor, count: int) -> tuple[Tensor, Tensor]:
     index = (flat >= least).nonzero().squeeze(1)
     best, order = flat[index].topk(count)
     return best, index[order]
-
-
-def _suppressed(
-    values: Tensor,
-    index: Tensor,
-    codes: Tensor,
-    priors: Tensor,
-    *,
-    classes: int,
-    coder: object,
-    cfg: Mapping,
-    sigmoid: bool,
-    img_meta: Mapping,
-    rescale: bool,
-) -> InstanceData:
-    """Decode and suppress the candidates, as mmdet does it."""
-    anchor = torch.div(index, classes, rounding_mode='floor')
-    boxes = coder.decode(priors[anchor], codes[anchor], max_shape=img_meta['img_shape'])
-    if rescale:
-        factor = [1 / side for side in img_meta['scale_factor']]
-        boxes = scale_boxes(boxes, factor)
-    found = InstanceData(
-        bboxes=boxes,
-        scores=values.sigmoid() if sigmoid else values,
-        labels=index - anchor * classes,
-    )
-    smallest = cfg.get('min_bbox_size', -1)
-    if smallest >= 0:
-        width, height = get_box_wh(boxes)
-        valid = (width > smallest) & (height > smallest)
-        if not valid.all():
-            found = found[valid]
-    if len(found):
-        _, kept = batched_nms(found.bboxes, found.scores, found.labels, cfg['nms'])
-        found = found[kept]
-    return found
-
-
-def _logit(probability: float) -> float:
-    """Where a sigmoid has this value."""
-    if probability <= 0:
-        return -math.inf
-    if probability >= 1:
-        return math.inf
-    return math.log(probability) - math.log1p(-probability)

@@ -1,16 +1,11 @@
-"""Weights of PyTorch code bases by our names; the peers' outputs are kept."""
+"""Weights of PyTorch code bases by our names; the outputs stay the same."""
 
 import copy
 import re
 
 import pytest
 import torch
-from other_networks import (
-    d_li14_net,
-    randomize,
-    timm_net,
-    torchvision_net,
-)
+from other_networks import d_li14_net, randomize, timm_net, torchvision_net
 from torch import nn
 
 from mnv2_mm.checkpoints.key_maps.backbones import KEY_MAPS, key_map_of
@@ -28,7 +23,7 @@ def named(*names):
 
 
 def translated(net, tmp_path):
-    path = tmp_path / 'peer.pth'
+    path = tmp_path / 'other.pth'
     torch.save(net.state_dict(), path)
     return translate_torch(read_torch(path))
 
@@ -70,11 +65,7 @@ def mmpretrain_classifier(width):
             type='ImageClassifier',
             backbone=dict(type='MobileNetV2', widen_factor=width),
             neck=dict(type='GlobalAveragePooling'),
-            head=dict(
-                type='LinearClsHead',
-                num_classes=1000,
-                in_channels=1280,
-            ),
+            head=dict(type='LinearClsHead', num_classes=1000, in_channels=1280),
         )
     )
 
@@ -85,24 +76,20 @@ def mmpretrain_classifier(width):
         (torchvision_net, 'torchvision', lambda net, x: net(x)),
         (timm_net, 'timm', lambda net, x: net(x)),
         (d_li14_net, 'd-li14', lambda net, x: net(x)),
-        (
-            mmpretrain_classifier,
-            'mmpretrain',
-            lambda net, x: net(x, mode='tensor'),
-        ),
+        (mmpretrain_classifier, 'mmpretrain', lambda net, x: net(x, mode='tensor')),
     ],
 )
 def test_a_classifier_keeps_its_output(make, name, logits, tmp_path):
     torch.manual_seed(0)
-    peer = randomize(make(0.5))
-    found = translated(peer, tmp_path)
-    assert found.naming == name and not found.unused
+    other = randomize(make(0.5))
+    found = translated(other, tmp_path)
+    assert found.key_map == name and not found.unused
     assert found.bn_eps == {'': 1e-5}
     assert (found.padding, found.preprocessing) == ('symmetric', IMAGENET)
     ours = filled(OurClassifier(0.5), found)
     x = torch.rand(1, 3, 64, 64)
     with torch.no_grad():
-        expected, got = logits(peer, x), ours(x)
+        expected, got = logits(other, x), ours(x)
     assert torch.allclose(got, expected, rtol=1e-4, atol=1e-4)
 
 
@@ -163,26 +150,26 @@ def ssdlite(ours):
 
 def test_mmdets_detector_keeps_its_output(tmp_path):
     torch.manual_seed(0)
-    peer = randomize(ssdlite(ours=False))
-    found = translated(peer, tmp_path)
-    assert found.naming == 'mmdet' and not found.unused
+    other = randomize(ssdlite(ours=False))
+    found = translated(other, tmp_path)
+    assert found.key_map == 'mmdet' and not found.unused
     assert found.bn_eps == {'': 1e-3} and found.padding == 'symmetric'
     assert found.origin['neck.extra_layers.0.2.bn.weight'] == (
-        'neck.extra_layers.0.1.pointwise_conv.bn.weight',
+        'neck.extra_layers.0.1.pointwise_conv.bn.weight'
     )
     ours = filled(ssdlite(ours=True), found)
     x = torch.rand(1, 3, 64, 64)
     with torch.no_grad():
-        theirs = peer(x, mode='tensor')
+        theirs = other(x, mode='tensor')
         got = ours(x, mode='tensor')
     order = torch.tensor([0, 2, 3, 4, 5, 1])
     shapes = []
-    for model in (peer, ours):
+    for model in (other, ours):
         boxes = model.bbox_head.prior_generator.base_anchors[2]
         wide, high = (boxes[:, 2:] - boxes[:, :2]).T
         shapes.append(wide / high)
         # the sixth, and only it, is the larger square
-        larger = 1 if model is peer else 5
+        larger = 1 if model is other else 5
         assert (wide * high).argmax() == larger
     assert torch.allclose(shapes[0][order], shapes[1], atol=1e-3)
     for maps, expected in zip(got, theirs, strict=True):
@@ -208,16 +195,13 @@ def test_mmsegs_layers_keep_their_names(tmp_path):
             out_indices=(6,),
         ),
         decode_head=dict(
-            type='ASPPHead',
-            dilations=(1, 6, 12, 18),
-            norm_cfg=dict(type='BN'),
-            **head,
+            type='ASPPHead', dilations=(1, 6, 12, 18), norm_cfg=dict(type='BN'), **head
         ),
         auxiliary_head=dict(type='FCNHead', num_convs=1, **head),
     )
-    peer = randomize(build_segmentor(copy.deepcopy(config)))
-    found = translated(peer, tmp_path)
-    assert found.naming == 'mmseg' and not found.unused
+    other = randomize(build_segmentor(copy.deepcopy(config)))
+    found = translated(other, tmp_path)
+    assert found.key_map == 'mmseg' and not found.unused
     config.pop('auxiliary_head')
     config['backbone'] = dict(
         type='mnv2_mm.MobileNetV2', widen_factor=0.35, out_indices=(6,)
@@ -239,7 +223,7 @@ def test_mmsegs_layers_keep_their_names(tmp_path):
 def test_our_own_names_stay(tmp_path):
     own = OurClassifier(0.35, 4)
     found = translated(own, tmp_path)
-    assert found.naming == 'mnv2_mm' and not found.unused
+    assert found.key_map == 'mnv2_mm' and not found.unused
     assert (found.padding, found.preprocessing) == (None, None)
     assert all(
         torch.equal(value, own.state_dict()[key])
@@ -249,35 +233,26 @@ def test_our_own_names_stay(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ('keys', 'naming'),
+    ('keys', 'key_map'),
     [
         (['layer2.0.conv.0.conv.weight'], 'mmpretrain or mmseg'),
         (['layer2.0.expand_conv.conv.weight'], 'mmdet or mnv2_mm'),
         ([f'{E}.conv.weight', 'decode_head.conv_seg.weight'], 'mnv2_mm'),
+        ([f'{E}.conv.weight', 'neck.extra_layers.0.2.conv.weight'], 'mnv2_mm'),
         (
-            [f'{E}.conv.weight', 'neck.extra_layers.0.2.conv.weight'],
-            'mnv2_mm',
-        ),
-        (
-            [
-                f'{E}.conv.weight',
-                'neck.extra_layers.0.1.depthwise_conv.conv.weight',
-            ],
+            [f'{E}.conv.weight', 'neck.extra_layers.0.1.depthwise_conv.conv.weight'],
             'mmdet',
         ),
         # the same key is another layer in each of these two
-        (
-            ['features.2.conv.3.weight', 'features.2.conv.2.weight'],
-            'torchvision',
-        ),
+        (['features.2.conv.3.weight', 'features.2.conv.2.weight'], 'torchvision'),
         (['features.2.conv.3.weight', 'features.2.conv.6.weight'], 'd-li14'),
     ],
 )
-def test_namings_are_told_apart_by_their_keys(keys, naming):
-    assert translate_torch(named(*keys)).naming == naming
+def test_key_maps_are_told_apart_by_their_keys(keys, key_map):
+    assert translate_torch(named(*keys)).key_map == key_map
 
 
-def test_a_folded_batch_norm_leaves_a_bias():
+def test_a_fused_batch_norm_leaves_a_bias():
     found = translate_torch(
         named('features.2.conv.0.0.weight', 'features.2.conv.0.0.bias')
     )
@@ -300,14 +275,8 @@ def test_what_no_layer_corresponds_to_is_listed():
             ['blocks.1.0.conv_pw.weight', 'blocks.1.0.se.conv_reduce.bias'],
             'another network',
         ),
-        (
-            ['blocks.1.0.conv_pw.weight', 'blocks.5.3.conv_pw.weight'],
-            'another depth',
-        ),
-        (
-            ['layer2.0.expand_conv.conv.weight', f'{E}.conv.weight'],
-            'remove the one',
-        ),
+        (['blocks.1.0.conv_pw.weight', 'blocks.5.3.conv_pw.weight'], 'another depth'),
+        (['layer2.0.expand_conv.conv.weight', f'{E}.conv.weight'], 'remove the one'),
     ],
 )
 def test_other_networks_are_refused(keys, said):
@@ -315,9 +284,9 @@ def test_other_networks_are_refused(keys, said):
         translate_torch(named(*keys))
 
 
-def test_an_unknown_naming_lists_the_known_ones():
+def test_unknown_keys_list_the_known_key_maps():
     with pytest.raises(InputError) as error:
         translate_torch(named('a.b'))
-    for name in re.split(' or ', ' or '.join(f.name for f in KEY_MAPS)):
+    for name in re.split(' or ', ' or '.join(m.name for m in KEY_MAPS)):
         assert name in str(error.value)
     assert key_map_of([]) is None

@@ -8,16 +8,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from mnv2_mm.checkpoints.readers.tensorflow import (
-    is_tensorflow,
-    read_tensorflow,
-)
+from mnv2_mm.checkpoints.readers.tensorflow import is_tensorflow, read_tensorflow
 from mnv2_mm.checkpoints.readers.tensorflow_graph import graph_variables
 from mnv2_mm.utils.errors import InputError
 
 CONV = 'MobilenetV2/Conv'
 AVERAGE = 'ExponentialMovingAverage'
-FLOAT, HALF, INT = 1, 19, 3
+FLOAT, FLOAT16, INT = 1, 19, 3
 
 
 @pytest.fixture
@@ -94,12 +91,7 @@ def test_moving_averages_replace_their_variables(checkpoint):
 
 @pytest.mark.parametrize(
     'name',
-    [
-        'model.ckpt-3',
-        'model.ckpt-3.index',
-        'model.ckpt-3.data-00000-of-00001',
-        '.',
-    ],
+    ['model.ckpt-3', 'model.ckpt-3.index', 'model.ckpt-3.data-00000-of-00001', '.'],
 )
 def test_a_checkpoint_has_many_names(checkpoint, name):
     path = checkpoint({'a': floats(1)})
@@ -126,13 +118,9 @@ def test_the_latest_of_a_folder_is_taken_wherever_it_was(checkpoint):
 @pytest.mark.parametrize(
     ('values', 'shapes', 'said'),
     [
-        ({'a': floats(1)}, {'a': [1 << 40]}, 'tells of 4398046511104 bytes'),
+        ({'a': floats(1)}, {'a': [1 << 40]}, 'claims 4398046511104 bytes'),
         ({'global_step': np.array(7)}, None, 'no variables'),
-        (
-            {'model/conv/.ATTRIBUTES/VARIABLE_VALUE': floats(1)},
-            None,
-            'TensorFlow 2',
-        ),
+        ({'model/conv/.ATTRIBUTES/VARIABLE_VALUE': floats(1)}, None, 'TensorFlow 2'),
     ],
 )
 def test_other_checkpoints_are_refused(checkpoint, values, shapes, said):
@@ -195,10 +183,10 @@ DEPTHWISE = 'MobilenetV2/expanded_conv/depthwise'
 @pytest.mark.parametrize(
     ('nodes', 'variables'),
     [
-        # freeze_graph, also in half precision
+        # freeze_graph, also in float16
         (
             [
-                const(f'{CONV}/weights', HALF),
+                const(f'{CONV}/weights', FLOAT16),
                 node(f'{CONV}/weights/read', 'Identity', f'{CONV}/weights'),
                 node(f'{CONV}/Conv2D', 'Conv2D', 'x', f'{CONV}/weights/read'),
                 const(f'{CONV}/BatchNorm/gamma'),
@@ -247,7 +235,7 @@ DEPTHWISE = 'MobilenetV2/expanded_conv/depthwise'
                 f'{DEPTHWISE}/biases': f'{DEPTHWISE}/depthwise_bn_offset',
             },
         ),
-        # quantisation-aware training, its constants folded
+        # quantization-aware training, its constants folded
         (
             [
                 const(f'{CONV}/mul_fold'),
@@ -295,6 +283,6 @@ def test_variables_are_found_among_the_constants(nodes, variables):
     assert set(set_aside) == constants - set(variables.values())
 
 
-def test_a_quantised_graph_is_refused():
+def test_a_quantized_graph_is_refused():
     with pytest.raises(InputError, match='quantize_weights'):
         graph_variables([const('a/weights_quantized_const')], 'graph.pb')

@@ -109,28 +109,28 @@ def test_a_frozen_graph_gives_its_variables(written):
     assert source.tensors[f'{BLOCK}/depthwise_weights'].shape == (3, 3, 4, 1)
 
 
-def test_a_graph_of_half_precision_is_read(written, tmp_path):
+def test_a_graph_of_float16_is_read(written, tmp_path):
     _, graph, raw = written
-    half = v1.GraphDef()
-    half.CopyFrom(graph)
-    for node in half.node:
+    float16 = v1.GraphDef()
+    float16.CopyFrom(graph)
+    for node in float16.node:
         if node.op == 'Const' and node.name in raw:
             value = tf.make_tensor_proto(raw[node.name].astype(np.float16))
             node.attr['value'].tensor.CopyFrom(value)
-    path = tmp_path / 'half.pb'
-    path.write_bytes(half.SerializeToString())
+    path = tmp_path / 'float16.pb'
+    path.write_bytes(float16.SerializeToString())
     rounded = {k: v.astype(np.float16) for k, v in raw.items()}
     assert same(read_tensorflow(path).tensors, rounded)
 
 
-def test_a_folded_batch_norm_is_a_bias_of_its_scope(written, tmp_path):
+def test_a_fused_batch_norm_is_a_bias_of_its_scope(written, tmp_path):
     _, graph, raw = written
     library = pytest.importorskip('tensorflow.python.tools.optimize_for_inference_lib')
-    folded = library.optimize_for_inference(
+    fused = library.optimize_for_inference(
         graph, ['input'], [OUTPUT], tf.float32.as_datatype_enum
     )
-    path = tmp_path / 'folded.pb'
-    path.write_bytes(folded.SerializeToString())
+    path = tmp_path / 'fused.pb'
+    path.write_bytes(fused.SerializeToString())
     tensors = read_tensorflow(path).tensors
     expected = {}
     for scope, leaf in ((STEM, 'weights'), (BLOCK, 'depthwise_weights')):
@@ -177,8 +177,7 @@ def test_other_files_are_refused(content, tmp_path):
 
 
 @pytest.mark.parametrize(
-    'part',
-    ['frozen.pb', 'model.ckpt-1.index', 'model.ckpt-1.data-00000-of-00001'],
+    'part', ['frozen.pb', 'model.ckpt-1.index', 'model.ckpt-1.data-00000-of-00001']
 )
 def test_damaged_files_are_read_or_refused(written, tmp_path, part):
     folder, *_ = written

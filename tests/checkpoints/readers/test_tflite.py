@@ -35,11 +35,7 @@ def test_one_scale_a_tensor(tmp_path):
         Entry('Conv/weights', weight, scale=(0.5,), zero=(3,)),
         Entry('Conv/bias', bias, scale=(0.25,), zero=(0,)),
         image=Entry(
-            'input',
-            shape=(1, 8, 6, 3),
-            kind='uint8',
-            scale=(1 / 64,),
-            zero=(96,),
+            'input', shape=(1, 8, 6, 3), kind='uint8', scale=(1 / 64,), zero=(96,)
         ),
     )
     source = read_tflite(path)
@@ -51,7 +47,6 @@ def test_one_scale_a_tensor(tmp_path):
     ]
     assert source.tensors['Conv/biases'].tolist() == [-1.0, 25.0]
     assert source.format == 'TFLite, 8 bits'
-    assert source.input_size == (8, 6)
     assert source.preprocessing.mean == (96.0,) * 3
     assert source.preprocessing.std == (64.0,) * 3
     assert len(source.sha256) == 64
@@ -63,11 +58,7 @@ def test_one_scale_a_channel(tmp_path):
     path = one_layer(
         tmp_path / 'a.tflite',
         Entry(
-            f'{SCOPE}/depthwise_weights',
-            weight,
-            scale=(1.0, 0.5),
-            zero=(0, 0),
-            axis=3,
+            f'{SCOPE}/depthwise_weights', weight, scale=(1.0, 0.5), zero=(0, 0), axis=3
         ),
         kind='DEPTHWISE_CONV_2D',
     )
@@ -89,10 +80,7 @@ def test_floats(tmp_path, kind):
     ]
     operators = [('CONV_2D', [0, 1, -1], [3])]
     if kind == 'float16':
-        operators = [
-            ('DEQUANTIZE', [1], [2]),
-            ('CONV_2D', [0, 2, -1], [3]),
-        ]
+        operators = [('DEQUANTIZE', [1], [2]), ('CONV_2D', [0, 2, -1], [3])]
     source = read_tflite(write(tmp_path / 'a.tflite', tensors, operators))
     assert source.tensors['Conv/weights'].flatten().tolist() == [
         0.0, 3.0, 1.0, 4.0, 2.0, 5.0,
@@ -154,12 +142,7 @@ def test_what_is_no_weight_is_set_aside(tmp_path):
             'stored as int16',
         ),
         (
-            Entry(
-                'w',
-                np.ones((2, 1, 1, 3), np.int8),
-                scale=(1.0,) * 3,
-                zero=(0,),
-            ),
+            Entry('w', np.ones((2, 1, 1, 3), np.int8), scale=(1.0,) * 3, zero=(0,)),
             '3 scales for axis 0',
         ),
         (Entry('w', shape=(2, 1, 1, 3)), 'computed by the network'),
@@ -188,9 +171,7 @@ def test_other_files_are_refused(tmp_path):
     with pytest.raises(InputError, match='2 subgraphs'):
         read_tflite(two)
     twice = write(
-        path,
-        [IMAGE, weight, Entry('o', shape=(1,))],
-        [('CONV_2D', [0, 1], [2])] * 2,
+        path, [IMAGE, weight, Entry('o', shape=(1,))], [('CONV_2D', [0, 1], [2])] * 2
     )
     with pytest.raises(InputError, match='two layers'):
         read_tflite(twice)

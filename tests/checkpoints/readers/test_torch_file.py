@@ -56,10 +56,7 @@ def path(tmp_path):
         (
             {
                 'model': {'a': B},
-                'model_ema': {
-                    'module.a': A,
-                    'n_averaged': torch.tensor(7),
-                },
+                'model_ema': {'module.a': A, 'n_averaged': torch.tensor(7)},
             },
             'PyTorch, model_ema',
             {
@@ -236,10 +233,7 @@ def claiming(data, count):
         (TABLE[:-4], 'is damaged or cut off'),
         (TABLE[:20], 'is damaged or cut off'),
         # one bit of a weight: only the checksum can tell
-        (
-            flipped(ZIPPED, ZIPPED.index(WEIGHTS['conv.weight'].numpy())),
-            'Bad CRC-32',
-        ),
+        (flipped(ZIPPED, ZIPPED.index(WEIGHTS['conv.weight'].numpy())), 'Bad CRC-32'),
         (archive({'constants.pkl': b'', 'data.pkl': b''}), 'TorchScript'),
         (archive({'readme.txt': b'hello'}), 'no data.pkl'),
         (archive(entries_of(ZIPPED), zipfile.ZIP_DEFLATED), 'compressed'),
@@ -252,10 +246,7 @@ def claiming(data, count):
         (torch_bytes({0: A}), 'holds no weights'),
         (torch_bytes({'state_dict': {}}), 'holds no weights'),
         (torch_bytes({'a': torch.tensor([1])}), 'no floating-point'),
-        (
-            torch_bytes({'a': torch.empty(1 << 40, device='meta')}),
-            'no floating-point',
-        ),
+        (torch_bytes({'a': torch.empty(1 << 40, device='meta')}), 'no floating-point'),
     ],
 )
 def test_other_files_are_refused(content, said, path):
@@ -266,7 +257,7 @@ def test_other_files_are_refused(content, said, path):
 
 
 def test_a_missing_file_and_a_wrong_ending_are_named(tmp_path):
-    with pytest.raises(InputError, match=r'no file .*none\.pth'):
+    with pytest.raises(InputError, match=r'no checkpoint .*none\.pth'):
         read_torch(tmp_path / 'none.pth')
     path = saved({'a': A}, tmp_path / 'a.safetensors')
     with pytest.raises(InputError, match='no safetensors file'):

@@ -13,17 +13,8 @@ import pytest
 
 from mnv2_mm.datasets.sample import textures as sample_textures
 from mnv2_mm.datasets.sample import writer as sample_writer
-from mnv2_mm.datasets.sample.export import (
-    SampleSettings,
-    crop_around,
-    run_lengths,
-)
-from mnv2_mm.datasets.sample.scenes import (
-    CLASSES,
-    MIN_VISIBLE,
-    make_scene,
-    outline,
-)
+from mnv2_mm.datasets.sample.export import SampleSettings, crop_around, run_lengths
+from mnv2_mm.datasets.sample.scenes import CLASSES, MIN_VISIBLE, make_scene, outline
 from mnv2_mm.datasets.sample.writer import write_sample_set
 from mnv2_mm.utils.errors import InputError
 

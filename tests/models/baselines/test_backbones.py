@@ -11,13 +11,14 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.flop_counter import FlopCounterMode
 
 from mnv2_mm.models import MobileNetV1, NASNetA
+from mnv2_mm.models.baselines.nasnet_a import STAGES
 from mnv2_mm.models.baselines.nasnet_cells import (
     NORMAL,
     REDUCTION,
     Cell,
     FactorizedReduction,
-    Source,
 )
+from mnv2_mm.models.tapped_backbone import FeatureInfo
 from mnv2_mm.registry import MODELS
 from mnv2_mm.utils.errors import InputError
 
@@ -190,7 +191,7 @@ def test_nasnet_published_size():
     assert (net.out_channels, net.out_strides) == ((1056,), (32,))
     (x,) = net(torch.empty(1, 3, 224, 224, device='meta'))
     assert x.shape == (1, 1056, 7, 7)
-    cells = [cell for name in net.parts[1:] for cell in getattr(net, name)]
+    cells = [cell for name in STAGES[1:] for cell in getattr(net, name)]
     assert len(cells) == 3 * 4 + 2
     convs = [m for m in net.modules() if isinstance(m, nn.Conv2d)]
     kernels = {c.kernel_size[0] for c in convs if c.groups == c.in_channels}
@@ -198,7 +199,7 @@ def test_nasnet_published_size():
 
 
 def test_nasnet_reads_the_map_before_the_last_too():
-    """A cell behind a reduction takes the map before that, reduced."""
+    """A cell after a reduction takes the map before that, reduced."""
     net = NASNetA(1, 96, stem_channels=8)
     assert isinstance(net.layer2[1].fit_before, FactorizedReduction)
     assert not isinstance(net.layer2[0].fit_before, FactorizedReduction)
@@ -215,8 +216,8 @@ def test_nasnet_cells_are_those_of_the_figure(stride):
     cell = Cell(
         NORMAL if stride == 1 else REDUCTION,
         4,
-        here=Source(6, 8),
-        before=Source(5, 8),
+        here=FeatureInfo(6, 8),
+        before=FeatureInfo(5, 8),
         stride=stride,
         norm_cfg=dict(type='BN'),
     ).eval()
@@ -245,7 +246,7 @@ def test_nasnet_cells_are_those_of_the_figure(stride):
         kernels = [5, 7, 7, 5, 3]
     out = cell(here, before)
     assert torch.allclose(out, torch.cat(wanted, 1), atol=1e-6)
-    assert cell.out == Source(out.shape[1], 8 * stride)
+    assert cell.out == FeatureInfo(out.shape[1], 8 * stride)
     ops = [op for pair in zip(left, right, strict=True) for op in pair]
     ops = [op for op in ops if isinstance(op, nn.Sequential)]
     assert [op[1].kernel_size[0] for op in ops] == kernels
@@ -304,13 +305,7 @@ RESNET_PLANS = {
 def test_resnet_rates_follow_tf(output_stride):
     with torch.device('meta'):
         net = DeepLabResNet(50, (0, 1, 2, 3), output_stride=output_stride).eval()
-    units = [
-        net.layer1[-1],
-        net.layer2[-1],
-        net.layer3[-1],
-        net.layer3[0],
-        *net.layer4,
-    ]
+    units = [net.layer1[-1], net.layer2[-1], net.layer3[-1], net.layer3[0], *net.layer4]
     plan = [(u.conv2.stride[0], u.conv2.dilation[0]) for u in units]
     assert plan == RESNET_PLANS[output_stride]
     strides = tuple(min(s, output_stride) for s in (8, 16, 32, 32))

@@ -242,10 +242,7 @@ def _reference(prediction, rows, columns, boxes, labels, prior):
 def test_loss_against_a_plain_calculation(prior):
     """Two images, one without objects; two objects want one anchor."""
     torch.manual_seed(3)
-    boxes = [
-        [(0.2, 0.1, 1.0, 1.7), (1.1, 0.4, 2.9, 1.4), (0.1, 0.2, 1.0, 1.6)],
-        [],
-    ]
+    boxes = [[(0.2, 0.1, 1.0, 1.7), (1.1, 0.4, 2.9, 1.4), (0.1, 0.2, 1.0, 1.6)], []]
     labels = [[0, 2, 1], []]
     predictions = torch.randn(2, 12, 8, requires_grad=True)
     with torch.no_grad():  # a free anchor that overlaps an object: ignored
@@ -286,11 +283,7 @@ def test_gradients_are_those_that_darknet_states():
     box = torch.tensor([[0.3, 0.0, 1.0, 0.9]])
     anchors = anchor_tensor(ANCHORS)
     losses = loss(
-        predictions,
-        anchors,
-        size=(1, 2),
-        boxes=[box],
-        labels=[torch.tensor([0])],
+        predictions, anchors, size=(1, 2), boxes=[box], labels=[torch.tensor([0])]
     )
     sum(losses.values()).backward()
     index, target = encode(box, anchors, (1, 2))
@@ -401,7 +394,7 @@ def test_it_learns_one_image_and_gives_it_back():
     ('make', 'named'),
     [
         (lambda: Darknet19((6,)), '0..5'),
-        (lambda: Darknet19(()), '(4, 5)'),
+        (lambda: Darknet19(()), 'non-empty'),
         (lambda: Darknet19((0, 2))(torch.zeros(1, 3, 6, 8)), '8x6'),
         (lambda: YOLOv2Neck((512,)), '(512, 1024)'),
         (

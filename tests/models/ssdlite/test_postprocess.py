@@ -1,4 +1,4 @@
-"""The quick prediction of SSDLite gives what mmdet's own gives."""
+"""SSDLite's fast prediction returns the same as mmdet's own."""
 
 import pytest
 import torch
@@ -8,9 +8,9 @@ pytest.importorskip('mmdet.models')
 from mmdet.models.dense_heads.base_dense_head import BaseDenseHead
 from mmengine.config import ConfigDict
 
-from mnv2_mm.models.ssdlite import postprocess as ssdlite_predict
+from mnv2_mm.models.ssdlite import postprocess
 from mnv2_mm.models.ssdlite.head import SSDLiteHead
-from mnv2_mm.models.ssdlite.postprocess import best_pairs
+from mnv2_mm.models.ssdlite.postprocess import pre_nms_topk
 
 CHANNELS = (4, 4, 4, 4, 4, 4)
 SIZES = (10, 5, 3, 2, 1, 1)
@@ -90,13 +90,13 @@ def test_the_same_as_mmdets(kwargs, rescale):
 def test_most_pairs_are_never_looked_at(monkeypatch):
     """What the speed comes from: NMS sees twice the detections wanted."""
     seen = []
-    real = ssdlite_predict.batched_nms
+    real = postprocess.batched_nms
 
     def counted(boxes, *args, **kwargs):
         seen.append(len(boxes))
         return real(boxes, *args, **kwargs)
 
-    monkeypatch.setattr(ssdlite_predict, 'batched_nms', counted)
+    monkeypatch.setattr(postprocess, 'batched_nms', counted)
     own = head(test_cfg={'score_thr': 1e-8})
     cls, reg = maps(own, batch=1)
     (found,) = own.predict_by_feat(cls, reg, batch_img_metas=METAS[:1])
@@ -106,10 +106,10 @@ def test_most_pairs_are_never_looked_at(monkeypatch):
 
 @pytest.mark.parametrize('shape', [(50, 1), (50, 7), (3, 40)])
 @pytest.mark.parametrize('count', [1, 10, 40])
-def test_best_pairs(shape, count):
+def test_pre_nms_topk(shape, count):
     torch.manual_seed(0)
     values = torch.randn(shape)
-    best, index = best_pairs(values, count)
+    best, index = pre_nms_topk(values, count)
     wanted, place = values.flatten().topk(count)
     assert torch.equal(best, wanted)
     assert torch.equal(index, place)
@@ -117,7 +117,7 @@ def test_best_pairs(shape, count):
 
 def test_ties_do_not_change_the_count():
     values = torch.zeros(50, 4)
-    best, index = best_pairs(values, 10)
+    best, index = pre_nms_topk(values, 10)
     assert len(best) == len(set(index.tolist())) == 10
 
 

@@ -13,7 +13,8 @@ from mmdet.utils import register_all_modules
 
 from mnv2_mm.models.blocks import ConvNormAct
 from mnv2_mm.models.ssdlite.anchors import SSDLiteAnchorGenerator
-from mnv2_mm.models.ssdlite.loss import ClassSlotLoss, background_to_last
+from mnv2_mm.models.ssdlite.loss import ClassSlotLoss
+from mnv2_mm.models.ssdlite.mining import RANGES, mine_hard_examples
 from mnv2_mm.utils.errors import InputError
 
 TAPS = ('layer_15/expansion_output', 'layer_19')
@@ -145,14 +146,6 @@ def test_class_loss_sums_all_slots_with_the_background_as_a_real_one():
     assert softmax.get_activation(logits).shape == (2, 2)
 
 
-def test_background_moves_from_first_to_last():
-    tf = torch.arange(2 * 4).float()  # two anchors: bg, a, b, c each
-    assert background_to_last(tf, 3).tolist() == [1, 2, 3, 0, 5, 6, 7, 4]
-    weight = torch.rand(8, 5, 1, 1)
-    moved = background_to_last(weight, 3)
-    assert torch.equal(moved[3], weight[0]) and moved.shape == weight.shape
-
-
 def test_loss_worked_by_hand():
     """One object on its anchor, all logits 0, all codes 0."""
     head = build_head(num_classes=2)
@@ -170,8 +163,7 @@ def test_loss_worked_by_hand():
     per_anchor = 3 * math.log(2)
     assert losses['loss_cls'].item() == pytest.approx(4 * per_anchor)
     codes = head.bbox_coder.encode(
-        head.priors(cls)[overlaps[:, 0] >= 0.5],
-        gt.bboxes.expand(positive, 4),
+        head.priors(cls)[overlaps[:, 0] >= 0.5], gt.bboxes.expand(positive, 4)
     )
     absolute = codes.abs()
     huber = torch.where(absolute < 1, absolute**2 / 2, absolute - 0.5).sum()
@@ -262,7 +254,7 @@ def _to_maps(flat, levels):
 
 
 def test_activations_are_where_the_released_graph_has_them():
-    """ReLU6 behind every convolution but the last 1x1 of a predictor."""
+    """ReLU6 after every convolution but the last 1x1 of a predictor."""
     _, neck, head = build(2)
     convs = [
         m for part in (neck, head) for m in part.modules() if isinstance(m, ConvNormAct)
@@ -298,8 +290,7 @@ def test_activations_are_where_the_released_graph_has_them():
             lambda: build_head(num_classes=2).get_targets_single(
                 torch.rand(5, 4),
                 InstanceData(
-                    bboxes=torch.tensor([[0.0, 0, 1, 1]]),
-                    labels=torch.tensor([2]),
+                    bboxes=torch.tensor([[0.0, 0, 1, 1]]), labels=torch.tensor([2])
                 ),
                 dict(img_path='a.jpg'),
             ),
@@ -309,8 +300,7 @@ def test_activations_are_where_the_released_graph_has_them():
             lambda: build_head(num_classes=2).get_targets_single(
                 torch.rand(5, 4),
                 InstanceData(
-                    bboxes=torch.tensor([[3.0, 3, 3, 5]]),
-                    labels=torch.tensor([0]),
+                    bboxes=torch.tensor([[3.0, 3, 3, 5]]), labels=torch.tensor([0])
                 ),
                 dict(img_path='a.jpg'),
             ),
@@ -322,3 +312,97 @@ def test_bad_input_is_named(make, named):
     with pytest.raises(InputError) as caught:
         make()
     assert named in str(caught.value)
+
+
+def detector(**changes: dict) -> dict:
+    """A config of the whole detector; each argument changes one part."""
+    cfg = dict(
+        _scope_='mmdet',
+        type='SingleStageDetector',
+        backbone=dict(type='mnv2_mm.MobileNetV2', out_indices=TAPS),
+        neck=dict(type='mnv2_mm.SSDLiteNeck', in_channels=LEVELS[:2]),
+        bbox_head=dict(
+            type='mnv2_mm.SSDLiteHead',
+            num_classes=2,
+            in_channels=LEVELS,
+            anchor_generator=dict(type='mnv2_mm.SSDLiteAnchorGenerator'),
+        ),
+        train_cfg=dict(mining={}),
+    )
+    for part, arguments in changes.items():
+        cfg[part].update(arguments)
+    return cfg
+
+
+@pytest.mark.parametrize(
+    ('changes', 'named'),
+    [
+        (dict(backbone=dict(widen_facter=1)), ('MobileNetV2', 'widen_factor')),
+        (dict(neck=dict(depthwise=True)), ('SSDLiteNeck', 'use_depthwise')),
+        (dict(bbox_head=dict(los='softmax')), ('SSDLiteHead', 'loss')),
+        (
+            dict(
+                bbox_head=dict(
+                    anchor_generator=dict(
+                        type='mnv2_mm.SSDLiteAnchorGenerator', input_sise=320
+                    )
+                )
+            ),
+            ('SSDLiteAnchorGenerator', 'input_size'),
+        ),
+        (dict(train_cfg=dict(asigner={})), ('SSDLiteHead', 'assigner')),
+        (
+            dict(train_cfg=dict(mining=dict(negs=3))),
+            ('SSDLiteHead', 'mining', 'negatives_per_positive', 'nms_iou'),
+        ),
+    ],
+)
+def test_misspelt_argument_is_refused_at_build(changes, named):
+    """The message has the wrong name, the class and the right name."""
+    arguments = changes
+    while isinstance(arguments, dict) and arguments:
+        *_, wrong = arguments
+        arguments = arguments[wrong]
+    with pytest.raises(InputError) as caught:
+        MODELS.build(detector(**changes))
+    message = str(caught.value)
+    assert f"'{wrong}'" in message
+    assert all(name in message for name in named)
+    assert f"did you mean '{named[-1]}'" in message or 'mining' in named
+
+
+@pytest.mark.parametrize(
+    ('name', 'value'),
+    [
+        ('negatives_per_positive', -1),
+        ('negatives_per_positive', math.inf),
+        ('min_negatives', -1),
+        ('min_negatives', 2.5),
+        ('nms_iou', 1.01),
+        ('nms_iou', '0.9'),
+        ('max_examples', 0),
+    ],
+)
+def test_mining_value_out_of_range_is_refused_at_build(name, value):
+    with pytest.raises(InputError) as caught:
+        MODELS.build(detector(train_cfg=dict(mining={name: value})))
+    assert f'mining.{name}={value!r}' in str(caught.value)
+
+
+def test_every_mining_argument_has_a_range():
+    assert list(RANGES) == list(mine_hard_examples.__kwdefaults__)
+    defaults = mine_hard_examples.__kwdefaults__
+    head = MODELS.build(detector(train_cfg=dict(mining=defaults))).bbox_head
+    assert head.mining == defaults
+
+
+def test_subclass_with_a_signature_of_its_own_is_named_and_builds():
+    from mnv2_mm.models.ssdlite.head import SSDLiteHead
+
+    class TwoClasses(SSDLiteHead):
+        def __init__(self, **kwargs):
+            super().__init__(num_classes=2, in_channels=LEVELS, **kwargs)
+
+    assert TwoClasses(use_depthwise=False).num_classes == 2
+    with pytest.raises(InputError, match='TwoClasses takes no argument'):
+        TwoClasses(use_depthwize=False)

@@ -4,26 +4,28 @@ Appendix A: y = ReLU(B x) with x of n dimensions and B expanding to k n of
 them can be inverted where at least n of the k n channels are positive (and
 their rows of B independent, which generic rows are). With the expansion
 k = 6 that is a sixth of the channels, Figure 7's threshold. The figure shows
-for each layer the least, the mean and the largest share of positive channels
-at step 0 and after training.
+for each layer the minimum, the mean and the maximum share of positive
+channels at step 0 and after training.
 
-Measured is the tensor behind the expansion's ReLU6, at every position of
-real images: layers 3 to 18, as layer 2 has no expansion. At step 0 batch
-norm takes the statistics of the batch, as it does in that training step;
-after training the running ones.
+The measured tensor is the output of the expansion's ReLU6, at every position
+of real images: layers 3 to 18, since layer 2 has no expansion. At step 0
+batch norm takes the statistics of the batch, as it does in that training
+step; after training the running ones.
 
-What the paper leaves out: a channel that ReLU6 has cut at 6 tells nothing of
-its input either. :attr:`LayerShare.open` counts strictly, between 0 and 6.
+Not in the paper: a channel that ReLU6 has cut at 6 does not determine its
+input either. :attr:`LayerShare.open` counts channels between 0 and 6.
 """
 
 import itertools
 import math
-from collections.abc import Iterable, Iterator, Sequence
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import cv2
+import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.registry import DATASETS, init_default_scope
@@ -34,7 +36,7 @@ from mnv2_mm.datasets.checks.source import evenly
 from mnv2_mm.models.mobilenet_v2 import MobileNetV2
 from mnv2_mm.utils.errors import InputError
 
-BATCH = 16  # images at once
+BATCH = 16  # images in a pass
 
 
 @dataclass
@@ -89,18 +91,15 @@ def backbone_of(model: nn.Module) -> MobileNetV2:
             return module
     raise InputError(
         f'{type(model).__name__} has no backbone mnv2_mm.MobileNetV2, whose '
-        'expansions Figure 7 looks at'
+        'expansions Figure 7 is about'
     )
 
 
 @torch.no_grad()
 def measure(
-    backbone: MobileNetV2,
-    batches: Iterable[Tensor],
-    *,
-    batch_statistics: bool = False,
+    backbone: MobileNetV2, batches: Iterable[Tensor], *, batch_statistics: bool = False
 ) -> list[LayerShare]:
-    """Count positive channels behind each expansion.
+    """Count the positive channels of each expansion.
 
     Args:
         backbone: Its mode is restored, its statistics are not touched.
@@ -115,8 +114,7 @@ def measure(
     def count(share: LayerShare, _: object, __: object, out: Tensor) -> None:
         share.add(out)
 
-    blocks = [b for stage in backbone.stages for b in getattr(backbone, stage)]
-    for layer, block in enumerate(blocks, start=2):
+    for layer, block in enumerate(backbone.blocks, start=2):
         if isinstance(block.expand_conv, nn.Identity):
             continue
         conv = block.expand_conv.conv
@@ -144,14 +142,14 @@ def measure(
         backbone.load_state_dict(state)
     if not shares or not shares[0].positions:
         raise InputError(
-            'no expansion was seen: there are no images, the network ends '
-            'before layer 3, or it never computes its expansions whole'
+            'no expansion was found: there are no images, the network ends '
+            'before layer 3, or it computes its expansions in parts'
         )
     return shares
 
 
 def validation_images(cfg: Config, count: int) -> list[Path]:
-    """Paths of images of the validation set, evenly picked."""
+    """Paths of evenly spaced images of the validation set."""
     if count < 1:
         raise InputError(f'{count} images were asked for; give 1 or more')
     init_default_scope(cfg.default_scope)
@@ -165,8 +163,7 @@ def validation_images(cfg: Config, count: int) -> list[Path]:
 def batches_of(model: nn.Module, images: Sequence[Path]) -> Iterator[Tensor]:
     """Prepare images as the model's test pipeline does.
 
-    Neighbors of the same size share a batch, so that none is padded: the
-    padding is no real image.
+    Neighbors of the same size share a batch, so that none is padded.
 
     Args:
         model: Of :func:`mnv2_mm.api.init_model`.
@@ -188,3 +185,79 @@ def batches_of(model: nn.Module, images: Sequence[Path]) -> Iterator[Tensor]:
             batch = same[start : start + BATCH]
             data = {key: [item[key] for item in batch] for key in batch[0]}
             yield model.data_preprocessor(data, False)['inputs']
+
+
+def table(shares: Sequence[LayerShare]) -> str:
+    """Shares and Lemma 2's condition for each layer, in percent."""
+    lines = [
+        'layer  channels   positive channels, %           positions with n or more, %',
+        '         n -> kn    mean     sd  least   most     positive  between 0 and 6',
+    ]
+    for s in shares:
+        holds, strict = s.invertible / s.positions, s.open / s.positions
+        lines.append(
+            f'{s.layer:5}{s.inputs:5} -> {s.channels:<5}{100 * s.mean:6.1f}'
+            f'{100 * s.deviation:7.1f}{100 * s.least:7.1f}'
+            f'{100 * s.most:7.1f}{100 * holds:13.2f}{100 * strict:17.2f}'
+        )
+    return '\n'.join(lines)
+
+
+def plot_figure7(
+    states: Mapping[str, Sequence[LayerShare]], path: str | os.PathLike, *, source: str
+) -> None:
+    """Draw a panel for each state: mean, deviation, range, and the threshold.
+
+    The paper draws numbers of channels. Shares have one line as threshold.
+
+    Args:
+        states: Counts by the panel's title.
+        path: Image to write.
+        source: Network and images, for the title.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5.6 * len(states), 4.5), layout='constrained')
+    panels = figure.subplots(1, len(states), sharey=True, squeeze=False)[0]
+    for axes, (title, shares) in zip(panels, states.items(), strict=True):
+        layer = [s.layer for s in shares]
+        mean = np.array([s.mean for s in shares])
+        sd = np.array([s.deviation for s in shares])
+        axes.fill_between(
+            layer,
+            [s.least for s in shares],
+            [s.most for s in shares],
+            color='tab:blue',
+            alpha=0.12,
+            lw=0,
+            label='least to most',
+        )
+        axes.errorbar(
+            layer,
+            mean,
+            sd,
+            color='tab:blue',
+            marker='o',
+            ms=4,
+            capsize=3,
+            label='mean ± standard deviation',
+        )
+        axes.plot(
+            layer,
+            [s.inputs / s.channels for s in shares],
+            color='tab:red',
+            ls='--',
+            label='invertible from here: n of k n channels',
+        )
+        axes.set_title(title)
+        axes.set_xlabel('layer (TF number) of the expansion')
+        axes.set_xticks(layer)
+        axes.set_ylim(0, 1)
+        axes.grid(alpha=0.3)
+    panels[0].set_ylabel('share of positive channels at a position')
+    panels[-1].legend(fontsize=8, loc='upper right')
+    figure.suptitle(
+        f"Figure 7: channels that the expansions' ReLU6 leaves positive\n{source}",
+        fontsize=10,
+    )
+    figure.savefig(path, dpi=130)

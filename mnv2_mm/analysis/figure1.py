@@ -5,9 +5,9 @@ matrix T, passed through ReLU and projected back by the (pseudo-)inverse of T:
 
     x' = T^-1 ReLU(T x)
 
-With n = 2 or 3 whole stretches of the spiral collapse onto each other; with
-more dimensions it comes back whole, though bent. That is why the bottleneck
-is linear and ReLU stands in the expansion.
+With n = 2 or 3 parts of the spiral collapse onto each other; with more
+dimensions all of it comes back, though bent. That is why the bottleneck is
+linear and ReLU is in the expansion.
 
 The paper shows images. Two numbers are added here. ``error`` is what
 differs between x and x', after the best scaling of x': ReLU halves the
@@ -15,7 +15,7 @@ length of what it lets through on average, which loses nothing. ``kept`` is
 the share of points that ReLU(T x) still determines: those for which at least
 two rows of T are positive, since two independent rows fix a point of the
 plane (Lemma 2 asks as much of an expansion, see
-:mod:`mnv2_mm.analysis.activations`).
+:mod:`mnv2_mm.analysis.figure7`).
 """
 
 import os
@@ -86,10 +86,7 @@ def embed(
 
 
 def plot_figure1(
-    path: str | os.PathLike,
-    *,
-    dimensions: Sequence[int] = DIMENSIONS,
-    seed: int = 0,
+    path: str | os.PathLike, *, dimensions: Sequence[int] = DIMENSIONS, seed: int = 0
 ) -> list[Embedding]:
     """Draw the input and what comes back; returns the latter.
 
@@ -99,22 +96,17 @@ def plot_figure1(
     Raises:
         InputError: a dimension is below 2.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     x = spiral()
     found = [embed(x, n, seed=seed) for n in dimensions]
     figure = Figure(figsize=(2.3 * (1 + len(found)), 2.9), layout='constrained')
-    FigureCanvasAgg(figure)
     panels = figure.subplots(1, 1 + len(found), squeeze=False)[0]
     texts = [
         f'n = {e.dimensions}\nkept {e.kept:.0%}, error {e.error:.2f}' for e in found
     ]
     for axes, points, text in zip(
-        panels,
-        [x, *(e.points for e in found)],
-        ['input x\n', *texts],
-        strict=True,
+        panels, [x, *(e.points for e in found)], ['input x\n', *texts], strict=True
     ):
         axes.plot(*points.T, color='0.8', lw=0.6, zorder=1)
         axes.scatter(*points.T, c=np.arange(len(x)), cmap='viridis', s=3, zorder=2)

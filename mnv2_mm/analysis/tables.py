@@ -1,21 +1,15 @@
-"""The paper's tables next to what is counted from the configs.
+"""Count every row of the paper's tables from its config.
 
-A row is counted in two ways: in plain multiply-adds, which is what any
-counter of today reports, and by the convention that the paper's cell follows.
-The error of the second is the check of the network; the difference between
-the two is a matter of words.
+A row is counted in two ways: in plain multiply-adds, which is what the
+counters of the frameworks report, and by the convention of the paper's cell.
+The error of the second checks the network.
 """
 
 from collections.abc import Callable, Iterable
 
 from mnv2_mm.analysis.complexity import count_config
 from mnv2_mm.analysis.paper import METRICS, TABLES, Row
-from mnv2_mm.analysis.table3 import (
-    COLUMNS,
-    RESOLUTIONS,
-    count_columns,
-    kilobytes,
-)
+from mnv2_mm.analysis.table3 import count_table3
 from mnv2_mm.utils.config import config_root
 from mnv2_mm.utils.errors import InputError
 
@@ -25,16 +19,14 @@ Progress = Callable[[str], None]
 Result = dict[str, object]
 
 
-def _silent(_: str) -> None:
-    """Show nothing."""
-
-
-def count_tables(names: Iterable[str], *, progress: Progress = _silent) -> list[Result]:
+def count_tables(
+    names: Iterable[str], *, progress: Progress = lambda row: None
+) -> list[Result]:
     """Count every row of some tables.
 
     Args:
         names: Of :data:`NAMES`.
-        progress: Is told what is counted.
+        progress: Gets the name of the row that is counted.
 
     Returns:
         One dictionary a row with ``table``, ``row``, ``config``, ``params``
@@ -49,14 +41,14 @@ def count_tables(names: Iterable[str], *, progress: Progress = _silent) -> list[
     results = []
     for name in checked_tables(names):
         if name == '3':
-            results += _count_table3(progress)
+            results += count_table3(progress)
         else:
             results += [_count_row(row, progress) for row in TABLES[name]]
     return results
 
 
 def checked_tables(names: Iterable[str]) -> list[str]:
-    """The names as they are, if all are tables.
+    """Check that names are those of tables; returns them as a list.
 
     Raises:
         InputError: one is not.
@@ -95,36 +87,3 @@ def _count_row(row: Row, progress: Progress) -> Result:
         source=row.source,
         note=row.note,
     )
-
-
-def _count_table3(progress: Progress) -> list[Result]:
-    channels = count_columns(str(config_root()), progress=progress)
-    results = []
-    for column in COLUMNS:
-        for resolution in RESOLUTIONS:
-            counted = channels[column.name].get(resolution)
-            paper = dict(zip(RESOLUTIONS, column.paper, strict=False)).get(
-                resolution, (None, None)
-            )
-            results.append(
-                dict(
-                    table='3',
-                    row=f'{column.name}, {resolution}x{resolution}',
-                    config=f'configs/{column.config}',
-                    column=column.name,
-                    resolution=resolution,
-                    channels=counted,
-                    kilobytes=counted and kilobytes(resolution, counted),
-                    paper_channels=paper[0],
-                    paper_kilobytes=paper[1],
-                    params=None,
-                    madds=None,
-                    convention='largest tensor, 2 bytes a value, kB of 1000',
-                    paper_params=None,
-                    paper_madds=None,
-                    paper_accuracy=None,
-                    source='quoted from the paper',
-                    note='',
-                )
-            )
-    return results
