@@ -269,7 +269,7 @@ def main() -> int:
         part = deploy_check.DeployReport(results, report.pins, _pip)
         report.rows += part.rows
         report.problems += part.problems
-        report.warnings += part.remarks
+        report.warnings += part.warnings
     print(f'mnv2_mm {__version__} in {sys.prefix}\n')
     widths = [max(len(row[i]) for row in report.rows) for i in (0, 1)]
     for name, version, state in report.rows:

@@ -1,83 +1,89 @@
-"""Make a build of a trained model for a backend, and check it.
+"""Export a model for ONNX Runtime, ncnn or TensorRT, and compare it with PyTorch.
 
-The build is compared with PyTorch on the image, and both results are drawn
-side by side. What --work-dir then holds: the files of the backend,
-build.json (classes, input size, scaling of pixels), deploy_config.py,
-comparison.jpg and, with --benchmark, benchmark.json. Nothing is left behind
-where it fails.
-
-    python tools/deploy.py configs/deploy/det_onnxruntime_static.py \
-        ssdlite_mnv2_coco work_dirs/x/epoch_1.pth photo.jpg \
-        --work-dir work_dirs/build
+--work-dir then holds the files of the backend, model.json (classes, input size,
+pixel scaling), deploy_config.py, comparison.jpg (both predictions) and, with
+--benchmark, benchmark.json. Nothing is written if the export fails.
 """
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-# no OMP_WAIT_POLICY as in the other tools: ncnn, which the same variable
-# rules, takes twice as long with threads that wait passively
+# OMP_WAIT_POLICY stays unset, unlike in the other tools: with waiting threads
+# that are passive, ncnn takes twice as long
 
-import cv2
-import numpy as np
-from mmengine.config import DictAction
-
-from mnv2_mm.checkpoints.file import check_file
-from mnv2_mm.checkpoints.hub import local_checkpoint
-from mnv2_mm.deploy import require
-from mnv2_mm.engine import launch
-from mnv2_mm.runtime import timing
-from mnv2_mm.runtime.drawing import draw
-from mnv2_mm.runtime.model import JSON, read_info
-from mnv2_mm.runtime.timing import BENCHMARK
-from mnv2_mm.utils.config import get_config
+from mnv2_mm.utils.cli import tool_parser
 from mnv2_mm.utils.errors import InputError, command
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(
-        description='Make a build of a trained model, and check it'
+    parser = tool_parser(
+        'Export a model, and compare it with PyTorch',
+        'python tools/deploy.py det_onnxruntime_static ssdlite_mnv2_coco '
+        'epoch_1.pth photo.jpg --work-dir work_dirs/exported',
+        'python tools/deploy.py seg_ncnn_fp16_static_513 deeplabv3_mnv2_voc '
+        'w.pth photo.jpg --work-dir work_dirs/ncnn --benchmark',
     )
-    parser.add_argument('deploy_config', help='a file of configs/deploy')
+    parser.add_argument(
+        'deploy_config', help='a file of configs/deploy, or the name of one'
+    )
     parser.add_argument('config', help='model config, or the name of one')
     parser.add_argument('checkpoint', help='.pth file of a training, or mnv2_mm://NAME')
-    parser.add_argument('image', help='an image to check the build with')
-    parser.add_argument('--work-dir', required=True, help='folder of the build')
+    parser.add_argument('image', help='an image to compare the predictions on')
+    parser.add_argument(
+        '--work-dir', required=True, help='folder of the exported model'
+    )
     parser.add_argument(
         '--score-thr',
         type=float,
         default=0.3,
-        help='boxes below this score are not drawn (default: 0.3)',
+        help='boxes with a lower score are not drawn (default: 0.3)',
     )
     parser.add_argument(
         '--cfg-options',
         nargs='+',
-        action=DictAction,
+        metavar='KEY=VALUE',
         help='override keys of the deploy config, as ir_config.input_shape="[257,257]"',
     )
     parser.add_argument(
         '--model-options',
         nargs='+',
-        action=DictAction,
+        metavar='KEY=VALUE',
         help='override keys of the model config',
     )
     parser.add_argument(
         '--benchmark',
         action='store_true',
-        help='time the build on the image, stage by stage, with one thread '
-        f'and with all, and write {BENCHMARK} beside it',
+        help='time the exported model on the image, stage by stage, with one '
+        'thread and with all, and write benchmark.json into the folder',
     )
     return parser.parse_args()
 
 
-def read_image(path: str) -> np.ndarray:
+def overrides(options: Sequence[str] | None) -> dict:
+    """``key=value`` options as mmengine's DictAction reads them."""
+    from mmengine.config import DictAction
+
+    parser = argparse.ArgumentParser()
+    parser.add_argument('--options', nargs='*', action=DictAction)
+    return parser.parse_args(['--options', *(options or [])]).options
+
+
+def read_image(path: str) -> 'np.ndarray':
     """The image, (H, W, 3) uint8 BGR.
 
     Raises:
-        InputError: it is no image, or not there.
+        InputError: the file is missing or no image.
     """
+    import cv2
+
     if not Path(path).is_file():
         raise InputError(f'there is no image {path}')
     image = cv2.imread(path, cv2.IMREAD_COLOR)
@@ -86,23 +92,13 @@ def read_image(path: str) -> np.ndarray:
     return image
 
 
-def side_by_side(left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Both images with a white line between them."""
-    line = np.full((left.shape[0], 8, 3), 255, np.uint8)
-    return np.hstack([left, line, right])
+def benchmark(folder: Path, image: 'np.ndarray') -> str:
+    """Time an exported model as on a device; the result in words.
 
-
-def in_bytes(size: int) -> str:
-    """A size in megabytes."""
-    return f'{size / 1e6:.2f} MB'
-
-
-def benchmark(folder: Path, image: np.ndarray) -> str:
-    """Time a build by the runner that a device has; in words.
-
-    What cannot be run on this machine, such as a build for a GPU, is no
-    reason to throw the build away.
+    A model that cannot run on this machine, as one for a GPU, is kept.
     """
+    from mnv2_mm.runtime import timing
+
     try:
         times = timing.benchmark(folder, image)
     except InputError as error:
@@ -112,47 +108,58 @@ def benchmark(folder: Path, image: np.ndarray) -> str:
 
 
 @command
-def main() -> int:
-    """Make, check, draw."""
+def main() -> None:
+    """Export, compare, draw."""
     args = parse_args()
-    launch.filter_warnings()
+
+    import cv2
+    import numpy as np
+
+    from mnv2_mm.checkpoints.file import check_file
+    from mnv2_mm.checkpoints.hub import local_checkpoint
+    from mnv2_mm.deploy import require
+    from mnv2_mm.runtime.drawing import draw
+    from mnv2_mm.runtime.model import read_info
+    from mnv2_mm.utils.config import get_config
+    from mnv2_mm.utils.config_errors import readable_config_errors
+    from mnv2_mm.utils.console import filter_warnings
+
+    filter_warnings()
     require()
     checkpoint = local_checkpoint(args.checkpoint)
     check_file(checkpoint)
     image = read_image(args.image)
     deploy_cfg = get_config(args.deploy_config)
-    deploy_cfg.merge_from_dict(args.cfg_options or {})
+    deploy_cfg.merge_from_dict(overrides(args.cfg_options))
     model_cfg = get_config(args.config)
-    model_cfg.merge_from_dict(args.model_options or {})
+    model_cfg.merge_from_dict(overrides(args.model_options))
 
     from mnv2_mm.deploy.compare import compare
-    from mnv2_mm.deploy.export import Making, network_input, remark, staging
+    from mnv2_mm.deploy.export import Exporter, backend_model, backend_note, staging
 
     with staging(args.work_dir) as folder:
-        with launch.readable_config_errors(model_cfg):
-            making = Making(deploy_cfg, model_cfg, checkpoint, args.image)
-        files = making.write(folder)
+        with readable_config_errors(model_cfg):
+            exporter = Exporter(deploy_cfg, model_cfg, checkpoint, args.image)
+        files = exporter.export(folder)
         size = sum(Path(file).stat().st_size for file in files)
-        backend_model = making.backend_model(files)
-        found = compare(making.model, backend_model, *network_input(making))
-        _, info = read_info(folder / JSON)
-        drawn = [
+        exported = backend_model(exporter.processor, files)
+        found = compare(exporter.model, exported, *exporter.network_input())
+        _, info = read_info(folder)
+        left, right = (
             draw(image, result, info, args.score_thr)
             for result in (found.reference, found.found)
-        ]
-        cv2.imwrite(str(folder / 'comparison.jpg'), side_by_side(*drawn))
-        said = remark(info['backend'], folder)
-        times = benchmark(folder, image) if args.benchmark else None
+        )
+        line = np.full((image.shape[0], 8, 3), 255, np.uint8)
+        cv2.imwrite(str(folder / 'comparison.jpg'), np.hstack([left, line, right]))
+        note = backend_note(info['backend'], folder)
+        times = benchmark(folder, image) if args.benchmark else ''
     print(
-        f'{info["backend"]} {info["precision"]}, {in_bytes(size)}, largest '
+        f'{info["backend"]} {info["precision"]}, {size / 1e6:.2f} MB, largest '
         f'difference {found.difference}, PyTorch {found.reference_ms:.1f} ms, '
-        f'build {found.found_ms:.1f} ms: {args.work_dir}'
+        f'exported {found.found_ms:.1f} ms: {args.work_dir}'
     )
-    if said:
-        print(said)
-    if times:
-        print(times)
-    return 0
+    for text in filter(None, (note, times)):
+        print(text)
 
 
 if __name__ == '__main__':

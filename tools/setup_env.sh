@@ -19,7 +19,7 @@ there is kept, what is missing or half-installed is repaired.
                     interpreter of TFLite files
   --deploy          also mmdeploy, without what its metadata asks for (which
                     would replace half of the environment), and onnx,
-                    onnxruntime and ncnn; with the stack onedl only
+                    onnxslim, onnxruntime and ncnn; with the stack onedl only
 
 Environment variables:
   MNV2_TORCH_ARGS   extra arguments for `pip install torch`, to choose another

@@ -1,21 +1,3 @@
-# ncnn, classifier, weights stored in float16: one image a run, of the size
-# that the model's test pipeline gives; the graph ends with probabilities.
-custom_imports = dict(imports=['mnv2_mm.deploy'], allow_failed_imports=False)
-ir_config = dict(
-    type='onnx',
-    export_params=True,
-    keep_initializers_as_inputs=False,
-    opset_version=13,
-    save_file='end2end.onnx',
-    input_names=['input'],
-    output_names=['output'],
-    input_shape=None,
-    optimize=False,
-)
-codebase_config = dict(
-    type='mmpretrain',
-    task='Classification',
-    module=['mnv2_mm.deploy.classification'],
-    model_type='end2end',
-)
-backend_config = dict(type='ncnn', precision='fp16')
+# ncnn, classification, weights stored in float16: one image per run.
+_base_ = ['./_base_/cls.py', './_base_/ncnn.py']
+backend_config = dict(precision='fp16')

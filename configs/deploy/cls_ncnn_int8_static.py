@@ -1,22 +1,3 @@
-# ncnn, classifier, 8-bit convolutions: one image a run, of the size that
-# the model's test pipeline gives; the graph ends with probabilities.
-# Calibrated with 100 images of the training set of the model's config.
-custom_imports = dict(imports=['mnv2_mm.deploy'], allow_failed_imports=False)
-ir_config = dict(
-    type='onnx',
-    export_params=True,
-    keep_initializers_as_inputs=False,
-    opset_version=13,
-    save_file='end2end.onnx',
-    input_names=['input'],
-    output_names=['output'],
-    input_shape=None,
-    optimize=False,
-)
-codebase_config = dict(
-    type='mmpretrain',
-    task='Classification',
-    module=['mnv2_mm.deploy.classification'],
-    model_type='end2end',
-)
-backend_config = dict(type='ncnn', precision='int8')
+# ncnn, classification, 8-bit convolutions: one image per run.
+_base_ = ['./_base_/cls.py', './_base_/ncnn.py']
+backend_config = dict(precision='int8')

@@ -1,22 +1,2 @@
-# ONNX Runtime, classification, float32: any number of images a run, of the
-# model's own input size; the output is the probability of each class, (B, C).
-custom_imports = dict(imports=['mnv2_mm.deploy'], allow_failed_imports=False)
-ir_config = dict(
-    type='onnx',
-    export_params=True,
-    keep_initializers_as_inputs=False,
-    opset_version=13,
-    save_file='end2end.onnx',
-    input_names=['input'],
-    output_names=['output'],
-    input_shape=None,
-    dynamic_axes=dict(input={0: 'batch'}, output={0: 'batch'}),
-    optimize=False,
-)
-codebase_config = dict(
-    type='mmpretrain',
-    task='Classification',
-    module=['mnv2_mm.deploy.classification'],
-    model_type='end2end',
-)
-backend_config = dict(type='onnxruntime', precision='fp32')
+# ONNX Runtime, classification, float32: any number of images per run.
+_base_ = ['./_base_/cls_dynamic.py', './_base_/onnxruntime.py']

@@ -1,31 +1,3 @@
-# TensorRT, classification, float16: 1 to 8 images of the model's own input
-# size a run. The engine is tuned for 4; other numbers: backend_config.batch.
-# The network is in float16, in the ONNX file itself: weights and activations
-# up to the last convolution. The output is the probability of each class,
-# (B, C).
-custom_imports = dict(imports=['mnv2_mm.deploy'], allow_failed_imports=False)
-ir_config = dict(
-    type='onnx',
-    export_params=True,
-    keep_initializers_as_inputs=False,
-    opset_version=13,
-    save_file='end2end.onnx',
-    input_names=['input'],
-    output_names=['output'],
-    input_shape=None,
-    dynamic_axes=dict(input={0: 'batch'}, output={0: 'batch'}),
-    optimize=False,
-)
-codebase_config = dict(
-    type='mmpretrain',
-    task='Classification',
-    module=['mnv2_mm.deploy.classification'],
-    model_type='end2end',
-)
-backend_config = dict(
-    type='tensorrt',
-    precision='fp16',
-    batch=dict(min=1, opt=4, max=8),
-    workspace=1 << 30,
-    keep_float=(),
-)
+# TensorRT, classification, float16: 1 to 8 images per run.
+_base_ = ['./_base_/cls_dynamic.py', './_base_/tensorrt_dynamic.py']
+backend_config = dict(precision='fp16', keep_float=())

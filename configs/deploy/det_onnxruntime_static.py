@@ -1,22 +1,2 @@
-# ONNX Runtime, SSDLite, float32: one image a run, of the model's own input
-# size. Decoding, clipping and NMS are in the graph; its outputs are `dets`
-# (1, K, 5) and `labels` (1, K), with K of model.test_cfg.max_per_img.
-custom_imports = dict(imports=['mnv2_mm.deploy'], allow_failed_imports=False)
-ir_config = dict(
-    type='onnx',
-    export_params=True,
-    keep_initializers_as_inputs=False,
-    opset_version=13,
-    save_file='end2end.onnx',
-    input_names=['input'],
-    output_names=['dets', 'labels'],
-    input_shape=None,
-    optimize=False,
-)
-codebase_config = dict(
-    type='mmdet',
-    task='ObjectDetection',
-    module=['mnv2_mm.deploy.detection'],
-    model_type='end2end',
-)
-backend_config = dict(type='onnxruntime', precision='fp32')
+# ONNX Runtime, SSDLite, float32: one image per run.
+_base_ = ['./_base_/det.py', './_base_/onnxruntime.py']

@@ -1,30 +1,3 @@
-# TensorRT, SSDLite, float16: one image of the model's own input size a
-# run. The network is in float16, in the ONNX file itself: weights and
-# activations up to the last convolution. Decoding, clipping and NMS are in
-# the graph, in float32; its outputs are `dets` (B, K, 5) and `labels` (B,
-# K), with K of model.test_cfg.max_per_img. TensorRT's NMS looks at the 5000
-# best pairs of box and class of an image.
-custom_imports = dict(imports=['mnv2_mm.deploy'], allow_failed_imports=False)
-ir_config = dict(
-    type='onnx',
-    export_params=True,
-    keep_initializers_as_inputs=False,
-    opset_version=13,
-    save_file='end2end.onnx',
-    input_names=['input'],
-    output_names=['dets', 'labels'],
-    input_shape=None,
-    optimize=False,
-)
-codebase_config = dict(
-    type='mmdet',
-    task='ObjectDetection',
-    module=['mnv2_mm.deploy.detection'],
-    model_type='end2end',
-)
-backend_config = dict(
-    type='tensorrt',
-    precision='fp16',
-    workspace=1 << 30,
-    keep_float=(),
-)
+# TensorRT, SSDLite, float16: one image per run.
+_base_ = ['./_base_/det.py', './_base_/tensorrt.py']
+backend_config = dict(precision='fp16', keep_float=())

@@ -108,7 +108,7 @@ def exported_model(
     from mnv2_mm.deploy import require
 
     require()
-    from mnv2_mm.deploy import export as exporter
+    from mnv2_mm.deploy.export import Exporter
 
     cfg = Config.fromfile(config_root() / f'deploy/{deploy_config}.py')
     cfg.merge_from_dict(overrides or {})
@@ -125,11 +125,11 @@ def exported_model(
             config, checkpoint = OURS, folder / 'detector.pth'
             meta = {'dataset_meta': model.dataset_meta}
             torch.save({'state_dict': model.state_dict(), 'meta': meta}, checkpoint)
-        export = exporter.Making(cfg, config, str(checkpoint), str(image))
-        inputs = exporter.network_input(export)[1].numpy()
+        exporter = Exporter(cfg, config, str(checkpoint), str(image))
+        inputs = exporter.network_input()[1].numpy()
         out = folder / 'exported'
         out.mkdir()
-        export.write(out, calibration=[inputs])
+        exporter.export(out, calibration=[inputs])
         runtime = ExportedModel(out, threads=threads).network
     return partial(runtime, inputs)
 

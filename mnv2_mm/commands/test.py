@@ -95,8 +95,8 @@ def test(options: TestOptions) -> None:
 
         evaluation = Evaluation(exported, cfg)
         cfg = evaluation.cfg
-        if evaluation.remark:
-            print(evaluation.remark)
+        if evaluation.note:
+            print(evaluation.note)
     cfg.load_from = checkpoint
     cfg.resume = False
     # the guard also for configs of the hosts

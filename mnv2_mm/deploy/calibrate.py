@@ -1,14 +1,17 @@
-"""Images to calibrate int8 with: of the training set, prepared as in tests.
+"""Images for int8 calibration, from the training set.
 
-The range of an activation is taken from what the network will see, so the
-training set goes through the test pipeline, without augmentation.
+The range of an activation is measured on what the network will see, so the
+training images go through the test pipeline, without augmentation.
 """
 
 import copy
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 import torch
+from mmdeploy.codebase.base import BaseTask
+from mmdeploy.utils import get_calib_filename
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import DATASETS
 from torch import nn
@@ -17,21 +20,20 @@ from mnv2_mm.utils.errors import InputError
 
 
 def training_dataset(cfg: Mapping) -> dict:
-    """Config of the training set with the test pipeline, unwrapped.
+    """Config of the training set with the test pipeline, without wrappers.
 
     Raises:
-        InputError: there is no training set in the config.
+        InputError: the config has no training set.
     """
     loader = cfg.get('train_dataloader')
     if not loader:
         raise InputError(
             'int8 is calibrated with training images, and the model config '
-            'has no train_dataloader; give one'
+            'has no train_dataloader; add one'
         )
     dataset = copy.deepcopy(loader['dataset'])
     while 'dataset' in dataset or 'datasets' in dataset:
-        inner = dataset.get('dataset') or dataset['datasets'][0]
-        dataset = inner
+        dataset = dataset.get('dataset') or dataset['datasets'][0]
     dataset['pipeline'] = [
         step
         for step in copy.deepcopy(cfg['test_pipeline'])
@@ -40,17 +42,16 @@ def training_dataset(cfg: Mapping) -> dict:
     return dataset
 
 
-def calibration_inputs(processor: object, model: nn.Module) -> list:
-    """Network inputs (1, 3, H, W) of ``calibration_images`` images.
+def calibration_inputs(processor: BaseTask, model: nn.Module) -> list[np.ndarray]:
+    """Network inputs (1, 3, H, W) of images spread over the training set.
 
-    They are spread evenly over the training set; ``backend_config`` of the
-    deploy config says how many, 100 if it does not.
+    ``backend_config.calibration_images`` of the deploy config is their
+    number, 100 by default.
 
     Raises:
-        InputError: the training set is not there.
+        InputError: the training set is missing or empty.
     """
-    options = processor.deploy_cfg.backend_config
-    count = int(options.get('calibration_images', 100))
+    count = int(processor.deploy_cfg.backend_config.get('calibration_images', 100))
     config = training_dataset(processor.model_cfg)
     try:
         dataset = DATASETS.build(config)
@@ -61,11 +62,32 @@ def calibration_inputs(processor: object, model: nn.Module) -> list:
         ) from error
     if not len(dataset):
         raise InputError('the training set is empty; int8 needs its images')
-    places = np.linspace(0, len(dataset) - 1, min(count, len(dataset)))
     inputs = []
-    for place in places.round().astype(int):
-        data = pseudo_collate([dataset[int(place)]])
+    for index in np.linspace(0, len(dataset) - 1, min(count, len(dataset))):
+        data = pseudo_collate([dataset[round(index)]])
         with torch.no_grad():
-            found = model.data_preprocessor(data, False)['inputs']
-        inputs.append(found.numpy())
+            images = model.data_preprocessor(data, False)['inputs']
+        inputs.append(images.numpy())
     return inputs
+
+
+def read_calibration(folder: Path, deploy_cfg: Mapping) -> list[np.ndarray]:
+    """Read the calibration data that mmdeploy's own tools have written.
+
+    Raises:
+        InputError: there is none.
+    """
+    name = get_calib_filename(deploy_cfg)
+    path = folder / name if name else None
+    if path is None or not path.is_file():
+        raise InputError(
+            'int8 needs calibration data: use tools/deploy.py, which takes '
+            'training images, or give the deploy config calib_config='
+            "dict(create_calib=True, calib_file='calib_data.h5')"
+        )
+    import h5py
+
+    with h5py.File(path) as file:
+        (data,) = file['calib_data'].values()
+        keys = sorted(data, key=int)
+        return [np.asarray(data[key], np.float32) for key in keys]

@@ -1,12 +1,10 @@
-"""Classification: mmdeploy's own graph and backend model are right.
+"""Export classification: mmdeploy's graph, which ends in the softmax.
 
-Its graph ends in the softmax; only the task processor is this project's.
+Only the task processor is replaced.
 """
 
 from mmdeploy.codebase.mmpretrain.deploy import Classification
-from mmdeploy.codebase.mmpretrain.deploy.classification import (
-    MMPRETRAIN_TASK,
-)
+from mmdeploy.codebase.mmpretrain.deploy.classification import MMPRETRAIN_TASK
 from mmdeploy.utils import Task
 
 from mnv2_mm.deploy.tasks import CheckedTask

@@ -1,4 +1,4 @@
-"""How far a build is from PyTorch on the same input, and how fast both are."""
+"""Compare an exported model with PyTorch on one image: difference and speed."""
 
 import copy
 import statistics
@@ -19,11 +19,11 @@ class Comparison:
     """What was measured on one image.
 
     Args:
-        reference: PyTorch's prediction, as ``mnv2_mm.runtime`` has it.
-        found: The build's.
+        reference: PyTorch's prediction, in the form of ``mnv2_mm.runtime``.
+        found: The exported model's.
         difference: The largest difference, in words.
-        reference_ms: Time of PyTorch for one run, in milliseconds.
-        found_ms: Time of the build.
+        reference_ms: Median time of a PyTorch run, in milliseconds.
+        found_ms: Median time of a run of the exported model.
     """
 
     reference: dict[str, np.ndarray]
@@ -34,13 +34,13 @@ class Comparison:
 
 
 def compare(
-    model: nn.Module, build: nn.Module, data: dict, inputs: Tensor
+    model: nn.Module, exported: nn.Module, data: dict, inputs: Tensor
 ) -> Comparison:
-    """Run both on one prepared image.
+    """Run both models on one prepared image.
 
     Args:
         model: The PyTorch model.
-        build: The backend model.
+        exported: The exported model.
         data: As the task processor's ``create_input`` returns it.
         inputs: Network input (1, 3, H, W).
     """
@@ -50,18 +50,18 @@ def compare(
         with torch.no_grad():
             return network(inputs, samples, mode='predict')[0]
 
-    first, second = plain(run(model)), plain(run(build))
+    first, second = plain(run(model)), plain(run(exported))
     return Comparison(
         first,
         second,
         difference(first, second),
         _milliseconds(lambda: run(model)),
-        _milliseconds(lambda: run(build)),
+        _milliseconds(lambda: run(exported)),
     )
 
 
-def _milliseconds(call: Callable[[], object], times: int = 5) -> float:
-    """Median of a few runs; the first one has been made."""
+def _milliseconds(call: Callable[[], BaseDataElement], times: int = 5) -> float:
+    """Median time of a few runs."""
     spent = []
     for _ in range(times):
         started = time.perf_counter()
@@ -71,7 +71,7 @@ def _milliseconds(call: Callable[[], object], times: int = 5) -> float:
 
 
 def plain(sample: BaseDataElement) -> dict[str, np.ndarray]:
-    """A host's data sample as ``mnv2_mm.runtime`` has predictions."""
+    """A host's data sample as the arrays that ``mnv2_mm.runtime`` returns."""
     if 'pred_instances' in sample:
         found = sample.pred_instances.cpu()
         return {
@@ -84,7 +84,7 @@ def plain(sample: BaseDataElement) -> dict[str, np.ndarray]:
     return {'probabilities': sample.pred_score.cpu().numpy()}
 
 
-def difference(first: dict, second: dict, least: float = 0.05) -> str:
+def difference(first: dict, second: dict) -> str:
     """The largest difference of two predictions, in words."""
     if 'mask' in first:
         count = int((first['mask'] != second['mask']).sum())
@@ -92,6 +92,6 @@ def difference(first: dict, second: dict, least: float = 0.05) -> str:
     if 'probabilities' in first:
         gap = np.abs(first['probabilities'] - second['probabilities']).max()
         return f'{gap:.1e} in probability'
-    counted, matched, box, score = match(first, second, least)
+    counted, matched, box, score = match(first, second)
     text = f'{box:.1e} px, {score:.1e} in score'
-    return text + f' ({matched} of {counted} boxes over {least} matched)'
+    return text + f' ({matched} of {counted} boxes over 0.05 matched)'

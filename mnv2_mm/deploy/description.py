@@ -1,47 +1,47 @@
-"""What build.json says of a build, taken from the model's config.
+"""Write model.json: what an exported model is, taken from its config.
 
-The test pipeline becomes steps that :mod:`mnv2_mm.runtime` takes without
-OpenMMLab. A transform that it does not know is an error, not a guess.
+The test pipeline becomes steps that :mod:`mnv2_mm.runtime` runs without
+OpenMMLab. An unknown transform is an error, not a guess.
 """
 
 from collections.abc import Mapping, Sequence
 
+from mmdeploy.codebase.base import BaseTask
 from mmdeploy.utils import get_backend_config, get_ir_config
 from torch import nn
 
 from mnv2_mm.checkpoints.preprocessing import rgb
-from mnv2_mm.deploy.tasks import TASKS
 from mnv2_mm.utils.config import config_name
 from mnv2_mm.utils.errors import InputError
 from mnv2_mm.utils.visualize import default_palette
 from mnv2_mm.version import __version__
 
-#: Transforms that do nothing to the pixels.
-_SILENT = ('LoadImage', 'LoadAnnotations', 'CheckSegMask', 'Pack')
+_TASKS = {'mmdet': 'det', 'mmseg': 'seg', 'mmpretrain': 'cls'}
+#: Transforms that do not change pixels.
+_IGNORED = ('LoadImage', 'LoadAnnotations', 'CheckSegMask', 'Pack')
 
 
 def describe(
-    processor: object,
+    processor: BaseTask,
     model: nn.Module,
     files: Sequence[str],
     *,
     input_size: Sequence[int | None],
-    ending: Mapping | None = None,
 ) -> dict:
-    """Content of build.json.
+    """Content of model.json.
 
     Args:
-        processor: Task processor of the build.
+        processor: Task processor of the export.
         model: The PyTorch model, with ``cfg`` and ``dataset_meta``.
         files: Names of the files.
-        input_size: (B, 3, H, W) of the graph, None for an open axis.
-        ending: For segmentation: ``resize``, ``argmax``, ``align_corners``.
+        input_size: (B, 3, H, W) of the graph, None for a dynamic axis.
 
     Raises:
-        InputError: the test pipeline has a transform that is not known here.
+        InputError: the classes have no names, or the test pipeline has an
+            unknown transform.
     """
     cfg, deploy_cfg = processor.model_cfg, processor.deploy_cfg
-    task = TASKS[cfg.default_scope][0]
+    task = _TASKS[cfg.default_scope]
     names = list(map(str, model.dataset_meta.get('classes') or ()))
     if not names:
         raise InputError(
@@ -59,28 +59,33 @@ def describe(
         'backend': options['type'],
         'precision': options.get('precision', 'fp32'),
         'files': list(files),
-        'input': {
-            'name': ir['input_names'][0],
-            'shape': list(input_size),
-        },
-        # ncnn's one output of a detector is parted in two by the runner
+        'input': {'name': ir['input_names'][0], 'shape': list(input_size)},
+        # the runtime splits the one output of an ncnn detector into two
         'outputs': ['dets', 'labels'] if task == 'det' else list(ir['output_names']),
         'classes': names,
         'palette': [list(map(int, color)) for color in colors],
         'preprocessing': preprocessing(cfg.test_pipeline, model),
     }
     if task == 'seg':
-        info['ending'] = dict(ending)
+        from mnv2_mm.deploy.segmentation import graph_ending
+
+        resize, argmax = graph_ending(deploy_cfg)
+        info['ending'] = dict(
+            resize=resize,
+            argmax=argmax,
+            align_corners=bool(model.decode_head.align_corners),
+        )
     return info
 
 
 def preprocessing(pipeline: Sequence[Mapping], model: nn.Module) -> dict:
-    """Steps and scaling of the pixels, as in build.json."""
+    """Steps and pixel scaling, as in model.json."""
     processor = model.data_preprocessor
     padding = getattr(processor, 'test_cfg', None) or {}
     size = padding.get('size')
-    every = padding.get('size_divisor') or 1
-    every = max(every, getattr(processor, 'pad_size_divisor', 1) or 1)
+    multiple = max(
+        padding.get('size_divisor') or 1, getattr(processor, 'pad_size_divisor', 1) or 1
+    )
     value = getattr(processor, 'pad_val', None)
     value = getattr(processor, 'pad_value', 0) if value is None else value
     return {
@@ -89,7 +94,7 @@ def preprocessing(pipeline: Sequence[Mapping], model: nn.Module) -> dict:
         'std': processor.std.flatten().tolist(),
         'rgb': rgb(processor),
         'pad_to': list(size)[::-1] if size else None,
-        'pad_multiple': int(every),
+        'pad_multiple': int(multiple),
         'pad_value': float(value),
     }
 
@@ -97,12 +102,12 @@ def preprocessing(pipeline: Sequence[Mapping], model: nn.Module) -> dict:
 def _steps(step: Mapping) -> list[dict]:
     """One transform of the hosts as steps of ``mnv2_mm.runtime``."""
     name = step['type'].rpartition('.')[2]
-    if name.startswith(_SILENT):
+    if name.startswith(_IGNORED):
         return []
     if step.get('backend', 'cv2') != 'cv2':
         raise InputError(
             f"the test pipeline's {name} has backend={step['backend']!r}, "
-            "and a build resizes as OpenCV does; use backend='cv2'"
+            "and exported models resize with OpenCV; use backend='cv2'"
         )
     how = step.get('interpolation', 'bilinear')
     if name == 'Resize' and 'scale' in step:
@@ -122,21 +127,18 @@ def _steps(step: Mapping) -> list[dict]:
             _resize(side, how, False),
         ]
     raise InputError(
-        f"the test pipeline's {step['type']} is not known to builds; they "
-        'have Resize, ResizeEdge, CenterCrop, EfficientNetCenterCrop and '
+        f"the test pipeline's {step['type']} cannot be exported; supported "
+        'are Resize, ResizeEdge, CenterCrop, EfficientNetCenterCrop and '
         'mnv2_mm.CentralCrop'
     )
 
 
-def _resize(size: object, how: str, keep_ratio: bool) -> dict:
+def _resize(size: int | Sequence[int], how: str, keep_ratio: bool) -> dict:
     return dict(
-        do='resize',
-        size=_pair(size),
-        keep_ratio=bool(keep_ratio),
-        interpolation=how,
+        do='resize', size=_pair(size), keep_ratio=bool(keep_ratio), interpolation=how
     )
 
 
-def _pair(size: object) -> list[int]:
+def _pair(size: int | Sequence[int]) -> list[int]:
     """(width, height) of a number or a pair."""
     return [size, size] if isinstance(size, int) else list(size)

@@ -1,13 +1,12 @@
-"""SSDLite's decoding, clipping and NMS in the exported graph.
+"""Export SSDLite's decoding, clipping and NMS as standard ONNX operators.
 
-mmdet's prediction ranks (anchor, class) pairs, drops what is below the score
-threshold, and suppresses class by class. All of it is here in standard
-operators, with ``NonMaxSuppression`` at its end, for which ONNX Runtime has
-a kernel and TensorRT a layer. mmdeploy's own rewriter ranks anchors by their
-best class before, and loses detections for it.
+mmdet ranks (anchor, class) pairs, drops those below the score threshold, and
+runs NMS per class. The graph does the same and ends in ``NonMaxSuppression``,
+which ONNX Runtime and TensorRT implement. mmdeploy's own rewriter first ranks
+anchors by their best class, and loses detections by that.
 
 mmdet decodes in pixels of the network input and then scales boxes to the
-image; the graph stops before the scaling, to which IoU is indifferent.
+image; the graph ends before the scaling, which does not change IoU.
 """
 
 import math
@@ -19,6 +18,7 @@ from mmdeploy.codebase.mmdet.deploy.object_detection import MMDET_TASK
 from mmdeploy.core import FUNCTION_REWRITER
 from mmdeploy.mmcv.ops.nms import ONNXNMSop
 from mmdeploy.utils import Task, is_dynamic_batch
+from mmdet.models.task_modules.coders import BaseBBoxCoder
 from torch import Tensor, nn
 
 from mnv2_mm.deploy.pre_nms_topk import least_of_best, pairs_before_nms
@@ -42,15 +42,15 @@ def ssdlite_predict_by_feat(
     cfg: Mapping | None = None,
     **kwargs: object,
 ) -> tuple[Tensor, Tensor]:
-    """Maps of the levels -> detections, best first.
+    """Convert the head's maps to detections, best first.
 
     Returns:
         (B, K, 5), x1, y1, x2, y2 in pixels of the network input and the
-        score, and the classes (B, K) int64. K is ``max_per_img``; where
-        fewer are found, the score is 0 and the class -1.
+        score, and the classes (B, K) int64. K is ``max_per_img``; empty
+        places have score 0 and class -1.
 
     Raises:
-        InputError: another input size than the anchors are made for, or a
+        InputError: another input size than that of the anchors, or a
             ``test_cfg`` that standard operators do not cover.
     """
     ctx = FUNCTION_REWRITER.get_context()
@@ -75,15 +75,15 @@ def ssdlite_predict_by_feat(
 
 
 def nms_rules(test_cfg: Mapping) -> dict:
-    """What ``NonMaxSuppression`` needs, out of an mmdet ``test_cfg``.
+    """Arguments of ``NonMaxSuppression`` from an mmdet ``test_cfg``.
 
     Returns:
-        ``iou``, ``score``, ``keep`` (detections an image), ``min_size``
-        (in pixels of the network input, -1 for any) and ``before`` (pairs of
-        an image that NMS should see at least, -1 for all).
+        ``iou``, ``score``, ``keep`` (detections per image), ``min_size``
+        (in pixels of the network input, -1 for any) and ``before`` (pairs
+        per image that enter the NMS at least, -1 for all).
 
     Raises:
-        InputError: an NMS other than the plain one for each class.
+        InputError: an NMS other than the plain one per class.
     """
     nms = dict(test_cfg.get('nms') or dict(type=None))
     kind = nms.get('type', 'nms')
@@ -91,14 +91,13 @@ def nms_rules(test_cfg: Mapping) -> dict:
         what = f'type={kind!r}' if kind != 'nms' else 'class_agnostic=True'
         raise InputError(
             f'model.test_cfg.nms has {what}; a graph of standard operators '
-            "has NMS of each class by itself: use type='nms' and leave "
-            'class_agnostic out'
+            "runs NMS per class: use type='nms' and leave class_agnostic out"
         )
     keep = test_cfg.get('max_per_img', -1)
     if not isinstance(keep, int) or not 0 < keep < 3840:
         raise InputError(
-            f'model.test_cfg.max_per_img is {keep}; a graph has room for a '
-            'fixed number of detections: use 1 to 3839'
+            f'model.test_cfg.max_per_img is {keep}; a graph has a fixed '
+            'number of detections: use 1 to 3839'
         )
     return dict(
         iou=float(nms['iou_threshold']),
@@ -110,16 +109,16 @@ def nms_rules(test_cfg: Mapping) -> dict:
 
 
 def class_scores(head: nn.Module, logits: Tensor) -> Tensor:
-    """Logits (B, N, slots) -> scores of the classes (B, N, C)."""
+    """Logits (B, N, C or C + 1) -> scores of the classes (B, N, C)."""
     if head.use_sigmoid_cls:
         return logits[..., : head.num_classes].sigmoid()
     return logits.softmax(dim=-1)[..., : head.num_classes]
 
 
 def decode(
-    coder: object, priors: Tensor, codes: Tensor, size: tuple[int, int]
+    coder: BaseBBoxCoder, priors: Tensor, codes: Tensor, size: tuple[int, int]
 ) -> Tensor:
-    """Box codes -> clipped boxes, step by step as mmdet's delta2bbox.
+    """Decode boxes and clip them, step by step as mmdet's delta2bbox.
 
     Args:
         coder: mmdet's DeltaXYWHBBoxCoder.
@@ -168,22 +167,25 @@ def select(
     dynamic: bool,
     **_: object,
 ) -> tuple[Tensor, Tensor]:
-    """NMS of each class, then the best of all; see the rewriter above.
+    """Run NMS per class, then keep the best detections of all classes.
 
     Args:
         boxes: (B, N, 4).
         scores: (B, N, C).
         iou: Overlap from which the lower score is dropped.
         score: Pairs must have more.
-        keep: Detections an image, padded where there are fewer.
-        dynamic: Whether B is open; else it must be 1.
+        keep: Detections per image, padded if there are fewer.
+        dynamic: Whether B is dynamic; else it must be 1.
+
+    Returns:
+        As :func:`ssdlite_predict_by_feat`.
     """
     _, anchors, classes = scores.shape
     anchors, classes = int(anchors), int(classes)
     # no class can contribute more than all of them together
     chosen = ONNXNMSop.apply(boxes, scores.transpose(1, 2), keep, iou, score)
-    # how many there are is known at run time alone: Gather and Concat do with
-    # that, where Split, Squeeze and Pad compute with sizes
+    # their number is known only at run time: Gather and Concat accept that,
+    # Split, Squeeze and Pad compute with sizes
     image, label, anchor = (chosen[:, column] for column in range(3))
     pair = (image * anchors + anchor) * classes + label
     pool = scores.reshape(1, -1)[:, pair]

@@ -1,8 +1,7 @@
-"""Evaluate a build on a data set, by the runner that evaluates checkpoints.
+"""Evaluate an exported model on a data set, with the runner of checkpoints.
 
-The metric, the hooks and the data set are the model config's; only the model
-is the build. Its pixels are scaled as build.json says, which for converted
-weights is not what the config says.
+Metric, hooks and data set are those of the model config. The pixel scaling is
+that of model.json, which differs from the config's for converted weights.
 """
 
 from pathlib import Path
@@ -15,9 +14,10 @@ from torch import nn
 from mnv2_mm.deploy import require
 from mnv2_mm.deploy.export import (
     DEPLOY_CONFIG,
+    backend_model,
+    backend_note,
     check_deploy_config,
     filter_warnings,
-    remark,
     task_processor,
 )
 from mnv2_mm.runtime.model import read_info
@@ -28,70 +28,64 @@ from mnv2_mm.utils.errors import InputError
 
 
 class Evaluation:
-    """A build and the config of its model, ready to evaluate.
+    """An exported model and the config of its model, ready to evaluate.
 
     Args:
-        place: Folder of the build, or a file in it.
-        model_cfg: Model config; ``cfg`` is a copy, fitted to the build.
-            ``remark`` is what its backend says of the build, or ''.
+        place: Folder of the exported model, or a file in it.
+        model_cfg: Model config.
+
+    Attributes:
+        cfg: A copy of the model config, adapted to the exported model.
+        note: What its backend tells the user, or ''.
 
     Raises:
-        InputError: no build, one of another task, or of other classes.
+        InputError: no exported model, or one of another task or other
+            classes.
     """
 
     def __init__(self, place: str | Path, model_cfg: Config) -> None:
         require()
         filter_warnings()
-        folder, self.info = read_info(place)
+        folder, info = read_info(place)
         if not (folder / DEPLOY_CONFIG).is_file():
             raise InputError(
                 f'{folder} lacks {DEPLOY_CONFIG}, which evaluation reads; '
-                'copy the whole folder of a build'
+                'copy the whole folder'
             )
         deploy_cfg = Config.fromfile(folder / DEPLOY_CONFIG)
         check_deploy_config(deploy_cfg, host_of(model_cfg))
-        self._check_classes(folder, model_cfg)
+        names = config_meta(model_cfg).get('classes')
+        if names is not None and len(names) != len(info['classes']):
+            raise InputError(
+                f'{folder} is a model with {len(info["classes"])} classes, the '
+                f'data set of the config has {len(names)}; choose the config '
+                'that was exported'
+            )
         self.processor = task_processor(model_cfg, deploy_cfg)
         self.cfg = self.processor.model_cfg
-        spec = self.info['preprocessing']
-        for part in (self.cfg.model.data_preprocessor, self._top_level()):
-            part.update(mean=spec['mean'], std=spec['std'])
-        if self.info['input']['shape'][0] == 1:  # takes one image a run
+        pixels = {key: info['preprocessing'][key] for key in ('mean', 'std')}
+        self.cfg.model.data_preprocessor.update(pixels)
+        (self.cfg.get('data_preprocessor') or {}).update(pixels)
+        if info['input']['shape'][0] == 1:  # takes one image per run
             self.cfg.test_dataloader.batch_size = 1
-        self.remark = remark(self.info['backend'], folder)
-        self.files = [str(folder / name) for name in self.info['files']]
-
-    def _top_level(self) -> dict:
-        return self.cfg.get('data_preprocessor') or {}
-
-    def _check_classes(self, folder: Path, model_cfg: Config) -> None:
-        names = config_meta(model_cfg).get('classes')
-        count = len(self.info['classes'])
-        if names is not None and len(names) != count:
-            raise InputError(
-                f'{folder} is a build with {count} classes, the data set of '
-                f'the config has {len(names)}; choose the config that the '
-                'build was made of'
-            )
+        self.note = backend_note(info['backend'], folder)
+        self.files = [str(folder / name) for name in info['files']]
 
     def runner(self, cfg: Config) -> Runner:
-        """As :func:`mnv2_mm.engine.launch.build_runner`, of the build.
+        """Runner of the exported model, as :func:`mnv2_mm.engine.launch.build_runner`.
 
         Args:
-            cfg: ``cfg`` of this object, with what the tool has added to it.
+            cfg: ``cfg`` of this object, with the changes of the tool.
         """
         init_default_scope(cfg.default_scope)
-        model = self.processor.build_backend_model(
-            self.files,
-            data_preprocessor_updater=self.processor.update_data_preprocessor,
-        )
+        model = backend_model(self.processor, self.files)
 
-        class BuildRunner(ToolRunner):
-            """The runner, whose model is the build."""
+        class ExportedRunner(ToolRunner):
+            """A runner whose model is the exported one."""
 
-            def build_model(self, _: object) -> nn.Module:
-                """The build, whatever the config describes."""
+            def build_model(self, _: dict) -> nn.Module:
+                """The exported model, whatever the config describes."""
                 return model
 
-        cfg.load_from = None  # nothing to load into a build
-        return BuildRunner.from_cfg(cfg)
+        cfg.load_from = None  # there is no checkpoint to load
+        return ExportedRunner.from_cfg(cfg)

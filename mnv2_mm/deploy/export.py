@@ -1,9 +1,9 @@
-"""From configs and a checkpoint to a build, in this process.
+"""Export a model with its configs and checkpoint, in this process.
 
-mmdeploy's own tools start a process for each step, in which what the deploy
-config imports is not always there. Here its pieces (task processor, export,
-backend manager) are called one after the other, into a folder of its own
-that takes its place when all has gone well.
+mmdeploy's own tools start a process per step, in which the deploy config's
+``custom_imports`` are not always loaded. Here its pieces (task processor,
+export, backend manager) are called in one process, and the files move to their
+folder only if every step succeeds.
 """
 
 import contextlib
@@ -15,10 +15,11 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from mmengine.config import Config
-from torch import nn
+from torch import Tensor, nn
 
 from mnv2_mm.deploy import require
 from mnv2_mm.runtime.model import JSON
@@ -26,21 +27,29 @@ from mnv2_mm.utils.config import config_name, get_config
 from mnv2_mm.utils.config_errors import host_of
 from mnv2_mm.utils.errors import InputError
 
-#: The deploy config beside the build, for evaluation and mmdeploy's tools.
+if TYPE_CHECKING:
+    from mmdeploy.backend.base import BaseBackendManager
+    from mmdeploy.codebase.base import BaseTask
+
+#: Deploy config in the folder, for evaluation and mmdeploy's own tools.
 DEPLOY_CONFIG = 'deploy_config.py'
 
 
-class Making:
-    """One build in the making.
+class Exporter:
+    """Exports one model for one backend.
 
     Args:
         deploy_cfg: Deploy config, path or name.
         model_cfg: Model config, path or name.
         checkpoint: .pth file of a training.
-        image: Image by which the export traces the network.
+        image: Image that the network is traced with.
+
+    Attributes:
+        model: The PyTorch model.
 
     Raises:
-        InputError: something is missing, or does not go together.
+        InputError: a config or the checkpoint cannot be used, or a package is
+            missing.
     """
 
     def __init__(
@@ -55,113 +64,108 @@ class Making:
         self.deploy_cfg = get_config(deploy_cfg)
         self.model_cfg = get_config(model_cfg)
         self.checkpoint, self.image = str(checkpoint), str(image)
-        host = host_of(self.model_cfg)
-        check_deploy_config(self.deploy_cfg, host)
+        check_deploy_config(self.deploy_cfg, host_of(self.model_cfg))
         self.options = self.deploy_cfg.backend_config
-        self.manager = self._manager()
+        self.manager = _available_manager(self.options.type)
         self.processor = task_processor(self.model_cfg, self.deploy_cfg)
         self.model = self.processor.build_pytorch_model(self.checkpoint)
 
-    def _manager(self) -> type:
-        from mmdeploy.backend.base import get_backend_manager
-
-        name = self.options.type
-        manager = get_backend_manager(name)
-        if manager is None:
-            raise InputError(f'backend_config.type is {name!r}: no backend')
-        if not manager.is_available():
-            needs = getattr(manager, 'needs', name)
-            raise InputError(
-                f'{needs} is not installed, without which there is no build '
-                f'for {name}; `python -m mnv2_mm.check --deploy` says how to '
-                'install it'
-            )
-        return manager
-
-    def write(
+    def export(
         self, folder: Path, calibration: Sequence[np.ndarray] | None = None
     ) -> list[str]:
-        """Export into a folder, convert for the backend; names of the files.
+        """Export into a folder, convert for the backend, describe the files.
 
         Args:
-            folder: Where to.
-            calibration: Network inputs (B, 3, H, W) for int8, in place of
-                those of training images.
+            folder: Folder for the files.
+            calibration: Network inputs (B, 3, H, W) for int8, instead of
+                training images.
+
+        Returns:
+            Paths of the backend's files.
 
         Raises:
-            InputError: int8 without images to calibrate with.
+            InputError: the graph cannot be converted, or int8 has no images
+                to calibrate with.
         """
         from mmdeploy.apis import torch2onnx
 
         from mnv2_mm.deploy.calibrate import calibration_inputs
 
-        name = self.deploy_cfg.ir_config.save_file
+        graph = folder / self.deploy_cfg.ir_config.save_file
         torch2onnx(
             self.image,
             str(folder),
-            name,
+            graph.name,
             self.deploy_cfg,
             self.model_cfg,
             self.checkpoint,
             device='cpu',
         )
-        # what a backend may want besides the graph
-        more = {'example': network_input(self)[1].numpy()}
+        # a backend may use these besides the graph
+        more = {'example': self.network_input()[1].numpy()}
         if self.options.get('precision') == 'int8':
             more['calibration'] = calibration or calibration_inputs(
                 self.processor, self.model
             )
         files = self.manager.to_backend(
-            [str(folder / name)], str(folder), self.deploy_cfg, **more
+            [str(graph)], str(folder), self.deploy_cfg, **more
         )
-        self._describe(folder, [Path(file).name for file in files], name)
-        return [str(folder / Path(file).name) for file in files]
+        names = [Path(file).name for file in files]
+        self._describe(folder, names, graph)
+        return [str(folder / name) for name in names]
 
-    def _describe(self, folder: Path, files: list[str], graph: str) -> None:
+    def _describe(self, folder: Path, files: list[str], graph: Path) -> None:
         import onnx
 
         from mnv2_mm.deploy.description import describe
 
-        inputs = onnx.load(folder / graph).graph.input
-        dims = inputs[0].type.tensor_type.shape.dim
+        dims = onnx.load(graph).graph.input[0].type.tensor_type.shape.dim
         info = describe(
             self.processor,
             self.model,
             files,
             input_size=[dim.dim_value or None for dim in dims],
-            ending=self._ending(),
         )
         text = json.dumps(info, indent=1) + '\n'
         (folder / JSON).write_text(text, encoding='utf-8')
         self.deploy_cfg.dump(folder / DEPLOY_CONFIG)
 
-    def _ending(self) -> dict | None:
-        if not hasattr(self.model, 'decode_head'):
-            return None
-        from mnv2_mm.deploy.segmentation import graph_ending
-
-        resize, argmax = graph_ending(self.deploy_cfg)
-        corners = bool(self.model.decode_head.align_corners)
-        return dict(resize=resize, argmax=argmax, align_corners=corners)
-
-    def backend_model(self, files: list[str]) -> nn.Module:
-        """The build as a model, for the same calls as the PyTorch one."""
-        return self.processor.build_backend_model(
-            files,
-            data_preprocessor_updater=self.processor.update_data_preprocessor,
+    def network_input(self) -> tuple[dict, Tensor]:
+        """The prepared image: data for the models, and (1, 3, H, W) of it."""
+        return self.processor.create_input(
+            self.image, data_preprocessor=self.model.data_preprocessor
         )
 
 
-def remark(backend: str, folder: Path) -> str:
-    """What a backend says of a build in a folder, for the user; or ''."""
+def _available_manager(name: str) -> type['BaseBackendManager']:
     from mmdeploy.backend.base import get_backend_manager
 
-    tell = getattr(get_backend_manager(backend), 'remark', None)
-    return tell(folder) if tell else ''
+    manager = get_backend_manager(name)
+    if manager is None:
+        raise InputError(f'backend_config.type is {name!r}, which is no backend')
+    if not manager.is_available():
+        needs = getattr(manager, 'needs', name)
+        raise InputError(
+            f'{needs} is not installed; the export for {name} needs it. '
+            '`python -m mnv2_mm.check --deploy` says how to install it'
+        )
+    return manager
+
+
+def backend_note(backend: str, folder: Path) -> str:
+    """What a backend tells the user about an exported model; '' for nothing."""
+    from mmdeploy.backend.base import get_backend_manager
+
+    note = getattr(get_backend_manager(backend), 'note', None)
+    return note(folder) if note else ''
 
 
 def check_deploy_config(deploy_cfg: Config, host: str) -> None:
-    """Refuse a config that is no deploy config, or is for another host."""
+    """Refuse a config that is no deploy config, or is for another host.
+
+    Raises:
+        InputError: the config does not fit.
+    """
     name = config_name(deploy_cfg)
     for key in ('ir_config', 'backend_config', 'codebase_config'):
         if key not in deploy_cfg:
@@ -177,8 +181,8 @@ def check_deploy_config(deploy_cfg: Config, host: str) -> None:
         )
 
 
-def task_processor(model_cfg: Config, deploy_cfg: Config) -> object:
-    """mmdeploy's task processor, with what this project adds to it."""
+def task_processor(model_cfg: Config, deploy_cfg: Config) -> 'BaseTask':
+    """The task processor of this project, see :mod:`mnv2_mm.deploy.tasks`."""
     for module in deploy_cfg.codebase_config.get('module', ()):
         importlib.import_module(module)
     from mmdeploy.apis.utils import build_task_processor
@@ -186,28 +190,34 @@ def task_processor(model_cfg: Config, deploy_cfg: Config) -> object:
     return build_task_processor(model_cfg, deploy_cfg, 'cpu')
 
 
+def backend_model(processor: 'BaseTask', files: list[str]) -> nn.Module:
+    """The exported model, callable like the PyTorch model."""
+    return processor.build_backend_model(
+        files, data_preprocessor_updater=processor.update_data_preprocessor
+    )
+
+
 def filter_warnings() -> None:
-    """Keep what mmdeploy logs about its own doings off the console."""
+    """Suppress what mmdeploy logs about its own work."""
     from mmdeploy.utils import get_root_logger
     from mmengine.logging import MMLogger
 
     get_root_logger(log_level=logging.ERROR).setLevel(logging.ERROR)
     logger = MMLogger.get_current_instance()
-    if not any(f is _not_of_registries for f in logger.filters):
+    if _not_of_registries not in logger.filters:
         logger.addFilter(_not_of_registries)
 
 
 def _not_of_registries(record: logging.LogRecord) -> bool:
-    text = str(record.msg)
-    return 'Failed to search registry with scope' not in text
+    return 'Failed to search registry with scope' not in str(record.msg)
 
 
 @contextlib.contextmanager
 def staging(work_dir: str | os.PathLike) -> Iterator[Path]:
-    """A folder whose content moves to ``work_dir`` if all goes well.
+    """A folder whose files move to ``work_dir`` if no error is raised.
 
     Raises:
-        InputError: nothing can be written there.
+        InputError: ``work_dir`` cannot be written.
     """
     target = Path(work_dir)
     try:
@@ -225,11 +235,4 @@ def staging(work_dir: str | os.PathLike) -> Iterator[Path]:
     finally:
         shutil.rmtree(stage, ignore_errors=True)
         with contextlib.suppress(OSError):
-            target.rmdir()  # only where this made it, and it stayed empty
-
-
-def network_input(making: Making) -> tuple[dict, np.ndarray]:
-    """The prepared image of a build: data for the models, and its tensor."""
-    return making.processor.create_input(
-        making.image, data_preprocessor=making.model.data_preprocessor
-    )
+            target.rmdir()  # succeeds only if it is empty

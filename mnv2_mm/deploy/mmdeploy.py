@@ -1,55 +1,75 @@
-"""What mmdeploy 1.3.1, of December 2023, breaks on today.
+"""Patches of mmdeploy 1.3.1 (December 2023), and the check that it is there.
 
-Applied when :mod:`mnv2_mm.deploy` is imported and not before; safe to
-repeat. What is changed:
-
-- ``torch.onnx.export`` exports through torch.export since torch 2.9, and
-  mmdeploy's rewriters belong to the exporter of before.
-- ``torch.fx`` keeps its table of wrapped functions in a dict, no longer in
-  a list; mmdeploy would end every export in ``KeyError: -1``.
-- setuptools 82 has no ``pkg_resources``, which mmdeploy asks for versions.
-- A TensorRT graph is refused on a machine without a GPU, where the graph
-  (not the engine) can well be written.
+Nothing outside of this file touches mmdeploy's internals. :func:`patch` is
+called once, when :mod:`mnv2_mm.deploy` is imported.
 """
 
+import contextlib
 import functools
-import sys
-import types
+import inspect
 import warnings
+from collections.abc import Callable, Mapping
 
 from mnv2_mm.utils import compat
+from mnv2_mm.utils.deploy_check import MMDEPLOY, REQUIRED
+from mnv2_mm.utils.errors import InputError
 
 
-def apply() -> None:
-    """Mend the installed mmdeploy in this process."""
-    _mend_pkg_resources()
-    _mend_wrapped_functions()
-    _mend_exporter()
-    _mend_device_check()
+def is_installed() -> bool:
+    """Whether mmdeploy and what an export needs are installed."""
+    supported = compat.version_of('mmdeploy') == MMDEPLOY
+    return supported and all(map(compat.installed, REQUIRED))
 
 
-def _mend_pkg_resources() -> None:
-    if compat.installed('pkg_resources'):
-        return
-    module = types.ModuleType('pkg_resources')
+def require() -> None:
+    """Check that models can be exported here.
 
-    def get_distribution(name: str) -> types.SimpleNamespace:
-        """Name and version of an installed distribution."""
-        version = compat.version_of(name)
-        if version is None:
-            raise LookupError(name)
-        return types.SimpleNamespace(project_name=name, version=version)
+    Raises:
+        InputError: mmdeploy is missing or of another version, or another
+            package is missing; the message has the command to run.
+    """
+    version = compat.version_of('mmdeploy')
+    if version != MMDEPLOY:
+        found = f'mmdeploy is {version}' if version else 'mmdeploy is missing'
+        raise InputError(
+            f'{found}, {MMDEPLOY} is needed: pip install --no-deps '
+            f'mmdeploy=={MMDEPLOY} (its dependencies would replace half of '
+            'the environment); see `python -m mnv2_mm.check --deploy`'
+        )
+    for name in REQUIRED:
+        if not compat.installed(name):
+            raise InputError(
+                f'{name} is missing, and the export needs it: pip install '
+                f'{name}; see `python -m mnv2_mm.check --deploy`'
+            )
 
-    module.get_distribution = get_distribution
-    sys.modules['pkg_resources'] = module
+
+def patch() -> None:
+    """Import mmdeploy and patch it in this process."""
+    import mmdeploy.backend.ncnn
+    import mmdeploy.backend.onnxruntime
+    import mmdeploy.pytorch.functions
+
+    with contextlib.suppress(Exception):  # may fail with TensorRT 11
+        import mmdeploy.backend.tensorrt  # noqa: F401
+    patch_wrapped_functions()
+    patch_exporter()
+    patch_device_check()
+    patch_backend_managers()
+    patch_ncnn_rewriters()
 
 
-def _mend_wrapped_functions() -> None:
+def patch_wrapped_functions() -> None:
+    """Let mmdeploy read the table of functions that torch.fx wraps.
+
+    The table was a list and is a dict now; unpatched, every export ends with
+    ``KeyError: -1``.
+    """
     from mmdeploy.core.rewriters import function_rewriter as module
 
     table = module._wrapped_fns_to_patch
     original = module.FunctionRewriter.exit
-    if not isinstance(table, dict) or hasattr(original, '__wrapped__'):
+    if not isinstance(table, dict):
         return
 
     @functools.wraps(original)
@@ -58,7 +78,7 @@ def _mend_wrapped_functions() -> None:
             table.popitem()  # the last ones, which entering has added
         original(self)
 
-    def wrap_copy(func: object, copied: object) -> None:
+    def wrap_copy(func: Callable, copied: Callable) -> None:
         """Wrap for torch.fx in the copy what is wrapped in the original."""
         own = getattr(func, '__globals__', None)
         names = [key[1] for key, value in table.items() if value is own]
@@ -69,48 +89,85 @@ def _mend_wrapped_functions() -> None:
     module._fx_wrap_copied_fn = wrap_copy
 
 
-def _mend_exporter() -> None:
-    from mmdeploy.core import FUNCTION_REWRITER
-    from torch.onnx import export
+def patch_exporter() -> None:
+    """Export by tracing, which mmdeploy's rewriters are written for.
 
-    records = FUNCTION_REWRITER._registry._rewrite_records
-    if 'torch.onnx.export' not in records and 'dynamo' in _names(export):
-        # replaced while mmdeploy exports a model, and only then
+    ``torch.onnx.export`` uses torch.export by default since torch 2.9. It is
+    replaced only while mmdeploy exports a model.
+    """
+    import torch
+    from mmdeploy.core import FUNCTION_REWRITER
+
+    if 'dynamo' in inspect.signature(torch.onnx.export).parameters:
         register = FUNCTION_REWRITER.register_rewriter('torch.onnx.export')
         register(export_by_tracing)
 
 
 def export_by_tracing(*args: object, **kwargs: object) -> object:
-    """``torch.onnx.export`` with the exporter that it had before 2.9."""
+    """``torch.onnx.export`` with the exporter that was used before 2.9."""
     from mmdeploy.core import FUNCTION_REWRITER
     from torch.jit import TracerWarning
 
     ctx = FUNCTION_REWRITER.get_context()
     kwargs.setdefault('dynamo', False)
     with warnings.catch_warnings():
-        # of the exporter about itself, and about Python numbers, which the
-        # rewriters make constants on purpose
+        # the exporter warns about itself, and about Python numbers, which
+        # the rewriters make constants on purpose
         for category in (DeprecationWarning, UserWarning, TracerWarning):
             warnings.simplefilter('ignore', category)
         return ctx.origin_func(*args, **kwargs)
 
 
-def _names(function: object) -> tuple[str, ...]:
-    """Names of the arguments of a function."""
-    code = function.__code__
-    return code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
-
-
-def _mend_device_check() -> None:
+def patch_device_check() -> None:
+    """Accept ``cpu`` for TensorRT: the graph is written without a GPU."""
     from mmdeploy.apis.utils import utils as module
 
     original = module.check_backend_device
-    if hasattr(original, '__wrapped__'):
-        return
 
     @functools.wraps(original)
-    def check(deploy_cfg: object, device: str) -> None:
+    def check(deploy_cfg: Mapping, device: str) -> None:
         if module.get_backend(deploy_cfg).value != 'tensorrt':
             original(deploy_cfg, device)
 
     module.check_backend_device = check
+
+
+def patch_backend_managers() -> None:
+    """Remove the backend managers that this package replaces.
+
+    mmdeploy's have been imported before, else they would be registered later
+    and replace ours.
+    """
+    from mmdeploy.backend.base import BACKEND_MANAGERS
+
+    for name in ('ncnn', 'onnxruntime', 'tensorrt'):
+        BACKEND_MANAGERS._module_dict.pop(name, None)
+
+
+def patch_ncnn_rewriters() -> None:
+    """Remove two rewriters for ncnn that make an export take minutes.
+
+    mmdeploy inspects the call stack at every attribute of every tensor, to
+    make shapes plain numbers; its ``interpolate`` relies on that. Our ncnn
+    writer computes the shapes of a graph of fixed size itself.
+    """
+    from mmdeploy.core import FUNCTION_REWRITER
+    from mmdeploy.utils import Backend
+
+    records = FUNCTION_REWRITER._registry._rewrite_records
+    for name in ('torch.Tensor.__getattribute__', 'torch.nn.functional.interpolate'):
+        records[name] = [
+            record
+            for record in records.get(name, ())
+            if not any(
+                getattr(checker, 'required_backend', None) == Backend.NCNN
+                for checker in record['_checkers']
+            )
+        ]
+
+
+def backend_segmentors() -> object:
+    """mmdeploy's registry of exported segmentors, which has no public name."""
+    from mmdeploy.codebase.mmseg.deploy import segmentation_model
+
+    return vars(segmentation_model)['__BACKEND_MODEL']

@@ -1,25 +1,31 @@
-"""8-bit integers in an ONNX graph, as pairs of Quantize and Dequantize.
+"""Quantize an ONNX graph to int8, with QuantizeLinear and DequantizeLinear.
 
-onnxruntime's quantizer does the work: weights int8 for each channel,
-activations by the range that calibration images give. Which nodes take
-part is decided here: the convolutions and what lies between them; what comes
-behind (decoding, NMS, resize, softmax) stays in float, where eight bits
-would be the size of a pixel.
+onnxruntime's quantizer does the work: int8 weights per channel, activations by
+the range that calibration images give. The nodes are selected here, see
+:mod:`mnv2_mm.deploy.quantizable_nodes`.
 """
 
 import contextlib
 import logging
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import onnx
 
-from mnv2_mm.deploy.quantizable_nodes import LAYERS, trunk, without
+from mnv2_mm.deploy.quantizable_nodes import LAYERS, quantizable_nodes, without
 from mnv2_mm.utils.errors import InputError
 
+#: Operators between the convolutions that are quantized with them.
 _BETWEEN = ('Clip', 'Relu', 'Add', 'Concat', 'GlobalAveragePool', 'Flatten')
+#: TensorRT needs float32 weights before their own pair, float32 biases, and
+#: one pair per consumer.
+_TENSORRT = {
+    'AddQDQPairToWeight': True,
+    'QuantizeBias': False,
+    'DedicatedQDQPair': True,
+}
 
 
 def quantize(
@@ -29,35 +35,34 @@ def quantize(
     keep_float: Sequence[str] = (),
     symmetric: bool = False,
 ) -> onnx.ModelProto:
-    """Quantise the convolutions of a tidied graph.
+    """Quantize the convolutions of a simplified graph.
 
     Args:
-        model: Of :func:`mnv2_mm.deploy.graph.tidy`.
+        model: Result of :func:`mnv2_mm.deploy.graph.simplify`.
         calibration: Network inputs (B, 3, H, W) float32.
-        keep_float: Patterns of node names that stay in float, as
+        keep_float: Patterns of node names that stay in float32, as
             ``/backbone/conv1/*``.
-        symmetric: Activations as int8 around zero, which TensorRT asks for;
-            else as uint8 with a zero point, the more exact.
+        symmetric: int8 activations with a zero point of 0, which TensorRT
+            requires; else uint8 with any zero point, which is more exact.
 
     Raises:
-        InputError: there is nothing to calibrate with, or a pattern that
-            names no node.
+        InputError: no calibration images, or a pattern that matches no node.
     """
     from onnxruntime import quantization as q
 
     if not len(calibration):
         raise InputError('int8 needs images to calibrate with, got none')
     chosen = layers(model, keep_float)
-    kind = q.QuantType.QInt8 if symmetric else q.QuantType.QUInt8
+    name = model.graph.input[0].name
     with tempfile.TemporaryDirectory() as folder, _quiet():
         target = Path(folder) / 'quantized.onnx'
         q.quantize_static(
             model,
             str(target),
-            _Reader(model.graph.input[0].name, calibration),
+            _Reader({name: np.ascontiguousarray(x, np.float32)} for x in calibration),
             quant_format=q.QuantFormat.QDQ,
             per_channel=True,
-            activation_type=kind,
+            activation_type=q.QuantType.QInt8 if symmetric else q.QuantType.QUInt8,
             weight_type=q.QuantType.QInt8,
             calibrate_method=q.CalibrationMethod.MinMax,
             op_types_to_quantize=[*LAYERS, *_BETWEEN],
@@ -68,35 +73,27 @@ def quantize(
                 **(_TENSORRT if symmetric else {}),
             },
         )
-        result = onnx.load(target)
-    return result
-
-
-#: What TensorRT reads: weights in float behind their own pair, biases in
-#: float, no pair for two readers.
-_TENSORRT = {
-    'AddQDQPairToWeight': True,
-    'QuantizeBias': False,
-    'DedicatedQDQPair': True,
-}
+        return onnx.load(target)
 
 
 class _Reader:
-    """Hands the calibration inputs out one after the other."""
+    """The calibration inputs in the form that the quantizer reads.
 
-    def __init__(self, name: str, inputs: Iterable[np.ndarray]) -> None:
-        self.rest: Iterator = iter(
-            {name: np.ascontiguousarray(one, np.float32)} for one in inputs
-        )
+    Args:
+        feeds: Network inputs by name.
+    """
 
-    def get_next(self) -> Mapping | None:
+    def __init__(self, feeds: Iterator[dict[str, np.ndarray]]) -> None:
+        self.feeds = feeds
+
+    def get_next(self) -> dict[str, np.ndarray] | None:
         """The next feed, None at the end."""
-        return next(self.rest, None)
+        return next(self.feeds, None)
 
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep the quantizer's advice on preprocessing off the console."""
+    """Suppress the quantizer's advice on preprocessing."""
     logger = logging.getLogger()
     before = logger.level
     logger.setLevel(logging.ERROR)
@@ -107,42 +104,14 @@ def _quiet() -> Iterator[None]:
 
 
 def layers(model: onnx.ModelProto, keep_float: Sequence[str] = ()) -> list[str]:
-    """Names of the nodes to quantise.
-
-    The convolutions and what of a few kinds leads to them, without the nodes
-    that ``keep_float`` names.
+    """Names of the nodes to quantize, in the order of the graph.
 
     Raises:
-        InputError: a pattern names no node.
+        InputError: a pattern of ``keep_float`` matches no node.
     """
-    found = trunk(model)
-    kept = set(without(found, keep_float))
+    kept = set(without(quantizable_nodes(model), keep_float))
     return [
         node.name
         for node in model.graph.node
         if node.name in kept and node.op_type in (*LAYERS, *_BETWEEN)
     ]
-
-
-def read_calibration(folder: Path, deploy_cfg: Mapping) -> list[np.ndarray]:
-    """Calibration data that mmdeploy's own tools have written.
-
-    Raises:
-        InputError: there is none.
-    """
-    from mmdeploy.utils import get_calib_filename
-
-    name = get_calib_filename(deploy_cfg)
-    path = folder / name if name else None
-    if path is None or not path.is_file():
-        raise InputError(
-            'int8 needs calibration data: use tools/deploy.py, which takes '
-            'training images, or give the deploy config calib_config='
-            "dict(create_calib=True, calib_file='calib_data.h5')"
-        )
-    import h5py
-
-    with h5py.File(path) as file:
-        (data,) = file['calib_data'].values()
-        keys = sorted(data, key=int)
-        return [np.asarray(data[key], np.float32) for key in keys]

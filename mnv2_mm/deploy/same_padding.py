@@ -1,8 +1,8 @@
-"""TensorFlow's SAME padding in an exported graph.
+"""Export TensorFlow's SAME padding.
 
-The convolution computes the padding with Python numbers, which tracing
-freezes. For a fixed input size that is right, and the ``Pad`` nodes go into
-the convolutions afterwards (:mod:`mnv2_mm.deploy.graph`). For a dynamic size
+The convolution computes its padding with Python numbers, which tracing makes
+constants. That is right for a fixed input size, and the ``Pad`` nodes are then
+folded into the convolutions (:mod:`mnv2_mm.deploy.graph`). For a dynamic size
 the padding is computed in the graph.
 """
 
@@ -16,7 +16,7 @@ from mnv2_mm.models.same_conv import same_pads
 
 
 @FUNCTION_REWRITER.register_rewriter('mnv2_mm.models.same_conv.SameConv2d.forward')
-def adaptive_padding_forward(self: nn.Module, x: Tensor) -> Tensor:
+def same_conv_forward(self: nn.Module, x: Tensor) -> Tensor:
     """(B, C, H, W) -> (B, C', H/stride, W/stride), rounded up."""
     dynamic = is_dynamic_shape(FUNCTION_REWRITER.get_context().cfg)
     pads = []

@@ -1,9 +1,9 @@
-"""Segmentation: resize and argmax in the graph are options.
+"""Export segmentation, with or without resize and argmax in the graph.
 
-mmseg resizes the logits to the input, cuts the padding off, resizes to the
-image, and takes the best class then. mmdeploy takes the best class first
-and resizes its map by nearest neighbors, which costs mIoU. What a graph
-ends in is chosen in ``codebase_config`` of the deploy config:
+mmseg resizes the logits to the input, crops the padding, resizes to the image,
+and then takes the best class. mmdeploy takes the best class first and resizes
+the class map by nearest neighbor, which costs mIoU. ``codebase_config`` of the
+deploy config sets where the graph ends:
 
 ========================  =========================  =======================
 ``with_resize``           ``with_argmax``            output
@@ -14,11 +14,11 @@ True                      False                      logits (B, C, H, W)
 True                      True                       classes (B, 1, H, W)
 ========================  =========================  =======================
 
-In the first two the image gets mmseg's own prediction, in the third it
-does so where it has the size of the input.
+The first two give mmseg's own prediction; the third does for images of the
+input size.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import SimpleNamespace
 
 import torch
@@ -31,11 +31,9 @@ from mmseg.models.segmentors import BaseSegmentor
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
+from mnv2_mm.deploy.mmdeploy import backend_segmentors
 from mnv2_mm.deploy.tasks import CheckedTask
 from mnv2_mm.utils.errors import InputError
-
-# mmdeploy gives its registry of backend models no public name
-_MODELS = vars(segmentation_model)['__BACKEND_MODEL']
 
 
 def graph_ending(deploy_cfg: Mapping) -> tuple[bool, bool]:
@@ -49,8 +47,8 @@ def graph_ending(deploy_cfg: Mapping) -> tuple[bool, bool]:
     argmax = bool(options.get('with_argmax', False))
     if argmax and not resize:
         raise InputError(
-            'codebase_config has with_argmax=True without with_resize=True: '
-            'the best class would be taken of logits at a stride of 16; set '
+            'codebase_config has with_argmax=True without with_resize=True, '
+            'which would take the best class at 1/16 of the resolution; set '
             'both, or neither'
         )
     return resize, argmax
@@ -62,7 +60,7 @@ def graph_ending(deploy_cfg: Mapping) -> tuple[bool, bool]:
 def lite_aspp_predict_by_feat(
     self: nn.Module, seg_logits: Tensor, batch_img_metas: Sequence[Mapping]
 ) -> Tensor:
-    """Logits of the head, resized to the input where that is asked for."""
+    """Logits of the head (B, C, h, w), resized to the input on request."""
     ctx = FUNCTION_REWRITER.get_context()
     resize, _ = graph_ending(ctx.cfg)
     if not resize:
@@ -75,12 +73,13 @@ def lite_aspp_predict_by_feat(
     )
 
 
-@_MODELS.register_module('mnv2_mm_segmentor')
+@backend_segmentors().register_module('mnv2_mm_segmentor')
 class BackendSegmentor(segmentation_model.End2EndModel):
-    """A built segmentor with mmseg's own ending, whatever the graph's.
+    """An exported segmentor with mmseg's own postprocessing.
 
-    The attribute ``head`` has what that ending asks the decode head for:
-    ``align_corners`` and ``threshold``.
+    Attributes:
+        head: ``align_corners`` and ``threshold`` of the decode head, which
+            the postprocessing reads.
     """
 
     head = SimpleNamespace(align_corners=True, threshold=None)
@@ -93,7 +92,7 @@ class BackendSegmentor(segmentation_model.End2EndModel):
         **_: object,
     ) -> list[BaseDataElement]:
         """Predict for (B, 3, H, W), in pixels of the images."""
-        assert mode == 'predict', f'a build predicts; mode={mode!r}'
+        assert mode == 'predict', f'an exported model only predicts; mode={mode!r}'
         name = self.output_names[0]
         output = self.wrapper({self.input_name: inputs})[name]
         resize, argmax = graph_ending(self.deploy_cfg)
@@ -115,7 +114,7 @@ class BackendSegmentor(segmentation_model.End2EndModel):
     def _from_classes(
         classes: Tensor, data_samples: list[BaseDataElement]
     ) -> list[BaseDataElement]:
-        """Cut the padding off and resize a map of classes."""
+        """Crop the padding and resize a class map (B, 1, H, W)."""
         for found, sample in zip(classes, data_samples, strict=True):
             meta = sample.metainfo
             padding = meta.get('img_padding_size') or meta.get('padding_size')
@@ -137,10 +136,15 @@ class CheckedSegmentation(CheckedTask, Segmentation):
     """mmdeploy's task for mmseg; see :class:`CheckedTask`."""
 
     def build_backend_model(
-        self, model_files: Sequence[str] | None = None, **kwargs: object
+        self,
+        model_files: Sequence[str] | None = None,
+        data_preprocessor_updater: Callable | None = None,
+        **kwargs: object,
     ) -> nn.Module:
-        """The build, with what its ending takes from the decode head."""
-        model = super().build_backend_model(model_files, **kwargs)
+        """The exported model, with the settings of the decode head."""
+        model = super().build_backend_model(
+            model_files, data_preprocessor_updater, **kwargs
+        )
         head = self.model_cfg.model.decode_head
         model.head = SimpleNamespace(
             # LiteASPPHead's default, which is not that of mmseg's heads

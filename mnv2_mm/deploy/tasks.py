@@ -1,8 +1,8 @@
-"""What this project's task processors do besides mmdeploy's.
+"""Task processors that check the checkpoint and use its pixel scaling.
 
-mmdeploy loads whatever part of a checkpoint fits, without a word. Here a
-checkpoint is checked as everywhere in this project, and converted weights
-bring the scaling of pixels that they were trained with.
+mmdeploy loads any part of a checkpoint that fits, without a warning. Here a
+checkpoint is checked as in the rest of this project, and converted weights
+bring the pixel scaling that they were trained with.
 """
 
 import copy
@@ -11,26 +11,19 @@ from collections.abc import Sequence
 import numpy as np
 from mmdeploy.utils import get_input_shape, is_dynamic_shape
 from mmengine.config import Config
-from torch import nn
+from torch import Tensor, nn
 
 from mnv2_mm.api import init_model
 from mnv2_mm.utils.config import evaluation_dataset
 from mnv2_mm.utils.errors import InputError
 
-#: Which of the packages a deploy config may name, and its task.
-TASKS = {
-    'mmdet': ('det', 'ObjectDetection'),
-    'mmseg': ('seg', 'Segmentation'),
-    'mmpretrain': ('cls', 'Classification'),
-}
-
 
 class CheckedTask:
-    """In front of one of mmdeploy's task processors.
+    """Mixin of mmdeploy's task processors.
 
     Args:
-        model_cfg: Model config; it is copied, then its test pipeline is
-            fitted to what the graph takes.
+        model_cfg: Model config; it is copied, and the test pipeline of the
+            copy is adapted to the input of the graph.
         deploy_cfg: Deploy config.
         device: 'cpu', 'cuda:0', ...
     """
@@ -38,7 +31,7 @@ class CheckedTask:
     def __init__(self, model_cfg: Config, deploy_cfg: Config, device: str) -> None:
         model_cfg = copy.deepcopy(model_cfg)
         fit_pipeline(model_cfg, deploy_cfg)
-        # where mmdeploy looks for it, in mmseg and mmpretrain
+        # mmdeploy reads it there for mmseg and mmpretrain
         if model_cfg.get('data_preprocessor') is None:
             model_cfg.data_preprocessor = copy.deepcopy(
                 model_cfg.model.data_preprocessor
@@ -48,46 +41,41 @@ class CheckedTask:
     def build_pytorch_model(
         self, model_checkpoint: str | None = None, *_: object, **__: object
     ) -> nn.Module:
-        """The model with its weights, checked; ready for prediction.
+        """The model with its checked weights, ready for prediction.
 
         Raises:
             InputError: the checkpoint does not fit the config.
         """
         model = init_model(self.model_cfg, model_checkpoint, device=self.device)
-        self.take_pixels(model)
-        return model
-
-    def take_pixels(self, model: nn.Module) -> None:
-        """Note the scaling of pixels of a model in the config."""
         processor = model.data_preprocessor
-        if getattr(processor, 'mean', None) is None:
-            return
-        pixels = {
-            name: getattr(processor, name).flatten().tolist()
-            for name in ('mean', 'std')
-        }
-        self.model_cfg.model.data_preprocessor.update(pixels)
-        self.model_cfg.data_preprocessor.update(pixels)
+        if getattr(processor, 'mean', None) is not None:
+            pixels = {
+                name: getattr(processor, name).flatten().tolist()
+                for name in ('mean', 'std')
+            }
+            self.model_cfg.model.data_preprocessor.update(pixels)
+            self.model_cfg.data_preprocessor.update(pixels)
+        return model
 
     def create_input(
         self,
         imgs: str | np.ndarray | Sequence,
         input_shape: Sequence[int] | None = None,
         data_preprocessor: nn.Module | None = None,
-    ) -> tuple[dict, object]:
-        """Data and network input of images, by the fitted pipeline."""
+    ) -> tuple[dict, Tensor]:
+        """Data and network input of images, by the adapted pipeline."""
         return super().create_input(imgs, None, data_preprocessor=data_preprocessor)
 
 
 def fit_pipeline(model_cfg: Config, deploy_cfg: Config) -> None:
-    """Make the test pipeline give what a graph of fixed size takes.
+    """Adapt the test pipeline to the input size of the graph.
 
-    Images are then stretched, as mmdeploy does, unless the model itself
-    pads them to that size. It is used for export, calibration and
-    evaluation alike.
+    For a graph of fixed size the images are stretched, as mmdeploy does,
+    unless the model pads them to that size. Export, calibration and
+    evaluation all use this pipeline.
 
     Raises:
-        InputError: nothing in the pipeline resizes.
+        InputError: no transform of the pipeline resizes.
     """
     dataset = evaluation_dataset(model_cfg)
     size = get_input_shape(deploy_cfg)
@@ -105,9 +93,8 @@ def _fix_size(model_cfg: Config, pipeline: list[dict], size: tuple[int, int]) ->
     if not steps:
         raise InputError(
             f'the deploy config asks for {size[0]}x{size[1]} pixels, and the '
-            "model's test pipeline has no Resize to give them; leave out "
+            "model's test pipeline has no Resize; leave out "
             'ir_config.input_shape, or use a pipeline with Resize'
         )
     for step in steps:
-        step['scale'] = size
-        step['keep_ratio'] = False
+        step.update(scale=size, keep_ratio=False)

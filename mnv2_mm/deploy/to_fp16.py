@@ -1,10 +1,13 @@
-"""A graph with its convolutions in float16, as TensorRT takes it.
+"""Convert the convolutions of an ONNX graph to float16, for TensorRT.
 
-Since TensorRT 11 the precision of an engine is that of the ONNX file and
-nothing else; before, a file with types says the same. The network up to the
-last convolution becomes float16 here, weights and all. Inputs, outputs and
-what comes behind (decoding, NMS, softmax) stay float32, with a ``Cast`` at
-each border.
+Since TensorRT 11 the types in the ONNX file alone decide the precision of an
+engine. The network up to the last convolution becomes float16, with its
+weights. Inputs, outputs and what comes after (decoding, NMS, softmax) stay
+float32, with a ``Cast`` at each border.
+
+No library is used: ``onnxruntime.transformers.float16`` (onnxconverter-common
+is the same code) writes 67 casts into SSDLite where 13 are needed, and several
+of them under one name, which makes the file invalid.
 """
 
 from collections.abc import Sequence
@@ -13,27 +16,28 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from mnv2_mm.deploy.quantizable_nodes import trunk, without
+from mnv2_mm.deploy.quantizable_nodes import quantizable_nodes, without
 from mnv2_mm.utils.errors import InputError
 
 _TYPES = {np.float32: TensorProto.FLOAT, np.float16: TensorProto.FLOAT16}
 
 
-def to_half(
+def to_fp16(
     model: onnx.ModelProto, *, keep_float: Sequence[str] = ()
 ) -> onnx.ModelProto:
-    """Change the convolutions of a tidied graph to float16.
+    """Convert the convolutions of a simplified graph to float16.
 
     Args:
-        model: Of :func:`mnv2_mm.deploy.graph.tidy`; it is changed.
+        model: Result of :func:`mnv2_mm.deploy.graph.simplify`; changed in
+            place.
         keep_float: Patterns of node names that stay in float32, as
             ``/backbone/conv1/*``.
 
     Raises:
-        InputError: a pattern that names no node, or weights too large for
+        InputError: a pattern that matches no node, or weights too large for
             float16.
     """
-    chosen = set(without(trunk(model), keep_float))
+    chosen = set(without(quantizable_nodes(model), keep_float))
     _Converter(model, chosen).run()
     onnx.checker.check_model(model, full_check=True)
     return model
@@ -43,8 +47,8 @@ class _Converter:
     """Rewrites the nodes in their order.
 
     A tensor ``x`` exists as float32 under its own name and as float16 under
-    ``x_half``, each where a node reads it: made by the node itself, by one
-    ``Cast``, or, for weights, converted.
+    ``x_fp16``, each only if a node reads it: written by the node itself, by
+    one ``Cast``, or, for weights, converted.
     """
 
     def __init__(self, model: onnx.ModelProto, chosen: set[str]) -> None:
@@ -54,97 +58,98 @@ class _Converter:
             o.version for o in model.opset_import if o.domain in ('', 'ai.onnx')
         )
         self.weights = {t.name: t for t in self.graph.initializer}
-        self.floats = float_tensors(model)
-        self.there = {np.float32: set(), np.float16: set()}
-        self.there[np.float32] |= {i.name for i in self.graph.input}
-        self.there[np.float32] |= self.weights.keys()
+        self.floats = _float_tensors(model)
+        inputs = {i.name for i in self.graph.input}
+        self.existing = {np.float32: inputs | self.weights.keys(), np.float16: set()}
         self.nodes: list[onnx.NodeProto] = []
 
     def run(self) -> None:
         """Replace the nodes and weights of the graph."""
         for node in list(self.graph.node):
-            half = self._converted_inputs(node)
-            for place, name in enumerate(node.input):
+            converted = self._converted_inputs(node)
+            for index, name in enumerate(node.input):
                 if name in self.floats:
-                    kind = np.float16 if place in half else np.float32
-                    node.input[place] = self._as(name, kind)
+                    dtype = np.float16 if index in converted else np.float32
+                    node.input[index] = self._in_dtype(name, dtype)
             self.nodes.append(node)
-            for place, name in enumerate(node.output):
+            dtype = np.float16 if converted else np.float32
+            for index, name in enumerate(node.output):
                 if name in self.floats:
-                    kind = np.float16 if half else np.float32
-                    node.output[place] = named(name, kind)
-                    self.there[kind].add(name)
+                    node.output[index] = _named(name, dtype)
+                    self.existing[dtype].add(name)
         for output in self.graph.output:
             if output.name in self.floats:
-                self._as(output.name, np.float32)
+                self._in_dtype(output.name, np.float32)
         del self.graph.node[:]
         self.graph.node.extend(self.nodes)
-        del self.graph.value_info[:]  # their types are those of before
+        del self.graph.value_info[:]  # it has the types of before
         used = {name for node in self.nodes for name in node.input}
         for tensor in list(self.graph.initializer):
             if tensor.name not in used:
                 self.graph.initializer.remove(tensor)
 
     def _converted_inputs(self, node: onnx.NodeProto) -> set[int]:
-        """Places of the inputs that become float16; none for most nodes.
+        """Indices of the inputs that become float16; none for most nodes.
 
         They are those whose type is also the output's: the scales of a
-        Resize are float32 in any case.
+        Resize are always float32.
         """
         if node.name not in self.chosen or node.domain not in ('', 'ai.onnx'):
             return set()
         schema = onnx.defs.get_schema(node.op_type, self.opset)
-        ours = schema.outputs[0].type_str
-        kinds = {t.type_param_str: t for t in schema.type_constraints}
-        fits = ours in kinds and 'tensor(float16)' in (kinds[ours].allowed_type_strs)
-        if not fits:
+        variable = schema.outputs[0].type_str
+        allowed = {t.type_param_str: t for t in schema.type_constraints}
+        if variable not in allowed:
+            return set()
+        if 'tensor(float16)' not in allowed[variable].allowed_type_strs:
             return set()
         last = len(schema.inputs) - 1
         return {
-            place
-            for place, name in enumerate(node.input)
-            if name in self.floats and schema.inputs[min(place, last)].type_str == ours
+            index
+            for index, name in enumerate(node.input)
+            if name in self.floats
+            and schema.inputs[min(index, last)].type_str == variable
         }
 
-    def _as(self, name: str, kind: type) -> str:
-        """Name of a tensor in a type, in which it then exists."""
-        if name not in self.there[kind]:
-            self.there[kind].add(name)
+    def _in_dtype(self, name: str, dtype: type) -> str:
+        """Name of a tensor in a dtype; it is created if it does not exist."""
+        if name not in self.existing[dtype]:
+            self.existing[dtype].add(name)
             if name in self.weights:
-                self._add_half_weights(self.weights[name])
+                self._add_fp16_weights(self.weights[name])
             else:
-                other = np.float32 if kind is np.float16 else np.float16
+                other = np.float32 if dtype is np.float16 else np.float16
                 self.nodes.append(
                     helper.make_node(
                         'Cast',
-                        [named(name, other)],
-                        [named(name, kind)],
-                        name=f'{named(name, kind)}/Cast',
-                        to=_TYPES[kind],
+                        [_named(name, other)],
+                        [_named(name, dtype)],
+                        name=f'{_named(name, dtype)}/Cast',
+                        to=_TYPES[dtype],
                     )
                 )
-        return named(name, kind)
+        return _named(name, dtype)
 
-    def _add_half_weights(self, tensor: onnx.TensorProto) -> None:
+    def _add_fp16_weights(self, tensor: onnx.TensorProto) -> None:
         values = numpy_helper.to_array(tensor)
         with np.errstate(over='ignore'):
-            half = values.astype(np.float16)
-        if not np.isfinite(half).all():
+            converted = values.astype(np.float16)
+        if not np.isfinite(converted).all():
             raise InputError(
                 f'{tensor.name} has {np.abs(values).max():g}, which float16 '
                 'does not hold (its largest number is 65504); name the node '
-                'in backend_config.keep_float, or build in fp32'
+                "in backend_config.keep_float, or use precision='fp32'"
             )
-        name = named(tensor.name, np.float16)
-        self.graph.initializer.append(numpy_helper.from_array(half, name))
+        name = _named(tensor.name, np.float16)
+        self.graph.initializer.append(numpy_helper.from_array(converted, name))
 
 
-def named(name: str, kind: type) -> str:
+def _named(name: str, dtype: type) -> str:
     """Name of a tensor in float32 or float16."""
-    return f'{name}_half' if kind is np.float16 else name
+    return f'{name}_fp16' if dtype is np.float16 else name
 
 
-def float_tensors(model: onnx.ModelProto) -> set[str]:
+def _float_tensors(model: onnx.ModelProto) -> set[str]:
     """Names of the tensors that are float32."""
     graph = onnx.shape_inference.infer_shapes(model).graph
     values = (*graph.input, *graph.output, *graph.value_info)

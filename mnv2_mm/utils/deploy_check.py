@@ -1,10 +1,10 @@
 """The deployment part of ``python -m mnv2_mm.check --deploy``.
 
 mmdeploy's metadata asks for protobuf 3.20 and upstream's mmengine. Installed
-with its dependencies it replaces what an environment of today needs, or pip
-steps back to mmdeploy 0.2.0 without a word; hence an installation apart.
+with its dependencies it replaces packages of a current environment, or pip
+installs mmdeploy 0.2.0 instead without a warning; hence ``--no-deps``.
 
-Nothing need be installed for this to run.
+This imports the standard library only.
 """
 
 from collections.abc import Callable, Mapping
@@ -14,42 +14,40 @@ from mnv2_mm.utils.import_check import ImportResult
 
 #: The only release that the rewriters are written for: its last one.
 MMDEPLOY = '1.3.1'
-#: Modules that are imported to see whether they work.
-MODULES = ('aenum', 'onnx', 'onnxruntime', 'ncnn', 'mmdeploy')
-#: What each module is for; without the first two there is no export at all.
-SERVES = {
+#: What an export needs, and what it is for.
+REQUIRED = {
     'aenum': 'mmdeploy imports it',
-    'onnx': 'every build is exported through it',
-    'onnxruntime': 'ONNX Runtime builds, and the check of TensorRT graphs',
-    'ncnn': 'ncnn builds',
+    'onnx': 'every model is exported through it',
+    'onnxslim': 'it simplifies the exported graphs',
 }
-_NEEDED = ('aenum', 'onnx')
-
-#: Distributions that install TensorRT for Python, one of which is there.
+#: What one backend needs, and what it is for.
+OPTIONAL = {
+    'onnxruntime': 'ONNX Runtime, and the check of TensorRT graphs',
+    'ncnn': 'ncnn',
+}
+#: Modules that are imported to see whether they work.
+MODULES = (*REQUIRED, *OPTIONAL, 'mmdeploy')
+#: Distributions that install TensorRT for Python; one is enough.
 TENSORRT = ('tensorrt', 'tensorrt-cu12', 'tensorrt-cu13', 'tensorrt-bindings')
 
 
-def tensorrt_known(version: str) -> bool:
-    """Same rule as ``known`` in mnv2_mm/runtime/tensorrt_engine.py.
-
-    That file is copied to devices and imports numpy; nothing may import up.
-    """
-    major, minor = map(int, version.split('.')[:2])
-    return (major, minor) >= (8, 6) and major in (8, 10, 11)
-
-
 class DeployReport:
-    """Rows, problems and remarks about the deployment, as ``Report``.
+    """Rows, problems and warnings about the deployment.
 
     Args:
-        probes: What came of importing each module, by its name.
+        results: Result of importing each of :data:`MODULES`, by its name.
         pins: Version by distribution of the tested combination.
         pip: Turns pip's arguments into a command line.
+
+    Attributes:
+        rows: Name, version and state of each package.
+        problems: Texts and commands that repair, without which no export works.
+        warnings: The same, for what only one backend needs.
     """
 
     def __init__(
         self,
-        probes: Mapping[str, ImportResult],
+        results: Mapping[str, ImportResult],
         pins: Mapping[str, str],
         pip: Callable[[str], str],
     ) -> None:
@@ -57,78 +55,80 @@ class DeployReport:
         self.pip = pip
         self.rows: list[tuple[str, str, str]] = []
         self.problems: list[tuple[str, str]] = []
-        self.remarks: list[tuple[str, str]] = []
-        for name in ('aenum', 'onnx', 'onnxruntime', 'ncnn'):
-            self._library(name, probes[name])
-        self._mmdeploy(probes['mmdeploy'])
+        self.warnings: list[tuple[str, str]] = []
+        for name in (*REQUIRED, *OPTIONAL):
+            self._library(name, results[name])
+        self._mmdeploy(results['mmdeploy'])
         self._tensorrt()
 
     def _library(self, name: str, found: ImportResult) -> None:
         what = f'{name}=={self.pins[name]}' if name in self.pins else name
-        where = self.problems if name in _NEEDED else self.remarks
+        texts = self.problems if name in REQUIRED else self.warnings
+        version = compat.version_of(name) or '?'
         if not found.found:
             self.rows.append((name, '-', 'missing'))
-            text = f'{name} is missing ({SERVES[name]})'
-            where.append((text, self.pip(f'install {what}')))
+            text = f'{name} is missing ({(REQUIRED | OPTIONAL)[name]})'
+            texts.append((text, self.pip(f'install {what}')))
         elif found.error:
-            version = compat.version_of(name) or '?'
             self.rows.append((name, version, 'broken'))
             text = f'{name} cannot be imported: {found.error}'
-            mend = self.pip(f'install --force-reinstall {what}')
-            where.append((text, mend))
+            texts.append((text, self.pip(f'install --force-reinstall {what}')))
         else:
-            version = compat.version_of(name) or '?'
             self.rows.append((name, version, ''))
-            if version != self.pins.get(name, version):
-                tested = self.pins[name]
+            tested = self.pins.get(name, version)
+            if version != tested:
                 text = f'{name} {version} is not tested, {tested} is'
-                self.remarks.append((text, ''))
-
-    def _tensorrt(self) -> None:
-        """Optional: without it everything but the engine is written."""
-        version = next(filter(None, map(compat.version_of, TENSORRT)), None)
-        if version is None:
-            state = (
-                'optional, not here: builds are written without it, their '
-                'build_engine.py makes the engine on the machine with the GPU'
-            )
-        elif tensorrt_known(version):
-            state = 'optional'
-        else:
-            state = 'optional, other version'
-            text = (
-                f'tensorrt is {version}, and engines are made and run with '
-                '8.6, 10 and 11'
-            )
-            self.remarks.append((text, ''))
-        self.rows.append(('tensorrt', version or '-', state))
+                self.warnings.append((text, ''))
 
     def _mmdeploy(self, found: ImportResult) -> None:
-        mend = self.pip(f'install --no-deps mmdeploy=={MMDEPLOY}')
-        version = compat.version_of('mmdeploy')
+        command = self.pip(f'install --no-deps mmdeploy=={MMDEPLOY}')
+        version = compat.version_of('mmdeploy') or '?'
+        text = state = ''
         if not found.found:
-            self.rows.append(('mmdeploy', '-', 'missing'))
+            version, state = '-', 'missing'
             text = (
                 'mmdeploy is missing; install it without its dependencies, '
                 'which would replace protobuf and mmengine'
             )
-            self.problems.append((text, mend))
         elif version != MMDEPLOY:
-            self.rows.append(('mmdeploy', version or '?', 'other version'))
+            state = 'other version'
             text = (
                 f'mmdeploy is {version}, its last release {MMDEPLOY} is '
-                'needed; pip chooses an old one where current packages rule '
-                'out what the last one asks for'
+                'needed; pip installs an old one if the requirements of the '
+                'last one conflict with current packages'
             )
-            self.problems.append((text, mend))
         elif found.error:
-            self.rows.append(('mmdeploy', version, 'broken'))
+            state = 'broken'
             text = f'mmdeploy cannot be imported: {found.error}'
             lacks = found.missing.partition('.')[0]
             if lacks and lacks != 'mmdeploy':
-                mend = self.pip(f'install {lacks}')
+                command = self.pip(f'install {lacks}')
             else:
-                mend = mend.replace('install', 'install --force-reinstall', 1)
-            self.problems.append((text, mend))
-        else:
-            self.rows.append(('mmdeploy', version, ''))
+                command = command.replace('install', 'install --force-reinstall', 1)
+        self.rows.append(('mmdeploy', version, state))
+        if text:
+            self.problems.append((text, command))
+
+    def _tensorrt(self) -> None:
+        """Optional: only the engine needs it."""
+        version = next(filter(None, map(compat.version_of, TENSORRT)), None)
+        state = 'optional'
+        if version is None:
+            state = (
+                'optional, not here: models are exported without it, their '
+                'build_engine.py builds the engine on the machine with the GPU'
+            )
+        elif not _tensorrt_known(version):
+            state = 'optional, other version'
+            text = f'tensorrt is {version}; engines are built with 8.6, 10 and 11'
+            self.warnings.append((text, ''))
+        self.rows.append(('tensorrt', version or '-', state))
+
+
+def _tensorrt_known(version: str) -> bool:
+    """Same rule as ``known`` in mnv2_mm/runtime/tensorrt_engine.py.
+
+    That file is copied to devices and imports numpy; nothing may import up.
+    """
+    major, minor = map(int, version.split('.')[:2])
+    return (major, minor) >= (8, 6) and major in (8, 10, 11)

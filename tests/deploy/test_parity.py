@@ -1,8 +1,8 @@
-"""Builds of Google's trained networks predict as PyTorch does, on photos.
+"""Google's trained networks predict the same exported as in PyTorch, on photos.
 
-The networks are those of configs/official with converted weights; what is
-compared is the prediction for the photo, from the file to the end: PyTorch
-by mnv2_mm.api, the build by mnv2_mm.runtime.
+The networks are those of configs/official with converted weights. Compared is
+the prediction for a photo file: PyTorch by mnv2_mm.api, the exported model by
+mnv2_mm.runtime.
 """
 
 from pathlib import Path
@@ -34,10 +34,7 @@ SHARED = ROOT.parent / 'shared'
 PHOTOS = sorted((SHARED / 'data/demo_photos').glob('*.jpg'))[:6]
 PETS = sorted((SHARED / 'data/pets_mini/train').glob('*/*.jpg'))
 OFFICIAL = {
-    'det': (
-        'ssdlite_mnv2_objects',
-        'mobile_object_localizer_v1_1_default_1.tflite',
-    ),
+    'det': ('ssdlite_mnv2_objects', 'mobile_object_localizer_v1_1_default_1.tflite'),
     'seg': ('deeplabv3_mnv2_voc', 'deeplabv3_mnv2_pascal_quant.tflite'),
     'cls': ('mnv2_in1k', 'mobilenet_v2_1.0_224_quant.tflite'),
 }
@@ -72,7 +69,7 @@ def built(official, run_tool, tmp_path_factory):
     def get(task, kind):
         if (task, kind) not in made:
             config, checkpoint = official(task)
-            folder = tmp_path_factory.mktemp('build')
+            folder = tmp_path_factory.mktemp('exported')
             backend = '' if kind.startswith('tensorrt') else 'onnxruntime_'
             deploy_config = f'configs/deploy/{task}_{backend}{kind}.py'
             code = run_tool(
@@ -108,9 +105,9 @@ def wanted(official):
 
 
 def pairs(wanted, folder):
-    build = ExportedModel(folder, threads=1)
+    model = ExportedModel(folder, threads=1)
     for path, reference in zip(PHOTOS, wanted, strict=True):
-        yield reference, build(cv2.imread(str(path)))
+        yield reference, model(cv2.imread(str(path)))
 
 
 SLOW = pytest.mark.slow  # the other graph of the same network
@@ -154,11 +151,11 @@ def test_classification(wanted, built):
 )
 def test_tensorrts_float16_in_onnxruntime(wanted, built, task, size):
     """The graph that TensorRT gets, run by onnxruntime."""
-    build = ExportedModel(built(task, f'static{size}'), threads=1)
+    model = ExportedModel(built(task, f'static{size}'), threads=1)
     folder = built(task, f'tensorrt_fp16_static{size}')
-    build.network = OnnxRuntime([folder / 'end2end.onnx'], threads=1)
+    model.network = OnnxRuntime([folder / 'end2end.onnx'], threads=1)
     for path, reference in zip(PHOTOS, wanted(task), strict=True):
-        found = build(cv2.imread(str(path)))
+        found = model(cv2.imread(str(path)))
         if task == 'det':
             counted, matched, box, score = match(reference, found)
             assert matched >= 0.97 * counted
@@ -173,25 +170,23 @@ def test_tensorrts_float16_in_onnxruntime(wanted, built, task, size):
 
 
 @pytest.mark.parametrize('symmetric', [False, True])
-def test_eight_bits_name_the_same_classes(wanted, built, symmetric):
+def test_eight_bits_name_the_same_classes(wanted, built, tmp_path, symmetric):
     """Both forms of int8: onnxruntime's and, run in it, TensorRT's."""
-    build = ExportedModel(built('cls', 'static'), threads=1)
-    spec = build.info['preprocessing']
+    model = ExportedModel(built('cls', 'static'), threads=1)
+    spec = model.info['preprocessing']
     images = [cv2.imread(str(file)) for file in PETS[::8][:30]]
     graph = onnx.load(built('cls', 'static') / 'end2end.onnx')
     quantized = quantize(
         graph, [prepare(p, spec)[0] for p in images], symmetric=symmetric
     )
-    import onnxruntime
-
-    build.network.session = onnxruntime.InferenceSession(
-        quantized.SerializeToString(), providers=['CPUExecutionProvider']
-    )
+    file = tmp_path / 'quantized.onnx'
+    onnx.save(quantized, file)
+    model.network = OnnxRuntime([file], threads=1, exact_int8=symmetric)
     same, sure = 0, 0
     for path, reference in zip(PHOTOS, wanted('cls'), strict=True):
         shares = reference['probabilities']
         if shares.max() > 0.5:
-            found = build(cv2.imread(str(path)))['probabilities']
+            found = model(cv2.imread(str(path)))['probabilities']
             sure += 1
             same += int(found.argmax() == shares.argmax())
     assert sure >= 5

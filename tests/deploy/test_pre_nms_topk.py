@@ -12,13 +12,7 @@ from mnv2_mm.deploy.pre_nms_topk import least_of_best, pairs_before_nms
 
 @pytest.mark.parametrize(
     ('anchors', 'classes', 'count'),
-    [
-        (2034, 80, 400),
-        (2034, 80, 1000),
-        (737, 1, 400),
-        (30, 3, 400),
-        (5, 1, 2),
-    ],
+    [(2034, 80, 400), (2034, 80, 1000), (737, 1, 400), (30, 3, 400), (5, 1, 2)],
 )
 def test_enough_pairs_reach_it(anchors, classes, count):
     torch.manual_seed(0)

@@ -1,4 +1,4 @@
-"""What deployment needs: its part of the check, and the mended mmdeploy."""
+"""What deployment needs: its part of the check, and the patched mmdeploy."""
 
 import subprocess
 import sys
@@ -9,11 +9,17 @@ import pytest
 from mnv2_mm.utils import compat
 from mnv2_mm.utils import deploy_check as check_deploy
 from mnv2_mm.utils.deploy_check import MODULES, DeployReport
+from mnv2_mm.utils.errors import InputError
 from mnv2_mm.utils.import_check import ImportResult
 
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = sorted((ROOT / 'configs/deploy').glob('*.py'))
-PINS = {'onnx': '1.23.2', 'onnxruntime': '1.23.2', 'ncnn': '1.0.1'}
+PINS = {
+    'onnx': '1.23.2',
+    'onnxslim': '0.1.98',
+    'onnxruntime': '1.23.2',
+    'ncnn': '1.0.1',
+}
 PINS |= {'aenum': '3.1.17', 'mmdeploy': '1.3.1'}
 
 
@@ -36,7 +42,7 @@ def report(monkeypatch):
 
 def test_all_is_there(report):
     found = report()
-    assert found.problems == found.remarks == []
+    assert found.problems == found.warnings == []
     states = {name: (version, state) for name, version, state in found.rows}
     assert states['mmdeploy'] == ('1.3.1', '')
     assert states['tensorrt'][0] == '-'
@@ -60,7 +66,7 @@ def test_tensorrt_is_optional(report, name, version, good):
     assert found.problems == []
     assert found.rows[-1][:2] == ('tensorrt', version)
     assert found.rows[-1][2].startswith('optional')
-    assert len(found.remarks) == (not good)
+    assert len(found.warnings) == (not good)
     from mnv2_mm.runtime.tensorrt_engine import known
 
     assert known(version) == good
@@ -85,18 +91,18 @@ def test_tensorrt_is_optional(report, name, version, good):
     ],
 )
 def test_no_export_without(report, versions, text, command):
-    ((problem, mend),) = report(versions).problems
+    ((problem, fix),) = report(versions).problems
     assert text in problem
-    assert mend == command
+    assert fix == command
 
 
 @pytest.mark.parametrize('name', ['onnxruntime', 'ncnn'])
-def test_one_backend_less_is_a_remark(report, name):
+def test_one_backend_less_is_a_warning(report, name):
     found = report({name: None})
     assert found.problems == []
-    ((text, mend),) = found.remarks
+    ((text, fix),) = found.warnings
     assert f'{name} is missing' in text
-    assert mend == f'pip install {name}=={PINS[name]}'
+    assert fix == f'pip install {name}=={PINS[name]}'
 
 
 def test_broken_ones(report):
@@ -106,21 +112,15 @@ def test_broken_ones(report):
     assert found.problems[0][1] == 'pip install aenum'
 
 
-def test_another_version_is_a_remark(report):
-    assert report({'onnx': '1.30.0'}).remarks == [
+def test_another_version_is_a_warning(report):
+    assert report({'onnx': '1.30.0'}).warnings == [
         ('onnx 1.30.0 is not tested, 1.23.2 is', '')
     ]
 
 
 def test_deploy_is_for_the_onedl_stack():
     done = subprocess.run(
-        [
-            'bash',
-            ROOT / 'tools/setup_env.sh',
-            '--stack',
-            'upstream',
-            '--deploy',
-        ],
+        ['bash', ROOT / 'tools/setup_env.sh', '--stack', 'upstream', '--deploy'],
         capture_output=True,
         text=True,
     )
@@ -133,7 +133,7 @@ def test_the_setup_installs_what_is_checked():
     assert 'pip_install --no-deps mmdeploy' in text
     pins = (ROOT / 'requirements/constraints-onedl.txt').read_text()
     assert f'\nmmdeploy=={check_deploy.MMDEPLOY}\n' in pins
-    for name in ('onnx', 'onnxruntime', 'ncnn', 'aenum', 'h5py'):
+    for name in ('onnx', 'onnxslim', 'onnxruntime', 'ncnn', 'aenum', 'h5py'):
         assert f'\n{name}==' in pins
 
 
@@ -146,7 +146,7 @@ def python(code):
     )
 
 
-def test_nothing_is_mended_before_deployment_is_imported():
+def test_nothing_is_patched_before_deployment_is_imported():
     done = python(
         'import sys, mnv2_mm, mnv2_mm.runtime\n'
         'assert not any(m.startswith("mmdeploy") for m in sys.modules)\n'
@@ -167,8 +167,8 @@ def test_without_mmdeploy_the_message_says_how():
     assert 'pip install --no-deps mmdeploy==1.3.1' in done.stderr
 
 
-@pytest.mark.parametrize('lacking', ['onnx', 'aenum'])
-def test_without_what_mmdeploy_imports_the_message_says_how(lacking):
+@pytest.mark.parametrize('lacking', ['onnx', 'aenum', 'onnxslim'])
+def test_without_what_an_export_needs_the_message_says_how(lacking):
     pytest.importorskip('mmdeploy', reason='deployment is not installed')
     done = python(
         'from mnv2_mm.utils import compat\n'
@@ -193,7 +193,7 @@ def test_a_deploy_config_is_what_its_name_says(path):
     pytest.importorskip('mmdeploy', reason='deployment is not installed')
     from mnv2_mm.utils.config import get_config, list_models
 
-    assert '_base_' not in path.read_text()
+    assert len(path.read_text().splitlines()) <= 6  # the rest is in _base_
     task, backend, *rest = path.stem.split('_')
     precision = rest.pop(0) if rest[0] in ('fp16', 'int8') else 'fp32'
     axes, *size = rest
@@ -208,7 +208,32 @@ def test_a_deploy_config_is_what_its_name_says(path):
     assert cfg.ir_config.opset_version == 13
 
 
-# ---------------------------------------------------------- mended mmdeploy
+def test_bases_of_deploy_configs_have_no_name():
+    from mnv2_mm.utils.config import config_path, list_models
+
+    assert not [name for name in list_models() if 'onnxruntime' in name]
+    for base in (ROOT / 'configs/deploy/_base_').glob('*.py'):
+        with pytest.raises(InputError, match='there is no config'):
+            config_path(base.stem)
+
+
+# --------------------------------------------------------- patched mmdeploy
+def test_pkg_resources_is_neither_needed_nor_faked():
+    """setuptools 82 has none; mmdeploy reads versions with it."""
+    pytest.importorskip('mmdeploy', reason='deployment is not installed')
+    done = python(
+        'import sys\n'
+        'sys.modules["pkg_resources"] = None  # its import fails\n'
+        'import mnv2_mm.deploy\n'
+        'from mmdeploy.backend.base import get_backend_manager\n'
+        'for name in ("onnxruntime", "ncnn", "tensorrt"):\n'
+        '    info = get_backend_manager(name).check_env()\n'
+        '    assert "CheckFailed" not in info, info\n'
+        'assert sys.modules["pkg_resources"] is None\n'
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def test_wrapped_functions_are_left_as_they_were():
     pytest.importorskip('mmdeploy', reason='deployment is not installed')
     from mmdeploy.core import RewriterContext

@@ -14,8 +14,8 @@ from onnx import TensorProto, helper, numpy_helper
 from onnx_graphs import GraphBuilder, conv, linear, number
 
 from mnv2_mm.deploy.graph import name_nodes
-from mnv2_mm.deploy.quantizable_nodes import trunk, without
-from mnv2_mm.deploy.to_fp16 import to_half
+from mnv2_mm.deploy.quantizable_nodes import quantizable_nodes, without
+from mnv2_mm.deploy.to_fp16 import to_fp16
 from mnv2_mm.utils.errors import InputError
 
 
@@ -67,19 +67,19 @@ def test_the_network_is_float16_and_the_rest_is_not():
     # an exported graph states its inner types
     model = onnx.shape_inference.infer_shapes(model)
     before = [output.name for output in model.graph.output]
-    half = to_half(model)
-    kinds = types_of(half)
+    converted = to_fp16(model)
+    kinds = types_of(converted)
     for name in ('Conv', 'Clip', 'Add'):
-        for node in nodes(half, name):
+        for node in nodes(converted, name):
             assert {kinds[t] for t in (*node.input, *node.output)} == {10}
-    (exp,) = nodes(half, 'Exp')
+    (exp,) = nodes(converted, 'Exp')
     assert {kinds[t] for t in (*exp.input, *exp.output)} == {1}
-    assert [kinds[v.name] for v in half.graph.input] == [1]
-    assert [kinds[v.name] for v in half.graph.output] == [1, 1]
-    assert [output.name for output in half.graph.output] == before
-    made = {name for node in half.graph.node for name in node.output}
-    assert {value.name for value in half.graph.value_info} <= made
-    for one, other in zip(run(half, x), wanted, strict=True):
+    assert [kinds[v.name] for v in converted.graph.input] == [1]
+    assert [kinds[v.name] for v in converted.graph.output] == [1, 1]
+    assert [output.name for output in converted.graph.output] == before
+    made = {name for node in converted.graph.node for name in node.output}
+    assert {value.name for value in converted.graph.value_info} <= made
+    for one, other in zip(run(converted, x), wanted, strict=True):
         assert one.dtype == np.float32
         np.testing.assert_allclose(one, other, rtol=0.02, atol=0.01)
         assert np.abs(one - other).max() > 0
@@ -87,15 +87,15 @@ def test_the_network_is_float16_and_the_rest_is_not():
 
 def test_each_border_has_one_cast():
     _, model = two_convolutions()
-    half = to_half(model)
-    casts = nodes(half, 'Cast')
+    converted = to_fp16(model)
+    casts = nodes(converted, 'Cast')
     # in: x; out: the inner output, which three read, and what Exp reads
     assert len(casts) == 3
-    names = Counter(n.name for n in half.graph.node)
+    names = Counter(n.name for n in converted.graph.node)
     assert set(names.values()) == {1}
-    made = Counter(name for n in half.graph.node for name in n.output)
+    made = Counter(name for n in converted.graph.node for name in n.output)
     assert set(made.values()) == {1}
-    assert not {t.data_type for t in half.graph.initializer} - {10}
+    assert not {t.data_type for t in converted.graph.initializer} - {10}
 
 
 def test_parts_stay_in_float32_by_their_names():
@@ -103,14 +103,14 @@ def test_parts_stay_in_float32_by_their_names():
     name = nodes(model, 'Conv')[1].name
     x = b.image(0.3)
     wanted = run(model, x)
-    half = to_half(model, keep_float=[name])
-    kinds = types_of(half)
-    found = {n.name: kinds[n.input[1]] for n in nodes(half, 'Conv')}
+    converted = to_fp16(model, keep_float=[name])
+    kinds = types_of(converted)
+    found = {n.name: kinds[n.input[1]] for n in nodes(converted, 'Conv')}
     assert found.pop(name) == 1
     assert set(found.values()) == {10}
-    np.testing.assert_allclose(run(half, x)[0], wanted[0], atol=0.01)
+    np.testing.assert_allclose(run(converted, x)[0], wanted[0], atol=0.01)
     with pytest.raises(InputError, match=r"'head/\*', which names no node"):
-        to_half(two_convolutions()[1], keep_float=['head/*'])
+        to_fp16(two_convolutions()[1], keep_float=['head/*'])
 
 
 def test_weights_of_both_kinds_exist_twice():
@@ -119,12 +119,12 @@ def test_weights_of_both_kinds_exist_twice():
     first = b.add('Conv', 'x', weight)
     scaled = b.add('Mul', first, weight)
     model = finished(b, scaled)
-    half = to_half(model)
-    kinds = Counter(t.data_type for t in half.graph.initializer)
+    converted = to_fp16(model)
+    kinds = Counter(t.data_type for t in converted.graph.initializer)
     assert kinds == {1: 1, 10: 1}
     x = b.image()
     np.testing.assert_allclose(
-        run(half, x)[0], run(finished(b, scaled), x)[0], atol=0.05
+        run(converted, x)[0], run(finished(b, scaled), x)[0], atol=0.05
     )
 
 
@@ -133,9 +133,9 @@ def test_a_resize_keeps_its_scales():
     small = b.add('GlobalAveragePool', conv(b, 'x', 3, 4))
     large = linear(b, small, 'half_pixel', 1, 4, 6, 6)
     model = finished(b, conv(b, large, 4, 2, k=(1, 1)))
-    half = to_half(model)
-    (node,) = nodes(half, 'Resize')
-    kinds = types_of(half)
+    converted = to_fp16(model)
+    (node,) = nodes(converted, 'Resize')
+    kinds = types_of(converted)
     assert kinds[node.input[0]] == kinds[node.output[0]] == 10
     assert kinds[node.input[2]] == 1
 
@@ -145,9 +145,9 @@ def test_sizes_that_are_computed_stay_numbers():
     x = conv(b, 'x', 3, 4)
     shape = b.add('Shape', x)
     x = b.add('Reshape', x, shape)
-    half = to_half(finished(b, conv(b, x, 4, 2)))
-    kinds = types_of(half)
-    (node,) = nodes(half, 'Reshape')
+    converted = to_fp16(finished(b, conv(b, x, 4, 2)))
+    kinds = types_of(converted)
+    (node,) = nodes(converted, 'Reshape')
     assert [kinds[name] for name in node.input] == [10, 7]
 
 
@@ -157,12 +157,12 @@ def test_weights_beyond_float16():
     values = numpy_helper.to_array(tensor) * np.float32(1e6)
     tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
     with pytest.raises(InputError, match='which float16 does not hold'):
-        to_half(model)
+        to_fp16(model)
 
 
 def test_what_leads_to_a_convolution_is_the_network():
     _, model = two_convolutions()
-    found = trunk(model)
+    found = quantizable_nodes(model)
     rest = [n.op_type for n in model.graph.node if n.name not in found]
     assert rest == ['Exp']
     assert len(without(found, ['*Conv*'])) == 2
@@ -190,6 +190,6 @@ def test_a_number_of_the_network_is_no_tensor():
     model = helper.make_model(graph, opset_imports=opset, ir_version=8)
     x = np.arange(32, dtype=np.float32).reshape(1, 2, 4, 4)
     (wanted,) = run(model, x)
-    half = to_half(model)
-    np.testing.assert_array_equal(run(half, x)[0], wanted)
-    assert types_of(half)['j'] == 6
+    converted = to_fp16(model)
+    np.testing.assert_array_equal(run(converted, x)[0], wanted)
+    assert types_of(converted)['j'] == 6

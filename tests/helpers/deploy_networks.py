@@ -1,6 +1,6 @@
-"""Fixtures of the deployment tests: tiny random networks and their builds.
+"""Fixtures of the deployment tests: tiny random networks, exported.
 
-A plugin of the files that use them, which share what was built.
+A plugin of the files that use them, which share the exported models.
 """
 
 from pathlib import Path
@@ -44,13 +44,13 @@ def network(tiny_config, tiny_data, tmp_path_factory):
 
 @pytest.fixture(scope='session')
 def built(network, run_tool, tmp_path_factory):
-    """Folder of the build of a task by a deploy config."""
+    """Folder of a task's network, exported with a deploy config."""
 
     def get(task, kind='static', **options):
         key = task, kind, *options
         if key not in _BUILDS:
             config, checkpoint, image = network(task)
-            folder = tmp_path_factory.mktemp('build') / 'new'
+            folder = tmp_path_factory.mktemp('exported') / 'new'
             flags = [f'{k}={v}' for k, v in options.items()]
             named = kind.startswith(('ncnn_', 'tensorrt_'))
             backend = '' if named else 'onnxruntime_'

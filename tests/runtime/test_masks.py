@@ -15,10 +15,7 @@ from mnv2_mm.runtime.masks import interpolation, resizing, to_mask
 def test_an_axis_is_resized_as_torch_does(old, new, align_corners):
     values = torch.rand(1, 1, old, generator=torch.manual_seed(0))
     wanted = interpolate(
-        values[..., None],
-        (new, 1),
-        mode='bilinear',
-        align_corners=align_corners,
+        values[..., None], (new, 1), mode='bilinear', align_corners=align_corners
     )[0, 0, :, 0]
     found = interpolation(old, new, align_corners=align_corners)
     np.testing.assert_allclose(found @ values[0, 0].numpy(), wanted, atol=1e-5)

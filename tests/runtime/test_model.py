@@ -27,10 +27,7 @@ STANDARD = {'', 'ai.onnx'}
 
 
 SEG = {'ir_config.input_shape': '[128,128]'}
-CLASSES = {
-    'codebase_config.with_resize': 'True',
-    'codebase_config.with_argmax': 'True',
-}
+CLASSES = {'codebase_config.with_resize': 'True', 'codebase_config.with_argmax': 'True'}
 EXPORTS = [
     ('det', 'static', {}),
     ('det', 'dynamic', {}),
@@ -107,12 +104,7 @@ def test_files_of_an_exported_model(built, task):
     options = SEG if task == 'seg' else {}
     folder = built(task, 'static_513' if options else 'static', **options)
     names = {file.name for file in folder.iterdir()}
-    assert names == {
-        'model.json',
-        'comparison.jpg',
-        'deploy_config.py',
-        'end2end.onnx',
-    }
+    assert names == {'model.json', 'comparison.jpg', 'deploy_config.py', 'end2end.onnx'}
     model = onnx.load(folder / 'end2end.onnx')
     assert {node.domain for node in model.graph.node} <= STANDARD
     assert [o.version for o in model.opset_import] == [13]

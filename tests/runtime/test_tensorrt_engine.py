@@ -28,7 +28,7 @@ from onnx_graphs import GraphBuilder, conv
 
 from mnv2_mm.deploy.graph import name_nodes
 from mnv2_mm.deploy.quantize import quantize
-from mnv2_mm.deploy.to_fp16 import to_half
+from mnv2_mm.deploy.to_fp16 import to_fp16
 from mnv2_mm.runtime import tensorrt_engine as trt
 
 pytest_plugins = ['fake_tensorrt']
@@ -57,7 +57,7 @@ def network(precision, open_batch=False):
     output.shape.dim.add().dim_value = 5
     name_nodes(model)
     if precision == 'fp16':
-        return to_half(model)
+        return to_fp16(model)
     if precision == 'int8':
         images = [b.image() for _ in range(4)]
         return quantize(model, images, symmetric=True)

@@ -144,10 +144,7 @@ def test_the_tool_writes_into_the_folder(folder, run_tool, capfd):
 
 @pytest.mark.parametrize(
     ('flags', 'message'),
-    [
-        (['--runs', 5], 'give at least 30'),
-        (['--threads', -1], '--threads is -1'),
-    ],
+    [(['--runs', 5], 'give at least 30'), (['--threads', -1], '--threads is -1')],
 )
 def test_too_little_is_refused(folder, run_tool, capfd, flags, message):
     image = folder / 'image.png'

@@ -1,6 +1,7 @@
-"""Around builds: the tools' messages, the runner's imports, boxes and NMS."""
+"""Exported models: the tools' messages, the runtime's imports, boxes and NMS."""
 
 import json
+import multiprocessing
 import subprocess
 import sys
 from pathlib import Path
@@ -18,7 +19,8 @@ pytest.importorskip('mmpretrain.models')
 
 from deploy_networks import CONFIGS
 
-from mnv2_mm.deploy.compare import difference, match
+from mnv2_mm.api import init_model, predict
+from mnv2_mm.deploy.compare import difference, match, plain
 from mnv2_mm.deploy.detection import decode, nms_rules
 from mnv2_mm.runtime.machine import cores
 from mnv2_mm.runtime.model import ExportedModel
@@ -62,10 +64,10 @@ def test_mistakes_are_named_and_leave_nothing(network, run_tool, tmp_path, capfd
     unknown = ['backend_config.precision=int4']
     cases = [
         ('det_onnxruntime_static', image, [], 'is for models of mmdet'),
-        (ort, 'no.jpg', [], 'there is no photo no.jpg'),
-        (ort, checkpoint, [], 'cannot be read as a photo'),
-        (ort, image, unknown, 'onnxruntime builds are fp32 or int8'),
-        (ncnn, image, unknown, 'ncnn builds are fp32 or fp16 or int8'),
+        (ort, 'no.jpg', [], 'there is no image no.jpg'),
+        (ort, checkpoint, [], 'cannot be read as an image'),
+        (ort, image, unknown, 'onnxruntime has fp32, int8'),
+        (ncnn, image, unknown, 'ncnn has fp32, fp16, int8'),
     ]
     for name, photo, options, message in cases:
         work_dir = tmp_path / 'new'
@@ -84,7 +86,7 @@ def test_mistakes_are_named_and_leave_nothing(network, run_tool, tmp_path, capfd
 
 
 @pytest.mark.parametrize('backend', ['onnxruntime', 'ncnn'])
-def test_times_are_kept_with_the_build(network, run_tool, tmp_path, capfd, backend):
+def test_times_are_written_into_the_folder(network, run_tool, tmp_path, capfd, backend):
     pytest.importorskip(backend)
     config = CONFIGS / f'cls_{backend}_static.py'
     flags = [config, *network('cls'), '--benchmark']
@@ -209,35 +211,53 @@ def test_int8_without_a_training_set(network, run_tool, tmp_path, capfd):
         'train_dataloader.dataset.data_root=nowhere',
     )
     assert code == 2
-    assert 'calibrated with training photos' in capfd.readouterr().err
+    assert 'calibrated with training images' in capfd.readouterr().err
     assert not (tmp_path / 'new').exists()
 
 
-def test_mmdeploys_own_calls_take_the_configs(network, built, tmp_path):
-    """What mmdeploy's tools call, with the configs by their paths."""
+@pytest.mark.parametrize(
+    ('task', 'kind'),
+    [
+        ('det', 'onnxruntime_static'),
+        ('seg', 'ncnn_static_513'),
+        ('cls', 'tensorrt_fp16_static'),
+    ],
+)
+def test_mmdeploys_own_calls_take_the_configs(network, built, tmp_path, task, kind):
+    """mmdeploy's tools make these calls, with paths, and export in a child."""
     from mmdeploy.apis import inference_model, torch2onnx
     from mmdeploy.apis.utils import to_backend
     from mmengine.config import Config
 
-    config, checkpoint, image = network('cls')
-    path = str(CONFIGS / 'cls_onnxruntime_static.py')
-    torch2onnx(
-        str(image),
-        str(tmp_path),
-        'end2end.onnx',
-        path,
-        str(config),
-        str(checkpoint),
-        'cpu',
+    backend = kind.partition('_')[0]
+    pytest.importorskip('onnxruntime' if backend == 'tensorrt' else backend)
+    config, checkpoint, image = map(str, network(task))
+    path = str(CONFIGS / f'{task}_{kind}.py')
+    child = multiprocessing.get_context('spawn').Process(
+        target=torch2onnx,
+        args=(image, str(tmp_path), 'end2end.onnx', path, config, checkpoint, 'cpu'),
     )
-    files = to_backend(
-        'onnxruntime',
-        [str(tmp_path / 'end2end.onnx')],
-        str(tmp_path),
-        Config.fromfile(path),
-    )
-    (sample,) = inference_model(str(config), path, list(files), str(image), 'cpu')
-    wanted = ExportedModel(built('cls'))(cv2.imread(str(image)))
-    np.testing.assert_allclose(
-        sample.pred_score.numpy(), wanted['probabilities'], atol=1e-6
-    )
+    child.start()
+    child.join()
+    assert child.exitcode == 0
+    file = str(tmp_path / 'end2end.onnx')
+    files = to_backend(backend, [file], str(tmp_path), Config.fromfile(path))
+    (sample,) = inference_model(config, path, list(files), image, 'cpu')
+    found, photo = plain(sample), cv2.imread(image)
+    if task == 'seg':
+        wanted = ExportedModel(built(task, kind))(photo)
+        assert (found['mask'] == wanted['mask']).mean() > 0.999
+        return
+    wanted = plain(predict(init_model(config, checkpoint), photo))
+    if task == 'det':
+        counted, matched, box, score = match(wanted, found)
+        assert counted > 5
+        assert matched == counted
+        assert box < 0.01
+        assert score < 1e-4
+    else:
+        gap = np.abs(found['probabilities'] - wanted['probabilities']).max()
+        assert 0 < gap < 0.005  # float16
+        # without an image the reference is noise
+        with np.load(tmp_path / 'end2end.reference.npz') as arrays:
+            assert arrays['input'].std() > 0.5

@@ -10,46 +10,23 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import mmdeploy.backend.ncnn
-import mmdeploy.pytorch.functions  # noqa: F401  likewise
 import numpy as np
 from mmdeploy.backend.base import BACKEND_MANAGERS
 from mmdeploy.backend.ncnn.backend_manager import NCNNManager
 from mmdeploy.core import FUNCTION_REWRITER
-from mmdeploy.utils import Backend, get_backend_config
+from mmdeploy.utils import get_backend_config
 from torch import Tensor, nn
 
-from mnv2_mm.deploy.manager import InstalledManager
+from mnv2_mm.deploy.backend import (
+    InstalledManager,
+    RuntimeWrapper,
+    precision_and_images,
+)
 from mnv2_mm.deploy.ncnn.write import PRECISIONS, write
-from mnv2_mm.deploy.precision import precision_and_images
-from mnv2_mm.deploy.wrapper import RuntimeWrapper
 from mnv2_mm.runtime.ncnn import Ncnn
 
 if TYPE_CHECKING:
     import onnx
-
-BACKEND_MANAGERS._module_dict.pop('ncnn', None)
-
-
-def _leave_alone(name: str) -> None:
-    """Take away what mmdeploy does to a function of torch for ncnn."""
-    records = FUNCTION_REWRITER._registry._rewrite_records
-    records[name] = [
-        record
-        for record in records.get(name, ())
-        if not any(
-            getattr(checker, 'required_backend', None) == Backend.NCNN
-            for checker in record['_checkers']
-        )
-    ]
-
-
-# mmdeploy watches every attribute of every tensor, by a look at the whole
-# call stack that takes minutes, to make shapes plain numbers; its interpolate
-# counts on that. The writer here works out the shapes of a graph of fixed
-# size by itself.
-_leave_alone('torch.Tensor.__getattribute__')
-_leave_alone('torch.nn.functional.interpolate')
 
 
 @BACKEND_MANAGERS.register('ncnn')

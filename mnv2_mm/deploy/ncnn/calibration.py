@@ -67,9 +67,7 @@ class Histogram:
 
 
 def activation_ends(
-    network: Ncnn,
-    blobs: Iterable[str],
-    images: Iterable[np.ndarray],
+    network: Ncnn, blobs: Iterable[str], images: Iterable[np.ndarray]
 ) -> dict[str, float]:
     """Find the end of the range of each blob.
 

@@ -93,9 +93,7 @@ def weight_bytes(layers: Sequence[Layer]) -> bytes:
 
 
 def save(
-    layers: Sequence[Layer],
-    param_path: str | os.PathLike,
-    bin_path: str | os.PathLike,
+    layers: Sequence[Layer], param_path: str | os.PathLike, bin_path: str | os.PathLike
 ) -> None:
     """Write both files, or neither.
 

@@ -19,11 +19,7 @@ from mnv2_mm.utils.errors import InputError
 #: Names of the domain of ONNX's own operators.
 STANDARD = ('', 'ai.onnx')
 _OPSET = 13
-_FLOATS = (
-    onnx.TensorProto.FLOAT,
-    onnx.TensorProto.DOUBLE,
-    onnx.TensorProto.FLOAT16,
-)
+_FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE, onnx.TensorProto.FLOAT16)
 _INTEGERS = (onnx.TensorProto.INT32, onnx.TensorProto.INT64)
 
 

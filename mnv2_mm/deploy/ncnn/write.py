@@ -112,9 +112,7 @@ def to_fp16(layers: Iterable[Layer]) -> list[Layer]:
 
 
 def _int8(
-    layers: list[Layer],
-    calibration: Iterable[np.ndarray],
-    keep_float: Sequence[str],
+    layers: list[Layer], calibration: Iterable[np.ndarray], keep_float: Sequence[str]
 ) -> list[Layer]:
     """Calibrate by running the float network in ncnn, and quantize."""
     from mnv2_mm.deploy.ncnn.calibration import activation_ends

@@ -1,13 +1,13 @@
-"""What a TensorRT build holds besides its graph.
+"""Write the files of a TensorRT model: graph, description, reference, script.
 
-``end2end.trt.json`` (shapes, precision, workspace), a reference of what
-onnxruntime computes, and the file that makes the engine of all that.
+``end2end.trt.json`` holds shapes, precision and workspace; the reference is an
+input with onnxruntime's outputs; ``build_engine.py`` builds the engine.
 
-``backend_config`` says, besides ``precision``: ``batch`` (``min``, ``opt``
-and ``max`` images of a run, for a graph that leaves it open),
-``workspace`` (bytes that TensorRT may use while it builds), ``tf32``
-(whether float32 may be computed with 10 bits for the fraction, TensorRT's
-default; off here), ``keep_float`` and ``calibration_images``.
+``backend_config`` has, besides ``precision``: ``batch`` (``min``, ``opt`` and
+``max`` images per run, for a graph with a dynamic batch), ``workspace`` (bytes
+that TensorRT may use while it builds), ``tf32`` (whether float32 may be
+computed with a 10-bit mantissa, TensorRT's default; off here), ``keep_float``
+and ``calibration_images``.
 """
 
 import hashlib
@@ -20,12 +20,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mnv2_mm.runtime import tensorrt_engine
+from mnv2_mm.runtime.onnxruntime import OnnxRuntime
 from mnv2_mm.utils.errors import InputError
 
 if TYPE_CHECKING:
     import onnx
 
-#: Name of the copy of the stand-alone file in a build.
+#: Name of the copy of the stand-alone script.
 SCRIPT = 'build_engine.py'
 
 
@@ -38,12 +39,12 @@ def write(
     options: Mapping,
     example: np.ndarray | None,
 ) -> dict:
-    """Write the graph and all that goes with it.
+    """Write the graph, and the other files into the same folder.
 
     Args:
-        model: With its precision in it.
-        file: Where it goes; the rest goes beside it.
-        shapes: Of :func:`profile`.
+        model: The graph in its final precision.
+        file: Path of the .onnx.
+        shapes: Result of :func:`profile`.
         precision: 'fp32', 'fp16' or 'int8'.
         options: ``backend_config`` of the deploy config.
         example: Network input for the reference; noise without it.
@@ -57,7 +58,7 @@ def write(
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
     spec = {
         'onnx': file.name,
-        # an engine of an earlier file is not taken for this one's
+        # the engine of an earlier file is not used for this one
         'engine': f'{file.stem}.{digest[:8]}.engine',
         'reference': f'{file.stem}.reference.npz',
         'precision': precision,
@@ -80,10 +81,10 @@ def profile(model: 'onnx.ModelProto', batch: Mapping | None) -> dict:
     Args:
         model: The ONNX model.
         batch: ``min``, ``opt`` and ``max`` number of images, for a graph
-            that leaves it open.
+            with a dynamic batch.
 
     Raises:
-        InputError: numbers that do not ascend, or another open axis.
+        InputError: numbers that do not ascend, or another dynamic axis.
     """
     batch = dict(batch or dict(min=1, opt=1, max=1))
     counts = [batch.get(key) for key in ('min', 'opt', 'max')]
@@ -93,35 +94,33 @@ def profile(model: 'onnx.ModelProto', batch: Mapping | None) -> dict:
             f'backend_config.batch is {batch}; it takes numbers of images '
             'as dict(min=1, opt=4, max=8)'
         )
-    found = {}
+    shapes = {}
     for value in model.graph.input:
         dims = value.type.tensor_type.shape.dim
         sides = [dim.dim_value for dim in dims][1:]
         if not all(sides):
             raise InputError(
-                'a TensorRT build takes images of one size, and '
+                'a TensorRT engine takes images of one size, and '
                 'ir_config.dynamic_axes leaves height and width open; keep '
                 'axis 0 alone, and give ir_config.input_shape'
             )
         fixed = dims[0].dim_value
-        found[value.name] = {
+        shapes[value.name] = {
             key: [fixed or count, *sides]
             for key, count in zip(('min', 'opt', 'max'), counts, strict=True)
         }
-    return found
+    return shapes
 
 
 def write_reference(folder: Path, spec: Mapping, example: np.ndarray | None) -> None:
-    """Write an input and what onnxruntime makes of it.
+    """Write an input and onnxruntime's outputs for it.
 
     Args:
-        folder: Of the build.
-        spec: What end2end.trt.json will have.
-        example: (1, 3, H, W) float32. Where the graph takes several
-            images its mirror image is the second one.
+        folder: Folder of the exported model.
+        spec: Content of end2end.trt.json.
+        example: (1, 3, H, W) float32. If the graph takes several images, its
+            mirror image is the second one.
     """
-    import onnxruntime
-
     (shapes,) = spec['inputs'].values()
     if example is None:
         noise = np.random.default_rng(0).uniform(-1, 1, shapes['min'])
@@ -129,10 +128,5 @@ def write_reference(folder: Path, spec: Mapping, example: np.ndarray | None) -> 
     images = [example, example[..., ::-1]]
     count = max(shapes['min'][0], min(2, shapes['max'][0]))
     inputs = np.concatenate([images[i % 2] for i in range(count)])
-    session = onnxruntime.InferenceSession(
-        str(folder / spec['onnx']), providers=['CPUExecutionProvider']
-    )
-    (name,) = spec['inputs']
-    outputs = session.run(spec['outputs'], {name: inputs})
-    arrays = dict(zip(spec['outputs'], outputs, strict=True))
+    arrays = OnnxRuntime([folder / spec['onnx']], exact_int8=True)(inputs)
     np.savez_compressed(folder / spec['reference'], input=inputs, **arrays)

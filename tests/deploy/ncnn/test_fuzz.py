@@ -100,13 +100,7 @@ def any_pool(draw, b, x, shape, blobs):
         return b.add('GlobalAveragePool', x), (*shape[:2], 1, 1)
     stride = draw(st.integers(1, 2))
     kind = draw(st.sampled_from(['MaxPool', 'AveragePool']))
-    y = b.add(
-        kind,
-        x,
-        kernel_shape=[3, 3],
-        pads=[1, 1, 1, 1],
-        strides=[stride, stride],
-    )
+    y = b.add(kind, x, kernel_shape=[3, 3], pads=[1, 1, 1, 1], strides=[stride, stride])
     return y, (*shape[:2], *((n - 1) // stride + 1 for n in shape[2:]))
 
 

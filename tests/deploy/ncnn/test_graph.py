@@ -82,10 +82,7 @@ REFUSED = {
         (3, 4),
         lambda b: b.add('Mod', 'x', b.weight(1), fmod=1),
     ),
-    'Conv of 1 dimensions': (
-        (3, 4),
-        lambda b: b.add('Conv', 'x', b.weight(3, 3, 1)),
-    ),
+    'Conv of 1 dimensions': ((3, 4), lambda b: b.add('Conv', 'x', b.weight(3, 3, 1))),
     'Conv whose input 1 is computed': (
         (3, 4, 4),
         lambda b: b.add('Conv', 'x', b.add('Reshape', 'x', ints(b, 1, 3, 4, 4))),
@@ -110,10 +107,7 @@ REFUSED = {
         (3, 4, 4),
         lambda b: b.add('Pad', 'x', ints(b, 0, 0, -1, 0, 0, 0, 0, 0)),
     ),
-    'Softmax over the batch': (
-        (3, 4),
-        lambda b: b.add('Softmax', 'x', axis=0),
-    ),
+    'Softmax over the batch': ((3, 4), lambda b: b.add('Softmax', 'x', axis=0)),
     'Transpose that moves the batch': (
         (3, 4),
         lambda b: b.add('Transpose', 'x', perm=[1, 0, 2]),
@@ -143,18 +137,12 @@ REFUSED = {
         (3, 4),
         lambda b: b.add('Relu', b.add('Reshape', 'x', ints(b, 4, 3))),
     ),
-    r'of one to four dimensions': (
-        (2, 2, 2, 2, 2),
-        lambda b: b.add('Relu', 'x'),
-    ),
+    r'of one to four dimensions': ((2, 2, 2, 2, 2), lambda b: b.add('Relu', 'x')),
     'does not depend on the network': (
         (3, 4),
         lambda b: b.add('Add', b.weight(1, 2), b.weight(1, 2)),
     ),
-    'not consistent.*/Add_0': (
-        (3, 4),
-        lambda b: b.add('Add', 'x', b.weight(1, 3, 5)),
-    ),
+    'not consistent.*/Add_0': ((3, 4), lambda b: b.add('Add', 'x', b.weight(1, 3, 5))),
 }
 
 
@@ -205,15 +193,9 @@ def detection(scores, boxes, **changes):
 @pytest.mark.parametrize(
     ('graph', 'message'),
     [
-        (
-            detection((1, 5, 2), (1, 5, 4)),
-            r'\(1, N, 3\), the background first',
-        ),
+        (detection((1, 5, 2), (1, 5, 4)), r'\(1, N, 3\), the background first'),
         (detection((1, 5, 3), (1, 4, 5)), r'boxes \(1, 4, 5\)'),
-        (
-            detection((1, 5, 3), (1, 5, 4), nms_top_k=None),
-            'missing: nms_top_k',
-        ),
+        (detection((1, 5, 3), (1, 5, 4), nms_top_k=None), 'missing: nms_top_k'),
     ],
 )
 def test_refused_detection(graph, message):
@@ -239,10 +221,7 @@ def test_activations_and_padding_become_part_of_a_convolution():
     y = builder.add('Pad', 'x', ints(builder, 0, 0, 0, 1, 0, 0, 2, 3))
     y = builder.add('Conv', y, builder.weight(4, 3, 3, 3), pads=[1, 1, 1, 1])
     builder.add(
-        'Clip',
-        y,
-        builder.constant(0, np.float32),
-        builder.constant(6, np.float32),
+        'Clip', y, builder.constant(0, np.float32), builder.constant(6, np.float32)
     )
     _, conv = lower(Graph(builder.model()))
     # left, right, top, bottom
@@ -301,9 +280,4 @@ def test_wrong_arguments(options, message, tmp_path):
     builder = GraphBuilder(1, 3, 4)
     builder.add('Relu', 'x')
     with pytest.raises(InputError, match=message):
-        write(
-            builder.model(),
-            tmp_path / 'a.param',
-            tmp_path / 'a.bin',
-            **options,
-        )
+        write(builder.model(), tmp_path / 'a.param', tmp_path / 'a.bin', **options)

@@ -9,15 +9,7 @@ pytest.importorskip('onnx')
 pytest.importorskip('onnxruntime')
 pytest.importorskip('ncnn')
 from ncnn_comparison import assert_same, run_both
-from onnx_graphs import (
-    GraphBuilder,
-    conv,
-    crop,
-    linear,
-    number,
-    pad,
-    reshape,
-)
+from onnx_graphs import GraphBuilder, conv, crop, linear, number, pad, reshape
 
 from mnv2_mm.deploy.ncnn.write import write
 from mnv2_mm.runtime.ncnn import Ncnn
@@ -37,14 +29,8 @@ CASES = {
             b, 'x', 3, 2, (3, 2), False, pads=[2, 1, 2, 1], dilations=[2, 1]
         ),
     ),
-    'depthwise': (
-        (4, 6, 5),
-        lambda b: conv(b, 'x', 4, 4, group=4, pads=[1, 1, 1, 1]),
-    ),
-    'groups': (
-        (4, 6, 5),
-        lambda b: conv(b, 'x', 4, 6, group=2, bias=False),
-    ),
+    'depthwise': ((4, 6, 5), lambda b: conv(b, 'x', 4, 4, group=4, pads=[1, 1, 1, 1])),
+    'groups': ((4, 6, 5), lambda b: conv(b, 'x', 4, 6, group=2, bias=False)),
     'ReLU6 inside a conv': (
         (3, 5, 5),
         lambda b: b.add('Clip', conv(b, 'x', 3, 8), number(b, 0), number(b, 6)),
@@ -60,9 +46,7 @@ CASES = {
     'two activations': (
         (3, 5, 5),
         lambda b: b.add(
-            'Clip',
-            b.add('LeakyRelu', conv(b, 'x', 3, 5), alpha=0.5),
-            number(b, -0.5),
+            'Clip', b.add('LeakyRelu', conv(b, 'x', 3, 5), alpha=0.5), number(b, -0.5)
         ),
     ),
     'an activation and what it read': (
@@ -81,18 +65,11 @@ CASES = {
         (6,),
         lambda b: b.add('Gemm', 'x', b.weight(4, 6), b.weight(4), transB=1),
     ),
-    'fully connected, transposed': (
-        (6,),
-        lambda b: b.add('Gemm', 'x', b.weight(6, 4)),
-    ),
+    'fully connected, transposed': ((6,), lambda b: b.add('Gemm', 'x', b.weight(6, 4))),
     'max pool': (
         (3, 7, 8),
         lambda b: b.add(
-            'MaxPool',
-            'x',
-            kernel_shape=[3, 2],
-            strides=[2, 1],
-            pads=[1, 0, 1, 1],
+            'MaxPool', 'x', kernel_shape=[3, 2], strides=[2, 1], pads=[1, 0, 1, 1]
         ),
     ),
     'average pool': (
@@ -110,61 +87,30 @@ CASES = {
             count_include_pad=1,
         ),
     ),
-    'global average': (
-        (5, 7, 8),
-        lambda b: b.add('GlobalAveragePool', 'x'),
-    ),
+    'global average': ((5, 7, 8), lambda b: b.add('GlobalAveragePool', 'x')),
     'global average, flat': (
         (5, 7, 8),
         lambda b: b.add('Flatten', b.add('GlobalAveragePool', 'x')),
     ),
-    'reflected number': (
-        (3, 4),
-        lambda b: b.add('Sub', number(b, 1.5), 'x'),
-    ),
-    'fewer dimensions': (
-        (3, 4, 5),
-        lambda b: b.add('Add', b.weight(4, 1), 'x'),
-    ),
-    'a channel each': (
-        (3, 4, 5),
-        lambda b: b.add('Mul', 'x', b.weight(1, 3, 1, 1)),
-    ),
-    'both are repeated': (
-        (3, 1, 5),
-        lambda b: b.add('Min', 'x', b.weight(1, 1, 4, 5)),
-    ),
-    'softmax of channels': (
-        (5, 3, 4),
-        lambda b: b.add('Softmax', 'x', axis=1),
-    ),
+    'reflected number': ((3, 4), lambda b: b.add('Sub', number(b, 1.5), 'x')),
+    'fewer dimensions': ((3, 4, 5), lambda b: b.add('Add', b.weight(4, 1), 'x')),
+    'a channel each': ((3, 4, 5), lambda b: b.add('Mul', 'x', b.weight(1, 3, 1, 1))),
+    'both are repeated': ((3, 1, 5), lambda b: b.add('Min', 'x', b.weight(1, 1, 4, 5))),
+    'softmax of channels': ((5, 3, 4), lambda b: b.add('Softmax', 'x', axis=1)),
     'softmax of the last': ((5, 3, 4), lambda b: b.add('Softmax', 'x')),
     'softmax of rows': ((5, 4), lambda b: b.add('Softmax', 'x', axis=-2)),
     'concat of channels': (
         (2, 3, 4),
         lambda b: b.add('Concat', 'x', 'x', b.weight(1, 1, 3, 4), axis=1),
     ),
-    'concat of columns': (
-        (2, 3, 4),
-        lambda b: b.add('Concat', 'x', 'x', axis=-1),
-    ),
-    'slice': (
-        (4, 5, 6),
-        lambda b: crop(b, 'x', [1, -4], [3, 10**10], [1, 3], [1, 1]),
-    ),
-    'slice of nothing': (
-        (4, 5),
-        lambda b: b.add('Relu', crop(b, 'x', [0], [5], [2])),
-    ),
+    'concat of columns': ((2, 3, 4), lambda b: b.add('Concat', 'x', 'x', axis=-1)),
+    'slice': ((4, 5, 6), lambda b: crop(b, 'x', [1, -4], [3, 10**10], [1, 3], [1, 1])),
+    'slice of nothing': ((4, 5), lambda b: b.add('Relu', crop(b, 'x', [0], [5], [2]))),
     'channel shuffle': (
         (6, 3, 4),
         lambda b: reshape(
             b,
-            b.add(
-                'Transpose',
-                reshape(b, 'x', 1, 2, 3, 3, 4),
-                perm=[0, 2, 1, 3, 4],
-            ),
+            b.add('Transpose', reshape(b, 'x', 1, 2, 3, 3, 4), perm=[0, 2, 1, 3, 4]),
             1,
             6,
             3,
@@ -191,22 +137,13 @@ CASES = {
         (2, 1, 1),
         lambda b: linear(b, 'x', 'align_corners', 1, 2, 4, 3),
     ),
-    'mean of maps': (
-        (3, 4, 5),
-        lambda b: b.add('ReduceMean', 'x', axes=[2, 3]),
-    ),
-    'smallest row': (
-        (3, 4),
-        lambda b: b.add('ReduceMin', 'x', axes=[-1], keepdims=0),
-    ),
+    'mean of maps': ((3, 4, 5), lambda b: b.add('ReduceMean', 'x', axes=[2, 3])),
+    'smallest row': ((3, 4), lambda b: b.add('ReduceMin', 'x', axes=[-1], keepdims=0)),
     'argmax of channels': (
         (5, 3, 4),
         lambda b: b.add('ArgMax', 'x', axis=1, keepdims=0),
     ),
-    'argmax of columns': (
-        (3, 4),
-        lambda b: b.add('ArgMax', 'x', axis=-1),
-    ),
+    'argmax of columns': ((3, 4), lambda b: b.add('ArgMax', 'x', axis=-1)),
     'dropout and identity': (
         (3, 4),
         lambda b: b.add('Identity', b.add('Dropout', b.add('Relu', 'x'))),
@@ -272,14 +209,10 @@ def test_detections(many, tmp_path):
     """NMS by hand: of two boxes that overlap by 2/3, the better one."""
     builder = GraphBuilder(1, 4, 2)
     scores = builder.add(
-        'Concat',
-        builder.constant(np.zeros((1, 4, 1)), np.float32),
-        'x',
-        axis=2,
+        'Concat', builder.constant(np.zeros((1, 4, 1)), np.float32), 'x', axis=2
     )
     boxes = builder.constant(
-        [[[0, 0, 0.5, 1], [0.1, 0, 0.6, 1], [0.6, 0, 1, 1], [0, 0, 1, 1]]],
-        np.float32,
+        [[[0, 0, 0.5, 1], [0.1, 0, 0.6, 1], [0.6, 0, 1, 1], [0, 0, 1, 1]]], np.float32
     )
     boxes = builder.add(
         'Add',
@@ -302,11 +235,7 @@ def test_detections(many, tmp_path):
     runner = Ncnn(paths)
     values = np.array([[[0.5, 0.9], [0.75, 0.1], [0.25, 0], [0, 0.3]]], np.float32)
     (found,) = runner.run(values).values()
-    wanted = [
-        [2, 0.9, 0, 0, 0.5, 1],
-        [1, 0.75, 0.1, 0, 0.6, 1],
-        [2, 0.3, 0, 0, 1, 1],
-    ]
+    wanted = [[2, 0.9, 0, 0, 0.5, 1], [1, 0.75, 0.1, 0, 0.6, 1], [2, 0.3, 0, 0, 1, 1]]
     np.testing.assert_allclose(found[0], wanted[:many], atol=1e-6)
     (found,) = runner.run(np.zeros((1, 4, 2), np.float32)).values()
     assert found.shape == (1, 0, 6)

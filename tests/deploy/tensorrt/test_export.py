@@ -1,4 +1,4 @@
-"""TensorRT builds of tiny random networks, made without TensorRT.
+"""Tiny random networks exported for TensorRT, without TensorRT.
 
 Where an engine is run it is tests/fake_tensorrt.py's: onnxruntime runs what
 the calls of the published API have made of the ONNX file.
@@ -34,7 +34,7 @@ pytest_plugins = ['deploy_networks', 'fake_tensorrt']
 
 SEG = {'ir_config.input_shape': '[128,128]'}
 SLOW = pytest.mark.slow
-BUILDS = [
+EXPORTS = [
     pytest.param('det', 'static', '10.16.1.11', marks=SLOW),
     ('det', 'fp16_dynamic', '11.4.0.106'),
     ('seg', 'fp16_static_513', '8.6.1'),
@@ -69,11 +69,11 @@ def options_of(task):
     return SEG if task == 'seg' else {}
 
 
-@pytest.mark.parametrize(('task', 'kind', 'version'), BUILDS)
+@pytest.mark.parametrize(('task', 'kind', 'version'), EXPORTS)
 def test_an_engine_predicts_as_pytorch(network, built, gpu, task, kind, version):
     config, checkpoint, image = network(task)
     photo = cv2.imread(str(image))
-    if task == 'seg':  # stretched to its size, as the build is
+    if task == 'seg':  # stretched to its size, as by the exported model
         photo = cv2.resize(photo, (128, 128))
     folder = built(task, f'tensorrt_{kind}', **options_of(task))
     precision = precision_of(kind)
@@ -106,7 +106,7 @@ def test_an_engine_predicts_as_pytorch(network, built, gpu, task, kind, version)
         ('cls', 'int8_static'),
     ],
 )
-def test_what_a_build_holds(built, task, kind):
+def test_files_of_an_exported_model(built, task, kind):
     folder = built(task, f'tensorrt_{kind}', **options_of(task))
     names = {file.name for file in folder.iterdir()}
     assert names >= {
@@ -219,7 +219,7 @@ def test_with_tensorrt_the_engine_is_built_at_once(
     assert driver.next > before
 
 
-def test_a_build_without_its_engine(
+def test_an_exported_model_without_its_engine(
     network, built, run_tool, tmp_path, gpu, capfd, monkeypatch
 ):
     folder = built('cls', 'tensorrt_dynamic')
@@ -245,8 +245,8 @@ def test_a_build_without_its_engine(
 def test_mistakes_are_named_and_leave_nothing(network, run_tool, tmp_path, capfd, gpu):
     gpu().__version__ = '9.3.0'
     cases = [
-        ('backend_config.precision=int4', 'builds are fp32 or fp16 or int8'),
-        ('backend_config.batch.max=0', 'it takes numbers of photos as dict'),
+        ('backend_config.precision=int4', 'tensorrt has fp32, fp16, int8'),
+        ('backend_config.batch.max=0', 'it takes numbers of images as dict'),
         ('backend_config.keep_float=["/no/*"]', "'/no/*', which names no"),
     ]
     for option, message in cases:
@@ -272,7 +272,7 @@ def test_onnxruntime_is_needed(network, run_tool, tmp_path, capfd, monkeypatch):
     assert deploy(run_tool, network, tmp_path / 'n') == 2
     text = capfd.readouterr().err
     assert 'onnxruntime is not installed' in text
-    assert 'no build for tensorrt' in text
+    assert 'the export for tensorrt needs it' in text
 
 
 def test_shapes_of_a_profile():
@@ -287,34 +287,5 @@ def test_shapes_of_a_profile():
     with pytest.raises(InputError, match='leaves height and width open'):
         profile(b.model(shape=('batch', 3, 'height', 8)), batch)
     for wrong in (dict(min=2, opt=1, max=3), dict(min=1), dict(max='8')):
-        with pytest.raises(InputError, match='takes numbers of photos'):
+        with pytest.raises(InputError, match='takes numbers of images'):
             profile(b.model(), wrong)
-
-
-def test_mmdeploys_own_calls_take_the_configs(network, tmp_path):
-    """What mmdeploy's tools call, with the configs by their paths."""
-    from mmdeploy.apis import inference_model, torch2onnx
-    from mmdeploy.apis.utils import to_backend
-    from mmengine.config import Config
-
-    config, checkpoint, image = network('cls')
-    path = str(CONFIGS / 'cls_tensorrt_fp16_static.py')
-    file = str(tmp_path / 'end2end.onnx')
-    torch2onnx(
-        str(image),
-        str(tmp_path),
-        'end2end.onnx',
-        path,
-        str(config),
-        str(checkpoint),
-        'cpu',
-    )
-    files = to_backend('tensorrt', [file], str(tmp_path), Config.fromfile(path))
-    # without a photo, noise is the reference
-    with np.load(tmp_path / 'end2end.reference.npz') as arrays:
-        assert arrays['input'].std() > 0.5
-    (sample,) = inference_model(str(config), path, list(files), str(image), 'cpu')
-    photo = cv2.imread(str(image))
-    wanted = plain(predict(init_model(config, checkpoint), photo))
-    gap = np.abs(sample.pred_score.numpy() - wanted['probabilities']).max()
-    assert 0 < gap < 0.005

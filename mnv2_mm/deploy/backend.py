@@ -1,0 +1,92 @@
+"""What the backends share: availability, precision, and how a model is run."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import torch
+from mmdeploy.backend.base import BaseWrapper
+from mmdeploy.utils import get_backend_config
+from torch import Tensor
+
+from mnv2_mm.deploy.calibrate import read_calibration
+from mnv2_mm.runtime.ncnn import Ncnn
+from mnv2_mm.runtime.onnxruntime import OnnxRuntime
+from mnv2_mm.runtime.tensorrt import TensorRT
+from mnv2_mm.utils import compat
+from mnv2_mm.utils.errors import InputError
+
+
+class InstalledManager:
+    """Mixin of a backend manager whose backend is one distribution.
+
+    mmdeploy's own managers look for libraries with custom operators, which
+    the graphs of this project do not use.
+    """
+
+    #: Name of the distribution that an export needs.
+    needs: ClassVar[str]
+
+    @classmethod
+    def is_available(cls, with_custom_ops: bool = False) -> bool:
+        """Whether the backend is installed; it has no custom operators."""
+        return compat.installed(cls.needs) and not with_custom_ops
+
+    @classmethod
+    def get_version(cls) -> str:
+        """Version of the backend."""
+        return compat.version_of(cls.needs) or 'None'
+
+
+class RuntimeWrapper(BaseWrapper):
+    """Run a backend of :mod:`mnv2_mm.runtime` on torch tensors.
+
+    Args:
+        network: The loaded network.
+        output_names: Outputs to return, in this order; None for all.
+    """
+
+    def __init__(
+        self,
+        network: OnnxRuntime | Ncnn | TensorRT,
+        output_names: Sequence[str] | None = None,
+    ) -> None:
+        super().__init__(list(output_names or network.outputs))
+        self.network = network
+
+    def forward(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Run on the one input; returns the outputs by name."""
+        (images,) = inputs.values()
+        found = self.network(images.detach().cpu().numpy())
+        return {name: torch.from_numpy(found[name]) for name in self.output_names}
+
+
+def precision_and_images(
+    deploy_cfg: Mapping,
+    work_dir: str,
+    calibration: Sequence[np.ndarray] | None,
+    known: Sequence[str],
+) -> tuple[str, Sequence[np.ndarray] | None]:
+    """Precision of an export, and the network inputs to calibrate int8 with.
+
+    Args:
+        deploy_cfg: Deploy config.
+        work_dir: Where mmdeploy's own tools write calibration data.
+        calibration: Network inputs; None if mmdeploy's own tools call, which
+            write them to the file that ``calib_config`` names.
+        known: Precisions of the backend.
+
+    Raises:
+        InputError: another precision, or int8 without calibration data.
+    """
+    options = get_backend_config(deploy_cfg)
+    precision = options.get('precision', 'fp32')
+    if precision not in known:
+        raise InputError(
+            f'backend_config.precision is {precision!r}; {options["type"]} '
+            f'has {", ".join(known)}'
+        )
+    if precision == 'int8' and calibration is None:
+        calibration = read_calibration(Path(work_dir), deploy_cfg)
+    return precision, calibration
