@@ -3,7 +3,7 @@
 A wheel carries the tools in ``mnv2_mm/.mim/tools``, a checkout beside the package.
 """
 
-import runpy
+import importlib.util
 import sys
 from pathlib import Path
 
@@ -28,7 +28,7 @@ def tools_folder() -> Path:
 
 
 def main() -> int:
-    """Run a sub-command; returns the exit code of bad usage."""
+    """Run a sub-command; returns the exit code."""
     name = sys.argv[1] if len(sys.argv) > 1 else '--help'
     if name in ('-h', '--help'):
         print('usage: mnv2 COMMAND ...   (mnv2 COMMAND --help tells more)\n')
@@ -46,6 +46,8 @@ def main() -> int:
         print(f'error: there is no command {name}; use {known}', file=sys.stderr)
         return 2
     path = tools_folder() / f'{COMMANDS[name][0]}.py'
+    spec = importlib.util.spec_from_file_location(f'mnv2_{name}', path)
+    tool = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tool)
     sys.argv[:2] = [f'mnv2 {name}']
-    runpy.run_path(str(path), run_name='__main__')
-    return 0
+    return tool.main()

@@ -308,7 +308,7 @@ def test_tools_take_the_name(run, narrow, file, cache, tmp_path):
         narrow.config, 'mnv2_mm://narrow', photo,
         '--work-dir', tmp_path / 'build',
     )  # fmt: skip
-    assert code == 0
+    assert not code
     assert 'onnxruntime fp32' in printed
     assert (tmp_path / 'build/model.json').is_file()
 
