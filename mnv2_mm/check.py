@@ -215,7 +215,7 @@ def _state(name: str, facts: dict[str, str]) -> str:
         build = f'CUDA {facts["cuda"]}' if facts['cuda'] else 'CPU'
         return f'{build} build, {facts.get("gpu", "no GPU")}'
     if name == 'torchvision' and not facts['ops']:
-        return 'without its compiled part, which nothing here needs'
+        return 'without its compiled part (not needed)'
     return ''
 
 

@@ -3,6 +3,7 @@
 A wheel carries the tools in ``mnv2_mm/.mim/tools``, a checkout beside the package.
 """
 
+import difflib
 import importlib.util
 import sys
 from pathlib import Path
@@ -42,8 +43,9 @@ def main() -> int:
         sys.argv[:2] = ['mnv2 check']
         return check()
     if name not in COMMANDS:
-        known = ', '.join([*COMMANDS, 'check'])
-        print(f'error: there is no command {name}; use {known}', file=sys.stderr)
+        near = difflib.get_close_matches(name, [*COMMANDS, 'check'], n=1)
+        hint = f'did you mean {near[0]}?' if near else '`mnv2` lists them'
+        print(f'error: there is no command {name}; {hint}', file=sys.stderr)
         return 2
     path = tools_folder() / f'{COMMANDS[name][0]}.py'
     spec = importlib.util.spec_from_file_location(f'mnv2_{name}', path)
