@@ -55,7 +55,7 @@ class Driver:
             setattr(self, name, Function(name, call))
 
     def read(self, address, size):
-        """So many bytes from the start of what was allocated there."""
+        """The given number of bytes from the start of an allocation."""
         assert len(self.memory[address]) >= size, 'reads beyond its memory'
         return bytes(self.memory[address][:size])
 

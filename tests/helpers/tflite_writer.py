@@ -68,7 +68,7 @@ def write(path, tensors, operators, *, subgraphs=1):
         tensors: Entries; the first is the input.
         operators: (name of the operator, input indices, output indices), a
             custom operator by its name in bytes.
-        subgraphs: So many copies of the graph.
+        subgraphs: The number of copies of the graph.
     """
     builder = flatbuffers.Builder(1024)
     contents = [np.zeros(0, np.uint8)]
