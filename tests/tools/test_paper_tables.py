@@ -112,11 +112,14 @@ def test_figure5_agrees_with_the_release_to_the_integer(results):
 def test_figure5_trains_and_tests_at_its_resolution(row):
     side = int(row.name.partition(', ')[2])
     cfg = get_config(config_root() / row.config)
-    assert cfg.train_dataloader.dataset.pipeline[1].scale == side
+
+    def steps(loader):
+        return {step.type.rpartition('.')[2]: step for step in loader.dataset.pipeline}
+
+    assert steps(cfg.train_dataloader)['DistortedCrop'].scale == side
     for loader in (cfg.val_dataloader, cfg.test_dataloader):
-        crop, resize = loader.dataset.pipeline[1:3]
-        assert crop.fraction == 0.875
-        assert resize.scale == side
+        assert steps(loader)['CentralCrop'].fraction == 0.875
+        assert steps(loader)['Resize'].scale == side
 
 
 def test_every_row_has_its_config_and_is_quoted(results):
