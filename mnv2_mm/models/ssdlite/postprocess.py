@@ -16,9 +16,6 @@ from mmdet.structures.bbox import get_box_wh, scale_boxes
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-#: Number of candidates of the first try, in multiples of ``max_per_img``.
-_FIRST_SHARE = 2
-
 
 def best_detections(
     values: Tensor,
@@ -34,8 +31,8 @@ def best_detections(
     """Detections of one image: score threshold, decoding, NMS, top k.
 
     Args:
-        values: Logits of a sigmoid, or probabilities, (N, C) without the
-            background.
+        values: (N, C) without the background: logits if ``sigmoid``, else
+            probabilities.
         codes: Box codes (N, 4).
         priors: Anchors (N, 4) in pixels.
         coder: mmdet's box coder.
@@ -46,8 +43,7 @@ def best_detections(
 
     Returns:
         ``bboxes`` (n, 4), ``scores`` and ``labels`` (n,), best first; or None
-        where the result would need more pairs than mmdet's limit per level
-        (``nms_pre``) and may so depend on that limit.
+        where the result may depend on mmdet's limit per level (``nms_pre``).
     """
 
     def suppress(values: Tensor, index: Tensor) -> InstanceData:
@@ -66,9 +62,7 @@ def best_detections(
         smallest = cfg.get('min_bbox_size', -1)
         if smallest >= 0:
             width, height = get_box_wh(boxes)
-            valid = (width > smallest) & (height > smallest)
-            if not valid.all():
-                found = found[valid]
+            found = found[(width > smallest) & (height > smallest)]
         if len(found):
             _, kept = batched_nms(found.bboxes, found.scores, found.labels, cfg['nms'])
             found = found[kept]
@@ -82,7 +76,7 @@ def best_detections(
         )
     wanted, limit = cfg['max_per_img'], cfg.get('nms_pre', -1)
     limit = values.numel() if limit <= 0 else min(limit, values.numel())
-    count = min(_FIRST_SHARE * wanted, limit)
+    count = min(2 * wanted, limit)
     while True:
         best, index = pre_nms_topk(values, count)
         over = int((best > threshold).sum())
