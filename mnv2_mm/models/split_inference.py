@@ -28,9 +28,8 @@ def checked_split(split: Any) -> ExpansionSplit:
     if split == 'full' or (type(split) is int and split >= 1):
         return split
     raise InputError(
-        f'expansion_split={split!r} cannot be used; give the number of parts '
-        "(1 is off, the paper advises 2 to 5), or 'full' for one channel at "
-        'a time'
+        f'expansion_split={split!r} cannot be used; give the number of parts (1 is '
+        "off, the paper advises 2 to 5), or 'full' for one channel at a time"
     )
 
 

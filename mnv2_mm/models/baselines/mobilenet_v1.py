@@ -9,7 +9,7 @@ TF counts the stem as Conv2d_0 and the pairs as Conv2d_1 to Conv2d_13.
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -31,23 +31,12 @@ from mnv2_mm.models.tapped_backbone import (
 from mnv2_mm.registry import MODELS
 from mnv2_mm.utils.arguments import checked_arguments
 
-
-class Row(NamedTuple):
-    """Pairs of one resolution; the first one strides."""
-
-    channels: int
-    repeats: int
-    stride: int
-
-
-#: Table 1 of the MobileNetV1 paper.
-TABLE_1 = (
-    Row(64, 1, 1), Row(128, 2, 2), Row(256, 2, 2), Row(512, 6, 2), Row(1024, 2, 2)
-)  # fmt: skip
+#: Table 1 of the MobileNetV1 paper: channels, pairs, stride of the first pair.
+TABLE_1 = ((64, 1, 1), (128, 2, 2), (256, 2, 2), (512, 6, 2), (1024, 2, 2))
 STEM_CHANNELS = 32
 #: TF's ``min_depth``.
 MIN_CHANNELS = 8
-LAST_LAYER = sum(row.repeats for row in TABLE_1)  # 13
+LAST_LAYER = 13
 #: What ``frozen_stages`` counts: the stem and the rows of Table 1.
 STAGES = ('conv1', *(f'layer{i}' for i in range(1, 6)))
 #: The end points that stage indices 0 to 4 stand for.
@@ -113,11 +102,12 @@ class MobileNetV1(TappedBackbone):
         self.feature_info = {'Conv2d_0': FeatureInfo(channels, plan.stride)}
         self.stages: list[str] = []
         for stage, row in zip(STAGES[1:], TABLE_1, strict=True):
+            base_channels, repeats, first_stride = row
+            out_channels = width(base_channels)
             pairs = []
-            for repeat in range(min(row.repeats, deepest - layer)):
+            for repeat in range(min(repeats, deepest - layer)):
                 layer += 1
-                stride, rate = plan.next(1 if repeat else row.stride)
-                out_channels = width(row.channels)
+                stride, rate = plan.next(1 if repeat else first_stride)
                 pair: OrderedDict[str, nn.Module] = OrderedDict(
                     depthwise_conv=depthwise(
                         channels, stride=stride, dilation=rate, **layer_cfg

@@ -245,13 +245,7 @@ class SSDLiteHead(BaseDenseHead):
             if None not in found:
                 return found
         return super().predict_by_feat(
-            cls_scores,
-            bbox_preds,
-            score_factors,
-            batch_img_metas,
-            cfg,
-            rescale,
-            with_nms,
+            cls_scores, bbox_preds, None, batch_img_metas, cfg, rescale, with_nms
         )
 
     def flatten(self, maps: Sequence[Tensor], size: int) -> Tensor:

@@ -28,8 +28,8 @@ class ClassSlotLoss(nn.Module):
             )
         if kind == 'softmax' and not background_slot:
             raise InputError(
-                "loss='softmax' needs a slot for the background: its scores "
-                "add up to one. Use loss='sigmoid' or background_slot=True"
+                "loss='softmax' needs a slot for the background; use loss='sigmoid' "
+                'or background_slot=True'
             )
         self.num_classes = num_classes
         self.kind = kind

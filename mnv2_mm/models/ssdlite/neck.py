@@ -41,12 +41,11 @@ class SSDLiteNeck(BaseModule):
             without rounding to 8, at least 16.
         use_depthwise: False gives plain SSD's full 3x3 (Table 5).
         padding: As the backbone's.
-        norm_cfg: Normalization layers; TF's detection scope by default.
-        act_cfg: Activation; ReLU6 by default.
-        init_cfg: Initialization; truncated normal 0.03 by default.
+        norm_cfg: As in SSDLiteHead.
+        act_cfg: ReLU6 by default.
+        init_cfg: As in SSDLiteHead.
 
-    Attributes:
-        out_channels: Channels of all levels, the head's ``in_channels``.
+    ``out_channels`` of all levels is the head's ``in_channels``.
     """
 
     def __init__(
@@ -70,14 +69,14 @@ class SSDLiteNeck(BaseModule):
         channels = self.in_channels[-1]
         for depth in depths:
             middle = max(depth // 2, MIN_CHANNELS)
-            layers: list[nn.Module] = [ConvNormAct(channels, middle, 1, **common)]
+            layers = [ConvNormAct(channels, middle, 1, **common)]
             if use_depthwise:
-                layers += [
-                    depthwise(middle, stride=2, **common),
-                    ConvNormAct(middle, depth, 1, **common),
-                ]
+                layers.append(depthwise(middle, stride=2, **common))
+                layers.append(ConvNormAct(middle, depth, 1, **common))
             else:
-                layers += [ConvNormAct(middle, depth, 3, stride=2, padding=1, **common)]
+                layers.append(
+                    ConvNormAct(middle, depth, 3, stride=2, padding=1, **common)
+                )
             self.extra_layers.append(nn.Sequential(*layers))
             channels = depth
 
