@@ -63,7 +63,9 @@ class MobileNetV2Ablation(MobileNetV2):
         shortcut: Shortcut = 'bottleneck',
         **kwargs: Any,
     ) -> None:
-        self.switches = dict(bottleneck_act=bottleneck_act, shortcut=shortcut)
+        self.switches: dict[str, Any] = dict(
+            bottleneck_act=bottleneck_act, shortcut=shortcut
+        )
         super().__init__(widen_factor, out_indices, **kwargs)
         if shortcut == 'expansion':
             blocks: list[Any] = self.blocks

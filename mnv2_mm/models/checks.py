@@ -1,8 +1,4 @@
-"""Check what necks and heads receive: channels of the maps, ground truth.
-
-A wrong value would otherwise end in an error of a kernel or a NaN loss, far from
-its cause.
-"""
+"""Check what necks and heads receive: channels of the maps, ground truth."""
 
 from collections.abc import Sequence
 from typing import Any

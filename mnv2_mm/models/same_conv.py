@@ -23,7 +23,10 @@ def same_pads(
 
 
 class SameConv2d(nn.Conv2d):
-    """nn.Conv2d with SAME padding; the argument ``padding`` is ignored."""
+    """nn.Conv2d with SAME padding; the argument ``padding`` is ignored.
+
+    A direct subclass, so that mmengine applies an ``init_cfg`` for ``Conv2d``.
+    """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

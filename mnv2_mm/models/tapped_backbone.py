@@ -1,9 +1,8 @@
 """What the backbones of this package share: strides, taps, freezing.
 
-TF-slim turns strides into atrous rates by one rule for every network of the
-paper: :class:`StridePlan`. mmseg's ``strides`` and ``dilations`` cannot express
-it, since a stage has one rate there. Freezing covers BN statistics, also of the
-stem, and ``train()`` returns the module; not every host does so.
+mmseg's ``strides`` and ``dilations`` cannot express TF-slim's atrous rates, since
+a stage has one rate there. Freezing covers BN statistics, also of the stem, and
+``train()`` returns the module; not every host does so.
 """
 
 import math
@@ -24,7 +23,7 @@ class FeatureInfo(NamedTuple):
 
 
 class StridePlan:
-    """TF's rule of how strides turn into atrous rates.
+    """TF's rule of how strides turn into atrous rates, for every network.
 
     Once the running stride equals ``output_stride`` (32, 16 or 8) every
     further stride becomes 1. The layer that would have strided keeps the rate

@@ -8,10 +8,9 @@ A search found the cells; their stack is designed by hand::
 A cell reads the outputs of the two cells before it, adds five pairs of
 operations and concatenates the sums; a reduction cell halves the map.
 
-No host has it. Differs from the TF code: no auxiliary classifier (used in
-training only, and in no count of Table 4) and no drop path (not used in the
-network for phones); odd kernels pad both sides alike at any size (TF's SAME
-shifts the grid of even maps by one pixel; the counts agree).
+No host has it. Differs from the TF code: no auxiliary classifier (in no count of
+Table 4), no drop path (not used for phones), and odd kernels pad both sides alike
+at any size (TF's SAME shifts the grid of even maps by one pixel).
 """
 
 from collections.abc import Sequence
@@ -29,11 +28,7 @@ from mnv2_mm.utils.errors import InputError
 
 
 class Genotype(NamedTuple):
-    """What the search found.
-
-    Five pairs of operations, each on one state of the cell, whose sum is kept;
-    and the states that are returned.
-    """
+    """Five pairs of operations, each on a state of the cell; states returned."""
 
     pairs: tuple[tuple[str, int, str, int], ...]
     outputs: tuple[int, ...]
@@ -111,11 +106,7 @@ def operation(
 
 
 class FactorizedReduction(nn.Module):
-    """Halve a map without losing the pixels in between.
-
-    Half of the channels come from the even pixels of the even rows, the other
-    half from the odd pixels of the odd rows, by a 1x1 convolution of two groups.
-    """
+    """Halve a map: half of the channels from even pixels, half from odd ones."""
 
     def __init__(self, in_channels: int, channels: int, norm_cfg: dict) -> None:
         super().__init__()

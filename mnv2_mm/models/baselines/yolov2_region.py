@@ -7,12 +7,10 @@ corner is (c_x, c_y) predicts
     x = c_x + sigmoid(t_x)    w = p_w * exp(t_w)
     y = c_y + sigmoid(t_y)    h = p_h * exp(t_h)
 
-mmdet's YOLOBBoxCoder and YOLOAnchorGenerator are YOLOv3's: anchors in pixels,
-matching by IoU thresholds, a loss on another code.
-
-Darknet states gradients, not a loss; this is the function with these gradients.
-For each image, with o the objectness, p the class probabilities and S the sum
-over the anchors with an object:
+mmdet's coder and anchors are YOLOv3's. Darknet states gradients, not a loss; this
+is the function with these gradients, a mean over the batch. For each image, with o
+the objectness, p the class probabilities and S the sum over the anchors with an
+object:
 
 * ``loss_object``: 5/2 S (IoU of the prediction with its object - o)^2
 * ``loss_noobject``: 1/2 sum of o^2 over the other anchors, without those
@@ -21,11 +19,9 @@ over the anchors with an object:
   share of the image: small objects count more
 * ``loss_class``: - S log p of the right class
 * ``loss_prior``: 0.01/2 sum of |code - (1/2, 1/2, 0, 0)|^2 over the anchors
-  without object, for the first 12,800 images: it keeps the boxes near the
-  anchors at the start
+  without object, for the first 12,800 images
 
-Losses are a mean over the batch. Differences to Darknet: no limit of 30 objects
-per image, and no class tree (YOLO9000).
+Differences to Darknet: no limit of 30 objects per image, no class tree (YOLO9000).
 """
 
 from collections.abc import Sequence
@@ -86,11 +82,7 @@ def anchor_grid(size: Sequence[int], anchors: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def decode(codes: Tensor, corners: Tensor, shapes: Tensor) -> Tensor:
-    """Codes (..., N, 4) as t_x, t_y, t_w, t_h -> boxes (..., N, 4) in cells.
-
-    ``corners`` and ``shapes`` are those of :func:`anchor_grid`; boxes are
-    x1, y1, x2, y2.
-    """
+    """Codes (..., N, 4) as t_x, t_y, t_w, t_h -> boxes (..., N, 4) in cells."""
     centers = corners + codes[..., :2].sigmoid()
     halves = shapes * codes[..., 2:].clamp(max=MAX_LOG_SCALE).exp() / 2
     return torch.cat([centers - halves, centers + halves], dim=-1)

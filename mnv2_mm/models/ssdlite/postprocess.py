@@ -1,10 +1,8 @@
 """Detections from logits and box codes, computed for the best candidates only.
 
-mmdet scores, sorts and suppresses thousands of (anchor, class) pairs and keeps
-the best few hundred. Only a better pair of the same class can suppress a pair.
-So NMS over the best pairs alone is exact as soon as it leaves enough boxes: no
-worse pair can change the result. A sigmoid keeps the order of its logits, so
-scores are computed for the candidates only.
+Only a better (anchor, class) pair of the same class can suppress a pair. So NMS over
+the best pairs alone is exact as soon as it leaves enough boxes. A sigmoid keeps the
+order of its logits, so scores are computed for the candidates only.
 """
 
 from collections.abc import Mapping
@@ -37,7 +35,7 @@ def best_detections(
         priors: Anchors (N, 4) in pixels.
         coder: mmdet's box coder.
         cfg: ``test_cfg`` of the head.
-        sigmoid: Whether ``values`` are logits.
+        sigmoid: See ``values``.
         img_meta: ``img_shape`` and ``scale_factor`` of the image.
         rescale: Whether to return boxes in pixels of the original image.
 
