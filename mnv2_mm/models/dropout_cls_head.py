@@ -1,10 +1,8 @@
 """The classifier of MobileNetV2: dropout before the last layer (section 6.1).
 
 The official code drops 20 % of the values between the global average and the
-classifier. mmpretrain's ``LinearClsHead`` has no dropout and its
-``StackedLinearClsHead`` has one only after a hidden layer, so this is the
-former with dropout in front. The weights start as in the official code: a
-truncated normal of standard deviation 0.09.
+classifier. mmpretrain's ``LinearClsHead`` has no dropout, and its
+``StackedLinearClsHead`` has one only after a hidden layer.
 """
 
 from collections.abc import Sequence
@@ -14,9 +12,9 @@ from mmpretrain.models.heads import LinearClsHead
 from torch import Tensor, nn
 
 from mnv2_mm.models.blocks import truncated_normal
+from mnv2_mm.models.checks import check_channels
 from mnv2_mm.registry import MODELS
 from mnv2_mm.utils.arguments import checked_arguments
-from mnv2_mm.utils.errors import InputError
 
 
 @MODELS.register_module()
@@ -29,8 +27,8 @@ class DropoutClsHead(LinearClsHead):
         in_channels: Values per image: 1280 at widths up to 1, 1664 at 1.3,
             1792 at 1.4 (``backbone.out_channels`` has them).
         dropout_ratio: Share of the values that are dropped in training.
-        loss: The loss; cross-entropy if None.
-        init_cfg: As in the official code if None.
+        loss: Cross-entropy by default.
+        init_cfg: TF's truncated normal of standard deviation 0.09 by default.
         **kwargs: The rest of mmpretrain's ClsHead (``topk``, ``cal_acc``).
     """
 
@@ -56,11 +54,5 @@ class DropoutClsHead(LinearClsHead):
     def pre_logits(self, feats: Sequence[Tensor]) -> Tensor:
         """Drop values of the pooled feature: (B, C) -> (B, C)."""
         feature = super().pre_logits(feats)
-        if feature.shape[-1] != self.in_channels:
-            raise InputError(
-                f'DropoutClsHead: the feature has {feature.shape[-1]} '
-                f'channels but in_channels={self.in_channels}; set '
-                f'model.head.in_channels={feature.shape[-1]} (the number '
-                "follows the backbone's widen_factor and out_indices)"
-            )
+        check_channels(self, 'head', [feature])
         return self.dropout(feature)

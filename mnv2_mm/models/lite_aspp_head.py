@@ -10,13 +10,11 @@ Parallel branches over one feature map, fused by a 1x1 convolution::
 Without the atrous branches this is the form that the paper recommends
 (2.11M parameters with MobileNetV2 and 21 classes), with them its 4.52M row.
 
-Differs from mmseg's ``ASPPHead``: the concatenation is fused by a 1x1
-convolution instead of a 3x3 one (which would make 3.16M and 7.15M), 256
-channels, ``align_corners=True``, dropout of single values instead of whole
-channels, a loss averaged over labeled pixels only; all as in the DeepLab code.
-The layers keep mmseg's names. Differs from the DeepLab code: its average pool
-has the fixed size of the training crop; for an image of that size this is the
-global average.
+Differs from mmseg's ``ASPPHead``, as the DeepLab code does: fusion by a 1x1
+convolution instead of a 3x3 one (3.16M and 7.15M), 256 channels,
+``align_corners=True``, dropout of single values instead of whole channels, a loss
+averaged over labeled pixels only. The layers keep mmseg's names. Differs from the
+DeepLab code: its average pool has the fixed size of the training crop.
 """
 
 from collections.abc import Sequence
@@ -29,6 +27,7 @@ from torch.nn.functional import interpolate
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from mnv2_mm.models.blocks import ConvNormAct, truncated_normal
+from mnv2_mm.models.checks import check_channels
 from mnv2_mm.registry import MODELS
 from mnv2_mm.utils.arguments import checked_arguments
 from mnv2_mm.utils.errors import InputError
@@ -49,21 +48,18 @@ class LiteASPPHead(BaseDecodeHead):
         atrous_rates: Rates of the 3x3 branches: (6, 12, 18) at output stride
             16, (12, 24, 36) at 8; None leaves these branches out.
         dropout_ratio: Share of the fused values that are dropped.
-        norm_cfg: Batch norm with DeepLab's epsilon and momentum if None.
-        norm_eval: Keep the BN statistics fixed while training. With the
-            backbone's ``norm_eval``, ``fine_tune_batch_norm=False`` of the
-            DeepLab code.
+        norm_cfg: Batch norm with DeepLab's epsilon and momentum by default.
+        norm_eval: Keep the BN statistics fixed while training (with the
+            backbone's ``norm_eval``, TF's ``fine_tune_batch_norm=False``).
         align_corners: How maps are resized, here and by the segmentor.
-        loss_decode: Cross-entropy, mean over the pixels with a label, if
-            None.
-        init_cfg: As the DeepLab code if None: slim's default (Xavier,
-            uniform), and a truncated normal of sd 0.01 for the logits.
+        loss_decode: Cross-entropy, mean over the labeled pixels, by default.
+        init_cfg: By default slim's (Xavier, uniform), and a truncated normal
+            of deviation 0.01 for the logits.
         **kwargs: ``num_classes`` (required) and the rest of mmseg's
             BaseDecodeHead.
-
-    Raises:
-        InputError: Rates that are not positive whole numbers.
     """
+
+    dropout: nn.Module | None
 
     def __init__(
         self,
@@ -96,24 +92,27 @@ class LiteASPPHead(BaseDecodeHead):
             ),
             **kwargs,
         )
-        self.atrous_rates = _checked(atrous_rates)
+        rates = () if atrous_rates is None else atrous_rates
+        if not isinstance(rates, Sequence) or any(
+            type(rate) is not int or rate < 1 for rate in rates
+        ):
+            raise InputError(
+                f'LiteASPPHead: atrous_rates={rates!r} must be whole numbers of at '
+                'least 1 such as (6, 12, 18), or None for no atrous branches'
+            )
+        self.atrous_rates = tuple(rates)
         self.norm_eval = norm_eval
-        self._init_layers()
-
-    def _init_layers(self) -> None:
-        """Make the branches, their fusion and the dropout."""
         self.image_pool = nn.Sequential(
-            nn.AdaptiveAvgPool2d(1), self._conv(self.in_channels)
+            nn.AdaptiveAvgPool2d(1), self._conv(in_channels)
         )
         self.aspp_modules = nn.ModuleList(
-            [self._conv(self.in_channels)]
-            + [self._conv(self.in_channels, 3, r) for r in self.atrous_rates]
+            [self._conv(in_channels)]
+            + [self._conv(in_channels, 3, rate) for rate in self.atrous_rates]
         )
-        branches = 1 + len(self.aspp_modules)
-        self.bottleneck = self._conv(branches * self.channels)
+        self.bottleneck = self._conv((1 + len(self.aspp_modules)) * channels)
         if self.dropout is not None:
             # the base class would drop whole channels (Dropout2d)
-            self.dropout = nn.Dropout(self.dropout_ratio)
+            self.dropout = nn.Dropout(dropout_ratio)
 
     def _conv(self, in_channels: int, kernel: int = 1, rate: int = 1) -> ConvNormAct:
         """Convolution without bias, batch norm, ReLU; size is kept."""
@@ -138,18 +137,9 @@ class LiteASPPHead(BaseDecodeHead):
         return self
 
     def forward(self, inputs: Sequence[Tensor]) -> Tensor:
-        """Maps (B, C, H/s, W/s) at stride s -> logits (B, num_classes, H/s, W/s).
-
-        The map at ``in_index`` is used.
-        """
+        """Map (B, C, H/s, W/s) at ``in_index`` -> logits (B, num_classes, H/s, W/s)."""
         x = self._transform_inputs(inputs)
-        if not torch.jit.is_tracing() and x.shape[1] != self.in_channels:
-            raise InputError(
-                f'LiteASPPHead: the feature map has {x.shape[1]} channels '
-                f'but in_channels={self.in_channels}; set '
-                f'model.decode_head.in_channels={x.shape[1]} (the number '
-                "follows the backbone's widen_factor and out_indices)"
-            )
+        check_channels(self, 'decode_head', [x])
         pooled = interpolate(
             self.image_pool(x),
             size=x.shape[2:],
@@ -158,17 +148,3 @@ class LiteASPPHead(BaseDecodeHead):
         )
         branches = [pooled] + [conv(x) for conv in self.aspp_modules]
         return self.cls_seg(self.bottleneck(torch.cat(branches, dim=1)))
-
-
-def _checked(rates: Sequence[int] | None) -> tuple[int, ...]:
-    """Return ``rates`` as a tuple; raise InputError for wrong ones."""
-    if rates is None:
-        return ()
-    if not isinstance(rates, Sequence) or any(
-        isinstance(r, bool) or not isinstance(r, int) or r < 1 for r in rates
-    ):
-        raise InputError(
-            f'LiteASPPHead: atrous_rates={rates!r} must be whole numbers of at least '
-            '1 such as (6, 12, 18), or None for no atrous branches'
-        )
-    return tuple(rates)

@@ -1,7 +1,6 @@
 """MobileNetV2 (section 4, Table 2) as a backbone for mmdet, mmseg and mmpretrain.
 
-Differs from the hosts' own backbones of this name, because trained weights and
-published numbers need it:
+Differs from the hosts' own backbones of this name:
 
 * taps by TF end-point name too: SSDLite gets the expansion of layer_15 (576
   channels, section 6.2), DeepLab the 320-channel layer_18;
@@ -12,8 +11,8 @@ published numbers need it:
   ``train()`` returns the module.
 
 TF counts the stem as layer_1, the blocks as layer_2 to layer_18 and the last
-1x1 convolution as layer_19. The expanded tensor inside of a block is
-``layer_k/expansion_output``.
+1x1 convolution as layer_19. The expanded tensor inside of a block, after BN and
+ReLU6, is ``layer_k/expansion_output``.
 """
 
 from collections.abc import Sequence
@@ -26,8 +25,8 @@ from mnv2_mm.models.blocks import (
     ConvNormAct,
     InvertedResidual,
     Padding,
+    layer_cfgs,
     make_divisible,
-    padding_conv_cfg,
     truncated_normal,
 )
 from mnv2_mm.models.split_inference import ExpansionSplit
@@ -83,14 +82,13 @@ class MobileNetV2(TappedBackbone):
     Args:
         widen_factor: Width multiplier; channels are rounded to multiples of
             8 and never lose more than 10 %.
-        out_indices: The maps to return, in this order. Stage indices as in
-            the hosts (0..6 are the seven stages of Table 2, 7 is layer_19)
-            and TF end-point names (``'layer_15/expansion_output'``,
-            ``'layer_18'``) can be mixed.
+        out_indices: The maps to return, in this order: stage indices as in
+            the hosts (0..6 are the stages of Table 2, 7 is layer_19) and TF
+            end-point names (``'layer_15/expansion_output'``) can be mixed.
         output_stride: 32, 16 or 8: input size over the size of the last
             map. Below 32 the later blocks are dilated instead.
         padding: ``'symmetric'`` (PyTorch) or ``'same'`` (TensorFlow), see
-            :func:`~mnv2_mm.models.blocks.padding_conv_cfg`.
+            :func:`~mnv2_mm.models.blocks.layer_cfgs`.
         shrink_last: Let the width multiplier shrink layer_19 below 1280
             channels too, as TF's detection extractor does; classification
             keeps 1280 (section 4.1, "Trade-off hyper parameters").
@@ -104,16 +102,18 @@ class MobileNetV2(TappedBackbone):
             which a block computes its expanded tensor (section 5.1), or
             ``'full'`` for one channel at a time. A block whose expansion is
             tapped computes it whole.
-        init_cfg: Initialization; the default is TF's truncated normal of
-            standard deviation 0.09. ``dict(type='Pretrained',
-            checkpoint=FILE)`` also reads state dicts of torchvision and
-            mmpretrain (:mod:`mnv2_mm.checkpoints`).
+        init_cfg: TF's truncated normal of standard deviation 0.09 by default.
+            ``dict(type='Pretrained', checkpoint=FILE)`` also reads state
+            dicts of other code bases (:mod:`mnv2_mm.checkpoints`).
 
     Attributes:
         feature_info: Channels and stride of every end point that is built.
         out_channels: Channels of each returned map.
         out_strides: Input size over map size of each returned map.
     """
+
+    stage_names = STAGES
+    default_init = truncated_normal(0.09, layer='Conv2d')
 
     def __init__(
         self,
@@ -132,10 +132,9 @@ class MobileNetV2(TappedBackbone):
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         super().__init__(
-            STAGES,
             frozen_stages=frozen_stages,
             norm_eval=norm_eval,
-            init_cfg=init_cfg or truncated_normal(0.09, layer='Conv2d'),
+            init_cfg=_own_pretrained(init_cfg),
         )
         check_width(widen_factor, published='0.35 0.5 0.75 1.0 1.3 1.4')
         self.taps = tap_names(
@@ -146,11 +145,7 @@ class MobileNetV2(TappedBackbone):
             f"'layer_{LAST_LAYER - 1}{EXPANSION}'",
         )
         self.padding = padding
-        layer_cfg = dict(
-            conv_cfg=padding_conv_cfg(padding),
-            norm_cfg=norm_cfg or dict(BN_CLASSIFICATION),
-            act_cfg=act_cfg or dict(type='ReLU6'),
-        )
+        layer_cfg = layer_cfgs(padding, norm_cfg or BN_CLASSIFICATION, act_cfg)
         plan = StridePlan(output_stride)
         deepest = max(END_POINTS[tap] for tap in self.taps)
 
@@ -199,26 +194,20 @@ class MobileNetV2(TappedBackbone):
         """The blocks from layer_2 on, as far as they are built."""
         return [block for stage in self.stages for block in getattr(self, stage)]
 
-    def init_weights(self) -> None:
-        """Initialize; ``Pretrained`` also reads the names of other code bases."""
-        own = self.init_cfg
-        configs = [own] if isinstance(own, dict) else own
-        self.init_cfg = sorted(  # pretrained weights last
-            (
-                cfg | dict(type='mnv2_mm.Pretrained')
-                if cfg['type'] == 'Pretrained'
-                else cfg
-                for cfg in configs
-            ),
-            key=lambda cfg: cfg['type'] == 'mnv2_mm.Pretrained',
-        )
-        super().init_weights()
-        self.init_cfg = own
-
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """(B, 3, H, W) -> the tapped maps, (B, C, H/stride, W/stride)."""
         found: dict[str, Tensor] = {}
-        x = self._run_stages(x, found)
+        x, expanded = self.conv1(x), None
+        if 'layer_1' in self.taps:
+            found['layer_1'] = x
+        for layer, block in enumerate(self.blocks, start=2):
+            name = f'layer_{layer}'
+            tapped = name + EXPANSION in self.taps
+            expanded, x = self._run_block(block, x, expanded, tapped=tapped)
+            if tapped:
+                found[name + EXPANSION] = expanded
+            if name in self.taps:
+                found[name] = x
         if f'layer_{LAST_LAYER}' in self.taps:
             found[f'layer_{LAST_LAYER}'] = self.conv2(x)
         return tuple(found[tap] for tap in self.taps)
@@ -227,20 +216,21 @@ class MobileNetV2(TappedBackbone):
     def _make_block(
         self, in_channels: int, out_channels: int, **kwargs: Any
     ) -> InvertedResidual:
-        """Make one block; the arguments are those of InvertedResidual."""
         return InvertedResidual(in_channels, out_channels, **kwargs)
 
-    def _run_stages(self, x: Tensor, found: dict[str, Tensor]) -> Tensor:
-        """Run layer_1 to layer_18; put the tapped maps into ``found``."""
-        x = self.conv1(x)
-        if 'layer_1' in self.taps:
-            found['layer_1'] = x
-        for layer, block in enumerate(self.blocks, start=2):
-            name = f'layer_{layer}'
-            if name + EXPANSION in self.taps:
-                found[name + EXPANSION], x = block.forward_with_expansion(x)
-            else:
-                x = block(x)
-            if name in self.taps:
-                found[name] = x
-        return x
+    def _run_block(
+        self, block: Any, x: Tensor, previous: Any, *, tapped: bool
+    ) -> tuple[Any, Tensor]:
+        """The expanded tensor, or None where nothing needs it, and the output.
+
+        ``previous`` is the expanded tensor of the block before.
+        """
+        return block.forward_with_expansion(x) if tapped else (None, block(x))
+
+
+def _own_pretrained(init_cfg: dict | list[dict] | None) -> list[dict]:
+    """Read ``Pretrained`` weights by our initializer, after all others."""
+    configs = [init_cfg] if isinstance(init_cfg, dict) else init_cfg or []
+    pretrained = [cfg for cfg in configs if cfg['type'] == 'Pretrained']
+    others = [cfg for cfg in configs if cfg['type'] != 'Pretrained']
+    return others + [cfg | dict(type='mnv2_mm.Pretrained') for cfg in pretrained]

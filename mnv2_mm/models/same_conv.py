@@ -2,7 +2,7 @@
 
 mmcv's Conv2dAdaptivePadding pads a copy of every input. Most layers need none:
 at stride 1, and at stride 2 on odd sides, SAME pads both sides alike, which
-the convolution does itself. The other layers copy in the forward pass only.
+the convolution does itself.
 """
 
 from typing import Any
@@ -10,11 +10,11 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.autograd.function import FunctionCtx, once_differentiable
+from torch.autograd.function import once_differentiable
 
 
 def same_pads(
-    side: int, *, kernel: int, stride: int = 1, dilation: int = 1
+    side: int, kernel: int, stride: int = 1, dilation: int = 1
 ) -> tuple[int, int]:
     """Zeros before and after a side of the input; the odd one comes after."""
     steps = -(-side // stride) - 1
@@ -25,8 +25,7 @@ def same_pads(
 class SameConv2d(nn.Conv2d):
     """nn.Conv2d with SAME padding; the argument ``padding`` is ignored.
 
-    An ``init_cfg`` for ``Conv2d`` applies to it, since mmengine looks at the
-    direct base of a class.
+    A direct subclass, so that mmengine applies an ``init_cfg`` for ``Conv2d``.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -51,12 +50,8 @@ class SameConv2d(nn.Conv2d):
     ) -> tuple[Tensor, tuple[int, int]]:
         """The input, padded if needed, and the padding left to the convolution."""
         dtype = dtype or x.dtype
-        sides = zip(
-            x.shape[-2:], self.kernel_size, self.stride, self.dilation, strict=True
-        )
-        rows, columns = (
-            same_pads(side, kernel=kernel, stride=stride, dilation=dilation)
-            for side, kernel, stride, dilation in sides
+        rows, columns = map(
+            same_pads, x.shape[-2:], self.kernel_size, self.stride, self.dilation
         )
         if rows[0] == rows[1] and columns[0] == columns[1]:
             padding = rows[0], columns[0]
@@ -66,11 +61,7 @@ class SameConv2d(nn.Conv2d):
         return x if x.dtype == dtype else x.to(dtype), padding
 
     def _is_slow_in_bfloat16(self, x: Tensor) -> bool:
-        """Whether oneDNN has no good bfloat16 kernel for this layer.
-
-        The gradient of a strided depthwise convolution takes up to seven times
-        as long as in float32.
-        """
+        """Whether oneDNN's bfloat16 gradient takes up to seven times as long."""
         return (
             self.training
             and self.groups > 1
@@ -95,7 +86,7 @@ class _Pad(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: FunctionCtx,
+        ctx: Any,
         x: Tensor,
         rows: tuple[int, int],
         columns: tuple[int, int],
@@ -110,7 +101,7 @@ class _Pad(torch.autograd.Function):
             (batch, channels, height + sum(rows), width + sum(columns)),
             dtype=dtype,
             device=x.device,
-            memory_format=(torch.channels_last if last else torch.contiguous_format),
+            memory_format=torch.channels_last if last else torch.contiguous_format,
         )
         out[ctx.inner].copy_(x)
         out[:, :, :top].zero_()
@@ -121,5 +112,5 @@ class _Pad(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: FunctionCtx, gradient: Tensor) -> tuple[Tensor, None, None, None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
         return gradient[ctx.inner].to(ctx.dtype), None, None, None

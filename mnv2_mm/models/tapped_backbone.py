@@ -1,21 +1,18 @@
 """What the backbones of this package share: strides, taps, freezing.
 
-TF-slim turns strides into atrous rates by one rule for every network of the
-paper (MobileNetV1, MobileNetV2, ResNet): :class:`StridePlan`. mmseg's
-``strides`` and ``dilations`` cannot express it, since a stage has one rate
-there. Freezing covers BN statistics, also of the stem, and ``train()`` returns
-the module; not every host does so.
+mmseg's ``strides`` and ``dilations`` cannot express TF-slim's atrous rates, since
+a stage has one rate there. Freezing covers BN statistics, also of the stem, and
+``train()`` returns the module; not every host does so.
 """
 
+import math
 from collections.abc import Container, Sequence
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from mmengine.model import BaseModule
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from mnv2_mm.utils.errors import InputError
-
-OUTPUT_STRIDES = (32, 16, 8)
 
 
 class FeatureInfo(NamedTuple):
@@ -26,18 +23,15 @@ class FeatureInfo(NamedTuple):
 
 
 class StridePlan:
-    """TF's rule of how strides turn into atrous rates.
+    """TF's rule of how strides turn into atrous rates, for every network.
 
-    Once the running stride equals ``output_stride`` every further stride
-    becomes 1. The layer that would have strided keeps the rate so far, and
-    the rate of the layers *after* it is multiplied.
-
-    Raises:
-        InputError: The output stride is not 32, 16 or 8.
+    Once the running stride equals ``output_stride`` (32, 16 or 8) every
+    further stride becomes 1. The layer that would have strided keeps the rate
+    so far, and the rate of the layers *after* it is multiplied.
     """
 
     def __init__(self, output_stride: int) -> None:
-        if output_stride not in OUTPUT_STRIDES:
+        if output_stride not in (32, 16, 8):
             raise InputError(
                 f'output_stride={output_stride!r} is not offered; use 32, 16 or 8'
             )
@@ -56,9 +50,7 @@ class StridePlan:
 
 def check_width(widen_factor: float, published: str) -> None:
     """Raise InputError unless it is a positive number."""
-    if not isinstance(widen_factor, int | float) or not (
-        0 < widen_factor < float('inf')
-    ):
+    if not isinstance(widen_factor, int | float) or not 0 < widen_factor < math.inf:
         raise InputError(
             f'widen_factor={widen_factor!r} is no width; use a positive '
             f'number, published ones are {published}'
@@ -74,14 +66,8 @@ def tap_names(
 ) -> tuple[str, ...]:
     """Names of the end points that ``out_indices`` asks for.
 
-    Args:
-        out_indices: Stage indices and names, mixed.
-        stage_ends: Name of the end point of each stage index.
-        end_points: All names; none where only stages can be tapped.
-        known: The names, as a message lists them.
-
-    Raises:
-        InputError: It is no sequence, is empty, or has an unknown tap.
+    ``stage_ends`` has the name of each stage index, ``end_points`` all names
+    that can be given instead; ``known`` lists them in an error.
     """
     offered = f'a stage index 0..{len(stage_ends) - 1}' + (known and f', {known}')
     if isinstance(out_indices, str | int) or not len(out_indices):
@@ -96,9 +82,7 @@ def tap_names(
         elif (name := str(tap).removesuffix('/output')) in end_points:
             names.append(name)
         else:
-            raise InputError(
-                f'out_indices: the tap {tap!r} does not exist; use {offered}'
-            )
+            raise InputError(f'out_indices: the tap {tap!r} is unknown; use {offered}')
     return tuple(names)
 
 
@@ -106,36 +90,34 @@ class TappedBackbone(BaseModule):
     """A backbone that returns the maps asked for and can be frozen.
 
     Args:
-        stages: Names of the stem and of the stages, in order.
-        frozen_stages: -1 freezes nothing, 0 the stem, n the stem and the
-            first n stages: parameters and BN statistics.
-        norm_eval: Keep all BN statistics fixed while training.
-        init_cfg: As in mmengine.
-
-    Attributes:
-        taps: Names of the end points to return.
-        feature_info: Channels and stride of each end point, by name.
+        frozen_stages: As in MobileNetV2.
+        norm_eval: As in MobileNetV2.
+        init_cfg: As in mmengine; the default is the subclass's.
     """
 
+    #: Names of the stem and of the stages, in order.
+    stage_names: ClassVar[tuple[str, ...]]
+    default_init: ClassVar[dict]
+    #: Names of the end points to return.
     taps: tuple[str, ...]
+    #: Channels and stride of each end point.
     feature_info: dict[str, FeatureInfo]
 
     def __init__(
         self,
-        stages: Sequence[str],
         *,
-        frozen_stages: int,
-        norm_eval: bool,
-        init_cfg: dict | list[dict] | None,
+        frozen_stages: int = -1,
+        norm_eval: bool = False,
+        init_cfg: dict | list[dict] | None = None,
     ) -> None:
-        super().__init__(init_cfg)
-        if frozen_stages not in range(-1, len(stages)):
+        super().__init__(init_cfg or dict(self.default_init))
+        last = len(self.stage_names) - 1
+        if frozen_stages not in range(-1, last + 1):
             raise InputError(
                 f'frozen_stages={frozen_stages!r} is out of range; use -1 '
-                f'(none), 0 (stem) to {len(stages) - 1} (everything)'
+                f'(none), 0 (stem) to {last} (everything)'
             )
         self.frozen_stages = frozen_stages
-        self._stage_names = tuple(stages)
         self.norm_eval = norm_eval
 
     @property
@@ -159,8 +141,6 @@ class TappedBackbone(BaseModule):
         return self
 
     def _freeze(self) -> None:
-        for name in self._stage_names[: self.frozen_stages + 1]:
-            module = getattr(self, name, None)  # may not be built
-            if module is not None:
-                module.eval()
-                module.requires_grad_(False)
+        for name in self.stage_names[: self.frozen_stages + 1]:
+            if hasattr(self, name):  # may not be built
+                getattr(self, name).eval().requires_grad_(False)

@@ -16,18 +16,18 @@ _Class = TypeVar('_Class', bound=type)
 
 
 def check_arguments(owner: str, given: Iterable[str], allowed: Collection[str]) -> None:
-    """Raise InputError for the first unknown name, with the nearest right one.
-
-    Args:
-        owner: What takes the arguments, as a user writes it.
-        given: Names of the arguments.
-        allowed: Names that ``owner`` takes.
-    """
+    """Raise InputError for the first unknown name, with the nearest right one."""
     for name in given:
         if name in allowed:
             continue
-        nearest = max(allowed, key=functools.partial(_likeness, name))
-        hint = f'; did you mean {nearest!r}?' if _likeness(name, nearest) > 0.6 else '.'
+
+        def likeness(right: str, name: str = name) -> float:
+            # a shortened name (negs) is like the start of the right one
+            starts = right, right[: len(name)]
+            return max(SequenceMatcher(None, name, s).ratio() for s in starts)
+
+        nearest = max(allowed, key=likeness)
+        hint = f'; did you mean {nearest!r}?' if likeness(nearest) > 0.6 else '.'
         raise InputError(
             f'{owner} takes no argument {name!r}{hint} It takes {", ".join(allowed)}'
         )
@@ -39,8 +39,15 @@ def checked_arguments(cls: _Class) -> _Class:
     Allowed are the arguments of ``__init__`` and, where it passes ``**kwargs``
     on, those of the parent classes.
     """
-    allowed = _arguments_of(cls)
+    allowed: dict[str, None] = {}
     init = cls.__init__
+    for parent in cls.__mro__:
+        if '__init__' in vars(parent):
+            _, *parameters = inspect.signature(parent.__init__).parameters.values()
+            kinds = {p.name: p.kind.name for p in parameters}
+            allowed |= dict.fromkeys(n for n, k in kinds.items() if 'VAR_' not in k)
+            if 'VAR_KEYWORD' not in kinds.values():
+                break
 
     @functools.wraps(init)
     def checked(self: object, *args: Any, **kwargs: Any) -> None:
@@ -49,26 +56,3 @@ def checked_arguments(cls: _Class) -> _Class:
 
     cls.__init__ = checked
     return cls
-
-
-def _arguments_of(cls: type) -> tuple[str, ...]:
-    names: dict[str, None] = {}
-    for parent in cls.__mro__:
-        if '__init__' not in vars(parent):
-            continue
-        _, *parameters = inspect.signature(parent.__init__).parameters.values()
-        named = [
-            p for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)
-        ]
-        names |= dict.fromkeys(p.name for p in named)
-        if not any(p.kind is p.VAR_KEYWORD for p in parameters):
-            break
-    return tuple(names)
-
-
-def _likeness(name: str, right: str) -> float:
-    """0 to 1; a shortened name (``negs``) is like the start of the right one."""
-    return max(
-        SequenceMatcher(None, name, other).ratio()
-        for other in (right, right[: len(name)])
-    )

@@ -4,8 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from mnv2_mm.models.blocks import ConvNormAct
-from mnv2_mm.models.relu6 import ReLU6
+from mnv2_mm.models.blocks import ConvNormAct, ReLU6
 
 
 @pytest.mark.parametrize('inplace', [True, False])

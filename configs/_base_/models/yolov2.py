@@ -5,7 +5,7 @@
 # (model.neck.passthrough_channels=None: 67.445M, 17.501G).
 #
 # VOC: model.bbox_head.num_classes=20 and, as model.bbox_head.anchors, the
-# VOC_ANCHORS of mnv2_mm/models/baselines/yolov2_boxes.py.
+# VOC_ANCHORS of mnv2_mm/models/baselines/yolov2_region.py.
 model = dict(
     _scope_='mmdet',
     type='SingleStageDetector',

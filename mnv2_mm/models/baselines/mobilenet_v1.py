@@ -1,18 +1,15 @@
 """MobileNetV1 (Howard et al. 2017), the first row of Tables 4 and 7.
 
-A 3x3 convolution and thirteen depthwise-separable pairs: depthwise 3x3 and
-pointwise 1x1, each with batch norm and ReLU6, no shortcuts. No host has it.
-Names, rounding, rates and batch norm are those of TF-slim's ``mobilenet_v1``,
-the base of the paper's SSDLite (Table 6) and DeepLab (Table 7) rows. Differs
-from TF-slim: the default padding is PyTorch's, and the host's head makes the
-logits.
+A 3x3 convolution and thirteen depthwise-separable pairs, each layer with batch
+norm and ReLU6, no shortcuts. No host has it. Names, rounding, rates and batch
+norm are those of TF-slim's ``mobilenet_v1``; the default padding is PyTorch's.
 
 TF counts the stem as Conv2d_0 and the pairs as Conv2d_1 to Conv2d_13.
 """
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -21,7 +18,7 @@ from mnv2_mm.models.blocks import (
     ConvNormAct,
     Padding,
     depthwise,
-    padding_conv_cfg,
+    layer_cfgs,
     truncated_normal,
 )
 from mnv2_mm.models.tapped_backbone import (
@@ -34,27 +31,12 @@ from mnv2_mm.models.tapped_backbone import (
 from mnv2_mm.registry import MODELS
 from mnv2_mm.utils.arguments import checked_arguments
 
-
-class Row(NamedTuple):
-    """Pairs of one resolution; the first one strides."""
-
-    channels: int
-    repeats: int
-    stride: int
-
-
-#: Table 1 of the MobileNetV1 paper.
-TABLE_1 = (
-    Row(64, 1, 1),
-    Row(128, 2, 2),
-    Row(256, 2, 2),
-    Row(512, 6, 2),
-    Row(1024, 2, 2),
-)
+#: Table 1 of the MobileNetV1 paper: channels, pairs, stride of the first pair.
+TABLE_1 = ((64, 1, 1), (128, 2, 2), (256, 2, 2), (512, 6, 2), (1024, 2, 2))
 STEM_CHANNELS = 32
 #: TF's ``min_depth``.
 MIN_CHANNELS = 8
-LAST_LAYER = sum(row.repeats for row in TABLE_1)  # 13
+LAST_LAYER = 13
 #: What ``frozen_stages`` counts: the stem and the rows of Table 1.
 STAGES = ('conv1', *(f'layer{i}' for i in range(1, 6)))
 #: The end points that stage indices 0 to 4 stand for.
@@ -78,11 +60,13 @@ class MobileNetV1(TappedBackbone):
         out_indices: The maps to return, in this order: stage indices (0..4
             end at strides 2 to 32) and TF end-point names
             (``'Conv2d_11_pointwise'``) can be mixed.
-        norm_cfg: Normalization layers; V1's scope in TF-slim (epsilon 1e-3,
-            decay 0.9997) if None.
+        norm_cfg: Normalization layers; V1's scope in TF-slim by default.
 
     The other arguments and the attributes are those of MobileNetV2.
     """
+
+    stage_names = STAGES
+    default_init = truncated_normal(0.09, layer='Conv2d')
 
     def __init__(
         self,
@@ -93,16 +77,9 @@ class MobileNetV1(TappedBackbone):
         padding: Padding = 'symmetric',
         norm_cfg: dict | None = None,
         act_cfg: dict | None = None,
-        frozen_stages: int = -1,
-        norm_eval: bool = False,
-        init_cfg: dict | list[dict] | None = None,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(
-            STAGES,
-            frozen_stages=frozen_stages,
-            norm_eval=norm_eval,
-            init_cfg=init_cfg or truncated_normal(0.09, layer='Conv2d'),
-        )
+        super().__init__(**kwargs)
         check_width(widen_factor, published='0.25 0.5 0.75 1.0')
         self.taps = tap_names(
             out_indices,
@@ -111,11 +88,7 @@ class MobileNetV1(TappedBackbone):
             known=f"'Conv2d_0', 'Conv2d_1_pointwise'..'{STAGE_ENDS[-1]}' or the "
             "same with '_depthwise'",
         )
-        layer_cfg = dict(
-            conv_cfg=padding_conv_cfg(padding),
-            norm_cfg=norm_cfg or dict(BN_DETECTION),
-            act_cfg=act_cfg or dict(type='ReLU6'),
-        )
+        layer_cfg = layer_cfgs(padding, norm_cfg or BN_DETECTION, act_cfg)
         plan = StridePlan(output_stride)
         deepest = max(END_POINTS[tap] for tap in self.taps)
 
@@ -129,23 +102,19 @@ class MobileNetV1(TappedBackbone):
         self.feature_info = {'Conv2d_0': FeatureInfo(channels, plan.stride)}
         self.stages: list[str] = []
         for stage, row in zip(STAGES[1:], TABLE_1, strict=True):
+            base_channels, repeats, first_stride = row
+            out_channels = width(base_channels)
             pairs = []
-            for repeat in range(min(row.repeats, deepest - layer)):
+            for repeat in range(min(repeats, deepest - layer)):
                 layer += 1
-                stride, rate = plan.next(1 if repeat else row.stride)
-                out_channels = width(row.channels)
-                pairs.append(
-                    nn.Sequential(
-                        OrderedDict(
-                            depthwise_conv=depthwise(
-                                channels, stride=stride, dilation=rate, **layer_cfg
-                            ),
-                            pointwise_conv=ConvNormAct(
-                                channels, out_channels, 1, **layer_cfg
-                            ),
-                        )
-                    )
+                stride, rate = plan.next(1 if repeat else first_stride)
+                pair: OrderedDict[str, nn.Module] = OrderedDict(
+                    depthwise_conv=depthwise(
+                        channels, stride=stride, dilation=rate, **layer_cfg
+                    ),
+                    pointwise_conv=ConvNormAct(channels, out_channels, 1, **layer_cfg),
                 )
+                pairs.append(nn.Sequential(pair))
                 self.feature_info |= {
                     f'Conv2d_{layer}_depthwise': FeatureInfo(channels, plan.stride),
                     f'Conv2d_{layer}_pointwise': FeatureInfo(out_channels, plan.stride),

@@ -3,11 +3,9 @@
 TF's ``resnet_v1_101_beta``: the 7x7 stem is three 3x3 convolutions of 64, 64
 and 128 channels, a stage strides in its last unit instead of its first, and
 the three units of the last stage have their own rates ("multi-grid"). The
-table's 58.16M parameters and 81.0B multiply-adds need all three.
-
-The layers are mmseg's ResNetV1c, which has an option for the stem only: its
-stages stride first, have one rate each, and its multi-grid is not multiplied
-by the rate. Normalization is TF's, and no unit starts as the identity.
+table's 58.16M parameters and 81.0B multiply-adds need all three. mmseg's
+ResNetV1c has an option for the stem only: its stages stride first, have one rate
+each, and its multi-grid is not multiplied by the rate.
 """
 
 from collections.abc import Sequence
@@ -40,18 +38,11 @@ class DeepLabResNet(ResNetV1c):
         output_stride: 32, 16 or 8: input size over the size of the last map.
         multi_grid: Rates of the units of the last stage, in multiples of the
             rate that the output stride gives the stage.
-        stem_channels: Channels of the third convolution; the first two have
-            half of them.
-        norm_cfg: Normalization layers; DeepLab's if None.
+        norm_cfg: Normalization layers; DeepLab's by default.
         **kwargs: The rest of mmseg's ResNet (``frozen_stages``,
             ``norm_eval``, ``with_cp``, ``init_cfg``).
 
-    Attributes:
-        out_channels: Channels of each returned map.
-        out_strides: Input size over map size of each returned map.
-
-    Raises:
-        InputError: An argument is out of its range.
+    ``out_channels`` and ``out_strides`` are those of the returned maps.
     """
 
     def __init__(
@@ -61,11 +52,19 @@ class DeepLabResNet(ResNetV1c):
         *,
         output_stride: int = 16,
         multi_grid: Sequence[int] = (1, 2, 4),
-        stem_channels: int = 128,
         norm_cfg: dict | None = None,
         **kwargs: Any,
     ) -> None:
-        _check(depth, multi_grid)
+        if depth not in DEPTHS:
+            raise InputError(f'depth={depth!r} is not offered; use one of {DEPTHS}')
+        if (
+            not isinstance(multi_grid, Sequence)
+            or [isinstance(rate, int) and rate > 0 for rate in multi_grid] != [True] * 3
+        ):
+            raise InputError(
+                f'multi_grid={multi_grid!r} must be three whole numbers of at '
+                'least 1, one for each unit of the last stage, such as (1, 2, 4)'
+            )
         taps = tap_names(out_indices, STAGES)
         plan = StridePlan(output_stride)
         for _ in ('stem', 'pool'):
@@ -74,7 +73,7 @@ class DeepLabResNet(ResNetV1c):
             depth=depth,
             out_indices=tuple(out_indices),
             strides=(1, 1, 1, 1),
-            stem_channels=stem_channels,
+            stem_channels=128,
             norm_cfg=norm_cfg or dict(BN_RESNET),
             zero_init_residual=False,
             **kwargs,
@@ -100,18 +99,3 @@ class DeepLabResNet(ResNetV1c):
         """Set the mode as the base class does, and return the module."""
         super().train(mode)
         return self
-
-
-def _check(depth: int, multi_grid: Sequence[int]) -> None:
-    """Raise InputError for a value out of range."""
-    if depth not in DEPTHS:
-        raise InputError(f'depth={depth!r} is not offered; use one of {DEPTHS}')
-    if (
-        not isinstance(multi_grid, Sequence)
-        or len(multi_grid) != 3
-        or any(not isinstance(rate, int) or rate < 1 for rate in multi_grid)
-    ):
-        raise InputError(
-            f'multi_grid={multi_grid!r} must be three whole numbers of at '
-            'least 1, one for each unit of the last stage, such as (1, 2, 4)'
-        )

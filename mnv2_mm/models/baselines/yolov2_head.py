@@ -1,9 +1,8 @@
 """YOLOv2's region head (Table 6, row YOLOv2) for mmdet.
 
 One 1x1 convolution predicts 5 + classes numbers for each of the five anchors of
-a cell. Runs on mmdet's SingleStageDetector; selection, NMS and rescaling are
-mmdet's. mmdet's YOLOV3Head differs: three levels, a sigmoid per class,
-objectness trained towards 1 instead of the IoU, assignment by IoU thresholds.
+a cell. mmdet's YOLOV3Head differs: three levels, a sigmoid per class, objectness
+trained towards 1 instead of the IoU, assignment by IoU thresholds.
 """
 
 from collections.abc import Sequence
@@ -16,19 +15,18 @@ from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
-from mnv2_mm.models.baselines.darknet19 import DARKNET_INIT
-from mnv2_mm.models.baselines.yolov2_boxes import (
+from mnv2_mm.models.baselines.yolov2_network import DARKNET_INIT
+from mnv2_mm.models.baselines.yolov2_region import (
     COCO_ANCHORS,
     STRIDE,
+    RegionLoss,
     anchor_grid,
     anchor_tensor,
     decode,
 )
-from mnv2_mm.models.baselines.yolov2_loss import RegionLoss
-from mnv2_mm.models.gt_checks import checked_gt_instances
+from mnv2_mm.models.checks import check_channels, checked_gt_instances
 from mnv2_mm.registry import MODELS
 from mnv2_mm.utils.arguments import checked_arguments
-from mnv2_mm.utils.errors import InputError
 
 
 @MODELS.register_module()
@@ -41,12 +39,13 @@ class YOLOv2Head(BaseDenseHead):
         in_channels: Channels of the map, as ``YOLOv2Neck.out_channels``.
         anchors: Widths and heights in cells of 32 pixels; COCO's by default.
         loss: Arguments of
-            :class:`~mnv2_mm.models.baselines.yolov2_loss.RegionLoss`.
+            :class:`~mnv2_mm.models.baselines.yolov2_region.RegionLoss`.
         train_cfg: Unused; mmdet's detectors pass it.
-        test_cfg: ``nms_pre``, ``score_thr``, ``nms``, ``max_per_img``, as
-            in every mmdet head.
-        init_cfg: Initialization; Darknet's by default.
+        test_cfg: As in every mmdet head.
+        init_cfg: Darknet's by default.
     """
+
+    anchors: Tensor
 
     def __init__(
         self,
@@ -66,32 +65,18 @@ class YOLOv2Head(BaseDenseHead):
         self.test_cfg = test_cfg
         self.register_buffer('anchors', anchor_tensor(anchors), persistent=False)
         self.loss_region = RegionLoss(**(loss or {}))
-        self._init_layers()
-
-    def _init_layers(self) -> None:
         # Darknet's order: anchor by anchor, box code, objectness, classes
-        outputs = len(self.anchors) * (5 + self.num_classes)
-        self.conv = nn.Conv2d(self.in_channels, outputs, 1)
+        self.conv = nn.Conv2d(in_channels, len(anchors) * (5 + num_classes), 1)
 
     def forward(self, feats: Sequence[Tensor]) -> tuple[Tensor]:
         """One map (B, C, H/32, W/32) -> (B, A * (5 + classes), H/32, W/32)."""
-        channels = tuple(x.shape[1] for x in feats)
-        if channels != (self.in_channels,):
-            raise InputError(
-                f'YOLOv2Head has in_channels={self.in_channels} for its one '
-                f'map, the neck gives maps of {channels} channels; set '
-                'model.bbox_head.in_channels to YOLOv2Neck.out_channels'
-            )
+        check_channels(self, 'bbox_head', feats)
         return (self.conv(feats[0]),)
 
     def flatten(self, pred_map: Tensor) -> Tensor:
         """(B, A * (5 + classes), H, W) -> (B, H * W * A, 5 + classes), float32."""
-        batch = pred_map.shape[0]
-        return (
-            pred_map.permute(0, 2, 3, 1)
-            .reshape(batch, -1, 5 + self.num_classes)
-            .float()
-        )
+        channels_last = pred_map.permute(0, 2, 3, 1).float()
+        return channels_last.reshape(len(pred_map), -1, 5 + self.num_classes)
 
     def loss_by_feat(
         self,
@@ -100,23 +85,15 @@ class YOLOv2Head(BaseDenseHead):
         batch_img_metas: list[dict],
         batch_gt_instances_ignore: OptInstanceList = None,
     ) -> dict[str, Tensor]:
-        """The region loss, a mean over the images of the batch.
-
-        Arguments are mmdet's; Darknet has no regions to ignore.
-
-        Raises:
-            InputError: A class index is out of range, or a box is empty.
-        """
+        """The region loss; arguments are mmdet's, regions to ignore have no effect."""
         objects = [
-            checked_gt_instances(gt_instances, meta, num_classes=self.num_classes)
-            for gt_instances, meta in zip(
-                batch_gt_instances, batch_img_metas, strict=True
-            )
+            checked_gt_instances(*image, num_classes=self.num_classes)
+            for image in zip(batch_gt_instances, batch_img_metas, strict=True)
         ]
         return self.loss_region(
             self.flatten(pred_map),
             self.anchors.float(),
-            size=tuple(pred_map.shape[-2:]),
+            size=pred_map.shape[-2:],
             boxes=[boxes.float() / STRIDE for boxes, _ in objects],
             labels=[labels for _, labels in objects],
         )
@@ -135,13 +112,13 @@ class YOLOv2Head(BaseDenseHead):
         """
         cfg = ConfigDict(self.test_cfg if cfg is None else cfg)
         predictions = self.flatten(pred_map.detach())
-        grid = anchor_grid(tuple(pred_map.shape[-2:]), self.anchors.float())
+        grid = anchor_grid(pred_map.shape[-2:], self.anchors.float())
         batch_boxes = decode(predictions[..., :4], *grid) * STRIDE
         objectness = predictions[..., 4:5].sigmoid()
         batch_scores = objectness * predictions[..., 5:].softmax(dim=-1)
         results = []
         for boxes, scores, meta in zip(
-            batch_boxes, batch_scores, batch_img_metas, strict=True
+            batch_boxes, batch_scores, batch_img_metas or [], strict=True
         ):
             scores, labels, keep, _ = filter_scores_and_topk(
                 scores, cfg.get('score_thr', 0), cfg.get('nms_pre', scores.numel())
@@ -149,13 +126,8 @@ class YOLOv2Head(BaseDenseHead):
             height, width = meta['img_shape'][:2]
             limits = boxes.new_tensor([width, height, width, height])
             boxes = torch.minimum(boxes[keep].clamp(min=0), limits)
+            found = InstanceData(bboxes=boxes, scores=scores, labels=labels)
             results.append(
-                self._bbox_post_process(
-                    InstanceData(bboxes=boxes, scores=scores, labels=labels),
-                    cfg,
-                    rescale=rescale,
-                    with_nms=with_nms,
-                    img_meta=meta,
-                )
+                self._bbox_post_process(found, cfg, rescale, with_nms, img_meta=meta)
             )
         return results

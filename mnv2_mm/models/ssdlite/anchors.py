@@ -1,9 +1,8 @@
 """SSDLite's default boxes (anchors), as TF's ``ssd_anchor_generator`` makes them.
 
-Differs from mmdet's SSDAnchorGenerator: three boxes on the lowest level
-(mmdet always adds a fourth), sizes derived from any ``input_size`` (mmdet
-supports 300 and 512), and cell centers at (i + 0.5) / map size as in TF, so
-the stride of an odd map is a fraction (320/3 on level 3).
+Differs from mmdet's SSDAnchorGenerator: three boxes on the lowest level (mmdet
+adds a fourth), any ``input_size`` (mmdet: 300 and 512), and cell centers at
+(i + 0.5) / map size, so the stride of an odd map is a fraction (320/3 on level 3).
 """
 
 import math
@@ -21,22 +20,8 @@ from mnv2_mm.utils.errors import InputError
 SCALES = (0.2, 0.35, 0.5, 0.65, 0.8, 0.95, 1.0)
 #: (scale, aspect ratio w/h) of the reduced lowest level.
 LOWEST_LEVEL = ((0.1, 1.0), (0.2, 2.0), (0.2, 0.5))
-#: Aspect ratios of the other levels; the sixth box is the interpolated one.
+#: Aspect ratios of the other levels.
 ASPECT_RATIOS = (1.0, 2.0, 0.5, 3.0, 1 / 3)
-
-
-def level_sizes(size: int, first_stride: int, num_levels: int) -> list[int]:
-    """Map sizes along one side: every stride-2 layer rounds up.
-
-    >>> level_sizes(320, 16, 6), level_sizes(300, 16, 6)
-    ([20, 10, 5, 3, 2, 1], [19, 10, 5, 3, 2, 1])
-    """
-    for _ in range(round(math.log2(first_stride))):
-        size = math.ceil(size / 2)
-    sizes = [size]
-    while len(sizes) < num_levels:
-        sizes.append(math.ceil(sizes[-1] / 2))
-    return sizes
 
 
 @TASK_UTILS.register_module()
@@ -44,11 +29,11 @@ def level_sizes(size: int, first_stride: int, num_levels: int) -> list[int]:
 class SSDLiteAnchorGenerator(AnchorGenerator):
     """Default boxes of SSDLite for a fixed input size.
 
-    Order in a cell, as in TF: level 0 has (0.1, 1), (0.2, 2), (0.2, 1/2);
-    the others have the ratios 1, 2, 1/2, 3, 1/3 and a square whose scale is
-    the geometric mean of this level's and the next. Boxes are not clipped. On
-    a non-square input a box keeps its aspect ratio in pixels and its size is
-    relative to the shorter side (TF's ``base_anchor_size`` rule).
+    Order in a cell, as in TF: level 0 has ``LOWEST_LEVEL``; the others have
+    ``ASPECT_RATIOS`` and a square whose scale is the geometric mean of this
+    level's and the next. Boxes are not clipped. On a non-square input a box keeps
+    its aspect ratio in pixels and its size is relative to the shorter side (TF's
+    ``base_anchor_size`` rule).
 
     Args:
         input_size: Network input in pixels, ``320`` or ``(width, height)``.
@@ -65,7 +50,13 @@ class SSDLiteAnchorGenerator(AnchorGenerator):
         scales: Sequence[float] = SCALES,
         reduce_lowest: bool = True,
     ) -> None:
-        self.input_size = self._parse(input_size)
+        sides = (input_size,) * 2 if isinstance(input_size, int) else tuple(input_size)
+        if len(sides) != 2 or any(not isinstance(s, int) or s < 32 for s in sides):
+            raise InputError(
+                f'input_size={input_size!r} cannot be used; give one number '
+                'or (width, height) in pixels, each at least 32'
+            )
+        self.input_size = width, height = sides
         if len(scales) < 3 or list(scales) != sorted(scales):
             raise InputError(
                 f'scales={tuple(scales)} must rise from level to level and '
@@ -73,27 +64,16 @@ class SSDLiteAnchorGenerator(AnchorGenerator):
             )
         self.scales = tuple(scales)
         self.reduce_lowest = reduce_lowest
-        width, height = self.input_size
-        num_levels = len(scales) - 1
-        columns = level_sizes(width, first_stride, num_levels)
-        rows = level_sizes(height, first_stride, num_levels)
-        #: (rows, columns) of each level.
-        self.featmap_sizes = list(zip(rows, columns, strict=True))
+        #: (rows, columns) of each level; every stride-2 layer rounds up.
+        self.featmap_sizes = [
+            (math.ceil(height / stride), math.ceil(width / stride))
+            for stride in (first_stride * 2**i for i in range(len(scales) - 1))
+        ]
         self.strides = [(width / c, height / r) for r, c in self.featmap_sizes]
         self.centers = [(w / 2, h / 2) for w, h in self.strides]
         self.center_offset = 0.0
         self.use_box_type = False
         self.base_anchors = self.gen_base_anchors()
-
-    @staticmethod
-    def _parse(input_size: int | Sequence[int]) -> tuple[int, int]:
-        sides = (input_size,) * 2 if isinstance(input_size, int) else tuple(input_size)
-        if len(sides) != 2 or any(not isinstance(s, int) or s < 32 for s in sides):
-            raise InputError(
-                f'input_size={input_size!r} cannot be used; give one number '
-                'or (width, height) in pixels, each at least 32'
-            )
-        return sides
 
     def shapes(self, level: int) -> list[tuple[float, float]]:
         """Scale and aspect ratio (w/h) of the boxes of a level."""
@@ -122,7 +102,7 @@ class SSDLiteAnchorGenerator(AnchorGenerator):
             width, height = self.input_size
             raise InputError(
                 f'the network got images of {input_shape[1]}x{input_shape[0]} '
-                f'(width x height), its anchors are made for {width}x{height}; '
+                f'(width x height), its anchors are for {width}x{height}; '
                 'set model.bbox_head.anchor_generator.input_size and the Resize '
                 'scale of the pipelines to the same size'
             )

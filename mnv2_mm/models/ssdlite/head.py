@@ -20,10 +20,10 @@ from mnv2_mm.models.blocks import (
     BN_DETECTION,
     Padding,
     depthwise,
-    padding_conv_cfg,
+    layer_cfgs,
     truncated_normal,
 )
-from mnv2_mm.models.gt_checks import checked_gt_instances
+from mnv2_mm.models.checks import check_channels, checked_gt_instances
 from mnv2_mm.models.ssdlite.loss import ClassSlotLoss
 from mnv2_mm.models.ssdlite.mining import check_mining, mine_hard_examples
 from mnv2_mm.models.ssdlite.postprocess import best_detections
@@ -62,20 +62,13 @@ class SSDLiteHead(BaseDenseHead):
             background.
         background_slot: False for a sigmoid head without a slot for the
             background, as some of Google's detectors.
-        anchor_generator: Default boxes.
-        bbox_coder: Box coder.
         padding: As the backbone's; no effect on stride-1 layers.
         norm_cfg: Normalization; TF's detection scope by default.
-        act_cfg: Activation; ReLU6 by default.
         train_cfg: ``assigner`` and ``mining``, arguments of
             :func:`~mnv2_mm.models.ssdlite.mining.mine_hard_examples`;
             official values by default.
         test_cfg: As in every mmdet head.
-        init_cfg: Initialization; truncated normal 0.03 by default.
-
-    Raises:
-        InputError: ``in_channels`` has not one entry per level, or
-            ``train_cfg`` has an unknown name or a value out of range.
+        init_cfg: Truncated normal 0.03 by default.
     """
 
     def __init__(
@@ -112,9 +105,8 @@ class SSDLiteHead(BaseDenseHead):
         name = type(self).__name__
         if len(self.in_channels) != levels:
             raise InputError(
-                f'{name} has in_channels={self.in_channels}, its anchor '
-                f'generator makes {levels} levels; give one channel count per '
-                'level (SSDLiteNeck.out_channels)'
+                f'{name}: in_channels={self.in_channels} must have one entry for each '
+                f'of the {levels} levels of anchors (SSDLiteNeck.out_channels)'
             )
         self.train_cfg = train_cfg or {}
         self.test_cfg = test_cfg
@@ -122,45 +114,29 @@ class SSDLiteHead(BaseDenseHead):
         self.assigner = TASK_UTILS.build(self.train_cfg.get('assigner', ASSIGNER))
         self.mining = dict(self.train_cfg.get('mining', {}))
         check_mining(name, self.mining)
-        self.layer_cfg = dict(
-            conv_cfg=padding_conv_cfg(padding),
-            norm_cfg=norm_cfg or dict(BN_DETECTION),
-            act_cfg=act_cfg or dict(type='ReLU6'),
-        )
-        self._init_layers()
+        layer_cfg = layer_cfgs(padding, norm_cfg or BN_DETECTION, act_cfg)
+        self.cls_convs = self._predictors(self.cls_out_channels, layer_cfg)
+        self.reg_convs = self._predictors(self.bbox_coder.encode_size, layer_cfg)
 
-    def _init_layers(self) -> None:
-        self.cls_convs = nn.ModuleList()
-        self.reg_convs = nn.ModuleList()
-        for channels, anchors in zip(
+    def _predictors(self, outputs: int, layer_cfg: dict) -> nn.ModuleList:
+        """One predictor per level, with ``outputs`` values per anchor."""
+        levels = zip(
             self.in_channels, self.prior_generator.num_base_priors, strict=True
-        ):
-            for convs, outputs in (
-                (self.cls_convs, self.cls_out_channels),
-                (self.reg_convs, self.bbox_coder.encode_size),
-            ):
-                if self.use_depthwise:
-                    predictor = nn.Sequential(
-                        depthwise(channels, **self.layer_cfg),
-                        nn.Conv2d(channels, anchors * outputs, 1),
-                    )
-                else:
-                    predictor = nn.Conv2d(channels, anchors * outputs, 3, padding=1)
-                convs.append(predictor)
+        )
+        return nn.ModuleList(
+            nn.Sequential(depthwise(c, **layer_cfg), nn.Conv2d(c, a * outputs, 1))
+            if self.use_depthwise
+            else nn.Conv2d(c, a * outputs, 3, padding=1)
+            for c, a in levels
+        )
 
     def forward(self, feats: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
         """Levels (B, C_k, H_k, W_k) -> class logits and box codes.
 
-        Returns:
-            Per level (B, A_k * slots, H_k, W_k), the background (if it has
-            a slot) last, and (B, A_k * 4, H_k, W_k), coded as dx, dy, dw, dh.
+        Per level (B, A_k * slots, H_k, W_k), the background (if it has a slot)
+        last, and (B, A_k * 4, H_k, W_k), coded as dx, dy, dw, dh.
         """
-        channels = tuple(x.shape[1] for x in feats)
-        if channels != self.in_channels:
-            raise InputError(
-                f'SSDLiteHead has in_channels={self.in_channels}, the neck '
-                f'gives {channels}; set model.bbox_head.in_channels={channels}'
-            )
+        check_channels(self, 'bbox_head', feats)
         cls_scores = [conv(x) for conv, x in zip(self.cls_convs, feats, strict=True)]
         bbox_preds = [conv(x) for conv, x in zip(self.reg_convs, feats, strict=True)]
         return cls_scores, bbox_preds
@@ -173,18 +149,13 @@ class SSDLiteHead(BaseDenseHead):
         batch_img_metas: list[dict],
         batch_gt_instances_ignore: OptInstanceList = None,
     ) -> dict[str, Tensor]:
-        """Losses of the mined anchors, divided by the matches of the batch.
-
-        Arguments are mmdet's; ``bboxes`` (n, 4) are in pixels.
-        """
+        """Losses of the mined anchors, divided by the matches of the batch."""
         self.check_input_size(batch_img_metas)
         priors = self.priors(cls_scores)
         logits = self.flatten(cls_scores, self.cls_out_channels).float()
         codes = self.flatten(bbox_preds, self.bbox_coder.encode_size).float()
         ignored = batch_gt_instances_ignore or [None] * len(batch_img_metas)
-        loss_cls = logits.sum() * 0
-        loss_bbox = codes.sum() * 0
-        matches = 0
+        loss_cls, loss_bbox, matches = logits.sum() * 0, codes.sum() * 0, 0
         for i, gt_instances in enumerate(batch_gt_instances):
             labels, positive, targets = self.get_targets_single(
                 priors, gt_instances, batch_img_metas[i], ignored[i]
@@ -214,10 +185,9 @@ class SSDLiteHead(BaseDenseHead):
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Match the default boxes of one image with its objects.
 
-        Returns:
-            Labels (N,) with ``num_classes`` for the background and -1 for
-            anchors to ignore, the mask of matched anchors (N,), and their
-            codes (matched, 4).
+        Returns labels (N,) with ``num_classes`` for the background and -1 for
+        anchors to ignore, the mask of matched anchors (N,), and their codes
+        (matched, 4).
         """
         boxes, labels = checked_gt_instances(
             gt_instances, img_meta, num_classes=self.num_classes
@@ -249,40 +219,33 @@ class SSDLiteHead(BaseDenseHead):
 
         :mod:`mnv2_mm.models.ssdlite.postprocess` finds the same boxes as
         mmdet's own prediction, which runs where NMS is left out or of another
-        type.
+        type, or where the limit per level (``nms_pre``) matters.
         """
         self.check_input_size(batch_img_metas)
-        cfg = self.test_cfg if cfg is None else cfg
-        found: list[InstanceData | None] = [None]
-        if with_nms and cfg['nms'].get('type', 'nms') == 'nms':
+        used = cfg or self.test_cfg or {}
+        if with_nms and used['nms'].get('type', 'nms') == 'nms':
             priors = self.priors(cls_scores)
             values = self.flatten(cls_scores, self.cls_out_channels).float()
-            codes = self.flatten(bbox_preds, self.bbox_coder.encode_size)
+            codes = self.flatten(bbox_preds, self.bbox_coder.encode_size).float()
             if not self.use_sigmoid_cls:
                 values = values.softmax(dim=-1)
             found = [
                 best_detections(
                     values[i, :, : self.num_classes],
-                    codes[i].float(),
+                    codes[i],
                     priors,
                     coder=self.bbox_coder,
-                    cfg=cfg,
+                    cfg=used,
                     sigmoid=self.use_sigmoid_cls,
                     img_meta=img_meta,
                     rescale=rescale,
                 )
-                for i, img_meta in enumerate(batch_img_metas)
+                for i, img_meta in enumerate(batch_img_metas or [])
             ]
-        if all(one is not None for one in found):
-            return found
+            if None not in found:
+                return found
         return super().predict_by_feat(
-            cls_scores,
-            bbox_preds,
-            score_factors,
-            batch_img_metas,
-            cfg,
-            rescale,
-            with_nms,
+            cls_scores, bbox_preds, None, batch_img_metas, cfg, rescale, with_nms
         )
 
     def flatten(self, maps: Sequence[Tensor], size: int) -> Tensor:
@@ -292,10 +255,7 @@ class SSDLiteHead(BaseDenseHead):
         )
 
     def priors(self, maps: Sequence[Tensor]) -> Tensor:
-        """All default boxes (anchors, 4) in pixels, levels in order.
-
-        Cached: making them takes a third as long as the rest of the prediction.
-        """
+        """All default boxes (anchors, 4) in pixels, cached."""
         sizes = tuple(tuple(x.shape[-2:]) for x in maps)
         key = sizes, maps[0].device
         if self._priors is None or self._priors[0] != key:

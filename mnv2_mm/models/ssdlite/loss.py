@@ -1,7 +1,6 @@
 """SSDLite's class loss: a sigmoid per class and one for the background.
 
-As in TF's official configuration; an unmatched anchor has target 1 in the
-background slot. mmdet's SSDHead offers softmax only.
+As in TF's official configuration; mmdet's SSDHead offers softmax only.
 """
 
 import torch.nn.functional as F
@@ -13,16 +12,11 @@ from mnv2_mm.utils.errors import InputError
 class ClassSlotLoss(nn.Module):
     """Class loss of each anchor over C classes and the background (last).
 
-    Args:
-        num_classes: Classes without the background.
-        kind: ``'sigmoid'`` (official) or ``'softmax'``.
-        background_slot: False leaves the background's slot out, as TF does
-            with ``add_background_class: false``; sigmoid only.
+    ``background_slot=False`` leaves the background out, as TF does with
+    ``add_background_class: false``; for ``kind='sigmoid'`` only.
     """
 
-    #: Makes mmdet ask :meth:`get_activation` for the scores, which drops the
-    #: background slot.
-    custom_cls_channels = True
+    custom_cls_channels = True  # mmdet asks get_activation for the scores
 
     def __init__(
         self, num_classes: int, kind: str = 'sigmoid', *, background_slot: bool = True
@@ -30,13 +24,12 @@ class ClassSlotLoss(nn.Module):
         super().__init__()
         if kind not in ('sigmoid', 'softmax'):
             raise InputError(
-                f"loss={kind!r} is unknown; use 'sigmoid' (as the official "
-                "SSDLite) or 'softmax' (as SSD)"
+                f"loss={kind!r} is unknown; use 'sigmoid' (SSDLite) or 'softmax' (SSD)"
             )
         if kind == 'softmax' and not background_slot:
             raise InputError(
-                "loss='softmax' needs a slot for the background: its scores "
-                "add up to one. Use loss='sigmoid' or background_slot=True"
+                "loss='softmax' needs a slot for the background; use loss='sigmoid' "
+                'or background_slot=True'
             )
         self.num_classes = num_classes
         self.kind = kind
@@ -53,6 +46,5 @@ class ClassSlotLoss(nn.Module):
 
     def get_activation(self, logits: Tensor) -> Tensor:
         """Logits (N, slots) -> scores of the classes (N, C)."""
-        if self.kind == 'softmax':
-            return logits.softmax(dim=-1)[:, : self.num_classes]
-        return logits[:, : self.num_classes].sigmoid()
+        scores = logits.softmax(dim=-1) if self.kind == 'softmax' else logits.sigmoid()
+        return scores[:, : self.num_classes]

@@ -4,7 +4,6 @@ mmdet's SSDHead mines without the suppression of near duplicates and without
 a minimum number of negatives.
 """
 
-import math
 from collections.abc import Mapping
 
 import torch
@@ -18,30 +17,25 @@ from mnv2_mm.utils.errors import InputError
 #: so near that sorting finds the pairs.
 NEAR_IOU = 0.9
 #: Type, smallest and largest value of the arguments of mine_hard_examples.
-RANGES = dict(
-    negatives_per_positive=(float, 0, math.inf),
-    min_negatives=(int, 0, math.inf),
+RANGES: dict[str, tuple[type, int, int]] = dict(
+    negatives_per_positive=(float, 0, 10**6),
+    min_negatives=(int, 0, 10**6),
     nms_iou=(float, 0, 1),
-    max_examples=(int, 1, math.inf),
+    max_examples=(int, 1, 10**6),
 )
 
 
 def check_mining(owner: str, mining: Mapping[str, float]) -> None:
-    """Raise InputError for a name or value mine_hard_examples cannot take.
-
-    Args:
-        owner: The class that a user gives ``train_cfg.mining`` to.
-        mining: Keyword arguments of :func:`mine_hard_examples`.
-    """
+    """Raise InputError for a name or value mine_hard_examples cannot take."""
     where = f'{owner}: train_cfg.mining'
-    check_arguments(where, mining, mine_hard_examples.__kwdefaults__)
+    check_arguments(where, mining, RANGES)
     for name, value in mining.items():
         kind, low, high = RANGES[name]
-        number = isinstance(value, int if kind is int else int | float)
-        if not number or not low <= value <= high or math.isinf(value):
-            what = 'a whole number' if kind is int else 'a number'
-            limits = f'from {low}' + (f' to {high}' if high < math.inf else '')
-            raise InputError(f'{where}.{name}={value!r} must be {what} {limits}')
+        if not isinstance(value, (int, kind)) or not low <= value <= high:
+            raise InputError(
+                f'{where}.{name}={value!r} must be of type {kind.__name__}, '
+                f'from {low} to {high}'
+            )
 
 
 def mine_hard_examples(
@@ -58,7 +52,7 @@ def mine_hard_examples(
 
     Rank the anchors by class loss, suppress near duplicates among the
     predicted boxes, then keep the positives and the hardest negatives. A
-    suppressed positive does not count either.
+    suppressed positive does not count either. Returns a mask (N,).
 
     Args:
         losses: Class loss of each anchor (N,).
@@ -69,9 +63,6 @@ def mine_hard_examples(
             objects.
         nms_iou: Boxes that overlap a harder one by more are dropped.
         max_examples: Maximum number of boxes after the suppression.
-
-    Returns:
-        Mask (N,).
     """
     losses, boxes = losses.detach().float(), boxes.detach().float()
     if nms_iou < NEAR_IOU or boxes.is_cuda:
@@ -90,8 +81,8 @@ def mine_hard_examples(
 def near_nms(boxes: Tensor, iou: float) -> Tensor:
     """NMS at a high IoU, which compares only the few pairs that can reach it.
 
-    Boxes (N, 4) are in pixels and sorted by score, best first. Returns the
-    mask (N,) of the kept boxes.
+    Boxes (N, 4) are sorted by score, best first. Returns the mask (N,) of those
+    kept.
     """
     pairs = near_pairs(boxes, iou)
     before, after = pairs.sort(dim=0).values  # ranks

@@ -2,9 +2,8 @@
 
 Four more maps follow layer_19, each made by a 1x1 to half its depth and a
 stride-2 3x3. SSDLite splits the 3x3 into depthwise and pointwise; plain SSD
-(the other row of Table 5) does not. mmdet's SSDNeck has the same structure
-but symmetric padding only; this one takes the backbone's padding and checks
-the channels of its inputs.
+(Table 5) does not. mmdet's SSDNeck has the same structure but symmetric padding
+only.
 """
 
 from collections.abc import Sequence
@@ -17,12 +16,12 @@ from mnv2_mm.models.blocks import (
     ConvNormAct,
     Padding,
     depthwise,
-    padding_conv_cfg,
+    layer_cfgs,
     truncated_normal,
 )
+from mnv2_mm.models.checks import check_channels
 from mnv2_mm.registry import MODELS
 from mnv2_mm.utils.arguments import checked_arguments
-from mnv2_mm.utils.errors import InputError
 
 #: Depths of the extra levels at width 1.0.
 EXTRA_CHANNELS = (512, 256, 256, 128)
@@ -42,12 +41,11 @@ class SSDLiteNeck(BaseModule):
             without rounding to 8, at least 16.
         use_depthwise: False gives plain SSD's full 3x3 (Table 5).
         padding: As the backbone's.
-        norm_cfg: Normalization layers; TF's detection scope by default.
-        act_cfg: Activation; ReLU6 by default.
-        init_cfg: Initialization; truncated normal 0.03 by default.
+        norm_cfg: As in SSDLiteHead.
+        act_cfg: ReLU6 by default.
+        init_cfg: As in SSDLiteHead.
 
-    Attributes:
-        out_channels: Channels of all levels, the head's ``in_channels``.
+    ``out_channels`` of all levels is the head's ``in_channels``.
     """
 
     def __init__(
@@ -63,11 +61,7 @@ class SSDLiteNeck(BaseModule):
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         super().__init__(init_cfg or truncated_normal(0.03, layer='Conv2d'))
-        common = dict(
-            conv_cfg=padding_conv_cfg(padding),
-            norm_cfg=norm_cfg or dict(BN_DETECTION),
-            act_cfg=act_cfg or dict(type='ReLU6'),
-        )
+        common = layer_cfgs(padding, norm_cfg or BN_DETECTION, act_cfg)
         self.in_channels = tuple(in_channels)
         depths = [max(int(c * widen_factor), MIN_CHANNELS) for c in extra_channels]
         self.out_channels = (*self.in_channels, *depths)
@@ -75,26 +69,20 @@ class SSDLiteNeck(BaseModule):
         channels = self.in_channels[-1]
         for depth in depths:
             middle = max(depth // 2, MIN_CHANNELS)
-            layers: list[nn.Module] = [ConvNormAct(channels, middle, 1, **common)]
+            layers = [ConvNormAct(channels, middle, 1, **common)]
             if use_depthwise:
-                layers += [
-                    depthwise(middle, stride=2, **common),
-                    ConvNormAct(middle, depth, 1, **common),
-                ]
+                layers.append(depthwise(middle, stride=2, **common))
+                layers.append(ConvNormAct(middle, depth, 1, **common))
             else:
-                layers += [ConvNormAct(middle, depth, 3, stride=2, padding=1, **common)]
+                layers.append(
+                    ConvNormAct(middle, depth, 3, stride=2, padding=1, **common)
+                )
             self.extra_layers.append(nn.Sequential(*layers))
             channels = depth
 
     def forward(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Maps (B, C, H/16, W/16), (B, C, H/32, W/32) -> all levels."""
-        channels = tuple(x.shape[1] for x in inputs)
-        if channels != self.in_channels:
-            raise InputError(
-                f'SSDLiteNeck has in_channels={self.in_channels}, the backbone '
-                f'gives {channels}; set model.neck.in_channels={channels} and '
-                'model.bbox_head.in_channels to match'
-            )
+        check_channels(self, 'neck', inputs)
         outputs = list(inputs)
         for layer in self.extra_layers:
             outputs.append(layer(outputs[-1]))

@@ -1,10 +1,8 @@
 """Detections from logits and box codes, computed for the best candidates only.
 
-mmdet scores, sorts and suppresses thousands of (anchor, class) pairs and keeps
-the best few hundred. Only a better pair of the same class can suppress a pair.
-So NMS over the best pairs alone is exact as soon as it leaves enough boxes: no
-worse pair can change the result. A sigmoid keeps the order of its logits, so
-scores are computed for the candidates only.
+Only a better (anchor, class) pair of the same class can suppress a pair. So NMS over
+the best pairs alone is exact as soon as it leaves enough boxes. A sigmoid keeps the
+order of its logits, so scores are computed for the candidates only.
 """
 
 from collections.abc import Mapping
@@ -15,9 +13,6 @@ from mmdet.models.task_modules.coders import BaseBBoxCoder
 from mmdet.structures.bbox import get_box_wh, scale_boxes
 from mmengine.structures import InstanceData
 from torch import Tensor
-
-#: Number of candidates of the first try, in multiples of ``max_per_img``.
-_FIRST_SHARE = 2
 
 
 def best_detections(
@@ -34,20 +29,19 @@ def best_detections(
     """Detections of one image: score threshold, decoding, NMS, top k.
 
     Args:
-        values: Logits of a sigmoid, or probabilities, (N, C) without the
-            background.
+        values: (N, C) without the background: logits if ``sigmoid``, else
+            probabilities.
         codes: Box codes (N, 4).
         priors: Anchors (N, 4) in pixels.
         coder: mmdet's box coder.
         cfg: ``test_cfg`` of the head.
-        sigmoid: Whether ``values`` are logits.
+        sigmoid: See ``values``.
         img_meta: ``img_shape`` and ``scale_factor`` of the image.
         rescale: Whether to return boxes in pixels of the original image.
 
     Returns:
         ``bboxes`` (n, 4), ``scores`` and ``labels`` (n,), best first; or None
-        where the result would need more pairs than mmdet's limit per level
-        (``nms_pre``) and may so depend on that limit.
+        where the result may depend on mmdet's limit per level (``nms_pre``).
     """
 
     def suppress(values: Tensor, index: Tensor) -> InstanceData:
@@ -66,9 +60,7 @@ def best_detections(
         smallest = cfg.get('min_bbox_size', -1)
         if smallest >= 0:
             width, height = get_box_wh(boxes)
-            valid = (width > smallest) & (height > smallest)
-            if not valid.all():
-                found = found[valid]
+            found = found[(width > smallest) & (height > smallest)]
         if len(found):
             _, kept = batched_nms(found.bboxes, found.scores, found.labels, cfg['nms'])
             found = found[kept]
@@ -82,7 +74,7 @@ def best_detections(
         )
     wanted, limit = cfg['max_per_img'], cfg.get('nms_pre', -1)
     limit = values.numel() if limit <= 0 else min(limit, values.numel())
-    count = min(_FIRST_SHARE * wanted, limit)
+    count = min(2 * wanted, limit)
     while True:
         best, index = pre_nms_topk(values, count)
         over = int((best > threshold).sum())

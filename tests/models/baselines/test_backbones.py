@@ -11,10 +11,10 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.flop_counter import FlopCounterMode
 
 from mnv2_mm.models import MobileNetV1, NASNetA
-from mnv2_mm.models.baselines.nasnet_a import STAGES
-from mnv2_mm.models.baselines.nasnet_cells import (
+from mnv2_mm.models.baselines.nasnet_a import (
     NORMAL,
     REDUCTION,
+    STAGES,
     Cell,
     FactorizedReduction,
 )

@@ -12,17 +12,16 @@ pytest.importorskip('mmdet.models')
 from mmdet.structures import DetDataSample
 from mmdet.structures.bbox import bbox_overlaps
 
-from mnv2_mm.models.baselines.darknet19 import Darknet19
-from mnv2_mm.models.baselines.yolov2_boxes import (
+from mnv2_mm.models.baselines.yolov2_network import Darknet19, YOLOv2Neck
+from mnv2_mm.models.baselines.yolov2_region import (
     COCO_ANCHORS,
     VOC_ANCHORS,
+    RegionLoss,
     anchor_grid,
     anchor_tensor,
     decode,
     encode,
 )
-from mnv2_mm.models.baselines.yolov2_loss import RegionLoss
-from mnv2_mm.models.baselines.yolov2_neck import YOLOv2Neck
 from mnv2_mm.registry import MODELS
 from mnv2_mm.utils.errors import InputError
 

@@ -1,8 +1,16 @@
-"""YOLOv2's region loss, as Darknet's ``[region]`` layer trains it.
+"""YOLOv2's anchors, box code and loss: Darknet's ``[region]`` layer.
 
-Darknet states gradients, not a loss; this is the function with these gradients.
-For each image, with o the objectness, p the class probabilities and S the sum
-over the anchors with an object:
+"YOLO9000", section 2, "Direct location prediction". All lengths are in cells
+of the 32-pixel grid. An anchor of shape (p_w, p_h) in the cell whose top left
+corner is (c_x, c_y) predicts
+
+    x = c_x + sigmoid(t_x)    w = p_w * exp(t_w)
+    y = c_y + sigmoid(t_y)    h = p_h * exp(t_h)
+
+mmdet's coder and anchors are YOLOv3's. Darknet states gradients, not a loss; this
+is the function with these gradients, a mean over the batch. For each image, with o
+the objectness, p the class probabilities and S the sum over the anchors with an
+object:
 
 * ``loss_object``: 5/2 S (IoU of the prediction with its object - o)^2
 * ``loss_noobject``: 1/2 sum of o^2 over the other anchors, without those
@@ -11,14 +19,13 @@ over the anchors with an object:
   share of the image: small objects count more
 * ``loss_class``: - S log p of the right class
 * ``loss_prior``: 0.01/2 sum of |code - (1/2, 1/2, 0, 0)|^2 over the anchors
-  without object, for the first 12,800 images: it keeps the boxes near the
-  anchors at the start
+  without object, for the first 12,800 images
 
-Gradients are a mean over the batch, as in Darknet. Differences: no limit of 30
-objects per image, and no class tree (YOLO9000).
+Differences to Darknet: no limit of 30 objects per image, no class tree (YOLO9000).
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -26,8 +33,83 @@ from mmdet.structures.bbox import bbox_overlaps
 from mmengine.dist import get_world_size
 from torch import Tensor, nn
 
-from mnv2_mm.models.baselines.yolov2_boxes import anchor_grid, decode, encode
 from mnv2_mm.utils.arguments import checked_arguments
+from mnv2_mm.utils.errors import InputError
+
+#: Pixels of a cell.
+STRIDE = 32
+#: Width and height in cells, of Darknet's yolov2.cfg and yolov2-voc.cfg.
+COCO_ANCHORS = (
+    (0.57273, 0.677385),
+    (1.87446, 2.06253),
+    (3.33843, 5.47434),
+    (7.88282, 3.52778),
+    (9.77052, 9.16828),
+)
+VOC_ANCHORS = (
+    (1.3221, 1.73145),
+    (3.19275, 4.00944),
+    (5.05587, 8.09892),
+    (9.47112, 4.84053),
+    (11.2364, 10.0071),
+)
+#: Limit of t_w and t_h, so that boxes stay finite.
+MAX_LOG_SCALE = 8.0
+
+
+def anchor_tensor(anchors: Sequence[Sequence[float]]) -> Tensor:
+    """Check anchors and return them as (A, 2), width and height in cells."""
+    shapes = [tuple(anchor) for anchor in anchors]
+    if not shapes or any(len(s) != 2 or min(s) <= 0 for s in shapes):
+        raise InputError(
+            f'anchors={shapes} must be pairs of width and height in cells of '
+            f'{STRIDE} pixels, for example {COCO_ANCHORS}'
+        )
+    return torch.tensor(shapes, dtype=torch.float32)
+
+
+def anchor_grid(size: Sequence[int], anchors: Tensor) -> tuple[Tensor, Tensor]:
+    """All anchors of a map: rows, then columns, then shapes.
+
+    ``size`` is (rows, columns), ``anchors`` (A, 2) in cells. Returns the top
+    left corners of the cells (N, 2) as x, y, and shapes (N, 2) as w, h, with
+    N = rows * columns * A.
+    """
+    rows, columns = (torch.arange(side).to(anchors) for side in size)
+    corners = torch.cartesian_prod(rows, columns).flip(1)
+    shapes = anchors.repeat(len(corners), 1)
+    return corners.repeat_interleave(len(anchors), dim=0), shapes
+
+
+def decode(codes: Tensor, corners: Tensor, shapes: Tensor) -> Tensor:
+    """Codes (..., N, 4) as t_x, t_y, t_w, t_h -> boxes (..., N, 4) in cells."""
+    centers = corners + codes[..., :2].sigmoid()
+    halves = shapes * codes[..., 2:].clamp(max=MAX_LOG_SCALE).exp() / 2
+    return torch.cat([centers - halves, centers + halves], dim=-1)
+
+
+def encode(
+    boxes: Tensor, anchors: Tensor, size: Sequence[int]
+) -> tuple[Tensor, Tensor]:
+    """Assign objects (n, 4) in cells to one anchor each; compute the targets.
+
+    The cell that holds the center is responsible, and in it the anchor whose
+    shape has the largest IoU with the object's, both centered. Returns the
+    index in :func:`anchor_grid` (n,), and targets (n, 4) of sigmoid(t_x),
+    sigmoid(t_y), t_w, t_h.
+    """
+    centers = (boxes[:, :2] + boxes[:, 2:]) / 2
+    sides = boxes[:, 2:] - boxes[:, :2]
+    rows, columns = size
+    # a center on the right or lower edge belongs to the last cell
+    column = centers[:, 0].floor().clamp(0, columns - 1)
+    row = centers[:, 1].floor().clamp(0, rows - 1)
+    overlap = torch.minimum(sides[:, None], anchors[None]).prod(dim=-1)
+    union = sides.prod(dim=-1)[:, None] + anchors.prod(dim=-1) - overlap
+    best = (overlap / union).argmax(dim=1)
+    index = (row * columns + column).long() * len(anchors) + best
+    offsets = centers - torch.stack([column, row], dim=1)
+    return index, torch.cat([offsets, (sides / anchors[best]).log()], dim=1)
 
 
 @checked_arguments
@@ -45,6 +127,8 @@ class RegionLoss(nn.Module):
             leaves it out.
         prior_scale: Weight of ``loss_prior``.
     """
+
+    seen: Tensor
 
     def __init__(
         self,
@@ -73,30 +157,19 @@ class RegionLoss(nn.Module):
         predictions: Tensor,
         anchors: Tensor,
         *,
-        size: tuple[int, int],
+        size: Sequence[int],
         boxes: Sequence[Tensor],
         labels: Sequence[Tensor],
     ) -> dict[str, Tensor]:
         """The losses of a batch, a mean over its images.
 
-        Args:
-            predictions: Box code, objectness and class logits, (B, N,
-                5 + classes), in the order of ``yolov2_boxes.anchor_grid``.
-            anchors: Shapes (A, 2) in cells.
-            size: Rows and columns of the map.
-            boxes: Objects (n, 4) of each image in cells.
-            labels: Classes (n,) of each image.
+        ``predictions`` (B, N, 5 + classes) are box code, objectness and class
+        logits, in the order of :func:`anchor_grid`; ``anchors`` (A, 2) and, per
+        image, ``boxes`` (n, 4) are in cells.
         """
-        corners, shapes = anchor_grid(size, anchors)
-        decoded = decode(predictions[..., :4].detach(), corners, shapes)
-        losses = [
-            self.forward_single(
-                *image, anchors, size=size, boxes=own_boxes, labels=own_labels
-            )
-            for *image, own_boxes, own_labels in zip(
-                predictions, decoded, boxes, labels, strict=True
-            )
-        ]
+        decoded = decode(predictions[..., :4].detach(), *anchor_grid(size, anchors))
+        images = zip(predictions, decoded, boxes, labels, strict=True)
+        losses = [self.forward_single(*image, anchors, size) for image in images]
         if self.training:
             self.seen += len(predictions) * get_world_size()
         return {
@@ -108,12 +181,11 @@ class RegionLoss(nn.Module):
         self,
         prediction: Tensor,
         decoded: Tensor,
-        anchors: Tensor,
-        *,
-        size: tuple[int, int],
         boxes: Tensor,
         labels: Tensor,
-    ) -> dict[str, Tensor]:
+        anchors: Tensor,
+        size: Sequence[int],
+    ) -> dict[str, Any]:
         """The losses of one image, whose predicted boxes (N, 4) are ``decoded``."""
         # the loss is on offsets in the cell and log scales
         code = torch.cat([prediction[:, :2].sigmoid(), prediction[:, 2:4]], dim=1)
@@ -131,8 +203,7 @@ class RegionLoss(nn.Module):
 
         overlaps = bbox_overlaps(decoded, boxes)
         # a column of zeros, since an image may have no objects
-        free = F.pad(overlaps, (1, 0)).amax(dim=1) <= self.ignore_iou
-        free = free & ~taken
+        free = ~taken & (F.pad(overlaps, (1, 0)).amax(dim=1) <= self.ignore_iou)
         achieved = overlaps[taken, object_of]
         sides = boxes[object_of, 2:] - boxes[object_of, :2]
         weights = 2 - sides.prod(dim=1) / (size[0] * size[1])
