@@ -26,35 +26,22 @@ def parse_args() -> argparse.Namespace:
         'python tools/run_build.py work_dirs/exported photo.jpg --out drawn.jpg',
         'python tools/run_build.py work_dirs/exported photo.jpg --benchmark',
     )
-    parser.add_argument('model', help='folder of the exported model, or a file in it')
-    parser.add_argument('image', help='the image')
-    parser.add_argument(
-        '--out', default='drawn.jpg', help='drawn image (default: drawn.jpg)'
-    )
-    parser.add_argument(
-        '--score-thr',
-        type=float,
-        default=0.3,
-        help='boxes with a lower score are not drawn (default: 0.3)',
-    )
-    parser.add_argument(
-        '--threads',
-        type=int,
-        default=0,
-        help="threads of the backend (default: the backend's own)",
-    )
-    parser.add_argument(
+    add = parser.add_argument
+    add('model', help='folder of the exported model, or a file in it')
+    add('image', help='the image')
+    add('--out', default='drawn.jpg', help='drawn image (default: %(default)s)')
+    text = 'boxes with a lower score are not drawn (default: %(default)s)'
+    add('--score-thr', type=float, default=0.3, help=text)
+    text = "threads of the backend (default: the backend's own)"
+    add('--threads', type=int, default=0, help=text)
+    add(
         '--benchmark',
         action='store_true',
         help='time each stage instead, with one thread and with all (or with '
         '--threads), and write benchmark.json into the folder',
     )
-    parser.add_argument(
-        '--runs',
-        type=int,
-        default=30,
-        help='timed runs of --benchmark (default and minimum: 30)',
-    )
+    text = 'timed runs of --benchmark (default and minimum: %(default)s)'
+    add('--runs', type=int, default=30, help=text)
     return parser.parse_args()
 
 

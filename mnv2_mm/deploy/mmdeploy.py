@@ -145,17 +145,22 @@ def patch_backend_managers() -> None:
 
 
 def patch_ncnn_rewriters() -> None:
-    """Remove two rewriters for ncnn that make an export take minutes.
+    """Remove two rewriters that make an export take minutes, and a pooling.
 
     mmdeploy inspects the call stack at every attribute of every tensor, to
     make shapes plain numbers; its ``interpolate`` relies on that. Our ncnn
-    writer computes the shapes of a graph of fixed size itself.
+    writer knows the shapes of a graph of fixed size. The pooling becomes a
+    layer that only mmdeploy's own build of ncnn has.
     """
-    from mmdeploy.core import FUNCTION_REWRITER
+    from mmdeploy.core import FUNCTION_REWRITER, SYMBOLIC_REWRITER
     from mmdeploy.utils import Backend
 
-    records = FUNCTION_REWRITER._registry._rewrite_records
-    for name in ('torch.Tensor.__getattribute__', 'torch.nn.functional.interpolate'):
+    for rewriter, name in (
+        (FUNCTION_REWRITER, 'torch.Tensor.__getattribute__'),
+        (FUNCTION_REWRITER, 'torch.nn.functional.interpolate'),
+        (SYMBOLIC_REWRITER, 'adaptive_avg_pool2d'),
+    ):
+        records = rewriter._registry._rewrite_records
         records[name] = [
             record
             for record in records.get(name, ())

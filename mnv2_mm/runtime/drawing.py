@@ -4,8 +4,6 @@ from collections.abc import Mapping
 
 import numpy as np
 
-_TOP = 5  # classes that are written for a classification
-
 
 def draw(
     image: np.ndarray, found: Mapping, info: Mapping, score_thr: float = 0.3
@@ -36,8 +34,7 @@ def draw(
                 _write(drawn, text, (x1 + 2, max(y1, 0)), size)
         return drawn
     shares = found['probabilities']
-    order = np.argsort(-shares, kind='stable')[:_TOP]
-    for row, label in enumerate(order):
+    for row, label in enumerate(np.argsort(-shares, kind='stable')[:5]):
         text = f'{info["classes"][label]} {shares[label]:.2f}'
         _write(drawn, text, (4, round(4 + row * 30 * size)), size)
     return drawn
@@ -46,11 +43,9 @@ def draw(
 def _paint(drawn: np.ndarray, mask: np.ndarray, info: Mapping) -> np.ndarray:
     """Blend the colors of the classes in; the background is left unchanged."""
     table = np.zeros((256, 3), np.uint8)
-    for label, (name, color) in enumerate(
-        zip(info['classes'], info['palette'], strict=True)
-    ):
-        if name != 'background':
-            table[label] = color[::-1]
+    table[: len(info['palette'])] = np.array(info['palette'])[:, ::-1]
+    if 'background' in info['classes']:
+        table[info['classes'].index('background')] = 0
     seen = table[mask].any(axis=-1, keepdims=True)
     return np.where(seen, drawn // 2 + table[mask] // 2, drawn)
 

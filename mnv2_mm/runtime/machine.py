@@ -17,25 +17,20 @@ def cores() -> int:
 
 def describe() -> str:
     """Name of the machine, kind and number of its processors."""
-    names = (_board(), _phone(), _processor())
+    # "NVIDIA Jetson ...", "Raspberry Pi ..."
+    board = _text(Path('/proc/device-tree/model')).strip('\0 \n')
+    names = (board, _phone(), _processor())
     found = dict.fromkeys(name for name in names if name)
     kind = f'{platform.machine()}, {platform.system()}'
     return ', '.join([*found, kind, f'{cores()} cores'])
-
-
-def _board() -> str:
-    """Name in the device tree: "NVIDIA Jetson ...", "Raspberry Pi ..."."""
-    return _text(Path('/proc/device-tree/model')).strip('\0 \n')
 
 
 def _phone() -> str:
     """Android's name of the device."""
     if not shutil.which('getprop'):
         return ''
-    done = subprocess.run(
-        ['getprop', 'ro.product.model'], capture_output=True, text=True
-    )
-    return done.stdout.strip()
+    command = ['getprop', 'ro.product.model']
+    return subprocess.run(command, capture_output=True, text=True).stdout.strip()
 
 
 def _processor() -> str:

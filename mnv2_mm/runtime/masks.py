@@ -10,34 +10,22 @@ from mnv2_mm.runtime.preprocess import padded_size
 def to_mask(
     output: np.ndarray, size: tuple[int, int], inside: tuple[int, int], info: Mapping
 ) -> np.ndarray:
-    """Resize, remove the padding, take the best class.
+    """Resize logits (C, h, w) or classes (1, H, W), remove padding, take the best.
 
-    Args:
-        output: Logits (C, h, w), or classes (1, H, W).
-        size: Rows and columns of the image.
-        inside: Rows and columns of the network input that are not padding.
-        info: Content of model.json.
-
-    Returns:
-        Class of each pixel, (rows, columns) int64.
+    ``size`` is rows and columns of the image, ``inside`` those of the network
+    input that are not padding, ``info`` the content of model.json.
     """
     ending = info['ending']
     if ending['argmax']:
         mask = output[0, : inside[0], : inside[1]].astype(np.int64)
         rows = _nearest(inside[0], size[0])
         return mask[rows][:, _nearest(inside[1], size[1])]
-    corners, sides = ending['align_corners'], [output.shape[1:]]
+    sides = [output.shape[1:]]
     if not ending['resize']:
         sides.append(padded_size(inside, info['preprocessing']))
-    rows, columns = (
-        resizing(
-            [side[axis] for side in sides],
-            inside[axis],
-            size[axis],
-            align_corners=corners,
-        )
-        for axis in (0, 1)
-    )
+    corners = ending['align_corners']
+    axes = zip(zip(*sides, strict=True), inside, size, strict=True)
+    rows, columns = (resizing(*axis, align_corners=corners) for axis in axes)
     return (rows @ output @ columns.T).argmax(0)
 
 
@@ -53,12 +41,11 @@ def resizing(
     """Matrix that resizes one axis of the logits to the image.
 
     Resizing to the network input, removing the padding and resizing to the
-    image are linear, so one matrix does all three. The large maps between
-    are never computed: 21 of 513x513 would take as long as the network.
+    image are linear, so one matrix does all three. The maps between, 21 of
+    513x513, would take as long as the network.
 
     Args:
-        sides: Size of the logits, then the size that they are resized to
-            first, if they are.
+        sides: Size of the logits, and of what they are resized to first, if so.
         inside: How much of that is not padding.
         size: Size of the image.
         align_corners: As in torch's interpolation.
@@ -75,11 +62,9 @@ def interpolation(old: int, new: int, *, align_corners: bool) -> np.ndarray:
     """Weights (new, old) of torch's linear interpolation of one axis."""
     weights = np.zeros((new, old), np.float32)
     place: np.ndarray = np.arange(new, dtype=np.float32)
-    if new == old:
-        pass
-    elif align_corners:
+    if align_corners:
         place *= np.float32((old - 1) / max(new - 1, 1))
-    else:
+    elif new != old:
         place = (place + 0.5) * np.float32(old / new) - np.float32(0.5)
         place = np.maximum(place, 0)
     low = np.minimum(place.astype(int), old - 1)

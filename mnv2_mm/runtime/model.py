@@ -23,21 +23,10 @@ from mnv2_mm.utils.errors import InputError
 #: Name of the description in the folder of an exported model.
 JSON = 'model.json'
 #: Keys that it must have.
-_KEYS = (
-    'task',
-    'backend',
-    'precision',
-    'files',
-    'input',
-    'outputs',
-    'classes',
-    'palette',
-    'preprocessing',
-)
-#: Wrappers by the name of the backend in model.json: ``BACKENDS[name](files,
-#: threads=0)`` loads, a call runs (B, 3, H, W) float32 -> outputs by name.
-#: ``outputs`` are their names, ``version`` is the backend's, and ``on_cpu``
-#: says whether threads count.
+_KEYS = 'task backend precision files input outputs classes palette preprocessing'
+#: ``BACKENDS[name](files, threads=0)`` loads; a call runs (B, 3, H, W) float32 ->
+#: outputs by name. ``outputs`` are their names, ``version`` is the backend's, and
+#: ``on_cpu`` says whether threads count.
 BACKENDS = {'onnxruntime': OnnxRuntime, 'ncnn': Ncnn, 'tensorrt': TensorRT}
 
 
@@ -50,13 +39,7 @@ def find(place: str | Path) -> Path | None:
 
 
 def read_info(place: str | Path) -> tuple[Path, dict]:
-    """Read the description of an exported model.
-
-    Args:
-        place: The folder, or a file in it.
-
-    Returns:
-        The folder and the content of model.json.
+    """The folder of an exported model, and the content of its model.json.
 
     Raises:
         InputError: no model.json, a damaged one, or a file that it names is
@@ -65,15 +48,15 @@ def read_info(place: str | Path) -> tuple[Path, dict]:
     folder = find(place)
     if folder is None:
         raise InputError(
-            f'{place} is no exported model: it has no {JSON}, which '
-            'tools/deploy.py writes; export the model with that tool'
+            f'{place} is no exported model, as it has no {JSON}; export the model '
+            'with tools/deploy.py'
         )
     try:
         info = json.loads((folder / JSON).read_text(encoding='utf-8'))
     except ValueError as error:
         raise InputError(f'{folder / JSON} is not valid JSON: {error}') from error
     known = info if isinstance(info, dict) else {}
-    missing = [key for key in _KEYS if key not in known]
+    missing = [key for key in _KEYS.split() if key not in known]
     if missing:
         raise InputError(
             f'{folder / JSON} lacks {", ".join(missing)}; export the model '
@@ -142,11 +125,8 @@ class ExportedModel:
     ) -> dict[str, np.ndarray]:
         """Convert the network's outputs to what ``__call__`` returns.
 
-        Args:
-            outputs: Arrays by name, of one image.
-            size: Rows and columns of the image.
-            inside: Rows and columns of the network input that are not
-                padding.
+        ``size`` is rows and columns of the image, ``inside`` those of the
+        network input that are not padding.
         """
         first, *others = (outputs[name][0] for name in self.info['outputs'])
         if self.info['task'] == 'cls':

@@ -1,8 +1,7 @@
 """Run an ncnn network on the CPU.
 
-float16 and bfloat16 arithmetic is off. ncnn's defaults allow float16, which
-only some processors have (ARMv8.2), so one file would give two answers on
-two machines.
+16-bit arithmetic is off. ncnn's defaults allow float16 where the processor has
+it (ARMv8.2), so one file would give two answers on two machines.
 """
 
 import os
@@ -20,11 +19,7 @@ class Ncnn:
     Args:
         files: The .param and the .bin file.
         threads: Threads of a run; 0 is one.
-        all_blobs: Keep every blob of a run, so that :meth:`run` can return
-            blobs inside the network without computing them again.
-
-    Attributes:
-        outputs: Names of the outputs.
+        all_blobs: Keep every blob of a run, for :meth:`run`.
 
     Raises:
         InputError: ncnn is not installed or does not accept the files.
@@ -43,31 +38,24 @@ class Ncnn:
             import ncnn
         except ImportError as error:
             raise InputError(
-                'running an ncnn network needs the package ncnn, which cannot '
-                f'be imported ({error}): pip install ncnn'
+                f'ncnn cannot be imported ({error}): pip install ncnn'
             ) from error
         self._ncnn, self.version = ncnn, ncnn.__version__
         self._net = ncnn.Net()
         options = self._net.opt
         options.num_threads = threads or 1
         options.lightmode = not all_blobs
-        for name in (
-            'use_vulkan_compute',
-            'use_fp16_packed',
-            'use_fp16_storage',
-            'use_fp16_arithmetic',
-            'use_bf16_storage',
-        ):
-            setattr(options, name, False)
+        options.use_vulkan_compute = options.use_bf16_storage = False
+        for kind in ('packed', 'storage', 'arithmetic'):
+            setattr(options, f'use_fp16_{kind}', False)
         loaders = self._net.load_param, self._net.load_model
         for load, path in zip(loaders, map(Path, files), strict=True):
             if not path.is_file():
                 raise InputError(f'{path} does not exist; export the model again')
             if load(str(path)) != 0:
                 raise InputError(
-                    f'ncnn {self.version} does not accept {path}: the file is '
-                    'damaged, cut off or made for a newer ncnn; export the '
-                    'model again'
+                    f'ncnn {self.version} does not accept {path}, which may be '
+                    'damaged; export the model again'
                 )
         (self._input,) = self._net.input_names()
         self._names = list(self._net.output_names())
@@ -84,8 +72,8 @@ class Ncnn:
     def __call__(self, inputs: np.ndarray) -> dict[str, np.ndarray]:
         """(1, 3, H, W) float32 -> outputs by name, as in ONNX Runtime.
 
-        Raises:
-            InputError: more than one image.
+        A detector's are ``dets`` (1, n, 5): x1, y1, x2, y2 in pixels of the
+        network input and the score; ``labels`` (1, n), the first class is 0.
         """
         if len(inputs) != 1:
             raise InputError(
@@ -95,26 +83,19 @@ class Ncnn:
         found = self.run(inputs)
         if self._names != self._detections:
             return found
-        height, width = inputs.shape[2:]
-        return split_detections(found[self._names[0]], (width, height))
+        rows = found[self._names[0]]
+        boxes = rows[..., 2:] * np.array(inputs.shape[:1:-1] * 2, np.float32)
+        dets = np.concatenate([boxes, rows[..., 1:2]], axis=-1)
+        labels = rows[..., 0].astype(np.int64) - 1
+        return {'dets': dets.astype(np.float32), 'labels': labels}
 
     def run(
         self, inputs: np.ndarray, blobs: Iterable[str] | None = None
     ) -> dict[str, np.ndarray]:
-        """Run once and return blobs as they are in ncnn.
+        """Run once and return blobs, by default the outputs, as in ncnn.
 
-        Args:
-            inputs: (1, C, H, W) float32.
-            blobs: Names of blobs; the network's outputs if None.
-
-        Returns:
-            Arrays by name, each with a batch axis of one. Detections are
-            (1, K, 6) with one row per box: label (the first class is 1),
-            score, x0, y0, x1, y1 from 0 to 1.
-
-        Raises:
-            InputError: an unknown blob, or inputs of a shape that the
-                network does not take.
+        Each has a batch axis of one. Detections are (1, K, 6) with one row per
+        box: label (the first class is 1), score, x0, y0, x1, y1 from 0 to 1.
         """
         extractor = self._net.create_extractor()
         # ncnn does not own its input memory: `held` must outlive the run
@@ -135,20 +116,3 @@ class Ncnn:
             else:
                 found[name] = np.array(mat)[None]
         return found
-
-
-def split_detections(found: np.ndarray, size: tuple[int, int]) -> dict[str, np.ndarray]:
-    """Convert detections to the outputs of the ONNX Runtime graphs.
-
-    Args:
-        found: (1, n, 6) of ncnn's DetectionOutput, see :meth:`Ncnn.run`.
-        size: Width and height of the network input in pixels.
-
-    Returns:
-        ``dets`` (1, n, 5): x1, y1, x2, y2 in pixels of the network input and
-        the score; ``labels`` (1, n), the first class is 0.
-    """
-    boxes = found[..., 2:] * np.array([*size, *size], np.float32)
-    dets = np.concatenate([boxes, found[..., 1:2]], axis=-1)
-    labels = found[..., 0].astype(np.int64) - 1
-    return {'dets': dets.astype(np.float32), 'labels': labels}

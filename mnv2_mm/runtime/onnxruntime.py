@@ -13,15 +13,9 @@ class OnnxRuntime:
         files: The .onnx file.
         threads: Threads within an operator; 0 is ONNX Runtime's default.
         exact_int8: Avoid the overflow of 16-bit sums in the 8-bit kernels of
-            x86 processors without VNNI. int8 activations, as TensorRT's, need
-            it: with Google's classifier 1 of 6 photos kept its class there,
-            with it 6 of 6. A run takes 15 to 40 % longer on such processors.
-
-    Attributes:
-        outputs: Names of the outputs.
-
-    Raises:
-        ImportError: onnxruntime is not installed.
+            x86 processors without VNNI. Signed activations, as TensorRT's, need
+            it: 6 of 6 photos kept their class with it, 1 of 6 without. A run
+            takes 15 to 40 % longer there.
     """
 
     on_cpu = True

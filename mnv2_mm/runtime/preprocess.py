@@ -16,7 +16,7 @@ def prepare(image: np.ndarray, spec: Mapping) -> tuple[np.ndarray, tuple[int, in
     """Resize or crop, normalize, pad at the right and the bottom.
 
     Args:
-        image: (H, W, 3) uint8, BGR as OpenCV reads it.
+        image: (H, W, 3) uint8, BGR.
         spec: ``preprocessing`` of model.json.
 
     Returns:
@@ -45,31 +45,21 @@ def padded_size(inside: tuple[int, int], spec: Mapping) -> tuple[int, int]:
     return rows, columns
 
 
-def _resized(image: np.ndarray, size: tuple[int, int], step: Mapping) -> np.ndarray:
-    """Resize to (width, height)."""
+def _resize(image: np.ndarray, step: Mapping) -> np.ndarray:
+    """Resize to ``size``, or so that the short side is ``side``."""
     import cv2
 
+    height, width = image.shape[:2]
+    if 'side' in step:
+        side, short = step['side'], min(height, width)
+        size = int(side * width / short), int(side * height / short)
+    else:
+        size = tuple(step['size'])
+        if step['keep_ratio']:
+            scale = min(max(size) / max(height, width), min(size) / min(height, width))
+            size = int(width * scale + 0.5), int(height * scale + 0.5)
     how = INTERPOLATIONS[step['interpolation']]
     return cv2.resize(image, size, interpolation=how)
-
-
-def _resize(image: np.ndarray, step: Mapping) -> np.ndarray:
-    height, width = image.shape[:2]
-    size = tuple(step['size'])
-    if step['keep_ratio']:
-        scale = min(max(size) / max(height, width), min(size) / min(height, width))
-        size = int(width * scale + 0.5), int(height * scale + 0.5)
-    return _resized(image, size, step)
-
-
-def _resize_short(image: np.ndarray, step: Mapping) -> np.ndarray:
-    height, width = image.shape[:2]
-    side = step['side']
-    if width < height:
-        size = side, int(side * height / width)
-    else:
-        size = int(side * width / height), side
-    return _resized(image, size, step)
 
 
 def _crop_middle(image: np.ndarray, step: Mapping) -> np.ndarray:
@@ -99,7 +89,7 @@ def _crop_square(image: np.ndarray, step: Mapping) -> np.ndarray:
 
 _STEPS = {
     'resize': _resize,
-    'resize_short': _resize_short,
+    'resize_short': _resize,
     'crop_middle': _crop_middle,
     'crop_share': _crop_share,
     'crop_square': _crop_square,

@@ -17,14 +17,7 @@ from mnv2_mm.utils.errors import InputError
 
 
 class TensorRT:
-    """The engine of an exported model, loaded.
-
-    Args:
-        files: The .onnx file and end2end.trt.json.
-        threads: Not used.
-
-    Attributes:
-        outputs: Names of the outputs.
+    """The engine of an exported model, loaded; ``threads`` is not used.
 
     Raises:
         ImportError: TensorRT is not installed.
@@ -54,11 +47,7 @@ class TensorRT:
 
 
 def engine_path(folder: Path) -> Path:
-    """Path of a model's engine; the file exists once it has been built.
-
-    Raises:
-        InputError: the folder holds no TensorRT model, or only part of it.
-    """
+    """Path of a model's engine; the file exists once it has been built."""
     with input_errors():
         return folder / tensorrt_engine.read(folder)['engine']
 

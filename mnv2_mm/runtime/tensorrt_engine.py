@@ -6,17 +6,15 @@ copies it as ``build_engine.py`` into the folder of every TensorRT model:
 
     python build_engine.py            # in the folder, or: FOLDER as argument
 
-It reads end2end.trt.json (shapes, precision, workspace), builds the engine
-from the ONNX file, runs it on the reference input, prints how far the outputs
-are from those of onnxruntime, and how long a run takes. The exit code is 1 if
-the difference is more than rounding, 2 if something is missing.
+It builds the engine from the ONNX file as end2end.trt.json says, runs it on
+the reference input, compares the outputs with those of onnxruntime, and times
+it. The exit code is 1 if the difference is more than rounding, 2 if something
+is missing.
 
 The precision is in the ONNX file: float32, float16, or int8 as pairs of
 QuantizeLinear and DequantizeLinear. TensorRT 10 and 11 follow the types of
 the file (a strongly typed network); 8.6 is told by flags which it may use.
-
-GPU memory comes from the driver's library through ctypes, which exists
-wherever TensorRT runs; neither PyCUDA nor PyTorch is needed.
+GPU memory comes from the driver's library through ctypes.
 """
 
 import argparse
@@ -37,9 +35,8 @@ import numpy as np
 
 #: Name of the description beside the ONNX file.
 JSON = 'end2end.trt.json'
-#: Largest difference from onnxruntime's outputs, as a share of the largest
-#: number of the output, and the share of detections that must be matched.
-#: Coarse on purpose: they tell a wrong engine from rounding.
+#: Largest difference as a share of the largest number of an output, and the share
+#: of detections that must match. Coarse: they tell a wrong engine from rounding.
 BOUNDS = {'fp32': 0.005, 'fp16': 0.05, 'int8': 0.25}
 MATCHED = 0.9
 
@@ -49,17 +46,13 @@ class EngineError(RuntimeError):
 
 
 def known(version: str) -> bool:
-    """Whether a version of TensorRT has the calls that are used here."""
+    """Whether a version of TensorRT has the calls of this file."""
     major, minor = map(int, version.split('.')[:2])
     return (major, minor) >= (8, 6) and major in (8, 10, 11)
 
 
 def load() -> tuple[ModuleType, int]:
-    """The package tensorrt and its major version.
-
-    Raises:
-        EngineError: it is missing or of an unknown version.
-    """
+    """The package tensorrt and its major version."""
     try:
         import tensorrt
     except ImportError as error:
@@ -69,23 +62,14 @@ def load() -> tuple[ModuleType, int]:
         ) from error
     if not known(tensorrt.__version__):
         raise EngineError(
-            f'TensorRT is {tensorrt.__version__}, and the calls here are '
-            'those of 8.6, 10 and 11; install one of them'
+            f'TensorRT is {tensorrt.__version__}, but only 8.6, 10 and 11 are '
+            'supported; install one of them'
         )
     return tensorrt, int(tensorrt.__version__.partition('.')[0])
 
 
-# ------------------------------------------------------------------ the engine
 def build(folder: Path, spec: Mapping) -> bytes:
-    """Build the engine of an ONNX file; makes no CUDA call of its own.
-
-    Args:
-        folder: Folder of the file.
-        spec: Content of end2end.trt.json.
-
-    Raises:
-        EngineError: no TensorRT, or TensorRT refuses the graph or the GPU.
-    """
+    """Build the engine that end2end.trt.json describes; makes no CUDA call."""
     trt, major = load()
     builder = _start(trt, trt.Builder)
     kinds, flags = trt.NetworkDefinitionCreationFlag, 0
@@ -117,8 +101,8 @@ def build(folder: Path, spec: Mapping) -> bytes:
     plan = builder.build_serialized_network(network, config)
     if plan is None:
         raise EngineError(
-            'TensorRT could not build the engine, for the reason printed above; '
-            f'if it lacked memory, lower "workspace" in {JSON}'
+            'TensorRT could not build the engine, see above; if it lacked memory, '
+            f'lower "workspace" in {JSON}'
         )
     return bytes(plan)
 
@@ -130,13 +114,13 @@ def _logger(trt: ModuleType) -> Any:
 
 
 def _start(trt: ModuleType, kind: type) -> Any:
-    """Create a Builder or a Runtime; without a usable GPU pybind11 fails."""
+    """A Builder or a Runtime; without a usable GPU pybind11 raises TypeError."""
     try:
         return kind(_logger(trt))
     except TypeError as error:
         raise EngineError(
-            f'TensorRT cannot start on this GPU ({error}); usually the '
-            "driver is older than TensorRT's CUDA; see `nvidia-smi`"
+            f'TensorRT cannot start on this GPU ({error}); update the driver if it '
+            "is older than TensorRT's CUDA (`nvidia-smi`)"
         ) from error
 
 
@@ -159,15 +143,7 @@ def _allow_precision(
 
 
 class Engine:
-    """An engine that runs on arrays.
-
-    Args:
-        data: Content of the .engine file.
-
-    Raises:
-        EngineError: no TensorRT, no GPU, or an engine of another TensorRT
-            or another GPU.
-    """
+    """An engine that runs on arrays, from the content of the .engine file."""
 
     def __init__(self, data: bytes) -> None:
         trt, _ = load()
@@ -177,9 +153,8 @@ class Engine:
         self._engine = engine = self._runtime.deserialize_cuda_engine(data)
         if engine is None:
             raise EngineError(
-                f'TensorRT {trt.__version__} does not accept the engine on '
-                f'this {self.cuda.name}; it was made by another TensorRT or '
-                'for another GPU: run build_engine.py here'
+                f'the engine was made by another TensorRT than {trt.__version__}, '
+                f'or for another GPU than {self.cuda.name}: run build_engine.py here'
             )
         self._context = engine.create_execution_context()
         names = [engine.get_tensor_name(i) for i in range(engine.num_io_tensors)]
@@ -192,29 +167,21 @@ class Engine:
         }
 
     def __call__(self, inputs: np.ndarray) -> dict[str, np.ndarray]:
-        """(B, 3, H, W) float32 -> outputs by name.
-
-        Raises:
-            EngineError: a shape outside of the engine's profile.
-        """
+        """(B, 3, H, W) float32 -> outputs by name."""
         (name,) = self.inputs
         inputs = np.ascontiguousarray(inputs, np.float32)
         if not self._context.set_input_shape(name, inputs.shape):
             least, _, most = self._engine.get_tensor_profile_shape(name, 0)
             raise EngineError(
                 f'the engine takes {tuple(least)} to {tuple(most)}, not '
-                f'{inputs.shape}; for other sizes change "inputs" in {JSON} '
-                'and run build_engine.py'
+                f'{inputs.shape}; change "inputs" in {JSON}, run build_engine.py'
             )
         self.cuda.upload(self._address(name, inputs.nbytes), inputs)
         found = {}
         for output, kind in self.outputs.items():
             shape = tuple(self._context.get_tensor_shape(output))
             if min(shape, default=1) < 0:
-                raise EngineError(
-                    f'{output} has the size {shape} with an unknown axis (-1); '
-                    'the ONNX file has to state it'
-                )
+                raise EngineError(f'the ONNX file does not fix the size of {output}')
             found[output] = np.empty(shape, kind)
             self._address(output, found[output].nbytes)
         if not self._context.execute_async_v3(self.cuda.stream):
@@ -240,7 +207,6 @@ class Engine:
             self.cuda.free(address)
 
 
-# ----------------------------------------------------------------- CUDA driver
 _ADDRESS = ctypes.c_uint64  # CUdeviceptr
 #: Functions of the CUDA driver; all return 0 or the number of an error.
 _CUDA = {
@@ -262,9 +228,6 @@ class Cuda:
     """Memory and a stream of the first GPU, from the driver's library.
 
     The context is the primary one, which TensorRT and PyTorch use too.
-
-    Raises:
-        EngineError: there is no driver or no GPU.
     """
 
     def __init__(self) -> None:
@@ -273,8 +236,8 @@ class Cuda:
             self._library = ctypes.CDLL(name)
         except OSError as error:
             raise EngineError(
-                f'there is no NVIDIA driver here ({error}); build and run an '
-                'engine on the machine with the GPU'
+                f'there is no NVIDIA driver here ({error}); use the machine with '
+                'the GPU'
             ) from error
         for function, kinds in _CUDA.items():
             getattr(self._library, function).argtypes = kinds
@@ -306,7 +269,7 @@ class Cuda:
         return self._stream.value or 0
 
     def allocate(self, size: int) -> int:
-        """Address of new memory of a size in bytes."""
+        """Address of new memory, ``size`` in bytes."""
         address = _ADDRESS()
         self._call('cuMemAlloc_v2', byref(address), max(size, 1))
         return address.value
@@ -330,14 +293,10 @@ class Cuda:
         self._call('cuStreamSynchronize', self._stream)
 
 
-# ------------------------------------------------------------------ comparison
 def match(
     first: Mapping, second: Mapping, least: float = 0.05
 ) -> tuple[int, int, float, float]:
     """Match detections of one image, each with the nearest of its class.
-
-    Detections match within 32 px and a score of 0.5, which tells small
-    differences from other detections.
 
     Args:
         first: ``boxes``, ``scores``, ``labels`` of the reference.
@@ -345,9 +304,9 @@ def match(
         least: Detections of the reference with a higher score count.
 
     Returns:
-        The number that count, the number of those with a match, and the
-        largest differences of the matched, of a side in pixels and of a
-        score.
+        The number that count, the number of those with a match (within 32 px
+        and a score of 0.5), and the largest differences of the matched, of a
+        side in pixels and of a score.
     """
     chosen = np.flatnonzero(first['scores'] > least)
     free = np.ones(len(second['scores']), bool)
@@ -367,12 +326,7 @@ def match(
 
 
 def compare(wanted: Mapping, found: Mapping, precision: str) -> tuple[list[str], bool]:
-    """Compare outputs with the reference.
-
-    Args:
-        wanted: Arrays by name, of onnxruntime.
-        found: Arrays by name, of the engine.
-        precision: 'fp32', 'fp16' or 'int8'.
+    """Compare onnxruntime's outputs, by name, with the engine's.
 
     Returns:
         One line per output, and whether the difference is only rounding.
@@ -405,12 +359,8 @@ def _compare_detections(wanted: Mapping, found: Mapping) -> tuple[list[str], boo
     lines, good = [], True
     for i in range(len(wanted['dets'])):
         first, second = (
-            {
-                'boxes': side['dets'][i, :, :4],
-                'scores': side['dets'][i, :, 4],
-                'labels': side['labels'][i],
-            }
-            for side in (wanted, found)
+            dict(boxes=dets[i, :, :4], scores=dets[i, :, 4], labels=labels[i])
+            for dets, labels in ((x['dets'], x['labels']) for x in (wanted, found))
         )
         counted, matched, box, score = match(first, second)
         lines.append(
@@ -421,13 +371,8 @@ def _compare_detections(wanted: Mapping, found: Mapping) -> tuple[list[str], boo
     return lines, good
 
 
-# ---------------------------------------------------------------- command line
 def read(folder: Path) -> dict:
-    """Content of end2end.trt.json.
-
-    Raises:
-        EngineError: it or a file that it names is missing.
-    """
+    """Content of end2end.trt.json; raises if a file that it names is missing."""
     if not (folder / JSON).is_file():
         raise EngineError(
             f'there is no {JSON} in {folder}; give the folder of a TensorRT '
@@ -443,11 +388,7 @@ def read(folder: Path) -> dict:
 
 
 def make(folder: Path, runs: int) -> bool:
-    """Build, run, compare and time the engine; prints the results.
-
-    Returns:
-        Whether the engine computes what onnxruntime computes.
-    """
+    """Build, run, compare and time the engine; whether the outputs are right."""
     spec = read(folder)
     trt, _ = load()
     # first, as TensorRT without a GPU only says that it returned nothing
@@ -459,8 +400,8 @@ def make(folder: Path, runs: int) -> bool:
     partial = target.with_name(target.name + '.unfinished')
     partial.write_bytes(data)
     os.replace(partial, target)
-    size = f'{len(data) / 1e6:.2f} MB'
-    print(f'{spec["precision"]} engine of {size} in {spent:.0f} s: {target}')
+    text = f'engine of {len(data) / 1e6:.2f} MB in {spent:.0f} s: {target}'
+    print(spec['precision'], text)
     with np.load(folder / spec['reference']) as arrays:
         inputs = arrays['input']
         wanted = {name: arrays[name] for name in spec['outputs']}
@@ -472,11 +413,9 @@ def make(folder: Path, runs: int) -> bool:
         started = time.perf_counter()
         engine(inputs)
         times.append(1000 * (time.perf_counter() - started))
-    print(
-        f'median of {runs} runs {statistics.median(times):.2f} ms, of '
-        f'{len(inputs)} image{"s" * (len(inputs) > 1)}, with the copies to '
-        'and from the GPU'
-    )
+    images = f'{len(inputs)} image{"s" * (len(inputs) > 1)}'
+    text = f'{statistics.median(times):.2f} ms, of {images}, copies included'
+    print(f'median of {runs} runs {text}')
     return good
 
 
@@ -485,16 +424,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description='Build and check the TensorRT engine of an exported model.'
     )
-    parser.add_argument(
-        'folder',
-        nargs='?',
-        type=Path,
-        default=Path(__file__).resolve().parent,
-        help='folder of the model (default: the folder of this file)',
-    )
-    parser.add_argument(
-        '--runs', type=int, default=100, help='timed runs (default: 100)'
-    )
+    add, here = parser.add_argument, Path(__file__).resolve().parent
+    text = 'folder of the model (default: the folder of this file)'
+    add('folder', nargs='?', type=Path, default=here, help=text)
+    add('--runs', type=int, default=100, help='timed runs (default: 100)')
     args = parser.parse_args()
     try:
         good = make(args.folder, max(args.runs, 30))
@@ -502,11 +435,8 @@ def main() -> int:
         print(f'error: {error}', file=sys.stderr)
         return 2
     if not good:
-        print(
-            'error: the engine computes something else than onnxruntime does '
-            'from the same file; do not use it',
-            file=sys.stderr,
-        )
+        text = 'the engine computes something else than onnxruntime; do not use it'
+        print(f'error: {text}', file=sys.stderr)
     return 0 if good else 1
 
 

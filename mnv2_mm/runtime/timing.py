@@ -1,8 +1,6 @@
-"""Time an exported model on this machine, stage by stage.
+"""Time an exported model on this machine: preprocessing, network, postprocessing.
 
-Preprocessing is the resize, the normalization and the padding; the network
-is one run of the backend; postprocessing turns its outputs into the
-prediction. Parts of the postprocessing may be in the network's graph, see
+Parts of the postprocessing may be in the network's graph, see
 :func:`inside_network`.
 """
 
@@ -47,12 +45,7 @@ def benchmark(
         warmup: Runs before them.
 
     Returns:
-        Content of benchmark.json: the machine, the size of the files in
-        bytes, and for each number of threads the median and the quartiles
-        of each stage in milliseconds.
-
-    Raises:
-        InputError: as :class:`~mnv2_mm.runtime.model.ExportedModel`.
+        Content of benchmark.json, with times in milliseconds.
     """
     folder, info = read_info(place)
     found, version = [], ''
@@ -91,13 +84,13 @@ def _stages(model: ExportedModel, image: np.ndarray, runs: int, warmup: int) -> 
     spec, clock = model.info['preprocessing'], time.perf_counter
     spent = []
     for number in range(warmup + runs):
-        marks = [clock()]
+        started = clock()
         inputs, inside = prepare(image, spec)
-        marks.append(clock())
+        prepared = clock()
         outputs = model.network(inputs)
-        marks.append(clock())
+        finished = clock()
         model.finish(outputs, image.shape[:2], inside)
-        marks.append(clock())
+        marks = [started, prepared, finished, clock()]
         if number >= warmup:
             spent.append([*np.diff(marks), marks[-1] - marks[0]])
     return dict(zip(STAGES, quartiles(np.array(spent)), strict=True))
@@ -135,16 +128,14 @@ def inside_network(info: Mapping) -> list[str]:
 def write(folder: Path, found: Mapping) -> Path:
     """Write benchmark.json into the folder of an exported model."""
     path = folder / BENCHMARK
-    text = json.dumps(found, indent=1) + '\n'
-    path.write_text(text, encoding='utf-8')
+    path.write_text(json.dumps(found, indent=1) + '\n', encoding='utf-8')
     return path
 
 
 def read(folder: str | Path) -> dict:
     """Content of benchmark.json; empty if it is missing or damaged."""
     try:
-        text = (Path(folder) / BENCHMARK).read_text(encoding='utf-8')
-        found = json.loads(text)
+        found = json.loads((Path(folder) / BENCHMARK).read_text(encoding='utf-8'))
     except (OSError, ValueError):
         return {}
     whole = isinstance(found, dict) and {'machine', 'times'} <= found.keys()
@@ -155,11 +146,10 @@ def in_words(found: Mapping) -> str:
     """The times as a table for the console."""
     held = ', '.join(found['in_network'])
     lines = [
-        f'{found["machine"]}, {found["date"]}',
-        f'{found["backend"]} {found["backend_version"]}, '
-        f'{found["precision"]}, {found["bytes"] / 1e6:.2f} MB; median '
-        f'(quartiles) of {found["runs"]} runs in ms'
-        + (f'; network includes {held}' if held else ''),
+        '{machine}, {date}'.format(**found),
+        '{backend} {backend_version}, {precision}, '.format(**found)
+        + f'{found["bytes"] / 1e6:.2f} MB; median (quartiles) of {found["runs"]} '
+        'runs in ms' + (f'; network includes {held}' if held else ''),
         f'{"threads":>7}' + ''.join(f'{stage:>{_WIDTH}}' for stage in STAGES),
     ]
     for row in found['times']:

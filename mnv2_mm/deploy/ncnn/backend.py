@@ -1,14 +1,11 @@
 """ncnn as a backend of mmdeploy, without mmdeploy's C++ converter.
 
-Replaces mmdeploy's manager of this name. The exported graph is written as
-ncnn's two files by :mod:`mnv2_mm.deploy.ncnn.write` in the precision of
-``backend_config.precision``. A detector has the outputs of the other
-backends, so mmdeploy's model for them is used.
+A detector has the outputs of the other backends, so mmdeploy's model for them
+is used.
 """
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from mmdeploy.backend.base import BACKEND_MANAGERS
@@ -22,11 +19,10 @@ from mnv2_mm.deploy.backend import (
     RuntimeWrapper,
     precision_and_images,
 )
-from mnv2_mm.deploy.ncnn.write import PRECISIONS, write
 from mnv2_mm.runtime.ncnn import Ncnn
 
-if TYPE_CHECKING:
-    import onnx
+#: Values of ``backend_config.precision``.
+PRECISIONS = ('fp32', 'fp16', 'int8')
 
 
 @BACKEND_MANAGERS.register('ncnn')
@@ -60,15 +56,10 @@ class Manager(InstalledManager, NCNNManager):
         calibration: Sequence[np.ndarray] | None = None,
         **__: object,
     ) -> Sequence[str]:
-        """Write the .param and the .bin of an exported graph.
+        """Write the .param and the .bin of an exported graph into ``work_dir``.
 
-        Args:
-            ir_files: The exported .onnx.
-            work_dir: Folder for the files.
-            deploy_cfg: Deploy config.
-            calibration: Network inputs (1, 3, H, W) for int8; if None, they
-                are read from the file that ``calib_config`` of the deploy
-                config names.
+        int8 is calibrated with network inputs (1, 3, H, W); without them with
+        the file that ``calib_config`` of the deploy config names.
 
         Raises:
             InputError: an unknown precision, int8 without calibration data,
@@ -76,41 +67,21 @@ class Manager(InstalledManager, NCNNManager):
         """
         import onnx
 
+        from mnv2_mm.deploy.ncnn.write import write
+
         precision, calibration = precision_and_images(
             deploy_cfg, work_dir, calibration, PRECISIONS
         )
-        model = with_global_pools(onnx.load(ir_files[0]))
         stem = Path(work_dir) / Path(ir_files[0]).stem
         files = stem.with_suffix('.param'), stem.with_suffix('.bin')
         write(
-            model,
+            onnx.load(ir_files[0]),
             *files,
             precision=precision,
-            calibration=calibration,
-            keep_float=tuple(get_backend_config(deploy_cfg).get('keep_float', ())),
+            calibration=calibration or (),
+            keep_float=get_backend_config(deploy_cfg).get('keep_float', ()),
         )
         return [str(file) for file in files]
-
-
-def with_global_pools(model: 'onnx.ModelProto') -> 'onnx.ModelProto':
-    """Replace mmdeploy's AdaptiveAvgPool2d to 1x1 by GlobalAveragePool.
-
-    mmdeploy exports it for a layer that its own build of ncnn has.
-    """
-    from onnx import numpy_helper
-
-    constants = {i.name: i for i in model.graph.initializer}
-    for node in model.graph.node:
-        if node.op_type == 'Constant':
-            constants[node.output[0]] = node.attribute[0].t
-    for node in model.graph.node:
-        if (node.domain, node.op_type) != ('mmdeploy', 'AdaptiveAvgPool2d'):
-            continue
-        size = constants.get(node.input[1])
-        if size is not None and (numpy_helper.to_array(size) == 1).all():
-            node.domain, node.op_type = '', 'GlobalAveragePool'
-            del node.input[1:], node.attribute[:]
-    return model
 
 
 @FUNCTION_REWRITER.register_rewriter(

@@ -1,8 +1,4 @@
-"""Decoding, clipping and NMS of SSDLite, for export to ncnn.
-
-The exported graph ends in ``mnv2_mm::DetectionOutput``, see
-:mod:`mnv2_mm.deploy.ncnn.rules_detection`.
-"""
+"""Decoding, clipping and NMS of SSDLite for ncnn; the NMS is `DetectionOutput`."""
 
 import math
 from collections.abc import Sequence
@@ -10,7 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from mnv2_mm.deploy.ncnn.rules_detection import OPERATOR
+from mnv2_mm.deploy.ncnn.rules import OPERATOR
 from mnv2_mm.deploy.pre_nms_topk import least_of_best, pairs_before_nms
 from mnv2_mm.utils.errors import InputError
 
@@ -39,23 +35,13 @@ class _DetectionOutput(torch.autograd.Function):
 class Detections(nn.Module):
     """Turn the maps of an SSDLiteHead into detections.
 
-    Args:
-        head: The head, with its ``test_cfg``.
-
     Raises:
-        InputError: another kind of head, or a box coder or NMS that ncnn
-            does not have.
+        InputError: a box coder or NMS that ncnn does not have.
     """
 
     def __init__(self, head: nn.Module) -> None:
         super().__init__()
-        generator = getattr(head, 'prior_generator', None)
-        if not hasattr(generator, 'input_size'):
-            raise InputError(
-                f'{type(head).__name__} is no SSDLiteHead; only a detector '
-                'with such a head can be exported to ncnn'
-            )
-        self.coder = head.bbox_coder
+        self.coder, generator = head.bbox_coder, head.prior_generator
         if self.coder.add_ctr_clamp or not self.coder.clip_border:
             raise InputError(
                 'model.bbox_head.bbox_coder has add_ctr_clamp=True or '
@@ -66,22 +52,17 @@ class Detections(nn.Module):
         priors = torch.cat(generator.grid_priors(generator.featmap_sizes, device='cpu'))
         self.size = generator.input_size
         corners = priors.reshape(1, -1, 2, 2) / priors.new_tensor(self.size)
+        extents = corners[:, :, 1] - corners[:, :, 0]
         self.register_buffer('centers', corners.mean(2), persistent=False)
-        self.register_buffer(
-            'extents', corners[:, :, 1] - corners[:, :, 0], persistent=False
-        )
-        test_cfg = head.test_cfg or {}
-        self.smallest = test_cfg.get('min_bbox_size', -1)
-        self.settings = _settings(head, test_cfg, len(priors))
+        self.register_buffer('extents', extents, persistent=False)
+        self.smallest = head.test_cfg.get('min_bbox_size', -1)
+        self.settings = _settings(head, len(priors))
         self.before = pairs_before_nms(
-            {**test_cfg, 'max_per_img': self.settings['keep_top_k']}
+            {'max_per_img': self.settings['keep_top_k'], **head.test_cfg}
         )
 
     def boxes(self, codes: Tensor) -> Tensor:
-        """Codes (1, N, 4) -> clipped x0, y0, x1, y1, from 0 to 1.
-
-        As mmdet's DeltaXYWHBBoxCoder, with its limit for width and height.
-        """
+        """Codes (1, N, 4) -> clipped x0, y0, x1, y1, from 0 to 1, as in mmdet."""
         stds, means = map(codes.new_tensor, (self.coder.stds, self.coder.means))
         codes = codes * stds + means
         largest = abs(math.log(_RATIO_CLIP))
@@ -114,9 +95,8 @@ class Detections(nn.Module):
             # mmdet drops boxes that have no area after clipping
             sides = boxes[..., 2:] - boxes[..., :2]
             if self.smallest > 0:
-                sides = sides - sides.new_tensor(
-                    [self.smallest / side for side in self.size]
-                )
+                least = [self.smallest / side for side in self.size]
+                sides = sides - sides.new_tensor(least)
             x, y = sides[..., :1], sides[..., 1:]
             scores = scores * torch.minimum(x, y).clamp(0, 1).ceil()
         if self.before > 0:
@@ -126,8 +106,9 @@ class Detections(nn.Module):
         return _DetectionOutput.apply(scores, boxes, self.settings)
 
 
-def _settings(head: nn.Module, test_cfg: dict, anchors: int) -> dict:
+def _settings(head: nn.Module, anchors: int) -> dict:
     """Attributes of the operator; ncnn counts ``nms_top_k`` per class."""
+    test_cfg = head.test_cfg
     nms = test_cfg.get('nms', {})
     if nms.get('type', 'nms') != 'nms':
         raise InputError(

@@ -19,12 +19,9 @@ WEIGHTED = ('Convolution', 'ConvolutionDepthWise', 'InnerProduct')
 
 @dataclass
 class Weight:
-    """One array of the .bin file.
+    """One array of the .bin file, in ncnn's order.
 
-    Args:
-        values: float32, float16 or int8, in ncnn's order.
-        tagged: Whether a word before it names the type; without one the
-            values are float32.
+    ``tagged``: a word before it names the type; without one it is float32.
     """
 
     values: np.ndarray
@@ -48,13 +45,8 @@ class Layer:
 def with_splits(layers: Sequence[Layer], kept: Sequence[str]) -> list[Layer]:
     """Give every reader of a blob its own copy, which ncnn requires.
 
-    Args:
-        layers: In the order in which they run.
-        kept: Outputs of the network. Each keeps its name and gets no reader
-            inside the network, so outputs can be extracted in any order.
-
-    Returns:
-        New layers, with layers of type Split among them.
+    Each output of the network, in ``kept``, keeps its name and gets no reader
+    inside the network, so outputs can be extracted in any order.
     """
     uses = Counter(name for layer in layers for name in layer.inputs)
     copies: dict[str, list[str]] = {}
@@ -70,12 +62,8 @@ def with_splits(layers: Sequence[Layer], kept: Sequence[str]) -> list[Layer]:
                 outputs.append(name)
                 continue
             copies[name] = [f'{name}_split_{i}' for i in range(readers)]
-            tops = list(copies[name])
-            if name in kept:
-                source = f'{name}_split'
-                tops.append(name)
-            else:
-                source = name
+            source = f'{name}_split' if name in kept else name
+            tops = copies[name] + [name] * (name in kept)
             outputs.append(source)
             splits.append(Layer('Split', f'split_{name}', [source], tops))
         result.append(replace(layer, inputs=inputs, outputs=outputs))

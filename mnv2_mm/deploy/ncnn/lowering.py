@@ -1,8 +1,6 @@
-"""The ncnn network while the rules of :mod:`.rules` add layers to it.
+"""The ncnn network while the rules of :mod:`.rules` add layers to it."""
 
-Blobs keep the names of the ONNX values, layers those of the nodes.
-"""
-
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -20,8 +18,7 @@ def unsupported(node: Node, what: str = '') -> InputError:
     operator = f'{node.op} {what}'.strip()
     return InputError(
         f'ncnn files cannot hold the operator {operator} ({node}); replace '
-        'it in the network, leave it out of the exported part, or use '
-        'another backend'
+        'it in the network, or use another backend'
     )
 
 
@@ -38,7 +35,7 @@ class Lowering:
         self.graph = graph
         self.layers: list[Layer] = []
         self._makers: dict[str, Layer] = {}
-        self._names: set[str] = set()
+        self._names: Counter[str] = Counter()
 
     def shape(self, name: str) -> tuple[int, ...]:
         """Shape of a blob in ncnn: without the batch."""
@@ -65,10 +62,6 @@ class Lowering:
             raise unsupported(node, f'whose input {index} is computed')
         return self.graph.constants[node.inputs[index]]
 
-    def sole_maker(self, blob: str) -> Layer | None:
-        """The layer that makes a blob, if nothing else reads the blob."""
-        return self._makers.get(blob) if self.graph.uses(blob) == 1 else None
-
     def add(
         self,
         type_: str,
@@ -80,23 +73,15 @@ class Lowering:
     ) -> Layer:
         """Add a layer with one output, named after its node.
 
-        Args:
-            type_: ncnn's type.
-            node: The node that it stands for.
-            inputs: Blobs; the node's first input if None.
-            output: Blob; the node's first output if empty.
-            params: Parameters by their number.
-            weights: Arrays for the .bin file.
+        ``inputs`` and ``output`` are blobs, by default the node's first ones;
+        ``params`` are by their number.
         """
         inputs = node.inputs[:1] if inputs is None else list(inputs)
         output = output or node.outputs[0]
-        name, number = node.name, 1
-        while name in self._names:
-            number += 1
-            name = f'{node.name}_{number}'
-        self._names.add(name)
-        params = dict(params or {})
-        weights = list(weights)
+        self._names[node.name] += 1
+        number = self._names[node.name]
+        name = node.name if number == 1 else f'{node.name}_{number}'
+        params, weights = dict(params or {}), list(weights)
         layer = Layer(type_, name, inputs, [output], params, weights, node.module)
         self.layers.append(layer)
         self._makers[output] = layer
@@ -121,26 +106,19 @@ class Lowering:
         params = shape_params(values.shape)
         return self.step('MemoryData', node, [], params, [Weight(values)])
 
-    def remove(self, layer: Layer) -> None:
-        """Remove a layer that has been merged into another."""
-        self.layers.remove(layer)
-        del self._makers[layer.outputs[0]]
-
     def fuse_activation(self, node: Node, kind: int, values: Sequence[float]) -> bool:
-        """Merge an activation into the layer before it, where possible.
-
-        Args:
-            node: The activation.
-            kind: ncnn's number of it.
-            values: Its parameters.
-        """
-        maker = self.sole_maker(node.inputs[0])
-        if maker is None or maker.type not in WEIGHTED or _ACTIVATION in maker.params:
+        """Merge an activation of ncnn's ``kind`` into the layer before it."""
+        source, maker = node.inputs[0], self._makers.get(node.inputs[0])
+        if (
+            maker is None
+            or self.graph.uses[source] > 1
+            or maker.type not in WEIGHTED
+            or _ACTIVATION in maker.params
+        ):
             return False
         maker.params[_ACTIVATION] = kind
         if values:
             maker.params[_ACTIVATION_VALUES] = [float(v) for v in values]
-        del self._makers[node.inputs[0]]
         maker.outputs = list(node.outputs)
         self._makers[node.outputs[0]] = maker
         return True

@@ -1,8 +1,7 @@
 """Lower each ONNX operator to ncnn layers.
 
-One function per family of operators: it gets the network so far and the
-node, and adds layers. :data:`RULES` says which operators there are: those of
-this project's networks.
+One function per family of operators adds layers to the network so far;
+:data:`RULES` has the operators of this project's networks.
 """
 
 from collections.abc import Callable
@@ -12,28 +11,28 @@ import numpy as np
 
 from mnv2_mm.deploy.ncnn import rules_maps
 from mnv2_mm.deploy.ncnn.graph import Graph, Node
-from mnv2_mm.deploy.ncnn.layer import Layer, Value, Weight, with_splits
+from mnv2_mm.deploy.ncnn.layer import Layer, Value, with_splits
 from mnv2_mm.deploy.ncnn.lowering import Lowering, shape_params, unsupported
-from mnv2_mm.deploy.ncnn.rules_detection import OPERATOR, detection_output
-from mnv2_mm.utils.errors import InputError
 
+#: Name of the operator at the end of a detector's graph.
+OPERATOR = 'mnv2_mm::DetectionOutput'
 _LARGEST = float(np.finfo(np.float32).max)
 #: ncnn's numbers of BinaryOp; the second table has the operands exchanged.
 _BINARY = {'Add': 0, 'Sub': 1, 'Mul': 2, 'Max': 4, 'Min': 5}
 _REVERSED = {'Sub': 7}
-#: ncnn's numbers of UnaryOp.
-_UNARY = {'Ceil': 3, 'Exp': 7}
+#: Layers of one input, and their parameters. All numbers of ncnn are floats.
+_UNARY = {
+    'Ceil': ('UnaryOp', {0: 3}),
+    'Exp': ('UnaryOp', {0: 7}),
+    'Sigmoid': ('Sigmoid', {}),
+    **dict.fromkeys(('Cast', 'Dropout', 'Identity'), ('Noop', {})),
+}
 #: ncnn's numbers of Reduction.
 _REDUCTIONS = {'ReduceMean': 3, 'ReduceMax': 4, 'ReduceMin': 5}
 
 
 def lower(graph: Graph) -> list[Layer]:
-    """All layers of a graph, with the inputs and the copies of blobs.
-
-    Raises:
-        InputError: an operator that has no rule, or a use of it that ncnn's
-            layer does not have; names the node and its module.
-    """
+    """All layers of a graph; raises InputError for what ncnn does not have."""
     net = Lowering(graph)
     for node in graph.nodes:
         if node.op not in RULES:
@@ -46,15 +45,9 @@ def lower(graph: Graph) -> list[Layer]:
         Layer('Input', name, [], [name], shape_params(net.shape(name)))
         for name in graph.inputs
     ]
-    layers = with_splits([*inputs, *net.layers], graph.outputs)
-    made = {name for layer in layers for name in layer.outputs}
-    for name in graph.outputs:
-        if name not in made:
-            raise InputError(f'the output {name} repeats another one; export each once')
-    return layers
+    return with_splits([*inputs, *net.layers], graph.outputs)
 
 
-# ------------------------------------------------------- value by value
 def binary(net: Lowering, node: Node) -> None:
     """BinaryOp of two blobs, or of a blob and a constant.
 
@@ -97,13 +90,9 @@ def _of_rank(net: Lowering, node: Node, name: str, rank: int) -> str:
 
 
 def unary(net: Lowering, node: Node) -> None:
-    """UnaryOp."""
-    net.add('UnaryOp', node, params={0: _UNARY[node.op]})
-
-
-def sigmoid(net: Lowering, node: Node) -> None:
-    """Sigmoid."""
-    net.add('Sigmoid', node)
+    """A layer of one input."""
+    type_, params = _UNARY[node.op]
+    net.add(type_, node, params=params)
 
 
 def relu(net: Lowering, node: Node) -> None:
@@ -126,7 +115,6 @@ def clip(net: Lowering, node: Node) -> None:
         net.add('Clip', node, params=dict(enumerate(limits)))
 
 
-# ----------------------------------------------------------- along an axis
 def softmax(net: Lowering, node: Node) -> None:
     """Softmax over one axis."""
     rank = len(net.graph.shape(node.inputs[0]))
@@ -160,25 +148,23 @@ def arg_max(net: Lowering, node: Node) -> None:
     """
     shape = net.shape(node.inputs[0])
     axis = net.axis(node, node.attributes.get('axis', 0), len(shape) + 1)
-    keep = node.attributes.get('keepdims', 1)
     if node.attributes.get('select_last_index', 0) or len(shape) == 1:
         raise unsupported(node, 'over all axes or with select_last_index')
-    size = shape[axis]
+    size, x = shape[axis], node.inputs[0]
     sides = [size if i == axis else 1 for i in range(len(shape))]
-    x = node.inputs[0]
     maximum, minimum = _REDUCTIONS['ReduceMax'], _REDUCTIONS['ReduceMin']
     largest = net.step('Reduction', node, [x], _reduction(maximum, [axis], 1))
     below = net.step('BinaryOp', node, [largest, x], {0: _BINARY['Sub']})
     below = net.step('Clip', node, [below], {0: 0.0, 1: 1.0})
-    below = net.step('UnaryOp', node, [below], {0: _UNARY['Ceil']})
+    below = net.step('UnaryOp', node, [below], _UNARY['Ceil'][1])
     scale = {0: _BINARY['Mul'], 1: 1, 2: float(size)}
     below = net.step('BinaryOp', node, [below], scale)
     index = net.memory(node, np.arange(size, dtype=np.float32).reshape(sides))
     index = net.step('BinaryOp', node, [below, index], {0: _BINARY['Add']})
+    keep = node.attributes.get('keepdims', 1)
     net.add('Reduction', node, [index], params=_reduction(minimum, [axis], keep))
 
 
-# ------------------------------------------------------------ of the shape
 def reshape(net: Lowering, node: Node) -> None:
     """Reshape to the known shape."""
     net.add('Reshape', node, params=shape_params(net.shape(node.outputs[0])))
@@ -240,12 +226,35 @@ def fully_connected(net: Lowering, node: Node) -> None:
     if get('transA', 0) or get('alpha', 1.0) != 1 or get('beta', 1.0) != 1:
         raise unsupported(node, 'with transA, alpha or beta')
     weight = weight if get('transB', 0) else weight.T
-    weights = [Weight(weight.astype(np.float32), tagged=True)]
     if bias is not None:
         bias = np.broadcast_to(bias.reshape(-1), weight.shape[0])
-        weights.append(Weight(bias.astype(np.float32)))
     params = {0: weight.shape[0], 1: int(bias is not None), 2: weight.size}
+    weights = rules_maps.layer_weights(weight, bias)
     net.add('InnerProduct', node, params=params, weights=weights)
+
+
+def detection_output(net: Lowering, node: Node) -> None:
+    """DetectionOutput, with nothing left to decode.
+
+    The operator takes ``scores`` (1, N, C + 1), the background first, and
+    ``boxes`` (1, N, 4), decoded, as x0, y0, x1, y1 from 0 to 1. It returns
+    (1, K, 6) with one row per box: label (the first class is 1), score, x0,
+    y0, x1, y1. ``nms_top_k`` counts per class.
+
+    ncnn decodes SSD's codes itself, but neither limits width and height nor
+    clips the boxes before NMS. So it gets the final boxes as priors, and
+    codes of zero; the variances, which scale the codes, are zeros too.
+    """
+    scores, boxes = node.inputs
+    anchors, columns = net.shape(scores)
+    row = (1, 4 * anchors)
+    flat = net.step('Reshape', node, [boxes], shape_params(row))
+    codes = net.memory(node, np.zeros(row, np.float32))
+    priors = net.step('Concat', node, [flat, codes], {0: 0})
+    names = 'nms_threshold', 'nms_top_k', 'keep_top_k', 'confidence_threshold'
+    params = dict(enumerate((node.attributes[name] for name in names), 1))
+    params[0] = columns
+    net.add('DetectionOutput', node, [codes, scores, priors], params=params)
 
 
 #: Rules by the name of the operator, with its domain unless it is ONNX's.
@@ -264,7 +273,6 @@ RULES: dict[str, Callable[[Lowering, Node], None]] = {
     'GlobalAveragePool': rules_maps.global_pool,
     'Pad': rules_maps.pad,
     'Resize': rules_maps.resize,
-    'Sigmoid': sigmoid,
     'Slice': crop,
     'Softmax': softmax,
     'Transpose': transpose,

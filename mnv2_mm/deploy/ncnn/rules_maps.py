@@ -1,6 +1,6 @@
 """Rules of the operators on 2-D maps: convolution, padding, pooling, resize."""
 
-from typing import NamedTuple
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -13,65 +13,36 @@ _NEAREST, _BILINEAR = 1, 2
 _MODES = ('half_pixel', 'pytorch_half_pixel', 'align_corners')
 
 
-class _Window(NamedTuple):
-    """A window that moves over a map; pairs are (h, w) or (top, left)."""
-
-    kernel: tuple[int, int]
-    stride: tuple[int, int]
-    dilation: tuple[int, int]
-    before: tuple[int, int]
-    after: tuple[int, int]
-
-
-def _window(net: Lowering, node: Node, kernel: tuple[int, ...]) -> _Window:
+def _window(net: Lowering, node: Node, kernel: Sequence[int]) -> list[Sequence[int]]:
+    """Kernel, strides and dilations (h, w), pads (top, left, bottom, right)."""
     get = node.attributes.get
     if len(kernel) != 2 or len(net.shape(node.inputs[0])) != 3:
         raise unsupported(node, f'of {len(kernel)} dimensions')
     if get('auto_pad', b'NOTSET') not in (b'NOTSET', b'VALID'):
         raise unsupported(node, f'with auto_pad={get("auto_pad").decode()}')
-    pads = tuple(get('pads', (0, 0, 0, 0)))
-    one = (1, 1)
-    stride, dilation = tuple(get('strides', one)), tuple(get('dilations', one))
-    return _Window(tuple(kernel), stride, dilation, pads[:2], pads[2:])
+    names = {'strides': (1, 1), 'dilations': (1, 1), 'pads': (0, 0, 0, 0)}
+    return [kernel, *(get(name, default) for name, default in names.items())]
 
 
 def convolution(net: Lowering, node: Node) -> None:
     """Convolution, or ConvolutionDepthWise with groups."""
     weight, bias = net.constant(node, 1), net.constant(node, 2)
-    window = _window(net, node, weight.shape[2:])
-    source = node.inputs[0]
-    (top, left), (bottom, right) = window.before, window.after
-    padding = net.sole_maker(source)
-    if padding is not None and padding.type == 'Padding':
-        top, bottom, left, right = (
-            inner + padding.params[key]
-            for key, inner in enumerate((top, bottom, left, right))
-        )
-        source = padding.inputs[0]
-        net.remove(padding)
+    kernel, stride, dilation, pads = _window(net, node, weight.shape[2:])
     groups = node.attributes.get('group', 1)
-    params: dict[int, Value] = {
-        0: weight.shape[0],
-        1: window.kernel[1],
-        11: window.kernel[0],
-        2: window.dilation[1],
-        12: window.dilation[0],
-        3: window.stride[1],
-        13: window.stride[0],
-        4: left,
-        15: right,
-        14: top,
-        16: bottom,
-        5: int(bias is not None),
-        6: weight.size,
-    }
+    params: dict[int, Value] = {0: weight.shape[0], 5: int(bias is not None)}
+    params |= {6: weight.size, 11: kernel[0], 1: kernel[1]}
+    params |= {12: dilation[0], 2: dilation[1], 13: stride[0], 3: stride[1]}
+    params |= dict(zip((14, 4, 16, 15), pads, strict=True))
     if groups > 1:
         params[7] = groups
-    weights = [Weight(weight.astype(np.float32), tagged=True)]
-    if bias is not None:
-        weights.append(Weight(bias.astype(np.float32)))
     type_ = 'Convolution' if groups == 1 else 'ConvolutionDepthWise'
-    net.add(type_, node, [source], params=params, weights=weights)
+    net.add(type_, node, params=params, weights=layer_weights(weight, bias))
+
+
+def layer_weights(weight: np.ndarray, bias: np.ndarray | None) -> list[Weight]:
+    """Weights of a convolution or a fully connected layer."""
+    weights = [Weight(weight.astype(np.float32), tagged=True)]
+    return weights if bias is None else [*weights, Weight(bias.astype(np.float32))]
 
 
 def pad(net: Lowering, node: Node) -> None:
@@ -93,23 +64,13 @@ def pad(net: Lowering, node: Node) -> None:
 def pool(net: Lowering, node: Node) -> None:
     """Pooling over a window."""
     get = node.attributes.get
-    window = _window(net, node, get('kernel_shape'))
-    if get('ceil_mode', 0) or window.dilation != (1, 1):
+    kernel, stride, dilation, pads = _window(net, node, get('kernel_shape'))
+    if get('ceil_mode', 0) or tuple(dilation) != (1, 1):
         raise unsupported(node, 'with ceil_mode or dilations')
-    (top, left), (bottom, right) = window.before, window.after
-    params: dict[int, Value] = {
-        0: int(node.op == 'AveragePool'),
-        1: window.kernel[1],
-        11: window.kernel[0],
-        2: window.stride[1],
-        12: window.stride[0],
-        3: left,
-        14: right,
-        13: top,
-        15: bottom,
-        5: 1,  # rounds down
-        6: get('count_include_pad', 0),
-    }
+    # 5=1 rounds down
+    params = {0: int(node.op == 'AveragePool'), 5: 1, 6: get('count_include_pad', 0)}
+    params |= {11: kernel[0], 1: kernel[1], 12: stride[0], 2: stride[1]}
+    params |= dict(zip((13, 3, 15, 14), pads, strict=True))
     net.add('Pooling', node, params=params)
 
 

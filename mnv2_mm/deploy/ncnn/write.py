@@ -3,49 +3,54 @@
     write(model, 'ssdlite.param', 'ssdlite.bin')
 
 The files hold stock layers only and nothing needs to be edited by hand.
-Writing needs onnx; int8 needs ncnn too.
 
-Why an own writer: the files of pnnx use expressions that the ncnn of 2024
-refuses, and ncnn2table and ncnn2int8 are in no Python package.
+.param: the number 7767517, the counts of layers and blobs, then one line per
+layer: type, name, counts of inputs and outputs, their names, ``id=value``
+for a number and ``-23300-id=count,value,...`` for several. .bin: the weights
+of the layers in order, little-endian, each padded to four bytes.
 """
 
-import os
+import math
 import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+import onnx
 
-from mnv2_mm.deploy.ncnn.files import save
-from mnv2_mm.deploy.ncnn.layer import WEIGHTED, Layer
+from mnv2_mm.deploy.ncnn import int8
+from mnv2_mm.deploy.ncnn.graph import Graph
+from mnv2_mm.deploy.ncnn.layer import WEIGHTED, Layer, Value, Weight
+from mnv2_mm.deploy.ncnn.rules import lower
+from mnv2_mm.runtime.ncnn import Ncnn
 from mnv2_mm.utils.errors import InputError
 
-if TYPE_CHECKING:
-    import onnx
-
-__all__ = ['write']
-
-#: Precisions that an ncnn network can have.
-PRECISIONS = ('fp32', 'fp16', 'int8')
 _LARGEST_FP16 = float(np.finfo(np.float16).max)
+#: Word before a tagged weight, by its type.
+TAGS = {
+    np.dtype(np.float32): 0x00000000,
+    np.dtype(np.float16): 0x01306B47,
+    np.dtype(np.int8): 0x000D4B38,
+}
+_ARRAY = -23300
+_LONGEST_NAME = 255  # ncnn reads %255s
 
 
 def write(
-    model: 'onnx.ModelProto | str | os.PathLike',
-    param_path: str | os.PathLike,
-    bin_path: str | os.PathLike,
+    model: onnx.ModelProto,
+    param_path: Path,
+    bin_path: Path,
     *,
-    precision: Literal['fp32', 'fp16', 'int8'] = 'fp32',
-    calibration: Iterable[np.ndarray] | None = None,
+    precision: str = 'fp32',
+    calibration: Iterable[np.ndarray] = (),
     keep_float: Sequence[str] = (),
 ) -> None:
     """Write an ONNX graph as an ncnn network.
 
     Args:
         model: What ``torch.onnx.export(..., dynamo=False, opset_version=13)``
-            exports, or the path of such a file; fixed size, one image.
+            exports; fixed size, one image.
         param_path: The layers, written.
         bin_path: The weights, written.
         precision: ``fp32``; ``fp16``, weights stored as float16 and computed
@@ -57,72 +62,106 @@ def write(
             ``('backbone.conv1', 'bbox_head')``.
 
     Raises:
-        InputError: an operator that ncnn does not have, a dynamic shape, a
-            wrong argument, or a file that cannot be written. Existing files
-            then stay as they are.
+        InputError: an operator that ncnn does not have, a dynamic shape, no
+            calibration image, or an unknown module. No file is written then.
     """
-    if precision not in PRECISIONS:
-        raise InputError(
-            f"precision={precision!r} is unknown; use 'fp32', 'fp16' or 'int8'"
-        )
-    if precision == 'int8' and calibration is None:
-        raise InputError(
-            "precision='int8' needs calibration=: network inputs of about "
-            '100 training images'
-        )
-    try:
-        import onnx  # noqa: F401
-    except ImportError as error:
-        raise InputError(
-            'writing ncnn files needs the package onnx, which is not '
-            'installed: pip install onnx'
-        ) from error
-    from mnv2_mm.deploy.ncnn.graph import Graph
-    from mnv2_mm.deploy.ncnn.rules import lower
-
     layers = lower(Graph(model))
     if precision == 'fp16':
         layers = to_fp16(layers)
     elif precision == 'int8':
-        layers = _int8(layers, calibration, keep_float)
+        kept = int8.kept_in_float(layers, keep_float)
+        blobs = int8.quantized_inputs(layers, kept)
+        with tempfile.TemporaryDirectory() as folder:
+            files = Path(folder, 'float.param'), Path(folder, 'float.bin')
+            save(layers, *files)
+            network = Ncnn(files, all_blobs=True)
+            ends = int8.activation_ends(network, blobs, calibration)
+        layers = int8.to_int8(layers, ends)
     save(layers, param_path, bin_path)
 
 
 def to_fp16(layers: Iterable[Layer]) -> list[Layer]:
     """Store the weights of convolutions and fully connected layers as float16.
 
-    ncnn converts them to float32 when it loads them, unless it is told to
-    compute in float16. Biases and constants such as default boxes stay in
-    float32, and so do weights of a layer with a value over 65504.
+    ncnn converts them to float32 when it loads them. Biases and constants such
+    as default boxes stay in float32, and so do weights of a layer with a value
+    over 65504.
     """
+
+    def stored(weight: Weight) -> Weight:
+        largest = np.abs(weight.values).max(initial=0)
+        if not weight.tagged or largest > _LARGEST_FP16:
+            return weight
+        return replace(weight, values=weight.values.astype(np.float16))
+
     return [
-        replace(
-            layer,
-            weights=[
-                replace(w, values=w.values.astype(np.float16))
-                if w.tagged and np.abs(w.values).max(initial=0) <= _LARGEST_FP16
-                else w
-                for w in layer.weights
-            ],
-        )
+        replace(layer, weights=list(map(stored, layer.weights)))
         if layer.type in WEIGHTED
         else layer
         for layer in layers
     ]
 
 
-def _int8(
-    layers: list[Layer], calibration: Iterable[np.ndarray], keep_float: Sequence[str]
-) -> list[Layer]:
-    """Calibrate by running the float network in ncnn, and quantize."""
-    from mnv2_mm.deploy.ncnn.calibration import activation_ends
-    from mnv2_mm.deploy.ncnn.int8 import kept_in_float, quantized_inputs, to_int8
-    from mnv2_mm.runtime.ncnn import Ncnn
+def number(value: int | float) -> str:
+    """Format a number in at most 15 characters.
 
-    blobs = quantized_inputs(layers, kept_in_float(layers, keep_float))
-    with tempfile.TemporaryDirectory() as folder:
-        files = Path(folder, 'float.param'), Path(folder, 'float.bin')
-        save(layers, *files)
-        network = Ncnn(files, all_blobs=True)
-        ends = activation_ends(network, blobs, calibration)
-    return to_int8(layers, ends)
+    Versions of ncnn up to 2024 cut longer ones off. Nine significant digits
+    restore a float32; a decimal point marks a float.
+
+    >>> number(-1 / 3), number(7)
+    ('-3.33333343e-01', '7')
+    """
+    if isinstance(value, int | np.integer):
+        return str(int(value))
+    with np.errstate(over='ignore'):
+        rounded = float(np.float32(value))
+    if not math.isfinite(rounded):
+        raise InputError(f'{value} cannot be written into an ncnn file')
+    return f'{rounded:.8e}'
+
+
+def _parameter(key: int, value: Value) -> str:
+    if isinstance(value, int | float | np.number):
+        return f'{key}={number(value)}'
+    values = ','.join(number(v) for v in value)
+    return f'{_ARRAY - key}={len(value)},{values}'
+
+
+def _line(layer: Layer) -> str:
+    names = [layer.name, *layer.inputs, *layer.outputs]
+    for name in names:
+        if not name or len(name) > _LONGEST_NAME or len(name.split()) != 1:
+            raise InputError(
+                f'{name!r}, a name in the graph, must have 1 to {_LONGEST_NAME} '
+                'characters and no space; rename it'
+            )
+    counts = f'{len(layer.inputs)} {len(layer.outputs)}'
+    head = f'{layer.type:<24} {layer.name:<24} {counts}'
+    params = [_parameter(*pair) for pair in sorted(layer.params.items())]
+    return ' '.join([head, *names[1:], *params])
+
+
+def param_text(layers: Sequence[Layer]) -> str:
+    """Content of the .param file."""
+    blobs = sum(len(layer.outputs) for layer in layers)
+    lines = ['7767517', f'{len(layers)} {blobs}', *map(_line, layers)]
+    return '\n'.join(lines) + '\n'
+
+
+def _weight_bytes(weight: Weight) -> bytes:
+    values = weight.values
+    data = values.astype(values.dtype.newbyteorder('<')).tobytes()
+    tag = TAGS[values.dtype].to_bytes(4, 'little') if weight.tagged else b''
+    return tag + data + bytes(-len(data) % 4)
+
+
+def weight_bytes(layers: Sequence[Layer]) -> bytes:
+    """Content of the .bin file."""
+    return b''.join(_weight_bytes(w) for layer in layers for w in layer.weights)
+
+
+def save(layers: Sequence[Layer], param_path: Path, bin_path: Path) -> None:
+    """Write both files."""
+    text, data = param_text(layers), weight_bytes(layers)
+    param_path.write_text(text, encoding='utf-8')
+    bin_path.write_bytes(data)

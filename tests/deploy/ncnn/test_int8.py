@@ -3,10 +3,18 @@
 import numpy as np
 import pytest
 
-from mnv2_mm.deploy.ncnn.calibration import Histogram, activation_ends
-from mnv2_mm.deploy.ncnn.files import save
-from mnv2_mm.deploy.ncnn.int8 import kept_in_float, quantized_inputs, to_int8
+pytest.importorskip('onnx')
+pytest.importorskip('onnxslim')
+
+from mnv2_mm.deploy.ncnn.int8 import (
+    Histogram,
+    activation_ends,
+    kept_in_float,
+    quantized_inputs,
+    to_int8,
+)
 from mnv2_mm.deploy.ncnn.layer import Layer, Weight
+from mnv2_mm.deploy.ncnn.write import save
 from mnv2_mm.runtime.ncnn import Ncnn
 from mnv2_mm.utils.errors import InputError
 

@@ -270,11 +270,6 @@ def test_sides_grow_to_a_limit(small, tmp_path):
     assert (rows[:, 4] < 1).any()
 
 
-def test_other_models_are_refused():
-    with pytest.raises(InputError, match='only a detector with such a head'):
-        Detections(nn.Conv2d(3, 3, 1))
-
-
 @pytest.mark.parametrize(
     ('change', 'message'),
     [

@@ -231,7 +231,10 @@ def test_detections(many, tmp_path):
         keep_top_k=many,
     )
     paths = tmp_path / 'a.param', tmp_path / 'a.bin'
-    write(builder.model(), *paths)
+    model = builder.model()
+    # ONNX cannot infer it, and PyTorch's exporter writes it
+    model.graph.output[0].type.tensor_type.elem_type = 1
+    write(model, *paths)
     runner = Ncnn(paths)
     values = np.array([[[0.5, 0.9], [0.75, 0.1], [0.25, 0], [0, 0.3]]], np.float32)
     (found,) = runner.run(values).values()
