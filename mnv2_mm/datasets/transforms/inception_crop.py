@@ -34,11 +34,7 @@ class DistortedCrop(Transform):
             (width, height), in pixels.
         area_range: Area of the window over the image's.
         aspect_ratio_range: Width over height of the window.
-        min_object_covered: Share of the image that the window covers at
-            least, 0 to 1.
-
-    Raises:
-        InputError: an argument is out of its range.
+        min_object_covered: Least share of the image that the window covers.
     """
 
     def __init__(
@@ -70,12 +66,11 @@ class DistortedCrop(Transform):
 
     def transform(self, results: dict) -> dict:
         """Crop and resize ``img`` (H, W, C); ``img_shape`` follows."""
-        image = results['img']
-        window = self._random_window(*image.shape[:2])
+        self._random_window(*results['img'].shape[:2]).cut(results, 'img')
         size = self.scale
         size = (size, size) if isinstance(size, int) else tuple(size)
-        results['img'] = mmcv.imresize(window.cut(image), size)
-        results['img_shape'] = results['img'].shape[:2]
+        results['img'] = mmcv.imresize(results['img'], size)
+        results['img_shape'] = size[::-1]
         return results
 
 
@@ -84,12 +79,8 @@ class CentralCrop(Transform):
     """Keep the middle of both sides: ``tf.image.central_crop``.
 
     Args:
-        fraction: Share of each side to keep, above 0 and up to 1. The
-            official evaluation has 0.875, before a ``Resize`` to the input
-            size with ``keep_ratio=False``.
-
-    Raises:
-        InputError: the fraction is out of its range.
+        fraction: Share of each side to keep, above 0. The official evaluation
+            has 0.875, before a ``Resize`` with ``keep_ratio=False``.
     """
 
     def __init__(self, fraction: float = 0.875) -> None:
@@ -104,7 +95,4 @@ class CentralCrop(Transform):
         """
         height, width = results['img'].shape[:2]
         top, left = (int((side - side * self.fraction) / 2) for side in (height, width))
-        window = Window(left, top, width - left, height - top)
-        results['img'] = window.cut(results['img'])
-        results['img_shape'] = results['img'].shape[:2]
-        return results
+        return Window(left, top, width - left, height - top).cut(results, 'img')

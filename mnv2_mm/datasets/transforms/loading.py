@@ -42,45 +42,38 @@ class LoadImage(LoadImageFromFile):
         Raises:
             InputError: The file is missing, empty, truncated or no image.
         """
-        try:
-            image = self._load(results['img_path'])
-        except InputError:
+        image = self._load(results['img_path'])
+        if isinstance(image, str):
             if self.ignore_empty:
                 return None
-            raise
-        if self.to_float32:
-            image = image.astype(np.float32)
-        results['img'] = image
+            raise InputError(f'image {results["img_path"]} {image}')
+        results['img'] = image.astype(np.float32) if self.to_float32 else image
         results['img_shape'] = results['ori_shape'] = image.shape[:2]
         return results
 
-    def _load(self, path: str) -> np.ndarray:
-        """Read and decode a file."""
+    def _load(self, path: str) -> np.ndarray | str:
+        """Read and decode a file, or say what is wrong with it."""
         try:
             data = fileio.get(path, backend_args=self.backend_args)
-        except FileNotFoundError as error:
-            raise InputError(
-                f'image {path} is missing. Check data_root and data_prefix '
+        except FileNotFoundError:
+            return (
+                'is missing. Check data_root and data_prefix '
                 'in the config, or remove its entry in the annotations.'
-            ) from error
+            )
         except OSError as error:
-            raise InputError(
-                f'image {path} cannot be read: {error.strerror or error}'
-            ) from error
+            return f'cannot be read: {error.strerror or error}'
         problem = problem_of(data)
         if problem is not None:
-            raise InputError(f'image {path} {problem}. {REMEDY}')
+            return f'{problem}. {REMEDY}'
         try:
             image = mmcv.imfrombytes(
                 data, flag=self.color_type, backend=self.imdecode_backend
             )
         except Exception as error:  # each backend has its own
-            raise InputError(
-                f'image {path} cannot be decoded ({error}). {REMEDY}'
-            ) from error
+            return f'cannot be decoded ({error}). {REMEDY}'
         if image is None:
-            raise InputError(
-                f'image {path} cannot be decoded by {self.imdecode_backend} (its first '
+            return (
+                f'cannot be decoded by {self.imdecode_backend} (its first '
                 f'bytes are {data[:8]!r}). {REMEDY}'
             )
         return image
@@ -103,23 +96,16 @@ class CheckSegMask(Transform):
         self.ignore_index = ignore_index
 
     def transform(self, results: dict) -> dict:
-        """Check ``results['gt_seg_map']`` (H, W) and change nothing.
-
-        Raises:
-            InputError: a label is out of range, or the size differs from
-                the image's.
-        """
+        """Check ``gt_seg_map`` (H, W); a wrong label or size is an InputError."""
         mask = results.get('gt_seg_map')
-        if mask is None:
-            return results
-        path = results.get('seg_map_path', '(unnamed)')
-        problem = mask_problem(
+        problem = mask is not None and mask_problem(
             mask,
             self.num_classes,
             ignore_index=self.ignore_index,
             image_shape=results.get('ori_shape'),
         )
         if problem:
+            path = results.get('seg_map_path', '(unnamed)')
             raise InputError(f'mask {path} {problem}')
         return results
 

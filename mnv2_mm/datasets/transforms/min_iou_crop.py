@@ -39,9 +39,6 @@ class MinIoURandomCrop(Transform):
             it is.
         min_crop_size: Least side of a window over that of the image, above
             0 and at most 1.
-
-    Raises:
-        InputError: an argument is out of its range.
     """
 
     def __init__(
@@ -66,9 +63,7 @@ class MinIoURandomCrop(Transform):
         """Draw a window that the objects (n, 4) allow; None for no crop."""
         sides = corners[:, 2:] - corners[:, :2]
         areas = sides.prod(axis=1).clip(min=0)
-        least, most = (
-            (float(areas.min()), float(areas.max())) if len(areas) else (np.inf, 0.0)
-        )
+        least, most = float(areas.min(initial=np.inf)), float(areas.max(initial=0))
         while True:
             min_iou = self.modes[np.random.randint(len(self.modes))]
             if min_iou == 1:
@@ -79,10 +74,9 @@ class MinIoURandomCrop(Transform):
                     continue
                 # no IoU is above the ratio of the two areas
                 area = window.height * window.width
-                if (
-                    min_iou * area > _ROUNDING * least
-                    or min_iou * most > _ROUNDING * area
-                ):
+                if min_iou * area > _ROUNDING * least:
+                    continue
+                if min_iou * most > _ROUNDING * area:
                     continue
                 if not len(areas) or (
                     float(ious(corners, window).min()) >= min_iou
@@ -106,14 +100,7 @@ class MinIoURandomCrop(Transform):
         return window if window.width and window.height else None
 
     def transform(self, results: dict) -> dict:
-        """Crop ``img`` and everything that belongs to it.
-
-        Args:
-            results: mmdet's, see :func:`.geometry.crop`.
-
-        Returns:
-            The results, cropped.
-        """
+        """Crop ``img`` and everything that belongs to it (:func:`.geometry.crop`)."""
         corners = corners_of(results.get('gt_bboxes'), 'MinIoURandomCrop')
         corners = corners.astype(np.float32)  # in which mmdet computes
         window = self._random_window(*results['img'].shape[:2], corners)

@@ -23,12 +23,9 @@ class RandomScaleStep(Transform):
     Args:
         min_scale: The smallest factor.
         max_scale: The largest factor.
-        step: Difference of two factors.
+        step: Between two factors.
         resize_type: The host's transform that resizes to a ``scale``; it
             decides what is resized along with the image.
-
-    Raises:
-        InputError: The factors are no such list.
     """
 
     def __init__(
@@ -57,12 +54,7 @@ class RandomScaleStep(Transform):
         return float(np.random.choice(self.factors))
 
     def transform(self, results: dict) -> dict:
-        """Resize ``img`` (H, W, C) and what belongs to it.
-
-        Returns:
-            What the host's Resize returns: ``scale``, ``scale_factor`` and
-            ``img_shape`` follow.
-        """
+        """Resize ``img`` (H, W, C) and what belongs to it, as the host does."""
         factor = self._random_factor()
         height, width = results['img'].shape[:2]
         self.resize.scale = (max(1, int(width * factor)), max(1, int(height * factor)))
