@@ -16,7 +16,7 @@ def check_classification(source: Source) -> None:
     folder = source.folder('img_path') or Path(source.root)
     listing = source.annotations
     split = source.cfg.get('split')
-    if source.has_ancestor('ImageNet') and split:
+    if 'ImageNet' in source.ancestors and split:
         if not source.cfg.get('data_prefix'):
             folder = Path(source.root, split)
         default = Path(source.root, 'meta', f'{split}.txt')

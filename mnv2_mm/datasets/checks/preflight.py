@@ -1,10 +1,9 @@
 """Check the data of a config before a run starts.
 
-The hosts notice bad data late (in the middle of an epoch), with the traceback
-of a data-loader worker, or never. Here everything that the files show is
-checked first, and all problems are reported at once, each with its remedy.
-Of large sets only a part of the files is opened: the check of COCO's training
-annotations costs little more than loading them.
+The hosts notice bad data late, with the traceback of a data-loader worker, or
+never. Here all problems that the files show are reported at once, each with its
+remedy. Of large sets only a part of the files is opened: the check of COCO's
+training annotations costs little more than loading them.
 """
 
 import contextlib
@@ -35,21 +34,18 @@ def check(
     """Check data sets, classes and input sizes of a config.
 
     Args:
-        cfg: A complete config; its ``data_help`` (how to get the data) is
-            shown when they are missing.
+        cfg: Its ``data_help`` says how to get the data.
         splits: Which of train, val and test the run uses.
 
     Returns:
         Warnings: what the run will do that its user may not expect.
 
     Raises:
-        InputError: The run cannot work; the message lists all problems, with
-            remedies.
+        InputError: The run cannot work; it lists all problems and remedies.
     """
-    errors: dict[str, None] = {}
-    warnings: dict[str, None] = {}
+    findings: dict[str, bool] = {}
     done, missing_roots = [], set()
-    for source in _sources(cfg, splits, errors, warnings):
+    for source in _sources(cfg, splits, findings):
         for message in (*_class_errors(cfg, source), *_size_errors(cfg, source)):
             source.error(message)
         kinds = [str(t['type']) for t in source.pipeline]
@@ -71,25 +67,22 @@ def check(
                 f'({source.key}.data_root). {source.remedy}'
             )
             continue
-        for name, check_content in _CONTENT_CHECKS.items():
-            if source.has_ancestor(name):
-                with contextlib.suppress(StopChecks):
-                    check_content(source)
+        for name in _CONTENT_CHECKS.keys() & source.ancestors:
+            with contextlib.suppress(StopChecks):
+                _CONTENT_CHECKS[name](source)
         with contextlib.suppress(StopChecks):
             _check_evaluator(cfg, source)
+    errors = [text for text, is_error in findings.items() if is_error]
     if len(errors) == 1:
         raise InputError(*errors)
     if errors:
         lines = [f'{i}. {text}' for i, text in enumerate(errors, 1)]
         raise InputError(f'{len(lines)} problems with the data:\n' + '\n'.join(lines))
-    return list(warnings)
+    return list(findings)
 
 
 def _sources(
-    cfg: Config,
-    splits: Sequence[str],
-    errors: dict[str, None],
-    warnings: dict[str, None],
+    cfg: Config, splits: Sequence[str], findings: dict[str, bool]
 ) -> list[Source]:
     """The data sets of a config whose class is known, also inside wrappers."""
     text = str(cfg.get('data_help') or '').strip()
@@ -103,9 +96,7 @@ def _sources(
                 cls = part.get('type')
                 cls = registry.get(cls) if isinstance(cls, str) else cls
                 if cls:  # an unknown class is reported when it is built
-                    sources.append(
-                        Source(split, key, part, cls, text, errors, warnings)
-                    )
+                    sources.append(Source(split, key, part, cls, text, findings))
     return sources
 
 
@@ -148,9 +139,8 @@ def _class_errors(cfg: Config, source: Source) -> Iterator[str]:
         if isinstance(count, int) and count != len(classes):
             shown = ', '.join(classes[:6]) + (', …' if len(classes) > 6 else '')
             yield (
-                f'{where} is {count}, but the data set has {len(classes)} '
-                f'classes ({key}: {shown}). Set it to {len(classes)}, or correct '
-                'the classes.'
+                f'{where} is {count}, but the data set has {len(classes)} classes '
+                f'({key}: {shown}). Set it to {len(classes)}, or correct the classes.'
             )
 
 
@@ -193,9 +183,8 @@ def _size_errors(cfg: Config, source: Source) -> Iterator[str]:
     )
     if wanted != scale:
         yield (
-            f'{where} makes images of {scale[0]}x{scale[1]}, but '
-            f'{setting}.input_size is {wanted[0]}x{wanted[1]} (width x height). '
-            'Use one input_size for both.'
+            f'{where} makes images of {scale[0]}x{scale[1]}, but {setting}.input_size '
+            f'is {wanted[0]}x{wanted[1]} (width x height). Use one input_size for both.'
         )
     elif resizes[-1].get('keep_ratio'):
         yield (
@@ -206,7 +195,7 @@ def _size_errors(cfg: Config, source: Source) -> Iterator[str]:
 
 def _check_evaluator(cfg: Config, source: Source) -> None:
     """Compare the evaluator's annotation file with the data set's."""
-    if source.split == 'train' or not source.has_ancestor('CocoDataset'):
+    if source.split == 'train' or 'CocoDataset' not in source.ancestors:
         return
     evaluators = cfg.get(f'{source.split}_evaluator') or []
     setting = f'{source.split}_evaluator.ann_file'

@@ -19,22 +19,19 @@ class StopChecks(Exception):  # noqa: N818  no error, it ends the checks
 
 @dataclass
 class Source:
-    """One data set of a config, with its paths joined as mmengine joins them.
-
-    ``errors`` and ``warnings`` are shared by all data sets of a config. Their
-    keys are the messages, in the order found and without repetition.
-    """
+    """One data set of a config, with its paths joined as mmengine joins them."""
 
     split: str  #: 'train', 'val' or 'test'
     key: str  #: its place in the config, 'train_dataloader.dataset'
     cfg: Mapping  #: its config entry
     cls: type  #: its class
     help: str  #: how to get the data
-    errors: dict[str, None]
-    warnings: dict[str, None]
+    #: messages of all data sets, in the order found, and whether each is an error
+    findings: dict[str, bool]
 
     def __post_init__(self) -> None:
         """Read the settings that most checks need."""
+        self.ancestors = {cls.__name__ for cls in self.cls.__mro__}
         self.root = self.cfg.get('data_root') or ''
         name = self.option('ann_file')
         self.annotations = Path(self.root, name) if name else None
@@ -43,12 +40,12 @@ class Source:
         metainfo = self.cfg.get('metainfo') or {}
         self.own_classes = metainfo.get('classes', self.cfg.get('classes'))
         #: the classes that the data set will have, None for unknown
-        self.classes = self.own_classes
-        if isinstance(self.classes, str) and os.path.isfile(self.classes):
-            self.classes = Path(self.classes).read_text('utf-8').splitlines()
-        if self.classes is None:
-            self.classes = getattr(self.cls, 'METAINFO', {}).get('classes')
-        self.classes = None if self.classes is None else tuple(self.classes)
+        classes = self.own_classes
+        if isinstance(classes, str) and os.path.isfile(classes):
+            classes = Path(classes).read_text('utf-8').splitlines()
+        if classes is None:
+            classes = getattr(self.cls, 'METAINFO', {}).get('classes')
+        self.classes = None if classes is None else tuple(classes)
         #: how to get missing data
         self.remedy = self.help or (
             'Set data_root and the paths below it in the config to where the data are.'
@@ -58,11 +55,11 @@ class Source:
 
     def error(self, message: str) -> None:
         """Record something that keeps the run from working."""
-        self.errors.setdefault(message.rstrip())
+        self.findings[message.rstrip()] = True
 
     def warn(self, message: str) -> None:
         """Record something that the user should know."""
-        self.warnings.setdefault(message)
+        self.findings.setdefault(message, False)
 
     def stop(self, *messages: str) -> None:
         """Record errors; if there are any, end the checks by ``StopChecks``."""
@@ -88,10 +85,6 @@ class Source:
         if isinstance(prefix, str):
             prefix = {'img_path': prefix}
         return None if prefix.get(name) is None else Path(self.root, prefix[name])
-
-    def has_ancestor(self, name: str) -> bool:
-        """Whether the class has this name or is derived from one that has."""
-        return any(cls.__name__ == name for cls in self.cls.__mro__)
 
     def require_file(self, path: Path, setting: str) -> None:
         """Stop unless an annotation file exists and has content."""

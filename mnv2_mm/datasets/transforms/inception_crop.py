@@ -1,11 +1,10 @@
 """The crops of slim's Inception preprocessing, for ImageNet.
 
 MobileNet's official classifiers are trained and evaluated with
-``--preprocessing_name=inception_v2``. In training it crops a random window
-and resizes it to a square; torchvision's and mmpretrain's
-``RandomResizedCrop`` draw the window differently (see distorted_box.py). In
-evaluation it cuts off a border and resizes the rest to a square, so the
-aspect ratio is lost; the hosts' center crops are squares.
+``--preprocessing_name=inception_v2``. In training it crops a random window and resizes
+it to a square; torchvision's and mmpretrain's ``RandomResizedCrop`` draw the window
+differently (see distorted_box.py). In evaluation it cuts off a border and resizes the
+rest to a square, so the aspect ratio is lost; the hosts' center crops are squares.
 
 What differs from the source: bilinear resizing is OpenCV's, whose pixel
 centers differ by half a pixel from those of TensorFlow 1.
@@ -24,10 +23,9 @@ from mnv2_mm.registry import TRANSFORMS
 class DistortedCrop(Transform):
     """Crop a random window and resize it (bilinear), aspect not kept.
 
-    slim's ``distorted_bounding_box_crop`` without boxes, as for MobileNet:
-    the object to be covered is then the whole image, so that
-    ``min_object_covered`` is a second lower bound of the area, and at its
-    official 0.1 the one that counts.
+    slim's ``distorted_bounding_box_crop`` without boxes, as for MobileNet: the object
+    to be covered is then the whole image, so that ``min_object_covered`` is a second
+    lower bound of the area, and at its official 0.1 the one that counts.
 
     Args:
         scale: What the window is resized to: the side of a square, or

@@ -1,11 +1,10 @@
 """SSD's random crop in mmdet's version, faster.
 
-mmdet tests every attempt with torch boxes. On COCO most attempts fail, since
-the smallest object needs the minimum IoU with the window, and dozens are drawn
-for an image: several times the cost of decoding it. Here two comparisons of
-areas rule out most attempts, and numpy arrays test the rest.
-Measured on 640x480 with seven boxes: 18.7 ms -> 0.5 ms an image (one thread,
-AMD EPYC).
+mmdet tests every attempt with torch boxes. On COCO most attempts fail, since the
+smallest object needs the minimum IoU with the window, and dozens are drawn for an
+image: several times the cost of decoding it. Here two comparisons of areas rule out
+most attempts, and numpy arrays test the rest. Measured on 640x480 with seven boxes:
+18.7 ms -> 0.5 ms an image (one thread, AMD EPYC).
 """
 
 from collections.abc import Sequence
@@ -35,8 +34,7 @@ class MinIoURandomCrop(Transform):
     its center inside; objects whose center is outside are dropped.
 
     Args:
-        min_ious: The IoUs to draw from, each 0 to 1. 1 leaves the image as
-            it is.
+        min_ious: The IoUs to draw from, each 0 to 1. 1 leaves the image as it is.
         min_crop_size: Least side of a window over that of the image, above
             0 and at most 1.
     """

@@ -7,11 +7,10 @@ Measured on flipped images, one thread, AMD EPYC: mmdet's at 320x320 2.3 ms ->
 1.1 to 1.4 times as fast. ``PhotoMetricDistortion`` with ``to_uint8`` is slower
 than mmdet's on images that were not flipped: about 0.7 times as fast (AVX2).
 
-``BrightnessSaturation`` is slim's Inception preprocessing in its fast mode,
-with which MobileNet's official classifiers are trained. Unlike ``ColorJitter``
-of torchvision and the hosts, it adds brightness instead of multiplying by a
-factor; saturation is that of HSV and not a blend with the gray image, so the
-largest channel stays; and values are clipped only after both.
+``BrightnessSaturation`` is slim's Inception preprocessing in its fast mode, as
+for MobileNet's official classifiers. Unlike the hosts' ``ColorJitter``, it adds
+brightness instead of multiplying; saturation is that of HSV and not a blend with
+the gray image; and values are clipped only after both.
 """
 
 import functools
@@ -34,9 +33,8 @@ class PhotoMetricDistortion(Transform):
 
     Brightness, contrast, saturation, hue and the order of the channels, each
     with a probability of one half; contrast comes second or last but one.
-    mmdet's result is float32, four times the memory on the way from a worker
-    to the device, with values below 0 and above 255. The SSD paper's own code
-    clips and rounds, as ``to_uint8`` does.
+    mmdet's result is float32 with values below 0 and above 255. The SSD paper's
+    own code clips and rounds, as ``to_uint8`` does, to a quarter of the memory.
 
     Args:
         brightness_delta: The largest addition or subtraction, of 255.
@@ -134,10 +132,9 @@ def _rounded(image: np.ndarray) -> np.ndarray:
 class SegPhotoMetricDistortion(Transform):
     """mmseg's ``PhotoMetricDistortion``: the same from the same numbers.
 
-    Brightness, contrast, saturation and hue, each with a probability of one
-    half; contrast comes second or last. Every step truncates its result to
-    whole numbers from 0 to 255, so a table of 256 entries replaces mmseg's
-    float arithmetic per pixel.
+    Brightness, contrast, saturation and hue, each with a probability of one half;
+    contrast comes second or last. Every step truncates its result to whole numbers from
+    0 to 255, so a table of 256 entries replaces mmseg's float arithmetic per pixel.
 
     Args:
         brightness_delta: The largest addition or subtraction.

@@ -1,16 +1,15 @@
 """SSD's random crop in TensorFlow's version.
 
-The Object Detection API's ``ssd_random_crop``. Together with the horizontal
-flip it is all the augmentation of the official SSDLite. mmdet's
-``MinIoURandomCrop`` reads the SSD paper differently: all objects need an IoU
-with the window, and those with their center inside are kept. Here one object
-has to be covered to a share, and an object is kept by the share of its own
-area inside the window (intersection over area, IOA). Crops without an object
-are kept, as in the source.
+The Object Detection API's ``ssd_random_crop``. Together with the horizontal flip it is
+all the augmentation of the official SSDLite. mmdet's ``MinIoURandomCrop`` reads the SSD
+paper differently: all objects need an IoU with the window, and those with their center
+inside are kept. Here one object has to be covered to a share, and an object is kept by
+the share of its own area inside the window (intersection over area, IOA). Crops without
+an object are kept, as in the source.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 
 import numpy as np
 from mmcv.transforms.utils import cache_randomness
@@ -24,9 +23,7 @@ from mnv2_mm.utils.errors import InputError
 
 @dataclass(frozen=True)
 class CropSetting:
-    """One crop setting; each image draws one of several.
-
-    The fields are those of TF's ``SSDRandomCropOperation``.
+    """One crop setting, with the fields of TF's ``SSDRandomCropOperation``.
 
     Args:
         min_object_covered: Share of the area of at least one object that has
@@ -97,13 +94,9 @@ class SSDRandomCrop(Transform):
         self, size: tuple[int, int], corners: np.ndarray, setting: CropSetting
     ) -> Window:
         """A window of an image of ``size`` (height, width)."""
-        return sample_distorted_box(
-            *size,
-            corners,
-            min_object_covered=setting.min_object_covered,
-            aspect_ratio_range=setting.aspect_ratio_range,
-            area_range=setting.area_range,
-        )
+        limits = asdict(setting)
+        del limits['overlap_thresh'], limits['random_coef']
+        return sample_distorted_box(*size, corners, **limits)
 
     def transform(self, results: dict) -> dict:
         """Crop ``img`` and everything that belongs to it (:func:`.geometry.crop`)."""
