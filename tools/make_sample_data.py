@@ -77,8 +77,7 @@ def main() -> None:
     """Run the command."""
     settings = vars(parse_args())
     out, force = settings.pop('out'), settings.pop('force')
-    from mnv2_mm.datasets.sample.export import SampleSettings
-    from mnv2_mm.datasets.sample.writer import write_sample_set
+    from mnv2_mm.datasets.sample.writer import SampleSettings, write_sample_set
 
     settings = SampleSettings(**settings)
     print(f'Sample data set in {out}', flush=True)

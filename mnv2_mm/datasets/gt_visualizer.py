@@ -4,7 +4,7 @@ Where a test pipeline resizes the image but not its boxes or mask, the image is
 resized back, so that the two fit.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import cv2
 import numpy as np
@@ -22,12 +22,11 @@ class GtVisualizer:
     Args:
         host: mmdet, mmseg or mmpretrain.
         metainfo: The data set's, with classes and maybe a palette.
-        pipeline: The data set's transforms (built or config entries), of
-            which only the order matters.
+        pipeline: The config entries of the data set's transforms.
     """
 
     def __init__(
-        self, host: str, metainfo: dict, *, pipeline: Sequence[Mapping | Callable] = ()
+        self, host: str, metainfo: dict, *, pipeline: Sequence[Mapping]
     ) -> None:
         self.host = host
         self.classes = tuple(map(str, metainfo.get('classes') or ()))
@@ -35,22 +34,14 @@ class GtVisualizer:
         self.visualizer = host_visualizer(
             host, metainfo, name=f'ground_truth_{id(self)}', **settings
         )
-        names = [_name(entry) for entry in pipeline]
-        resizes = [i for i, name in enumerate(names) if 'Resize' in name]
-        self.resized_before_truth = bool(
-            resizes
-            and 'LoadAnnotations' in names
-            and names.index('LoadAnnotations') > resizes[0]
-        )
+        names = ' '.join(str(entry.get('type')) for entry in pipeline)
+        before, truth, _ = names.partition('LoadAnnotations')
+        self.resized_before_truth = bool(truth) and 'Resize' in before
 
     def draw(self, inputs: torch.Tensor, sample: BaseDataElement) -> np.ndarray:
-        """Draw on a copy of the image, (H, W, 3) uint8 BGR.
+        """Draw on the image of a pipeline, (3, H, W) BGR.
 
-        A small image comes back enlarged.
-
-        Args:
-            inputs: Image of the pipeline, (3, H, W), BGR.
-            sample: Its data sample.
+        Returns an image (H, W, 3) uint8 BGR, enlarged if it is small.
         """
         image = _as_image(inputs)
         size = image.shape[1::-1]
@@ -94,10 +85,3 @@ def _as_image(inputs: torch.Tensor) -> np.ndarray:
     if image.shape[2] == 1:
         image = np.repeat(image, 3, axis=2)
     return np.ascontiguousarray(image)
-
-
-def _name(entry: Mapping | Callable) -> str:
-    """Class name of a transform, built or not, without its scope."""
-    if isinstance(entry, Mapping):
-        return str(entry.get('type')).split('.')[-1]
-    return type(entry).__name__

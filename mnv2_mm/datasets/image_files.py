@@ -28,14 +28,10 @@ REMEDY = (
 
 
 def problem_of(data: bytes) -> str | None:
-    """Return what is wrong with the content of an image file, or None.
+    """What is wrong with the content of an image file, or None.
 
-    Args:
-        data: The complete file. JPEG and PNG are checked for their end marker;
-            other formats only for being empty or no image at all.
-
-    Returns:
-        The end of a sentence that begins with the file's name.
+    JPEG and PNG are checked for their end marker, other formats only for being empty or
+    no image at all. The text continues a sentence that begins with the file's name.
     """
     if not data:
         return 'is empty'
@@ -47,13 +43,11 @@ def problem_of(data: bytes) -> str | None:
             and data.find(_JPEG_END, scan) < 0
         ):
             return 'is a JPEG that is cut off (no end marker)'
-    elif data.startswith(_PNG_START):
-        if data.rfind(_PNG_END) < 0:
-            return 'is a PNG that is cut off (no end marker)'
-    else:
-        for start, meaning in _FOREIGN:
-            if data.lstrip()[: len(start)].lower() == start.lower():
-                return f'is not an image but {meaning}'
+    elif data.startswith(_PNG_START) and _PNG_END not in data:
+        return 'is a PNG that is cut off (no end marker)'
+    for start, meaning in _FOREIGN:
+        if data[:256].lstrip().lower().startswith(start.lower()):
+            return f'is not an image but {meaning}'
     return None
 
 
@@ -72,10 +66,9 @@ def problem_of_file(path: str | os.PathLike) -> str | None:
         return 'is missing'
     except OSError as error:
         return f'cannot be read ({error.strerror})'
-    if head.startswith(_JPEG_START) and _JPEG_END in tail:
-        return None
-    if head.startswith(_PNG_START) and _PNG_END in tail:
-        return None
+    for start, end in ((_JPEG_START, _JPEG_END), (_PNG_START, _PNG_END)):
+        if head.startswith(start) and end in tail:
+            return None
     return problem_of(path.read_bytes())
 
 

@@ -5,7 +5,6 @@ mmseg's ``reduce_zero_label`` and its renumbering of selected classes.
 """
 
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -53,13 +52,11 @@ class LabelHistogram:
         found, messages = set(self.counts), []
         known = set(range(len(self.classes)))
         if self.unit == 'pixels' and found <= {0, 255} and 255 in found:
-            messages.append(
-                'the masks hold only 0 and 255, and 255 is '
-                + ('ignored' if self.ignore_index == 255 else 'no class')
-                + ': nothing will be learned. For two classes write the '
-                'object as 1: mask[mask == 255] = 1.'
-            )
-            return messages
+            meaning = 'ignored' if self.ignore_index == 255 else 'no class'
+            return [
+                f'the masks hold only 0 and 255, and 255 is {meaning}: nothing will be '
+                'learned. For two classes write the object as 1: mask[mask == 255] = 1.'
+            ]
         strange = sorted(found - known - {self.ignore_index})
         if strange:
             messages.append(
@@ -77,7 +74,7 @@ class LabelHistogram:
     def __str__(self) -> str:
         """A table with one line per class."""
         rows = self.rows()
-        width = max([len(name) for name, *_ in rows] + [5])
+        width = max([5, *(len(name) for name, *_ in rows)])
         lines = [
             f'{"class":{width}}  {self.unit:>12}  share     images  '
             f'(of {self.counted} counted, {self.total} in all)'
@@ -90,56 +87,33 @@ class LabelHistogram:
         return '\n'.join(lines)
 
 
-def count_labels(
-    dataset: BaseDataset,
-    host: str,
-    *,
-    progress: Callable[[int, int], None] = lambda done, total: None,
-) -> LabelHistogram:
-    """Count the labels of a data set.
-
-    Args:
-        dataset: Of mmdet, mmseg or mmpretrain, wrapped or not.
-        host: Which of the three.
-        progress: Called with (images done, images in all).
-    """
+def count_labels(dataset: BaseDataset, host: str) -> LabelHistogram:
+    """Count the labels of a data set of mmdet, mmseg or mmpretrain, the host."""
     classes = tuple(map(str, dataset.metainfo.get('classes') or ()))
     unit = {'mmdet': 'boxes', 'mmseg': 'pixels'}.get(host, 'images')
     histogram = LabelHistogram(classes, unit, total=len(dataset))
-    indices = list(range(len(dataset)))
+    indices = range(len(dataset))
     if host == 'mmseg':
         from mmseg.registry import TRANSFORMS
 
         indices = evenly(indices, MASKS_READ)
         # mmseg's own loader reads the masks as in training
         load_mask = TRANSFORMS.build({'type': 'mmseg.LoadAnnotations'})
-        histogram.ignore_index = getattr(_inner(dataset), 'ignore_index', 255)
-    for done, index in enumerate(indices, 1):
+        inner = dataset  # inside wrappers, the first of several
+        while hasattr(inner, 'dataset') or hasattr(inner, 'datasets'):
+            inner = inner.dataset if hasattr(inner, 'dataset') else inner.datasets[0]
+        histogram.ignore_index = getattr(inner, 'ignore_index', 255)
+    for index in indices:
         info = dataset.get_data_info(index)
         if host == 'mmdet':
-            objects = info['instances']
-            counts = Counter(
-                o['bbox_label'] for o in objects if not o.get('ignore_flag')
-            )
+            boxes = (o for o in info['instances'] if not o.get('ignore_flag'))
+            counts = Counter(box['bbox_label'] for box in boxes)
         elif host == 'mmseg':
-            mask = load_mask(info)['gt_seg_map']
-            values, sizes = np.unique(mask, return_counts=True)
-            counts = Counter(dict(zip(values.tolist(), sizes.tolist(), strict=True)))
+            found = np.unique(load_mask(info)['gt_seg_map'], return_counts=True)
+            counts = dict(np.stack(found, 1).tolist())
         else:
             counts = Counter(np.atleast_1d(info['gt_label']).tolist())
         histogram.counts.update(counts)
         histogram.images.update(counts.keys())
-        histogram.counted += 1
-        progress(done, len(indices))
+    histogram.counted = len(indices)
     return histogram
-
-
-def _inner(dataset: BaseDataset) -> BaseDataset:
-    """The data set inside wrappers, the first of several."""
-    while True:
-        if getattr(dataset, 'dataset', None) is not None:
-            dataset = dataset.dataset
-        elif getattr(dataset, 'datasets', None):
-            dataset = dataset.datasets[0]
-        else:
-            return dataset

@@ -12,8 +12,7 @@ from mmengine.structures import InstanceData
 
 from mnv2_mm.datasets.gt_visualizer import GtVisualizer
 from mnv2_mm.datasets.label_histogram import LabelHistogram
-from mnv2_mm.datasets.sample.export import SampleSettings
-from mnv2_mm.datasets.sample.writer import write_sample_set
+from mnv2_mm.datasets.sample.writer import SampleSettings, write_sample_set
 
 CONFIGS = {
     'ssdlite_sample': 'mmdet',

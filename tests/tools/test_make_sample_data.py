@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mnv2_mm.datasets.sample.export import SampleSettings
+from mnv2_mm.datasets.sample.writer import SampleSettings
 
 TOOLS = Path(__file__).resolve().parents[2] / 'tools'
 

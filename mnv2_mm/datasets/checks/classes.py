@@ -4,7 +4,6 @@ mmpretrain numbers the class folders alphabetically and compares only their
 count with the classes, so a different order in the config swaps the names.
 """
 
-import os
 from pathlib import Path
 
 from mnv2_mm.datasets.checks.source import Source, listed, walk
@@ -17,8 +16,8 @@ def check_classification(source: Source) -> None:
     folder = source.folder('img_path') or Path(source.root)
     listing = source.annotations
     split = source.cfg.get('split')
-    if source.has_ancestor('ImageNet') and split:
-        if source.cfg.get('data_prefix') in (None, ''):
+    if 'ImageNet' in source.ancestors and split:
+        if not source.cfg.get('data_prefix'):
             folder = Path(source.root, split)
         default = Path(source.root, 'meta', f'{split}.txt')
         if listing is None and default.is_file():
@@ -36,44 +35,40 @@ def check_classification(source: Source) -> None:
 
 def _files_in_folders(folder: Path, source: Source) -> list[Path]:
     """Check one folder per class, numbered alphabetically; return the images."""
-    names = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir())
+    names = sorted(entry.name for entry in folder.iterdir() if entry.is_dir())
     if not names:
         source.stop(
             f'{folder} has no folders; there must be one per class. {source.help}'
         )
-    classes, key = source.classes, f'{source.key}.metainfo.classes'
-    if classes is not None and len(classes) != len(names):
-        extra = [name for name in names if name not in classes]
-        lacking = [name for name in classes if name not in names]
+    classes, key = source.classes or (), f'{source.key}.metainfo.classes'
+    if source.classes is not None and len(classes) != len(names):
+        lacking = listed(name for name in classes if name not in names)
+        extra = listed(name for name in names if name not in classes)
         source.stop(
             f'{folder} has {len(names)} class folders, {key} {len(classes)}'
-            + (f'; without a folder: {listed(lacking)}' if lacking else '')
-            + (f'; without a class: {listed(extra)}' if extra else '')
+            + (f'; without a folder: {lacking}' if lacking else '')
+            + (f'; without a class: {extra}' if extra else '')
             + '. Correct the classes, or add or remove the folders.'
         )
     # names may differ from the folders' names, as ImageNet's do
-    if classes is not None and set(names) == set(classes) and names != list(classes):
+    if set(names) == set(classes) and names != list(classes):
         source.error(
-            f'{key} is not in alphabetical order, '
-            'in which the folders are numbered, so the names would be '
-            f'swapped. Write classes=({listed(map(repr, names), 1000)}).'
+            f'{key} is not in alphabetical order, in which the folders are numbered, '
+            'so the names would be swapped. '
+            f'Write classes=({listed(map(repr, names), 1000)}).'
         )
-    files = {
-        name: [
-            folder / name / path
-            for path in sorted(walk(folder / name))
-            if path.lower().endswith(_EXTENSIONS)
-        ]
-        for name in names
-    }
-    empty = [name for name in names if not files[name]]
+    files, empty = [], []
+    for name in names:
+        found = [p for p in walk(folder / name) if p.lower().endswith(_EXTENSIONS)]
+        files += [folder / name / path for path in found]
+        empty += [] if found else [name]
     if empty:
         report = source.error if source.split == 'train' else source.warn
         report(
             f'{folder} has no images ({", ".join(_EXTENSIONS)}) of: '
             f'{listed(empty)}. Add some, or remove the folder and the class.'
         )
-    return [path for name in names for path in files[name]]
+    return files
 
 
 def _files_of_listing(listing: Path, folder: Path, source: Source) -> list[Path]:
@@ -81,14 +76,15 @@ def _files_of_listing(listing: Path, folder: Path, source: Source) -> list[Path]
     files, classes = [], source.classes
     for number, line in enumerate(listing.read_text('utf-8').splitlines(), 1):
         name, _, label = line.strip().rpartition(' ')
+        where = f'{listing}, line {number}'
         if not name or not label.isdigit():
             source.stop(
-                f'{listing}, line {number}: {line.strip()!r} is not an '
-                "image's path, a space and a label number."
+                f"{where}: {line.strip()!r} is not an image's path, a space and a "
+                'label number.'
             )
         if classes is not None and int(label) >= len(classes):
             source.stop(
-                f'{listing}, line {number}: the label {label} is out of range; '
+                f'{where}: the label {label} is out of range; '
                 f'{source.key} has {len(classes)} classes, so 0 to {len(classes) - 1} '
                 'are allowed. Correct it, or add the class.'
             )

@@ -9,7 +9,7 @@ file, not of the config, so a different order in the config swaps the names.
 import gc
 import json
 import os
-from collections import Counter, defaultdict
+from collections import Counter
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -39,10 +39,8 @@ def check_coco(source: Source) -> None:
     gc.disable()
     try:
         coco = _load(path, source)
-        _check_tables(coco, path, source)
         used = _check_classes(coco, path, source)
-        usable = _check_boxes(coco, path, source, used)
-        _check_filter(coco, path, source, used=used, usable=usable)
+        _check_boxes(coco, path, source, used)
         _check_files(coco, source)
     finally:
         if collects:
@@ -50,26 +48,20 @@ def check_coco(source: Source) -> None:
 
 
 def _load(path: Path, source: Source) -> dict:
-    """Read the annotation file."""
+    """Read the annotation file and check that it has what mmdet reads."""
     try:
-        with path.open('rb') as file:
-            content = json.load(file)
+        coco = json.loads(path.read_bytes())
     except (ValueError, RecursionError) as error:
         source.stop(
             f'The annotation file {path} is not JSON ({error}). It may be '
             'cut off, or of another format: write it again, as COCO JSON.'
         )
-    if not isinstance(content, dict):
+    if not isinstance(coco, dict):
         source.stop(
             f'The annotation file {path} is JSON but not COCO: it holds a '
-            f'{type(content).__name__} instead of an object with the keys '
+            f'{type(coco).__name__} instead of an object with the keys '
             f'{listed(_TABLES)}.'
         )
-    return content
-
-
-def _check_tables(coco: dict, path: Path, source: Source) -> None:
-    """Check that the file has what mmdet reads."""
     if source.split == 'test':  # a test set may have none
         coco.setdefault('annotations', [])
     problems = []
@@ -81,31 +73,29 @@ def _check_tables(coco: dict, path: Path, source: Source) -> None:
                 f'is missing. It has the keys {listed(coco, 8) or "none"}.'
             )
             continue
-        for key in keys:
-            lacking = sum(key not in row for row in rows)
-            if lacking:
-                problems.append(
-                    f'{path}: {lacking} of {len(rows)} entries in {table!r} '
-                    f'lack the key {key!r}.{_REMEDIES.get(key, "")}'
-                )
-    source.stop(*problems)
-    for table in _TABLES:
-        ids = Counter(row['id'] for row in coco[table])
+        lacking = Counter(key for row in rows for key in keys if key not in row)
+        problems += [
+            f'{path}: {count} of {len(rows)} entries in {table!r} '
+            f'lack the key {key!r}.{_REMEDIES.get(key, "")}'
+            for key, count in lacking.items()
+        ]
+        ids = Counter(row['id'] for row in rows if 'id' in row)
         repeated = [key for key, count in ids.items() if count > 1]
         if repeated:
             problems.append(
                 f'{path}: ids in {table!r} are not unique: '
                 f'{listed(repeated)}. Number the entries again.'
             )
-    if not coco['images']:
-        problems.append(f'{path}: the list of images is empty.')
+        if table == 'images' and not rows:
+            problems.append(f'{path}: the list of images is empty.')
+    source.stop(*problems)
     bad = [row['id'] for row in coco['annotations'] if not _is_box(row['bbox'])]
     if bad:
-        problems.append(
+        source.stop(
             f'{path}: {len(bad)} annotations have a bbox that is not four '
             f'numbers [x, y, width, height] (ids {listed(bad)}).'
         )
-    source.stop(*problems)
+    return coco
 
 
 def _is_box(box: list | None) -> bool:
@@ -116,55 +106,54 @@ def _is_box(box: list | None) -> bool:
 
 def _check_classes(coco: dict, path: Path, source: Source) -> list[int]:
     """Return the category ids that the config's classes use, in file order."""
-    names = [row['name'] for row in coco['categories']]
+    ids = {row['name']: row['id'] for row in coco['categories']}
     classes = source.classes or ()
     key = f'{source.key}.metainfo.classes'
-    lacking = [name for name in classes if name not in names]
+    lacking = [name for name in classes if name not in ids]
     if lacking:
-        hints = [repr(name) + _meant(name, names) for name in lacking[:5]]
+        hints = [repr(name) + _meant(name, ids) for name in lacking[:5]]
         default = (
             ' The config gives no classes, so those of COCO were taken: set '
             'metainfo=dict(classes=(...)).'
         )
         source.stop(
             f'{path} lacks {len(lacking)} of the {len(classes)} classes of {key}: '
-            f'{listed(hints)}. It has {listed(map(repr, names), 10) or "none"}; write '
+            f'{listed(hints)}. It has {listed(map(repr, ids), 10) or "none"}; write '
             f'the names as they are there.{"" if source.own_classes else default}'
         )
-    order = [name for name in names if name in classes]
+    order = [r['name'] for r in coco['categories'] if r['name'] in classes]
     if order != list(classes):
         source.stop(
             f'{key} and {path} order the classes differently, and mmdet '
             'numbers them as the file does, so the names on images would '
             f'be swapped. Write classes=({listed(map(repr, order), 100)}).'
         )
-    used = [row['id'] for row in coco['categories'] if row['name'] in classes]
     counts = Counter(row['category_id'] for row in coco['annotations'])
     unused = [
-        f'{row["name"]} ({counts[row["id"]]})'
-        for row in coco['categories']
-        if row['id'] not in used and counts[row['id']]
+        f'{name} ({counts[i]})'
+        for name, i in ids.items()
+        if name not in classes and counts[i]
     ]
     if unused:
         source.warn(
             f'{path}: the annotations of {listed(unused)} are left out, '
             f'since {key} lacks these classes.'
         )
-    idle = [name for name, i in zip(order, used, strict=True) if not counts[i]]
+    idle = [name for name in order if not counts[ids[name]]]
     if idle and source.split == 'train':
         source.warn(f'{path} has no box of: {listed(idle, 10)}.')
-    return used
+    return [ids[name] for name in order]
 
 
-def _meant(name: str, names: list[str]) -> str:
+def _meant(name: str, names: dict[str, int]) -> str:
     """Which of ``names`` looks most like ``name``, as a hint."""
     lower = {other.lower(): other for other in reversed(names)}
     near = get_close_matches(name.lower(), lower, 1, 0.6)
     return f' (meant: {lower[near[0]]!r}?)' if near else ''
 
 
-def _check_boxes(coco: dict, path: Path, source: Source, used: list[int]) -> set[int]:
-    """Report unusable boxes; return the ids of images with a usable one."""
+def _check_boxes(coco: dict, path: Path, source: Source, used: list[int]) -> None:
+    """Report unusable boxes, and filters that leave no image."""
     sizes = {row['id']: (row['width'], row['height']) for row in coco['images']}
     rows = [row for row in coco['annotations'] if row['image_id'] in sizes]
     stray = len(coco['annotations']) - len(rows)
@@ -173,19 +162,16 @@ def _check_boxes(coco: dict, path: Path, source: Source, used: list[int]) -> set
             f'{path}: {stray} annotations belong to no image of the file '
             'and are left out.'
         )
-    if not rows:
-        if source.split == 'train':
-            source.error(f'{path} has no boxes to train on.')
-        return set()
-    box = np.array([row['bbox'] for row in rows], np.float64)
-    size = np.array([sizes[row['image_id']] for row in rows], np.float64)
+    box = np.array([row['bbox'] for row in rows], np.float64).reshape(-1, 4)
+    size = np.array([sizes[row['image_id']] for row in rows], np.float64).reshape(-1, 2)
     area = np.array([row['area'] for row in rows], np.float64)
+    known = np.isin([row['category_id'] for row in rows], used)
     start, extent = box[:, :2], box[:, 2:]
     inside = np.minimum(start + extent, size) - np.maximum(start, 0)
     empty = (extent < 1).any(1) | (area <= 0)
     outside = ~empty & (inside <= 0).any(1)
     wrong = empty | outside
-    hint = _guess_format(box, size)
+    hint = _guess_format(box, size) if rows else ''
     if wrong.any():
         ids = np.array([row['id'] for row in rows])
         kinds = [
@@ -202,14 +188,30 @@ def _check_boxes(coco: dict, path: Path, source: Source, used: list[int]) -> set
         )
     elif hint:
         source.warn(f'{path}:{hint}')
-    category = np.array([row['category_id'] for row in rows])
-    good = ~wrong & np.isin(category, used)
-    if source.split == 'train' and not good.any():
+    usable = {rows[i]['image_id'] for i in np.flatnonzero(~wrong & known)}
+    if source.split == 'train' and not rows:
+        source.error(f'{path} has no boxes to train on.')
+    elif source.split == 'train' and not usable:
         source.error(
             f'{path} has no usable box to train on: all {len(rows)} are '
             f'empty, outside their image or of other classes.{hint}'
         )
-    return {rows[i]['image_id'] for i in np.flatnonzero(good)}
+    rules = source.cfg.get('filter_cfg')
+    if not rules or source.cfg.get('test_mode'):
+        return
+    # as mmdet filters: also by boxes that it drops later
+    least = rules.get('min_size', 0)
+    large = {i for i, sides in sizes.items() if min(sides) >= least}
+    if rules.get('filter_empty_gt'):
+        left = large & {rows[i]['image_id'] for i in np.flatnonzero(known)}
+    else:
+        left = large
+    if not left:
+        source.error(
+            f'{path}: {source.key}.filter_cfg leaves none of the {len(sizes)} '
+            f'images ({len(large)} are at least min_size={least} pixels, {len(usable)} '
+            'have a usable box). Lower min_size, or set filter_empty_gt=False.'
+        )
 
 
 def _guess_format(box: np.ndarray, size: np.ndarray) -> str:
@@ -229,49 +231,24 @@ def _guess_format(box: np.ndarray, size: np.ndarray) -> str:
     return ''
 
 
-def _check_filter(
-    coco: dict, path: Path, source: Source, *, used: list[int], usable: set[int]
-) -> None:
-    """Report when filter_cfg, as mmdet applies it, leaves no image."""
-    rules = source.cfg.get('filter_cfg')
-    if not rules or source.cfg.get('test_mode'):
-        return
-    least = rules.get('min_size', 0)
-    large = {r['id'] for r in coco['images'] if min(r['width'], r['height']) >= least}
-    left = large
-    if rules.get('filter_empty_gt'):
-        rows, wanted = coco['annotations'], set(used)
-        left = large & {r['image_id'] for r in rows if r['category_id'] in wanted}
-    if not left:
-        source.error(
-            f'{path}: {source.key}.filter_cfg leaves none of the {len(coco["images"])} '
-            f'images ({len(large)} are at least min_size={least} pixels, {len(usable)} '
-            'have a usable box). Lower min_size, or set filter_empty_gt=False.'
-        )
-
-
 def _check_files(coco: dict, source: Source) -> None:
     """Report missing and broken image files."""
-    folder = source.folder('img')
-    folder = Path(source.root) if folder is None else folder
+    folder = source.folder('img') or Path(source.root)
     setting = f'{source.key}.data_prefix.img'
     source.require_folder(folder, setting)
-    by_folder = defaultdict(list)
-    for row in coco['images']:
-        by_folder[os.path.dirname(row['file_name'])].append(row['file_name'])
-    present, missing = [], []
-    for sub, names in by_folder.items():
-        try:  # one listing is faster than a look at every file
-            found = set(os.listdir(folder / sub))
-        except OSError:
-            found = set()
-        for name in names:
-            known = os.path.basename(name) in found
-            (present if known else missing).append(name)
+    names = [row['file_name'] for row in coco['images']]
+    # one listing of a folder is faster than a look at every file
+    found = {
+        sub: set(os.listdir(folder / sub)) if (folder / sub).is_dir() else set()
+        for sub in {os.path.dirname(name) for name in names}
+    }
+    missing = dict.fromkeys(
+        n for n in names if os.path.basename(n) not in found[os.path.dirname(n)]
+    )
     if missing:
         source.error(
-            f'{len(missing)} of the {len(coco["images"])} images of '
+            f'{len(missing)} of the {len(names)} images of '
             f'{source.annotations} are not in {folder}: {listed(missing, 3)}. '
             f'Correct {setting}, or fetch the images. {source.help}'
         )
-    source.check_images([folder / name for name in present])
+    source.check_images([folder / name for name in names if name not in missing])

@@ -5,12 +5,14 @@ ends in the traceback of a data-loader worker, wrong labels in a crash of the
 loss or in an IoU of 0.
 """
 
+import os
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from mnv2_mm.datasets.checks.source import Source, evenly, listed, suffixes, walk
+from mnv2_mm.datasets.checks.source import Source, evenly, listed, walk
 from mnv2_mm.datasets.transforms.loading import mask_problem
 
 #: Masks that are read at most, evenly picked.
@@ -19,18 +21,16 @@ MASKS_READ = 50
 
 def check_segmentation(source: Source) -> None:
     """Check folders, pairs of image and mask, and labels."""
-    folders = {}
-    for name in ('img_path', 'seg_map_path'):
-        folder = source.folder(name)
-        if folder is None and name != 'img_path' and source.split == 'test':
-            return  # images to predict
-        source.require_folder(folder, f'{source.key}.data_prefix.{name}')
-        folders[name] = folder
+    image_folder, mask_folder = map(source.folder, ('img_path', 'seg_map_path'))
+    source.require_folder(image_folder, f'{source.key}.data_prefix.img_path')
+    if mask_folder is None and source.split == 'test':
+        return  # images to predict
+    source.require_folder(mask_folder, f'{source.key}.data_prefix.seg_map_path')
     suffix = str(source.option('img_suffix', '.jpg'))
     mask_suffix = str(source.option('seg_map_suffix', '.png'))
-    stems = _stems(folders['img_path'], suffix, source)
-    images = [folders['img_path'] / f'{stem}{suffix}' for stem in stems]
-    masks = [folders['seg_map_path'] / f'{stem}{mask_suffix}' for stem in stems]
+    stems = _stems(image_folder, suffix, source)
+    images = [image_folder / f'{stem}{suffix}' for stem in stems]
+    masks = [mask_folder / f'{stem}{mask_suffix}' for stem in stems]
     for files, what, setting in (
         (images, 'images', 'img_suffix'),
         (masks, 'masks', 'seg_map_suffix'),
@@ -40,7 +40,7 @@ def check_segmentation(source: Source) -> None:
             parent = lacking[0].parent
             source.stop(
                 f'{len(lacking)} of the {len(files)} {source.split} {what} are '
-                f'missing: {listed(lacking, 3)}. {parent} has {suffixes(parent)}; '
+                f'missing: {listed(lacking, 3)}. {parent} has {_suffixes(parent)}; '
                 f'correct {setting} of {source.key}, or add the files.'
             )
     source.check_images(images)
@@ -55,14 +55,19 @@ def _stems(folder: Path, suffix: str, source: Source) -> list[str]:
         source.require_file(listing, f'{source.key}.ann_file')
         lines = listing.read_text('utf-8').splitlines()
         return [line.strip() for line in lines if line.strip()]
-    names = sorted(walk(folder))
-    stems = [name[: -len(suffix)] for name in names if name.endswith(suffix)]
+    stems = [n.removesuffix(suffix) for n in walk(folder) if n.endswith(suffix)]
     if not stems:
         source.stop(
-            f'{folder} has no images *{suffix}; it has {suffixes(folder)}. Correct '
+            f'{folder} has no images *{suffix}; it has {_suffixes(folder)}. Correct '
             f'data_prefix or img_suffix of {source.key}. {source.help}'
         )
     return stems
+
+
+def _suffixes(folder: Path) -> str:
+    """Count the files of a folder by suffix: '240 .jpg, 2 .txt'."""
+    kinds = Counter(os.path.splitext(n)[1] or 'without suffix' for n in walk(folder))
+    return listed(f'{n} {kind}' for kind, n in sorted(kinds.items())) or 'no files'
 
 
 def _check_labels(images: list[Path], masks: list[Path], source: Source) -> None:
@@ -78,10 +83,8 @@ def _check_labels(images: list[Path], masks: list[Path], source: Source) -> None
     seen: set[int] = set()
     for image, path in evenly(list(zip(images, masks, strict=True)), MASKS_READ):
         try:
-            with Image.open(path) as file:
-                mask = np.asarray(file)
-            with Image.open(image) as file:
-                shape = file.size[::-1]
+            with Image.open(path) as file, Image.open(image) as other:
+                mask, shape = np.asarray(file), other.size[::-1]
         except OSError as error:  # UnidentifiedImageError too
             source.stop(f'{path} or its image is unreadable: {error}.')
         mask = mask.astype(np.uint8) if mask.dtype == bool else mask
@@ -91,15 +94,13 @@ def _check_labels(images: list[Path], masks: list[Path], source: Source) -> None
         problem = mask_problem(mask, count, ignore_index=ignore, image_shape=shape)
         if problem:
             source.stop(f'The mask {path} {problem}')
-    checked = f'{min(len(masks), MASKS_READ)} of the {len(masks)}'
+    read = min(len(masks), MASKS_READ)
+    hold = f'{read} of the {len(masks)} masks in {masks[0].parent} hold'
     if seen <= {0, 255} and 255 in seen and ignore == 255:
         source.error(
-            f'{checked} masks in {masks[0].parent} hold only the values '
-            f'{listed(sorted(seen))}, and 255 is ignored, so nothing would be learned. '
-            'For two classes write the object as 1: mask[mask == 255] = 1.'
+            f'{hold} only the values {listed(sorted(seen))}, and 255 is ignored, so '
+            'nothing would be learned. For two classes write the object as 1: '
+            'mask[mask == 255] = 1.'
         )
     elif len(seen - {ignore}) < 2:
-        source.warn(
-            f'{checked} masks in {masks[0].parent} hold one label only: '
-            f'{listed(sorted(seen))}.'
-        )
+        source.warn(f'{hold} one label only: {listed(sorted(seen))}.')

@@ -1,10 +1,9 @@
 """Check the data of a config before a run starts.
 
-The hosts notice bad data late (in the middle of an epoch), with the traceback
-of a data-loader worker, or never. Here everything that the files show is
-checked first, and all problems are reported at once, each with its remedy.
-Of large sets only a part of the files is opened: the check of COCO's training
-annotations costs little more than loading them.
+The hosts notice bad data late, with the traceback of a data-loader worker, or
+never. Here all problems that the files show are reported at once, each with its
+remedy. Of large sets only a part of the files is opened: the check of COCO's
+training annotations costs little more than loading them.
 """
 
 import contextlib
@@ -35,28 +34,30 @@ def check(
     """Check data sets, classes and input sizes of a config.
 
     Args:
-        cfg: A complete config; its ``data_help`` (how to get the data) is
-            shown when they are missing.
+        cfg: Its ``data_help`` says how to get the data.
         splits: Which of train, val and test the run uses.
 
     Returns:
         Warnings: what the run will do that its user may not expect.
 
     Raises:
-        InputError: The run cannot work; the message lists all problems, with
-            remedies.
+        InputError: The run cannot work; it lists all problems and remedies.
     """
-    errors: dict[str, None] = {}
-    warnings: dict[str, None] = {}
+    findings: dict[str, bool] = {}
     done, missing_roots = [], set()
-    for source in _sources(cfg, splits):
-        source.errors, source.warnings = errors, warnings
-        _check_names(source)
-        _check_loader(source)
-        _check_heads(cfg, source)
-        _check_input_size(cfg, source)
+    for source in _sources(cfg, splits, findings):
+        for message in (*_class_errors(cfg, source), *_size_errors(cfg, source)):
+            source.error(message)
+        kinds = [str(t['type']) for t in source.pipeline]
+        lacks_loader = 'LoadImageFromFile' not in kinds and 'mnv2_mm.LoadImage' in kinds
+        if source.split == 'test' and lacks_loader:
+            source.warn(
+                f'{source.key}.pipeline begins with mnv2_mm.LoadImage, which the '
+                "hosts' inferencers do not know; use LoadImageFromFile there."
+            )
         content = {k: v for k, v in source.cfg.items() if k != 'pipeline'}
-        if source.is_remote or content in done or source.root in missing_roots:
+        remote = '://' in f'{source.root} {source.cfg.get("ann_file")}'
+        if remote or content in done or source.root in missing_roots:
             continue
         done.append(content)
         if source.root and not Path(source.root).is_dir():
@@ -66,94 +67,80 @@ def check(
                 f'({source.key}.data_root). {source.remedy}'
             )
             continue
-        for name, check_content in _CONTENT_CHECKS.items():
-            if source.has_ancestor(name):
-                with contextlib.suppress(StopChecks):
-                    check_content(source)
+        for name in _CONTENT_CHECKS.keys() & source.ancestors:
+            with contextlib.suppress(StopChecks):
+                _CONTENT_CHECKS[name](source)
         with contextlib.suppress(StopChecks):
             _check_evaluator(cfg, source)
+    errors = [text for text, is_error in findings.items() if is_error]
     if len(errors) == 1:
         raise InputError(*errors)
     if errors:
         lines = [f'{i}. {text}' for i, text in enumerate(errors, 1)]
         raise InputError(f'{len(lines)} problems with the data:\n' + '\n'.join(lines))
-    return list(warnings)
+    return list(findings)
 
 
-def _sources(cfg: Config, splits: Sequence[str]) -> Iterator[Source]:
-    """The data sets of a config, including those inside wrappers."""
-    for split in splits:
-        loader = cfg.get(f'{split}_dataloader')
-        if not loader or not loader.get('dataset'):
-            continue
-        queue = [(f'{split}_dataloader.dataset', loader['dataset'])]
-        while queue:
-            key, entry = queue.pop(0)
-            if isinstance(entry.get('dataset'), Mapping):
-                queue.append((f'{key}.dataset', entry['dataset']))
-            elif entry.get('datasets'):
-                parts = enumerate(entry['datasets'])
-                queue += [(f'{key}.datasets[{i}]', part) for i, part in parts]
-            elif cls := _class_of(entry.get('type'), cfg):
-                # building the data set reports an unknown class
-                text = str(cfg.get('data_help') or '').strip()
-                yield Source(split, key, entry, cls, text)
-
-
-def _class_of(name: str | type | None, cfg: Config) -> type | None:
-    """The class of a data set in the scope of the config."""
-    if isinstance(name, type):
-        return name
+def _sources(
+    cfg: Config, splits: Sequence[str], findings: dict[str, bool]
+) -> list[Source]:
+    """The data sets of a config whose class is known, also inside wrappers."""
+    text = str(cfg.get('data_help') or '').strip()
     scope = cfg.get('default_scope') or 'mmengine'
+    sources = []
     with DATASETS.switch_scope_and_registry(scope) as registry:
-        return registry.get(name) if isinstance(name, str) else None
+        for split in splits:
+            loader = cfg.get(f'{split}_dataloader') or {}
+            entry = loader.get('dataset') or {}
+            for key, part in _leaves(f'{split}_dataloader.dataset', entry):
+                cls = part.get('type')
+                cls = registry.get(cls) if isinstance(cls, str) else cls
+                if cls:  # an unknown class is reported when it is built
+                    sources.append(Source(split, key, part, cls, text, findings))
+    return sources
 
 
-def _check_names(source: Source) -> None:
-    """Report the missing comma of ``classes=('cat')``, and repetitions."""
-    given = source.own_classes
+def _leaves(key: str, entry: Mapping) -> Iterator[tuple[str, Mapping]]:
+    """(config key, entry) of each data set in ``entry`` that is no wrapper."""
+    if isinstance(entry.get('dataset'), Mapping):
+        yield from _leaves(f'{key}.dataset', entry['dataset'])
+    elif entry.get('datasets'):
+        for i, part in enumerate(entry['datasets']):
+            yield from _leaves(f'{key}.datasets[{i}]', part)
+    else:
+        yield key, entry
+
+
+def _class_errors(cfg: Config, source: Source) -> Iterator[str]:
+    """Errors of the class names, and of the class counts of the heads."""
+    given, classes = source.own_classes, source.classes
     key = f'{source.key}.metainfo.classes'
-    if isinstance(given, str) and source.classes == tuple(given):
-        source.error(
-            f'{key} is the text {given!r}, not a tuple of names. One class '
-            f'needs a comma: classes=({given!r},).'
-        )
-    elif given is not None and not isinstance(given, str):
-        twice = sorted({n for n in given if list(given).count(n) > 1})
-        if twice:
-            source.error(f'{key} names {", ".join(twice)} more than once.')
-
-
-def _check_loader(source: Source) -> None:
-    """Warn when the hosts' inferencers would not know the test pipeline."""
-    kinds = [str(t['type']) for t in source.pipeline]
-    lacks_loader = 'LoadImageFromFile' not in kinds and 'mnv2_mm.LoadImage' in kinds
-    if source.split == 'test' and lacks_loader:
-        source.warn(
-            f'{source.key}.pipeline begins with mnv2_mm.LoadImage, which the '
-            "hosts' inferencers do not know; use LoadImageFromFile there."
-        )
-
-
-def _check_heads(cfg: Config, source: Source) -> None:
-    """Compare the class count with that of every head of the model."""
-    classes = source.classes
-    if classes is None or isinstance(source.own_classes, str):
+    if isinstance(given, str):
+        if classes == tuple(given):
+            yield (
+                f'{key} is the text {given!r}, not a tuple of names. One class '
+                f'needs a comma: classes=({given!r},).'
+            )
         return
-    model = {key: cfg.get(key) or {} for key in ('model', 'data_preprocessor')}
+    twice = sorted({name for name in given or () if list(given).count(name) > 1})
+    if twice:
+        yield f'{key} names {", ".join(twice)} more than once.'
+    if classes is None:
+        return
+    model = {name: cfg.get(name) or {} for name in ('model', 'data_preprocessor')}
     counts = list(_class_counts(model, ''))
-    for transform in source.pipeline:
-        if str(transform['type']).endswith('CheckSegMask'):
-            where = f'num_classes of CheckSegMask in {source.key}.pipeline'
-            counts.append((where, transform.get('num_classes')))
+    counts += [
+        (f'num_classes of CheckSegMask in {source.key}.pipeline', t.get('num_classes'))
+        for t in source.pipeline
+        if str(t['type']).endswith('CheckSegMask')
+    ]
     # mmseg itself handles binary masks: one channel for two classes
-    for key, count in counts:
+    for where, count in counts:
         if isinstance(count, int) and count != len(classes):
             shown = ', '.join(classes[:6]) + (', …' if len(classes) > 6 else '')
-            source.error(
-                f'{key} is {count}, but the data set has {len(classes)} '
-                f'classes ({source.key}.metainfo.classes: '
-                f'{shown}). Set it to {len(classes)}, or correct the classes.'
+            yield (
+                f'{where} is {count}, but the data set has {len(classes)} classes '
+                f'({key}: {shown}). Set it to {len(classes)}, or correct the classes.'
             )
 
 
@@ -174,11 +161,8 @@ def _class_counts(
             yield from _class_counts(child, f'{key}[{i}]')
 
 
-def _check_input_size(cfg: Config, source: Source) -> None:
-    """Compare the pipeline's Resize with the anchors' input size.
-
-    Both are an int or (width, height) in pixels.
-    """
+def _size_errors(cfg: Config, source: Source) -> Iterator[str]:
+    """Compare the pipeline's Resize with the anchors' input size."""
     head = (cfg.get('model') or {}).get('bbox_head')
     anchors = head.get('anchor_generator') if isinstance(head, Mapping) else {}
     size = (anchors or {}).get('input_size')
@@ -189,28 +173,29 @@ def _check_input_size(cfg: Config, source: Source) -> None:
     ]
     if size is None or not resizes:
         return
-    wanted, scale = (
+    wanted, scale = (  # (width, height)
         (side, side) if isinstance(side, int) else tuple(side)
         for side in (size, resizes[-1]['scale'])
     )
-    where = f'{source.key}.pipeline'
+    where, setting = (
+        f'Resize in {source.key}.pipeline',
+        'model.bbox_head.anchor_generator',
+    )
     if wanted != scale:
-        source.error(
-            f'Resize in {where} makes images of {scale[0]}x{scale[1]}, but '
-            f'model.bbox_head.anchor_generator.input_size is {wanted[0]}x{wanted[1]} '
-            '(width x height). Use one input_size for both.'
+        yield (
+            f'{where} makes images of {scale[0]}x{scale[1]}, but {setting}.input_size '
+            f'is {wanted[0]}x{wanted[1]} (width x height). Use one input_size for both.'
         )
     elif resizes[-1].get('keep_ratio'):
-        source.error(
-            f'Resize in {where} has keep_ratio=True, so images come in '
-            f'other sizes than the {wanted[0]}x{wanted[1]} of model.bbox_head.'
-            'anchor_generator.input_size. Set keep_ratio=False.'
+        yield (
+            f'{where} has keep_ratio=True, so images come in other sizes than the '
+            f'{wanted[0]}x{wanted[1]} of {setting}.input_size. Set keep_ratio=False.'
         )
 
 
 def _check_evaluator(cfg: Config, source: Source) -> None:
     """Compare the evaluator's annotation file with the data set's."""
-    if source.split == 'train' or not source.has_ancestor('CocoDataset'):
+    if source.split == 'train' or 'CocoDataset' not in source.ancestors:
         return
     evaluators = cfg.get(f'{source.split}_evaluator') or []
     setting = f'{source.split}_evaluator.ann_file'

@@ -1,12 +1,11 @@
 """The generated scenes: shapes on textured, cluttered backgrounds.
 
-A scene is an image and the objects in it. Boxes, masks and class labels of
-the sample set come from the same objects, so the three tasks have the same
-ground truth. Objects of a class often share a hue; they differ in texture,
-size (12 to 60 % of the image's shorter side), rotation and proportion, cover
-each other in part and may extend beyond the image. Clutter without a class
-(bars, arcs, crosses, half discs, small polygons) is in the background, most
-of it as pale as the background itself.
+A scene is an image and the objects in it. Boxes, masks and class labels of the sample
+set come from the same objects, so the three tasks have the same ground truth. Objects
+of a class often share a hue; they differ in texture, size (12 to 60 % of the image's
+shorter side), rotation and proportion, cover each other in part and may extend beyond
+the image. Clutter without a class (bars, arcs, crosses, half discs, small polygons) is
+in the background, most of it as pale as the background itself.
 
 A mask holds the *visible* pixels of an object, and its box is the tight box
 around them, as an annotator would draw it.
@@ -71,39 +70,28 @@ class Scene:
 def make_scene(
     rng: np.random.Generator, *, size: tuple[int, int] = (256, 192)
 ) -> Scene:
-    """Draw one scene.
-
-    Args:
-        rng: the only source of randomness; the same state gives the same
-            scene.
-        size: (width, height) in pixels.
-    """
+    """Draw one scene of (width, height) pixels; the same rng state, the same scene."""
     canvas = textures.background(rng, size=size)
     for _ in range(int(rng.integers(3, 13))):
         mask = _clutter(rng, size=size)
         pale = rng.uniform() < PALE_CLUTTER
         _paint(rng, canvas, mask, distance=40, pale=pale)
 
-    wholes: list[float] = []  # area of each shape, also outside the image
-    labels: list[int] = []
-    masks: list[np.ndarray] = []
+    #: label, visible mask, area of the shape, also outside the image
+    placed: list[tuple[int, np.ndarray, float]] = []
     for _ in range(int(rng.integers(1, MAX_OBJECTS + 1))):
         label = int(rng.integers(len(CLASSES)))
-        placed = _place(rng, label, size=size, masks=masks, wholes=wholes)
-        if placed is None:  # no room left
+        found = _place(rng, label, size=size, placed=placed)
+        if found is None:  # no room left
             continue
-        mask, whole = placed
-        masks = [other & ~mask for other in masks]
-        typical = rng.uniform() < TYPICAL
-        hue = HUES[label] if typical else None
+        mask, whole = found
+        placed = [(i, other & ~mask, total) for i, other, total in placed]
+        placed.append((label, mask, whole))
+        hue = HUES[label] if rng.uniform() < TYPICAL else None
         _paint(rng, canvas, mask, distance=110, hue=hue)
-        labels.append(label)
-        masks.append(mask)
-        wholes.append(whole)
-
     objects = tuple(
         SceneObject(label, mask, min(1.0, float(mask.sum()) / whole))
-        for label, mask, whole in zip(labels, masks, wholes, strict=True)
+        for label, mask, whole in placed
     )
     return Scene(textures.photograph(rng, canvas), objects)
 
@@ -111,30 +99,19 @@ def make_scene(
 def outline(
     kind: str, rng: np.random.Generator, *, diameter: float
 ) -> list[np.ndarray]:
-    """The closed polygons [(N, 2) float] of a shape around the origin.
+    """The closed polygons [(N, 2) float] of one of ``CLASSES`` around the origin.
 
-    Polygons inside another are holes. The proportion (0.85 to 1.18) and the
-    rotation are random.
-
-    Args:
-        kind: one of ``CLASSES``.
-        rng: source of randomness.
-        diameter: of the enclosing circle before stretching, in pixels.
+    Polygons inside another are holes. The proportion (0.85 to 1.18) and the rotation
+    are random; ``diameter`` (pixels) is that of the enclosing circle before stretching.
     """
-    if kind == 'circle':
-        rings = [_regular(64)]
-    elif kind == 'ring':
-        rings = [_regular(64), _regular(64) * rng.uniform(0.45, 0.65)]
-    elif kind == 'square':
-        rings = [_regular(4)]
-    elif kind == 'triangle':
-        rings = [_regular(3)]
-    elif kind == 'star':
-        star = _regular(10)
-        star[1::2] *= rng.uniform(0.38, 0.5)
-        rings = [star]
-    else:
+    corners = dict(circle=64, ring=64, square=4, triangle=3, star=10)
+    if kind not in corners:
         raise ValueError(f'shape {kind!r} is not one of {CLASSES}')
+    rings = [_regular(corners[kind])]
+    if kind == 'ring':
+        rings.append(_regular(64) * rng.uniform(0.45, 0.65))
+    elif kind == 'star':
+        rings[0][1::2] *= rng.uniform(0.38, 0.5)
     stretch = rng.uniform(0.85, 1.18)
     scale = np.array([stretch, 1 / stretch]) * diameter / 2
     turn = _rotation(rng.uniform(0, 2 * np.pi))
@@ -148,14 +125,11 @@ def _place(
     label: int,
     *,
     size: tuple[int, int],
-    masks: list[np.ndarray],
-    wholes: list[float],
+    placed: list[tuple[int, np.ndarray, float]],
 ) -> tuple[np.ndarray, float] | None:
-    """Find a place that leaves every object visible enough.
+    """Find a place that leaves every object visible enough, in some tries.
 
-    Returns:
-        The mask (H, W) bool and the area of the whole shape in pixels, or
-        None when some tries found no such place.
+    Returns the mask (H, W) bool and the area of the whole shape in pixels.
     """
     for _ in range(12):
         share = rng.uniform(*SIZE_RANGE)
@@ -166,8 +140,7 @@ def _place(
         if mask.sum() < MIN_VISIBLE * whole:
             continue
         if all(
-            (other & ~mask).sum() >= MIN_VISIBLE * total
-            for other, total in zip(masks, wholes, strict=True)
+            (other & ~mask).sum() >= MIN_VISIBLE * total for _, other, total in placed
         ):
             return mask, whole
     return None
@@ -179,31 +152,28 @@ def _clutter(rng: np.random.Generator, *, size: tuple[int, int]) -> np.ndarray:
     turn = _rotation(rng.uniform(0, 2 * np.pi))
     kind = rng.integers(5)
     if kind == 0:  # a line
-        line = _bar(rng.uniform(20, max(size)), rng.uniform(1, 3))
-        return _rasterize([line @ turn], center, size=size)
-    if kind == 1:  # an open arc
+        shape = _bar(rng.uniform(20, max(size)), rng.uniform(1, 3))
+    elif kind == 1:  # an open arc
         angles = np.linspace(0, np.radians(rng.uniform(60, 190)), 24)
         curve = np.stack([np.cos(angles), np.sin(angles)], axis=1)
         curve = curve * rng.uniform(8, 40, 2)
         inner = curve * (1 - rng.uniform(1, 4) / np.abs(curve).max())
-        arc = np.concatenate([curve, inner[::-1]])
-        return _rasterize([arc @ turn], center, size=size)
-    if kind == 2:  # a bar, or two crossing ones
-        bar = _bar(rng.uniform(12, 56), rng.uniform(2, 6))
-        mask = _rasterize([bar @ turn], center, size=size)
+        shape = np.concatenate([curve, inner[::-1]])
+    elif kind == 2:  # a bar, or two crossing ones
+        shape = _bar(rng.uniform(12, 56), rng.uniform(2, 6))
         if rng.uniform() < 0.5:
-            crossing = [bar[:, ::-1] @ turn]
-            mask |= _rasterize(crossing, center, size=size)
+            crossing = _rasterize([shape[:, ::-1] @ turn], center, size=size)
+            return crossing | _rasterize([shape @ turn], center, size=size)
+    elif kind == 3:  # a half disc
+        shape = _regular(64)[:33] * rng.uniform(6, 24)
+    else:  # scattered small bits
+        mask = np.zeros((size[1], size[0]), bool)
+        for _ in range(int(rng.integers(3, 12))):
+            at = center + rng.normal(0, 24, 2)
+            bit = rng.uniform(-4, 4, (int(rng.integers(3, 6)), 2))
+            mask |= _rasterize([bit], at, size=size)
         return mask
-    if kind == 3:  # a half disc
-        disc = _regular(64)[:33] * rng.uniform(6, 24)
-        return _rasterize([disc @ turn], center, size=size)
-    mask = np.zeros((size[1], size[0]), bool)  # scattered small bits
-    for _ in range(int(rng.integers(3, 12))):
-        at = center + rng.normal(0, 24, 2)
-        bit = rng.uniform(-4, 4, (int(rng.integers(3, 6)), 2))
-        mask |= _rasterize([bit], at, size=size)
-    return mask
+    return _rasterize([shape @ turn], center, size=size)
 
 
 def _paint(
@@ -217,9 +187,8 @@ def _paint(
 ) -> None:
     """Fill ``mask`` (H, W) on ``canvas`` (H, W, 3) with a random texture.
 
-    The color is at least ``distance`` from the mean of what it covers, and
-    of the ``hue`` if there is one that far; the edge is softened by one
-    pixel.
+    The color is at least ``distance`` from the mean of what it covers, and of
+    the ``hue`` if there is one that far; the edge is softened by one pixel.
     """
     if not mask.any():
         return

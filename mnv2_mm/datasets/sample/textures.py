@@ -17,11 +17,6 @@ BACKGROUND_SATURATION = 0.35
 TEXTURES = ('plain', 'gradient', 'stripes', 'checker', 'dots', 'blotches')
 
 
-def random_color(rng: np.random.Generator) -> np.ndarray:
-    """A BGR color (3,), float32 in 0..255, gray ones being rare."""
-    return rng.uniform(0, 255, 3).astype(np.float32)
-
-
 def muted(surface: np.ndarray, share: float) -> np.ndarray:
     """``surface`` (..., 3) with only ``share`` (0 to 1) of its saturation."""
     gray = surface.mean(axis=-1, keepdims=True)
@@ -29,16 +24,12 @@ def muted(surface: np.ndarray, share: float) -> np.ndarray:
 
 
 def contrasting_color(
-    rng: np.random.Generator, other: np.ndarray, *, distance: float = 110.0
+    rng: np.random.Generator, other: np.ndarray, *, distance: float
 ) -> np.ndarray:
-    """A random BGR color (3,) about ``distance`` away from ``other``.
+    """A random BGR color (3,) at least ``distance`` (Euclidean) from ``other``.
 
-    Args:
-        rng: source of randomness; the same number of values is drawn at each call,
-            so later values do not depend on the last bit of ``other``.
-        other: the BGR color (3,) to keep away from.
-        distance: least Euclidean distance in BGR units of 0..255, or the
-            greatest of 16 tries where none is so far.
+    The farthest of 16 tries where none is so far. Each call draws the same number
+    of values, so later ones do not depend on the last bit of ``other``.
     """
     colors = rng.uniform(0, 255, (16, 3)).astype(np.float32)
     distances = np.linalg.norm(colors - other, axis=1)
@@ -49,24 +40,14 @@ def contrasting_color(
 def typical_color(
     rng: np.random.Generator, hue: float, other: np.ndarray, *, distance: float
 ) -> np.ndarray | None:
-    """A strong BGR color (3,) of a hue, away from ``other``.
+    """A strong BGR color (3,) of a hue in degrees (0 is red, 120 green).
 
-    Args:
-        rng: source of randomness.
-        hue: in degrees, 0 is red and 120 green.
-        other: the BGR color (3,) to keep away from.
-        distance: least Euclidean distance in units of 0..255.
-
-    Returns:
-        None when no shade of that hue is far enough away.
+    It is at least ``distance`` (Euclidean) from ``other``; None where none of 16
+    shades is.
     """
-    shades = np.stack(
-        [
-            (hue + rng.uniform(-14, 14, 16)) / 360 % 1,
-            rng.uniform(0.6, 1.0, 16),
-            rng.uniform(0.5, 1.0, 16),
-        ],
-        axis=1,
+    hues = (hue + rng.uniform(-14, 14, 16)) / 360 % 1
+    shades = zip(
+        hues, rng.uniform(0.6, 1.0, 16), rng.uniform(0.5, 1.0, 16), strict=True
     )
     colors = np.array([hsv_to_rgb(*shade)[::-1] for shade in shades]) * 255
     far = np.linalg.norm(colors - other, axis=1) >= distance
@@ -76,12 +57,9 @@ def typical_color(
 def weights(
     kind: str, rng: np.random.Generator, *, size: tuple[int, int]
 ) -> np.ndarray:
-    """The blending weights (H, W), float32 in 0..1, of one texture.
+    """The blending weights (H, W), float32 in 0..1, of one of ``TEXTURES``.
 
-    Args:
-        kind: one of ``TEXTURES``.
-        rng: source of randomness (period, direction, phase).
-        size: (width, height) in pixels.
+    Period, direction and phase are random; size is (width, height) in pixels.
     """
     width, height = size
     if kind == 'plain':
@@ -112,13 +90,7 @@ def weights(
 def smooth_noise(
     rng: np.random.Generator, *, size: tuple[int, int], cells: int
 ) -> np.ndarray:
-    """Low-frequency noise (H, W), float32 in 0..1.
-
-    Args:
-        rng: source of randomness.
-        size: (width, height) in pixels.
-        cells: number of independent values along each side.
-    """
+    """Low-frequency noise (H, W), float32 in 0..1, of cells x cells values."""
     grid = rng.uniform(0, 1, (cells, cells)).astype(np.float32)
     noise = cv2.resize(grid, size, interpolation=cv2.INTER_CUBIC)
     return np.clip(noise, 0, 1)
@@ -131,14 +103,10 @@ def fill(
     size: tuple[int, int],
     contrast: float,
 ) -> np.ndarray:
-    """A randomly textured surface (H, W, 3), float32 BGR.
+    """A randomly textured surface (H, W, 3), float32 BGR, of two colors.
 
-    Args:
-        rng: source of randomness.
-        color: the main BGR color (3,).
-        size: (width, height) in pixels.
-        contrast: how far the second color may be from the main one, in
-            BGR units; small values keep the surface recognizably one.
+    ``color`` is the main one, from which the second differs by up to ``contrast``
+    in each channel.
     """
     kind = TEXTURES[rng.integers(len(TEXTURES))]
     offset = rng.uniform(-contrast, contrast, 3).astype(np.float32)
@@ -148,13 +116,9 @@ def fill(
 
 
 def background(rng: np.random.Generator, *, size: tuple[int, int]) -> np.ndarray:
-    """A background (H, W, 3), float32 BGR: a texture, blotches, grain.
-
-    Args:
-        rng: source of randomness.
-        size: (width, height) in pixels.
-    """
-    surface = fill(rng, random_color(rng), size=size, contrast=90)
+    """A background (H, W, 3), float32 BGR: a texture, blotches, grain."""
+    color = rng.uniform(0, 255, 3).astype(np.float32)
+    surface = fill(rng, color, size=size, contrast=90)
     blotch = smooth_noise(rng, size=size, cells=int(rng.integers(3, 12)))
     tint = rng.uniform(-70, 70, 3).astype(np.float32)
     surface = surface + (blotch[..., None] - 0.5) * tint
@@ -164,14 +128,9 @@ def background(rng: np.random.Generator, *, size: tuple[int, int]) -> np.ndarray
 
 
 def photograph(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
-    """Simulate a poor camera; returns an image (H, W, 3) uint8.
+    """Simulate a poor camera: an image (H, W, 3), float32 BGR, to uint8.
 
-    Uneven light, brightness and contrast, sometimes a slight blur, and
-    sensor noise.
-
-    Args:
-        rng: source of randomness.
-        image: (H, W, 3), float32 BGR, about 0..255.
+    Uneven light, brightness and contrast, sometimes a slight blur, and sensor noise.
     """
     size = image.shape[1], image.shape[0]
     light = weights('gradient', rng, size=size)[..., None]

@@ -1,27 +1,166 @@
-"""Write the generated sample set, completely or not at all.
+"""Write the generated sample set for the three tasks, completely or not at all.
 
-The set is written into a temporary folder that gets its final name at the
-end, so an interrupted run leaves no partial set. ``meta.json`` holds the
-settings and the version of the generator.
+- ``annotations/{train,val}.json``: COCO, category id = label + 1, masks as
+  uncompressed run lengths (exact, and readable by pycocotools);
+- ``masks/{train,val}/*.png``: index masks, 0 background, label + 1;
+- ``classify/{train,val}/<class>/*.jpg``: crops around single objects;
+- ``meta.json``: the settings and the version of the generator.
+
+Each image draws from a numpy Generator seeded with (seed, split, image number): it is
+the same whatever the number of images. The set is written into a temporary folder that
+gets its final name at the end, so an interrupted run leaves no partial set.
 """
 
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from itertools import chain, groupby
 from pathlib import Path
 
 import cv2
+import numpy as np
 
-from mnv2_mm.datasets.sample.export import (
-    SPLITS,
-    SampleSettings,
-    write_json,
-    write_split,
-)
-from mnv2_mm.datasets.sample.scenes import CLASSES
+from mnv2_mm.datasets.sample.scenes import CLASSES, Scene, make_scene
 from mnv2_mm.utils.errors import InputError
+
+#: Increased with every change of an image or an annotation.
+GENERATOR_VERSION = 7
+SPLITS = ('train', 'val')
+#: Objects less visible than this get no classification crop.
+MIN_CROP_VISIBLE = 0.75
+
+
+@dataclass(frozen=True)
+class SampleSettings:
+    """What determines the content of a sample set."""
+
+    seed: int = 0
+    width: int = 256  #: of the images, in pixels
+    height: int = 192
+    train: int = 1000  #: images
+    val: int = 100
+    crop_size: int = 96  #: side of a classification crop, in pixels
+    crops_per_object: int = 1  #: of the train split; one in val
+
+    def __post_init__(self) -> None:
+        """Refuse sizes that are too small."""
+        lowest = (0, 64, 64, 1, 1, 32, 1)
+        for (name, value), least in zip(asdict(self).items(), lowest, strict=True):
+            if value < least:
+                raise InputError(f'{name} is {value}; the least is {least}')
+
+    def meta(self) -> dict:
+        """The content of ``meta.json``."""
+        return {
+            'generator': 'mnv2_mm sample set',
+            'generator_version': GENERATOR_VERSION,
+            'classes': list(CLASSES),
+            **asdict(self),
+        }
+
+
+def run_lengths(mask: np.ndarray) -> list[int]:
+    """COCO's uncompressed run lengths of a mask (H, W) bool.
+
+    Counted down the columns, beginning with a run of zeros.
+    """
+    flat = mask.ravel(order='F')
+    runs = [len(list(group)) for _, group in groupby(flat.tolist())]
+    return [0, *runs] if flat[0] else runs
+
+
+def crop_around(
+    scene: Scene, index: int, rng: np.random.Generator, *, size: int
+) -> np.ndarray:
+    """Cut a square crop (size, size, 3) around one object of ``scene``.
+
+    The object fills 60 to 90 % of the side and is off the center by up to an
+    eighth, and more where the crop would leave the image. Around the largest
+    objects the crop is larger than the image: the edge pixels are repeated.
+    """
+    x, y, width, height = scene.objects[index].box
+    side = round(max(width, height) / rng.uniform(0.6, 0.9))
+    shift = rng.uniform(-0.125, 0.125, 2) * side
+    corner = np.array([x + width / 2, y + height / 2]) + shift - side / 2
+    room = np.array(scene.image.shape[1::-1]) - side
+    # kept inside; centered on the image along a side that is too short
+    left, top = np.where(
+        room >= 0, np.clip(corner, 0, np.maximum(room, 0)), room / 2
+    ).astype(int)
+    margin = max(0, -room.min())
+    image = np.pad(scene.image, ((margin, margin), (margin, margin), (0, 0)), 'edge')
+    left, top = left + margin, top + margin
+    part = image[top : top + side, left : left + side].astype(np.float32)
+    way = cv2.INTER_AREA if side > size else cv2.INTER_LINEAR
+    part = cv2.resize(part, (size, size), interpolation=way)
+    return np.clip(np.rint(part), 0, 255).astype(np.uint8)
+
+
+def _write_split(root: Path, split: str, settings: SampleSettings) -> Iterator[None]:
+    """Write one split under ``root``; yields after each image."""
+    folders = {kind: root / kind / split for kind in ('images', 'masks')}
+    folders |= {name: root / 'classify' / split / name for name in CLASSES}
+    for folder in folders.values():
+        folder.mkdir(parents=True)
+    count = settings.train if split == 'train' else settings.val
+    crops = settings.crops_per_object if split == 'train' else 1
+    images: list[dict] = []
+    annotations: list[dict] = []
+    for number in range(count):
+        rng = np.random.default_rng([settings.seed, SPLITS.index(split), number])
+        scene = make_scene(rng, size=(settings.width, settings.height))
+        stem = f'{number:05d}'
+        quality = int(rng.integers(75, 96))
+        _write_image(folders['images'] / f'{stem}.jpg', scene.image, quality)
+        _write_image(folders['masks'] / f'{stem}.png', scene.index_mask())
+        size = dict(width=settings.width, height=settings.height)
+        images.append(dict(id=number + 1, file_name=f'{stem}.jpg', **size))
+        for index, item in enumerate(scene.objects):
+            runs = dict(size=list(item.mask.shape), counts=run_lengths(item.mask))
+            row = dict(
+                id=len(annotations) + 1,
+                image_id=number + 1,
+                category_id=item.label + 1,
+                bbox=list(item.box),
+                area=int(item.mask.sum()),
+                iscrowd=0,
+                segmentation=runs,
+            )
+            annotations.append(row)
+            for turn in range(crops if item.visible >= MIN_CROP_VISIBLE else 0):
+                crop = crop_around(scene, index, rng, size=settings.crop_size)
+                name = f'{stem}_{index}_{turn}.jpg'
+                folder = folders[CLASSES[item.label]]
+                _write_image(folder / name, crop, quality)
+        yield
+    content = dict(
+        info=dict(description=f'mnv2_mm sample set, {split}'),
+        licenses=[],
+        categories=[
+            dict(id=label, name=name, supercategory='shape')
+            for label, name in enumerate(CLASSES, 1)
+        ],
+        images=images,
+        annotations=annotations,
+    )
+    (root / 'annotations').mkdir(exist_ok=True)
+    _write_json(root / 'annotations' / f'{split}.json', content)
+
+
+def _write_image(path: Path, image: np.ndarray, quality: int | None = None) -> None:
+    """Write a PNG, or a JPEG of a quality of 0 to 100."""
+    jpeg = [] if quality is None else [cv2.IMWRITE_JPEG_QUALITY, quality]
+    if not cv2.imwrite(str(path), image, jpeg):
+        raise OSError(f'{path} could not be written')
+
+
+def _write_json(path: Path, content: dict) -> None:
+    """Write JSON, byte for byte the same for the same content."""
+    text = json.dumps(content, separators=(',', ':'))
+    path.write_text(text + '\n', encoding='utf-8')
 
 
 def write_sample_set(
@@ -43,8 +182,8 @@ def write_sample_set(
         Whether something was written.
 
     Raises:
-        InputError: ``out`` holds something other than a sample set, or one
-            with other settings and ``force`` is not set.
+        InputError: ``out`` holds something else, or a sample set with other
+            settings and ``force`` is not set.
     """
     out = Path(out)
     settings = settings or SampleSettings()
@@ -64,12 +203,10 @@ def write_sample_set(
     cv2.setNumThreads(1)  # several are slower on a busy machine
     try:
         made = work / 'made'
-        total, done = settings.train + settings.val, 0
-        for split in SPLITS:
-            for _ in write_split(made, split, settings):
-                done += 1
-                progress(done, total)
-        write_json(made / 'meta.json', settings.meta())
+        images = (_write_split(made, split, settings) for split in SPLITS)
+        for done, _ in enumerate(chain.from_iterable(images), 1):
+            progress(done, settings.train + settings.val)
+        _write_json(made / 'meta.json', settings.meta())
         (made / 'README.md').write_text(_readme(settings), encoding='utf-8')
         if out.exists():
             out.rename(work / 'old')
@@ -108,19 +245,12 @@ def _remove_leftovers(out: Path) -> None:
     """Remove temporary folders of runs that were killed."""
     for folder in out.parent.glob(f'.{out.name}-*-*'):
         pid = folder.name.removeprefix(f'.{out.name}-').split('-')[0]
-        if pid.isdigit() and not _is_running(int(pid)):
+        try:
+            os.kill(int(pid), 0)  # does it still run?
+        except ProcessLookupError:
             shutil.rmtree(folder, ignore_errors=True)
-
-
-def _is_running(pid: int) -> bool:
-    """Whether a process with this id exists on this machine."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+        except (ValueError, OverflowError, PermissionError):
+            continue  # no folder of ours, or of another user
 
 
 def _readme(settings: SampleSettings) -> str:
@@ -130,8 +260,7 @@ def _readme(settings: SampleSettings) -> str:
         f'holds the settings.\nImages of {settings.width}x{settings.height}, '
         f'{settings.train} train and {settings.val} val, classes '
         f'{", ".join(CLASSES)}.\n\n'
-        '- annotations/{train,val}.json: COCO (boxes and masks of the '
-        'visible part)\n'
+        '- annotations/{train,val}.json: COCO (boxes and masks of the visible part)\n'
         '- images/{train,val}/*.jpg\n'
         '- masks/{train,val}/*.png: 0 background, 1.. the classes in order\n'
         '- classify/{train,val}/<class>/*.jpg: crops around single objects\n'

@@ -8,7 +8,10 @@ from mnv2_mm.utils.errors import InputError
 
 
 class Transform(BaseTransform):
-    """mmcv's ``BaseTransform``, printed with its settings."""
+    """mmcv's ``BaseTransform``, printed with its settings.
+
+    Each transform raises InputError for an argument out of its range.
+    """
 
     def __repr__(self) -> str:
         settings = [f'{k}={v!r}' for k, v in vars(self).items() if k[0] != '_']
@@ -18,16 +21,7 @@ class Transform(BaseTransform):
 def checked_range(
     name: str, values: Sequence[float], upper: float = float('inf')
 ) -> tuple[float, float]:
-    """Return ``values`` as a range (low, high) of positive numbers.
-
-    Args:
-        name: Of the argument, for the error.
-        values: low and high.
-        upper: The largest allowed value of high.
-
-    Raises:
-        InputError: They are no such range.
-    """
+    """Return (low, high) if 0 < low <= high <= upper, else raise InputError."""
     try:
         low, high = (float(value) for value in values)
     except (TypeError, ValueError):
@@ -42,16 +36,7 @@ def checked_range(
 
 
 def checked_share(name: str, value: float, *, above_zero: bool = False) -> float:
-    """Return ``value`` if it is between 0 and 1.
-
-    Args:
-        name: Of the transform and the argument, for the error.
-        value: To be checked.
-        above_zero: Refuse 0 too.
-
-    Raises:
-        InputError: It is out of this range.
-    """
+    """Return a value that is between 0 and 1, else raise InputError."""
     if not (0 < value <= 1 if above_zero else 0 <= value <= 1):
         allowed = 'above 0 and at most 1' if above_zero else 'between 0 and 1'
         raise InputError(f'{name}={value!r} must be {allowed}')

@@ -16,11 +16,7 @@ _CODES = {(True, False): 0, (False, True): 1, (True, True): -1}
 
 
 def contiguous(image: np.ndarray) -> np.ndarray:
-    """Return an image or mask (H, W, ...) in contiguous memory.
-
-    Returns:
-        A copy, or ``image`` itself if it is contiguous.
-    """
+    """An image or mask (H, W, ...) in contiguous memory, copied if needed."""
     backwards = tuple(stride < 0 for stride in image.strides[:2])
     code = _CODES.get(backwards)
     if code is None:

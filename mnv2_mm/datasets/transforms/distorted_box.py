@@ -47,26 +47,34 @@ def sample_distorted_box(
     Returns:
         The first window that fulfills everything, or the whole image.
     """
-    windows = _draw(height, width, aspect_ratio_range, area_range)
+    smallest, largest = np.array(area_range) * height * width
+    windows = _draw(height, width, aspect_ratio_range, smallest, largest)
     if boxes is None or not len(boxes):
         boxes = np.array([[0, 0, width, height]])
     # the conversion to whole pixels truncates
     objects = np.clip(boxes, 0, [width, height, width, height]).astype(int)
-    covered = _covered(windows, objects)
+    # covered share of every object (n, m); -1 for those without a pixel
+    corner = np.maximum(windows[:, None, :2], objects[None, :, :2])
+    extent = np.minimum(windows[:, None, 2:], objects[None, :, 2:]) - corner
+    common = extent.clip(min=0).prod(axis=2)
+    area = (objects[:, 2:] - objects[:, :2]).clip(min=0).prod(axis=1)
+    covered = np.where(area >= 1, common / np.maximum(area, 1), -1.0)
     found = np.flatnonzero((covered >= min_object_covered).any(axis=1))
-    if not len(found):
-        return Window(0, 0, width, height)
-    return Window(*windows[found[0]].tolist())
+    return (
+        Window(*windows[found[0]].tolist())
+        if len(found)
+        else Window(0, 0, width, height)
+    )
 
 
 def _draw(
     height: int,
     width: int,
     aspect_ratio_range: tuple[float, float],
-    area_range: tuple[float, float],
+    smallest: float,
+    largest: float,
 ) -> np.ndarray:
-    """Draw up to ``MAX_ATTEMPTS`` windows (n, 4) with sizes in the ranges."""
-    smallest, largest = np.array(area_range) * height * width
+    """Draw up to ``MAX_ATTEMPTS`` windows (n, 4) with areas in pixels in a range."""
     aspect = np.random.uniform(*aspect_ratio_range, MAX_ATTEMPTS)
     low = np.rint(np.sqrt(smallest / aspect))
     high = np.minimum(np.rint(np.sqrt(largest / aspect)), height)
@@ -86,12 +94,3 @@ def _draw(
     top = np.random.randint(0, np.maximum(height - rows, 1))
     left = np.random.randint(0, np.maximum(width - columns, 1))
     return np.stack([left, top, left + columns, top + rows], axis=1)
-
-
-def _covered(windows: np.ndarray, objects: np.ndarray) -> np.ndarray:
-    """Covered share of every object (n, m); -1 for those without a pixel."""
-    corner = np.maximum(windows[:, None, :2], objects[None, :, :2])
-    extent = np.minimum(windows[:, None, 2:], objects[None, :, 2:]) - corner
-    common = extent.clip(min=0).prod(axis=2)
-    area = (objects[:, 2:] - objects[:, :2]).clip(min=0).prod(axis=1)
-    return np.where(area >= 1, common / np.maximum(area, 1), -1.0)

@@ -1,7 +1,6 @@
 """SSD's zoom-out in mmdet's version, faster.
 
-mmdet fills a canvas of up to 16 times the image color by color. Filling one
-row and copying it is faster.
+mmdet fills its canvas color by color; filling one row and copying it is faster.
 Measured on 640x480: 15.5 ms -> 0.5 ms an image (one thread, AMD EPYC).
 """
 
@@ -25,13 +24,9 @@ class Expand(Transform):
     Args:
         mean: The color, 0 to 255; truncated where pixels are integers.
         to_rgb: The color is in RGB order and the image in BGR.
-        ratio_range: Sides of the canvas over those of the image; the smallest
-            is 1 or more.
+        ratio_range: Sides of the canvas over those of the image, 1 or more.
         seg_ignore_label: Fills ``gt_seg_map``; required if there is one.
         prob: Probability that an image is put on a canvas.
-
-    Raises:
-        InputError: An argument is out of its range.
     """
 
     def __init__(
@@ -63,17 +58,10 @@ class Expand(Transform):
         return ratio, left, top
 
     def transform(self, results: dict) -> dict:
-        """Put ``img`` and everything that belongs to it on a canvas.
+        """Put ``img`` (H, W, C) and what belongs to it on a canvas.
 
-        Args:
-            results: mmdet's: ``img`` (H, W, C) and, where present,
-                ``gt_bboxes``, ``gt_masks`` and ``gt_seg_map``.
-
-        Returns:
-            The results; ``img_shape`` and ``homography_matrix`` follow.
-
-        Raises:
-            InputError: There is a mask and no label to fill it with.
+        That is mmdet's ``gt_bboxes``, ``gt_masks`` and ``gt_seg_map``, where
+        present; ``img_shape`` and ``homography_matrix`` follow.
         """
         height, width = results['img'].shape[:2]
         place = self._random_place(height, width)
@@ -81,35 +69,24 @@ class Expand(Transform):
             return results
         ratio, left, top = place
         size = int(height * ratio), int(width * ratio)
-        results['img'] = _on_canvas(results['img'], size, left, top, self.color)
+        fillings = {'img': self.color, 'gt_seg_map': self.seg_ignore_label}
+        for key, color in fillings.items():
+            image = results.get(key)
+            if image is None:
+                continue
+            if color is None:
+                raise InputError(
+                    'Expand: seg_ignore_label must be set, usually to 255: '
+                    'there is a mask to fill'
+                )
+            canvas = np.empty((*size, *image.shape[2:]), image.dtype)
+            canvas[:] = np.full(canvas.shape[1:], color, image.dtype)
+            canvas[top : top + height, left : left + width] = image
+            results[key] = canvas
         results['img_shape'] = size
         if results.get('gt_bboxes') is not None:
             results['gt_bboxes'] = shift_boxes(results['gt_bboxes'], left, top)
         if results.get('gt_masks') is not None:
             results['gt_masks'] = results['gt_masks'].expand(*size, top, left)
-        if results.get('gt_seg_map') is not None:
-            if self.seg_ignore_label is None:
-                raise InputError(
-                    'Expand: seg_ignore_label must be set, usually to 255: '
-                    'there is a mask to fill'
-                )
-            results['gt_seg_map'] = _on_canvas(
-                results['gt_seg_map'], size, left, top, self.seg_ignore_label
-            )
         record_shift(results, left, top)
         return results
-
-
-def _on_canvas(
-    image: np.ndarray,
-    size: tuple[int, int],
-    left: int,
-    top: int,
-    color: float | Sequence[float],
-) -> np.ndarray:
-    """Put an image (H, W, ...) on a canvas of ``size`` (height, width)."""
-    height, width = image.shape[:2]
-    canvas = np.empty((*size, *image.shape[2:]), image.dtype)
-    canvas[:] = np.full(canvas.shape[1:], color, image.dtype)
-    canvas[top : top + height, left : left + width] = image
-    return canvas

@@ -35,20 +35,25 @@ class Window(NamedTuple):
         """Columns."""
         return self.right - self.left
 
-    def cut(self, image: np.ndarray) -> np.ndarray:
-        """Return the part of an image or mask (H, W, ...) inside, not copied."""
-        return image[self.top : self.bottom, self.left : self.right]
+    @property
+    def part(self) -> tuple[slice, slice]:
+        """Index of the pixels inside, for an image or mask (H, W, ...)."""
+        return np.s_[self.top : self.bottom, self.left : self.right]
+
+    def cut(self, results: dict, *keys: str) -> dict:
+        """Cut images and masks, not copied; ``img_shape`` follows."""
+        for key in keys:
+            if results.get(key) is not None:
+                results[key] = results[key][self.part]
+        results['img_shape'] = results['img'].shape[:2]
+        return results
 
 
 def corners_of(boxes: 'Boxes | None', transform: str) -> np.ndarray:
     """Convert boxes to an array (n, 4) of floats; (0, 4) without any.
 
-    Args:
-        boxes: mmdet's horizontal boxes, an array (n, 4) or None.
-        transform: Name of the transform, for the error.
-
     Raises:
-        InputError: They have another shape.
+        InputError: They have another shape; it names the ``transform``.
     """
     if boxes is None:
         return np.zeros((0, 4))
@@ -83,10 +88,7 @@ def crop(results: dict, window: Window, kept: np.ndarray) -> dict:
         The results, changed; ``img_shape`` and ``homography_matrix`` (3x3,
         as of mmdet's RandomCrop) follow.
     """
-    for key in ('img', 'gt_seg_map'):
-        if results.get(key) is not None:
-            results[key] = window.cut(results[key])
-    results['img_shape'] = results['img'].shape[:2]
+    window.cut(results, 'img', 'gt_seg_map')
     for key in ('gt_bboxes_labels', 'gt_ignore_flags', 'gt_instances_ids'):
         if results.get(key) is not None:
             results[key] = results[key][kept]
@@ -96,8 +98,9 @@ def crop(results: dict, window: Window, kept: np.ndarray) -> dict:
     if results.get('gt_bboxes') is not None:
         boxes = shift_boxes(results['gt_bboxes'][kept], -window.left, -window.top)
         if isinstance(boxes, np.ndarray):
-            edges = np.array([window.width, window.height] * 2, boxes.dtype)
-            boxes = boxes.clip(0, edges)
+            boxes = boxes.clip(
+                0, np.array([window.width, window.height] * 2, boxes.dtype)
+            )
         else:
             boxes.clip_([window.height, window.width])
         results['gt_bboxes'] = boxes

@@ -1,11 +1,10 @@
 """The crops of slim's Inception preprocessing, for ImageNet.
 
 MobileNet's official classifiers are trained and evaluated with
-``--preprocessing_name=inception_v2``. In training it crops a random window
-and resizes it to a square; torchvision's and mmpretrain's
-``RandomResizedCrop`` draw the window differently (see distorted_box.py). In
-evaluation it cuts off a border and resizes the rest to a square, so the
-aspect ratio is lost; the hosts' center crops are squares.
+``--preprocessing_name=inception_v2``. In training it crops a random window and resizes
+it to a square; torchvision's and mmpretrain's ``RandomResizedCrop`` draw the window
+differently (see distorted_box.py). In evaluation it cuts off a border and resizes the
+rest to a square, so the aspect ratio is lost; the hosts' center crops are squares.
 
 What differs from the source: bilinear resizing is OpenCV's, whose pixel
 centers differ by half a pixel from those of TensorFlow 1.
@@ -24,21 +23,16 @@ from mnv2_mm.registry import TRANSFORMS
 class DistortedCrop(Transform):
     """Crop a random window and resize it (bilinear), aspect not kept.
 
-    slim's ``distorted_bounding_box_crop`` without boxes, as for MobileNet:
-    the object to be covered is then the whole image, so that
-    ``min_object_covered`` is a second lower bound of the area, and at its
-    official 0.1 the one that counts.
+    slim's ``distorted_bounding_box_crop`` without boxes, as for MobileNet: the object
+    to be covered is then the whole image, so that ``min_object_covered`` is a second
+    lower bound of the area, and at its official 0.1 the one that counts.
 
     Args:
         scale: What the window is resized to: the side of a square, or
             (width, height), in pixels.
         area_range: Area of the window over the image's.
         aspect_ratio_range: Width over height of the window.
-        min_object_covered: Share of the image that the window covers at
-            least, 0 to 1.
-
-    Raises:
-        InputError: an argument is out of its range.
+        min_object_covered: Least share of the image that the window covers.
     """
 
     def __init__(
@@ -70,12 +64,11 @@ class DistortedCrop(Transform):
 
     def transform(self, results: dict) -> dict:
         """Crop and resize ``img`` (H, W, C); ``img_shape`` follows."""
-        image = results['img']
-        window = self._random_window(*image.shape[:2])
+        self._random_window(*results['img'].shape[:2]).cut(results, 'img')
         size = self.scale
         size = (size, size) if isinstance(size, int) else tuple(size)
-        results['img'] = mmcv.imresize(window.cut(image), size)
-        results['img_shape'] = results['img'].shape[:2]
+        results['img'] = mmcv.imresize(results['img'], size)
+        results['img_shape'] = size[::-1]
         return results
 
 
@@ -84,12 +77,8 @@ class CentralCrop(Transform):
     """Keep the middle of both sides: ``tf.image.central_crop``.
 
     Args:
-        fraction: Share of each side to keep, above 0 and up to 1. The
-            official evaluation has 0.875, before a ``Resize`` to the input
-            size with ``keep_ratio=False``.
-
-    Raises:
-        InputError: the fraction is out of its range.
+        fraction: Share of each side to keep, above 0. The official evaluation
+            has 0.875, before a ``Resize`` with ``keep_ratio=False``.
     """
 
     def __init__(self, fraction: float = 0.875) -> None:
@@ -104,7 +93,4 @@ class CentralCrop(Transform):
         """
         height, width = results['img'].shape[:2]
         top, left = (int((side - side * self.fraction) / 2) for side in (height, width))
-        window = Window(left, top, width - left, height - top)
-        results['img'] = window.cut(results['img'])
-        results['img_shape'] = results['img'].shape[:2]
-        return results
+        return Window(left, top, width - left, height - top).cut(results, 'img')

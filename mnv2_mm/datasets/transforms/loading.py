@@ -2,14 +2,12 @@
 
 mmcv's ``LoadImageFromFile`` does not name an empty file, and with an older
 OpenCV it reads a truncated JPEG as an image that ends in gray. mmseg accepts
-any mask: labels beyond the classes crash the loss on the device, and the
-common masks of 0 and 255 train to an IoU of 0 without a message, since 255 is
-ignored.
+any mask: labels beyond the classes crash the loss on the device, and masks of 0
+and 255 train to an IoU of 0 without a message, since 255 is ignored.
 
 ``LoadImage`` is for training pipelines. Test pipelines keep the hosts'
-``LoadImageFromFile`` and ``LoadAnnotations``, because the hosts' inferencers
-look for these names; ``CheckSegMask`` fits both, since it ignores results
-without a mask.
+``LoadImageFromFile``, because the hosts' inferencers look for this name;
+``CheckSegMask`` fits both, since it ignores results without a mask.
 """
 
 import mmcv
@@ -33,54 +31,43 @@ class LoadImage(LoadImageFromFile):
     """
 
     def transform(self, results: dict) -> dict | None:
-        """Load ``results['img_path']``.
-
-        Returns:
-            The results with img (H, W, 3), img_shape and ori_shape; None
-            for a broken file when ``ignore_empty`` is set.
+        """Load ``results['img_path']`` to img (H, W, 3), img_shape and ori_shape.
 
         Raises:
             InputError: The file is missing, empty, truncated or no image.
         """
-        try:
-            image = self._load(results['img_path'])
-        except InputError:
+        image = self._load(results['img_path'])
+        if isinstance(image, str):
             if self.ignore_empty:
                 return None
-            raise
-        if self.to_float32:
-            image = image.astype(np.float32)
-        results['img'] = image
+            raise InputError(f'image {results["img_path"]} {image}')
+        results['img'] = image.astype(np.float32) if self.to_float32 else image
         results['img_shape'] = results['ori_shape'] = image.shape[:2]
         return results
 
-    def _load(self, path: str) -> np.ndarray:
-        """Read and decode a file."""
+    def _load(self, path: str) -> np.ndarray | str:
+        """Read and decode a file, or say what is wrong with it."""
         try:
             data = fileio.get(path, backend_args=self.backend_args)
-        except FileNotFoundError as error:
-            raise InputError(
-                f'image {path} is missing. Check data_root and data_prefix '
+        except FileNotFoundError:
+            return (
+                'is missing. Check data_root and data_prefix '
                 'in the config, or remove its entry in the annotations.'
-            ) from error
+            )
         except OSError as error:
-            raise InputError(
-                f'image {path} cannot be read: {error.strerror or error}'
-            ) from error
+            return f'cannot be read: {error.strerror or error}'
         problem = problem_of(data)
         if problem is not None:
-            raise InputError(f'image {path} {problem}. {REMEDY}')
+            return f'{problem}. {REMEDY}'
         try:
             image = mmcv.imfrombytes(
                 data, flag=self.color_type, backend=self.imdecode_backend
             )
         except Exception as error:  # each backend has its own
-            raise InputError(
-                f'image {path} cannot be decoded ({error}). {REMEDY}'
-            ) from error
+            return f'cannot be decoded ({error}). {REMEDY}'
         if image is None:
-            raise InputError(
-                f'image {path} cannot be decoded by {self.imdecode_backend} (its first '
+            return (
+                f'cannot be decoded by {self.imdecode_backend} (its first '
                 f'bytes are {data[:8]!r}). {REMEDY}'
             )
         return image
@@ -103,23 +90,12 @@ class CheckSegMask(Transform):
         self.ignore_index = ignore_index
 
     def transform(self, results: dict) -> dict:
-        """Check ``results['gt_seg_map']`` (H, W) and change nothing.
-
-        Raises:
-            InputError: a label is out of range, or the size differs from
-                the image's.
-        """
-        mask = results.get('gt_seg_map')
-        if mask is None:
-            return results
-        path = results.get('seg_map_path', '(unnamed)')
-        problem = mask_problem(
-            mask,
-            self.num_classes,
-            ignore_index=self.ignore_index,
-            image_shape=results.get('ori_shape'),
-        )
+        """Check ``gt_seg_map`` (H, W); a wrong label or size is an InputError."""
+        mask, shape = results.get('gt_seg_map'), results.get('ori_shape')
+        rules = dict(ignore_index=self.ignore_index, image_shape=shape)
+        problem = mask is not None and mask_problem(mask, self.num_classes, **rules)
         if problem:
+            path = results.get('seg_map_path', '(unnamed)')
             raise InputError(f'mask {path} {problem}')
         return results
 
@@ -131,17 +107,10 @@ def mask_problem(
     ignore_index: int = 255,
     image_shape: tuple[int, int] | None = None,
 ) -> str | None:
-    """Return what is wrong with a label mask, or None.
+    """What is wrong with a label mask (H, W) and how to fix it, or None.
 
-    Args:
-        mask: labels, (H, W); (H, W, C) is reported as a color image.
-        num_classes: labels 0 to this minus one are allowed.
-        ignore_index: the one further label that is allowed.
-        image_shape: (height, width) that the mask should have.
-
-    Returns:
-        What is wrong and how to fix it, as the end of a sentence that
-        begins with the mask's name.
+    The arguments are those of :class:`CheckSegMask` and the (height, width) that
+    the mask should have. The text continues a sentence that begins with its name.
     """
     if mask.ndim != 2:
         return (
@@ -159,17 +128,14 @@ def mask_problem(
     wrong = [v for v in found if v >= num_classes and v != ignore_index]
     if not wrong:
         return None
-    values = ', '.join(str(v) for v in wrong[:8])
-    more = ' …' if len(wrong) > 8 else ''
-    message = (
-        f'has the labels {values}{more}; allowed are 0 to {num_classes - 1} '
-        f'({num_classes} classes) and {ignore_index} (ignored). '
-    )
-    if set(found) <= {0, 255}:
-        return message + (
-            'A mask of 0 and 255 must be rewritten: mask[mask == 255] = 1.'
-        )
-    return message + (
+    remedy = (
         'Map the labels to this range, add the missing classes to `classes` (and '
         '`num_classes`), or set reduce_zero_label=True if the labels begin at 1.'
+    )
+    if set(found) <= {0, 255}:
+        remedy = 'A mask of 0 and 255 must be rewritten: mask[mask == 255] = 1.'
+    return (
+        f'has the labels {", ".join(map(str, wrong[:8]))}{" …" * (len(wrong) > 8)}; '
+        f'allowed are 0 to {num_classes - 1} ({num_classes} classes) and '
+        f'{ignore_index} (ignored). {remedy}'
     )

@@ -13,43 +13,31 @@ from mnv2_mm.utils.errors import InputError
 class RandomScaleStep(Transform):
     """Resize by a random factor out of an evenly spaced list.
 
-    The DeepLab code's ``get_random_scale`` and
-    ``randomly_scale_image_and_label``: it draws one of the factors 0.5, 0.75,
-    ... 2.0 of the image's own size (the hosts draw from a continuous range or
-    a list of sizes), truncates the sides to whole pixels, and resizes images
-    bilinearly and masks by nearest neighbor. What differs: OpenCV's pixel
-    centers instead of aligned corners.
+    The DeepLab code's ``get_random_scale`` and ``randomly_scale_image_and_label``: it
+    draws one of the factors 0.5, 0.75, ... 2.0 of the image's own size (the hosts draw
+    from a continuous range or a list of sizes), truncates the sides to whole pixels,
+    and resizes images bilinearly and masks by nearest neighbor. What differs: OpenCV's
+    pixel centers instead of aligned corners.
 
     Args:
         min_scale: The smallest factor.
         max_scale: The largest factor.
-        step: Difference of two factors.
-        resize_type: The host's transform that resizes to a ``scale``; it
-            decides what is resized along with the image.
-
-    Raises:
-        InputError: The factors are no such list.
+        step: Between two factors.
     """
 
     def __init__(
-        self,
-        min_scale: float = 0.5,
-        max_scale: float = 2.0,
-        step: float = 0.25,
-        *,
-        resize_type: str = 'Resize',
+        self, min_scale: float = 0.5, max_scale: float = 2.0, step: float = 0.25
     ) -> None:
         steps = (max_scale - min_scale) / step if step > 0 else -1
         if min_scale <= 0 or steps < 0 or abs(steps - round(steps)) > 1e-6:
             raise InputError(
-                f'RandomScaleStep: min_scale={min_scale!r}, '
-                f'max_scale={max_scale!r}, step={step!r} are no list of '
-                'factors; the step must divide the way from the smallest, '
-                'above 0, to the largest, as 0.25 does from 0.5 to 2.0'
+                f'RandomScaleStep: step={step!r} must divide the way from '
+                f'min_scale={min_scale!r}, above 0, to max_scale={max_scale!r}, as '
+                '0.25 does from 0.5 to 2.0'
             )
         self.factors = np.linspace(min_scale, max_scale, round(steps) + 1)
         self.resize = HOST_TRANSFORMS.build(
-            dict(type=resize_type, scale=(1, 1), keep_ratio=False)
+            dict(type='Resize', scale=(1, 1), keep_ratio=False)
         )
 
     @cache_randomness
@@ -57,12 +45,7 @@ class RandomScaleStep(Transform):
         return float(np.random.choice(self.factors))
 
     def transform(self, results: dict) -> dict:
-        """Resize ``img`` (H, W, C) and what belongs to it.
-
-        Returns:
-            What the host's Resize returns: ``scale``, ``scale_factor`` and
-            ``img_shape`` follow.
-        """
+        """Resize ``img`` (H, W, C) and what belongs to it, as the host does."""
         factor = self._random_factor()
         height, width = results['img'].shape[:2]
         self.resize.scale = (max(1, int(width * factor)), max(1, int(height * factor)))

@@ -1,16 +1,15 @@
 """SSD's random crop in TensorFlow's version.
 
-The Object Detection API's ``ssd_random_crop``. Together with the horizontal
-flip it is all the augmentation of the official SSDLite. mmdet's
-``MinIoURandomCrop`` reads the SSD paper differently: all objects need an IoU
-with the window, and those with their center inside are kept. Here one object
-has to be covered to a share, and an object is kept by the share of its own
-area inside the window (intersection over area, IOA). Crops without an object
-are kept, as in the source.
+The Object Detection API's ``ssd_random_crop``. Together with the horizontal flip it is
+all the augmentation of the official SSDLite. mmdet's ``MinIoURandomCrop`` reads the SSD
+paper differently: all objects need an IoU with the window, and those with their center
+inside are kept. Here one object has to be covered to a share, and an object is kept by
+the share of its own area inside the window (intersection over area, IOA). Crops without
+an object are kept, as in the source.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 
 import numpy as np
 from mmcv.transforms.utils import cache_randomness
@@ -24,22 +23,16 @@ from mnv2_mm.utils.errors import InputError
 
 @dataclass(frozen=True)
 class CropSetting:
-    """One crop setting; each image draws one of several.
-
-    The fields are those of TF's ``SSDRandomCropOperation``.
+    """One crop setting, with the fields of TF's ``SSDRandomCropOperation``.
 
     Args:
         min_object_covered: Share of the area of at least one object that has
-            to lie in the window, 0 to 1.
+            to lie in the window.
         overlap_thresh: Share of an object's area (IOA) that has to lie in
-            the window for the object to be kept, 0 to 1. At 0 it must touch
-            it.
+            the window for the object to be kept. At 0 it must touch it.
         aspect_ratio_range: Width over height of the window.
         area_range: Area of the window over the image's.
         random_coef: Probability that the image stays as it is.
-
-    Raises:
-        InputError: a value is out of its range.
     """
 
     min_object_covered: float
@@ -67,23 +60,27 @@ class SSDRandomCrop(Transform):
     """Crop an image at random; keep and clip the objects inside.
 
     Args:
-        settings: Settings of which one is drawn for every image, each a
-            dict of :class:`CropSetting`'s fields; the official seven if
-            None.
-
-    Raises:
-        InputError: no setting, or one with an unknown field or a value out
-            of its range.
+        settings: Settings of which one is drawn for every image, each a dict of
+            :class:`CropSetting`'s fields; the official seven by default.
     """
 
-    def __init__(self, settings: Sequence[Mapping | CropSetting] | None = None) -> None:
-        settings = SETTINGS if settings is None else settings
-        self.settings = tuple(_checked(setting) for setting in settings)
-        if not self.settings:
+    def __init__(self, settings: Sequence[Mapping] | None = None) -> None:
+        self.settings = SETTINGS
+        if settings is None:
+            return
+        if not settings:
             raise InputError(
                 'SSDRandomCrop: settings is empty; leave it out for the '
                 'official seven, or give at least one'
             )
+        try:
+            self.settings = tuple(CropSetting(**setting) for setting in settings)
+        except TypeError as error:
+            names = ', '.join(field.name for field in fields(CropSetting))
+            raise InputError(
+                f'SSDRandomCrop: settings={settings!r} must be dicts of these '
+                f'fields, of which the first two are required: {names}'
+            ) from error
 
     @cache_randomness
     def _random_setting(self) -> CropSetting | None:
@@ -97,23 +94,12 @@ class SSDRandomCrop(Transform):
         self, size: tuple[int, int], corners: np.ndarray, setting: CropSetting
     ) -> Window:
         """A window of an image of ``size`` (height, width)."""
-        return sample_distorted_box(
-            *size,
-            corners,
-            min_object_covered=setting.min_object_covered,
-            aspect_ratio_range=setting.aspect_ratio_range,
-            area_range=setting.area_range,
-        )
+        limits = asdict(setting)
+        del limits['overlap_thresh'], limits['random_coef']
+        return sample_distorted_box(*size, corners, **limits)
 
     def transform(self, results: dict) -> dict:
-        """Crop ``img`` and everything that belongs to it.
-
-        Args:
-            results: mmdet's, see :func:`.geometry.crop`.
-
-        Returns:
-            The results, cropped.
-        """
+        """Crop ``img`` and everything that belongs to it (:func:`.geometry.crop`)."""
         setting = self._random_setting()
         if setting is None:
             return results
@@ -126,25 +112,10 @@ class SSDRandomCrop(Transform):
 def inside(corners: np.ndarray, window: Window, overlap_thresh: float) -> np.ndarray:
     """Return which boxes (n, 4) a window keeps, a mask (n,).
 
-    Those that touch it and have at least ``overlap_thresh`` of their own
-    area in it.
+    Those that touch it and have ``overlap_thresh`` of their own area in it.
     """
     corner = np.maximum(corners[:, :2], window[:2])
     extent = np.minimum(corners[:, 2:], window[2:]) - corner
     common = extent.clip(min=0).prod(axis=1)
     area = (corners[:, 2:] - corners[:, :2]).prod(axis=1)
     return (extent > 0).all(axis=1) & (common >= overlap_thresh * area)
-
-
-def _checked(setting: Mapping | CropSetting) -> CropSetting:
-    """Convert a config entry to a setting."""
-    if isinstance(setting, CropSetting):
-        return setting
-    try:
-        return CropSetting(**setting)
-    except TypeError as error:
-        names = ', '.join(field.name for field in fields(CropSetting))
-        raise InputError(
-            f'SSDRandomCrop: the setting {setting!r} must be a dict of these '
-            f'fields, of which the first two are required: {names}'
-        ) from error

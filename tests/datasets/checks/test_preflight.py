@@ -12,8 +12,7 @@ from mmengine.config import Config
 
 from mnv2_mm.datasets.checks import source as check_source
 from mnv2_mm.datasets.checks.preflight import check
-from mnv2_mm.datasets.sample.export import SampleSettings
-from mnv2_mm.datasets.sample.writer import write_sample_set
+from mnv2_mm.datasets.sample.writer import SampleSettings, write_sample_set
 from mnv2_mm.utils.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[3]

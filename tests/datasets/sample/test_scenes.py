@@ -13,9 +13,13 @@ import pytest
 
 from mnv2_mm.datasets.sample import textures as sample_textures
 from mnv2_mm.datasets.sample import writer as sample_writer
-from mnv2_mm.datasets.sample.export import SampleSettings, crop_around, run_lengths
 from mnv2_mm.datasets.sample.scenes import CLASSES, MIN_VISIBLE, make_scene, outline
-from mnv2_mm.datasets.sample.writer import write_sample_set
+from mnv2_mm.datasets.sample.writer import (
+    SampleSettings,
+    crop_around,
+    run_lengths,
+    write_sample_set,
+)
 from mnv2_mm.utils.errors import InputError
 
 SMALL = SampleSettings(train=5, val=3)
@@ -210,8 +214,7 @@ def test_killed_midway_leaves_no_partial_set(tmp_path):
     out = tmp_path / 'set'
     code = (
         'import os, sys\n'
-        'from mnv2_mm.datasets.sample.export import SampleSettings\n'
-        'from mnv2_mm.datasets.sample.writer import write_sample_set\n'
+        'from mnv2_mm.datasets.sample.writer import SampleSettings, write_sample_set\n'
         'def die(done, total):\n'
         '    if done == 2: os._exit(9)\n'  # no clean-up runs, as with kill -9
         f'write_sample_set({str(out)!r}, SampleSettings(train=3, val=1),'
