@@ -26,12 +26,13 @@ from mmengine.config import DictAction
 from mnv2_mm.checkpoints.file import check_file
 from mnv2_mm.checkpoints.hub import local_checkpoint
 from mnv2_mm.deploy import require
-from mnv2_mm.engine import launch
 from mnv2_mm.runtime import timing
 from mnv2_mm.runtime.drawing import draw
 from mnv2_mm.runtime.model import JSON, read_info
 from mnv2_mm.runtime.timing import BENCHMARK
 from mnv2_mm.utils.config import get_config
+from mnv2_mm.utils.config_errors import readable_config_errors
+from mnv2_mm.utils.console import filter_warnings
 from mnv2_mm.utils.errors import InputError, command
 
 
@@ -115,7 +116,7 @@ def benchmark(folder: Path, image: np.ndarray) -> str:
 def main() -> int:
     """Make, check, draw."""
     args = parse_args()
-    launch.filter_warnings()
+    filter_warnings()
     require()
     checkpoint = local_checkpoint(args.checkpoint)
     check_file(checkpoint)
@@ -129,7 +130,7 @@ def main() -> int:
     from mnv2_mm.deploy.export import Making, network_input, remark, staging
 
     with staging(args.work_dir) as folder:
-        with launch.readable_config_errors(model_cfg):
+        with readable_config_errors(model_cfg):
             making = Making(deploy_cfg, model_cfg, checkpoint, args.image)
         files = making.write(folder)
         size = sum(Path(file).stat().st_size for file in files)

@@ -1,11 +1,9 @@
-"""The console script ``mnv2``: ``mnv2 train CONFIG`` runs tools/train.py.
-
-A wheel carries the tools in ``mnv2_mm/.mim/tools``, a checkout beside the package.
-"""
+"""The console script ``mnv2``: ``mnv2 train CONFIG`` runs tools/train.py."""
 
 import runpy
 import sys
-from pathlib import Path
+
+from mnv2_mm.utils.cli import repository_root
 
 #: Sub-command: (file in tools/, what it does).
 COMMANDS = {
@@ -18,13 +16,6 @@ COMMANDS = {
     'curves': ('plot_curves', 'draw loss and metrics of a training'),
     'benchmark': ('benchmark', 'time this project against the hosts'),
 }
-
-
-def tools_folder() -> Path:
-    """Folder of the tools: of the checkout, else of the installation."""
-    package = Path(__file__).resolve().parents[1]
-    checkout = package.parent / 'tools'
-    return checkout if (checkout / 'train.py').is_file() else package / '.mim/tools'
 
 
 def main() -> int:
@@ -45,7 +36,7 @@ def main() -> int:
         known = ', '.join([*COMMANDS, 'check'])
         print(f'error: there is no command {name}; use {known}', file=sys.stderr)
         return 2
-    path = tools_folder() / f'{COMMANDS[name][0]}.py'
     sys.argv[:2] = [f'mnv2 {name}']
+    path = repository_root() / f'tools/{COMMANDS[name][0]}.py'
     runpy.run_path(str(path), run_name='__main__')
     return 0

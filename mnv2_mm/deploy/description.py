@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from mmdeploy.utils import get_backend_config, get_ir_config
 from torch import nn
 
-from mnv2_mm.checkpoints.preprocessing import rgb
+from mnv2_mm.checkpoints.guard import rgb
 from mnv2_mm.deploy.tasks import TASKS
 from mnv2_mm.utils.config import config_name
 from mnv2_mm.utils.errors import InputError
