@@ -1,24 +1,20 @@
 """``python -m mnv2_mm.check``: what is installed, what is missing, and the remedy.
 
-Prints every package that matters with its version, then what is missing, mixed or
-broken, each with the command that fixes it. A failure is only what makes the
-plug-in unusable: torch, mmengine or mmcv (with its compiled ops) missing, broken or
-mixed from two families, or none of the three hosts there. An untested version is a
-warning: the hosts' upper-bound asserts have locked out more users than they
-protected. ``--deploy`` adds what deployment needs (:mod:`mnv2_mm.utils.deploy_check`),
-``--repair`` first repairs what can be repaired in place
-(:mod:`mnv2_mm.utils.environment`).
-
-It runs without any other package installed.
+A failure is only what makes the plug-in unusable: torch, mmengine or mmcv (with its
+compiled ops) missing, broken or mixed from two families, or none of the three hosts
+there. An untested version is a warning: the hosts' upper-bound asserts have locked out
+more users than they protected. ``--deploy`` adds what deployment needs
+(:mod:`mnv2_mm.utils.deploy_check`), ``--repair`` first repairs torchvision in place
+(:mod:`mnv2_mm.utils.environment`). It runs without any other package installed.
 """
 
 import argparse
 import platform
 import shlex
 import sys
-from pathlib import Path
 
 from mnv2_mm.utils import compat, deploy_check
+from mnv2_mm.utils.cli import repository_root
 from mnv2_mm.utils.environment import repair_torchvision
 from mnv2_mm.utils.import_check import HOSTS, MODULES, ImportResult, check_imports
 from mnv2_mm.version import __version__
@@ -30,23 +26,17 @@ GIVES = {
     'mmpretrain': 'ImageNet classification (cls)',
 }
 #: Without these nothing works.
-NEEDED = ('torch', 'mmengine', 'mmcv')
+NEEDED = ('torch', 'mmengine', 'mmcv', 'mmcv.ops')
 #: Distributions whose name is not that of their module.
-DISTRIBUTIONS = {
-    'cv2': 'opencv-python',
-    'PIL': 'pillow',
-    'yaml': 'pyyaml',
-    'skimage': 'scikit-image',
-}
+DISTRIBUTIONS = {'cv2': 'opencv-python', 'PIL': 'pillow', 'yaml': 'pyyaml'}
+DISTRIBUTIONS |= {'skimage': 'scikit-image'}
 PYTHONS = ('3.10', '3.11', '3.12')
 
 
 class Report:
     """Rows of the table, problems and warnings, from the import results.
 
-    Args:
-        results: The import result of each module, by name.
-        family: The family that commands install from.
+    Commands install from ``family``.
     """
 
     def __init__(self, results: dict[str, ImportResult], family: str) -> None:
@@ -56,124 +46,102 @@ class Report:
         self.rows: list[tuple[str, str, str]] = []
         self.problems: list[tuple[str, str]] = []  # text, command that fixes it
         self.warnings: list[tuple[str, str]] = []
-        self._judge()
-
-    def _judge(self) -> None:
         python = platform.python_version()
-        self.rows.append(('Python', python, ''))
+        self._row('Python', python, '')
         if python.rpartition('.')[0] not in PYTHONS:
             self.warnings.append((f'Python {python} is not tested', ''))
         for name in ('torch', 'torchvision', 'numpy', 'cv2', 'timm'):
             self._library(name)
         for name in compat.PACKAGES:
             self._openmmlab(name)
-            if name == 'mmcv' and self.results[name].works:
+            if name == 'mmcv' and results[name].works:
                 self._ops()
-        if not any(self.results[host].works for host in HOSTS):
-            self.problems.append(
-                (
-                    'none of mmdet, mmseg and mmpretrain works, for which '
-                    'mnv2_mm is a plug-in; install what you want of them',
-                    '\n'.join(self._install(host) for host in HOSTS),
-                )
-            )
+        if not any(results[host].works for host in HOSTS):
+            text = 'none of mmdet, mmseg and mmpretrain works; install what you want'
+            fix = '\n'.join(self._install(host) for host in HOSTS)
+            self.problems.append((text, fix))
         for host, gives in GIVES.items():
             state = 'available'
-            if not self.results[host].found:
+            if not results[host].found:
                 state = f'needs {host}'
-            elif self.problems or self.results[host].error:
+            elif self.problems or results[host].error:
                 state = 'fix the rest first'
-            self.rows.append((gives, '', state))
+            self._row(gives, '', state)
 
-    def _add(self, name: str, text: str, fix: str) -> None:
-        """Add a problem where nothing works without ``name``, else a warning."""
-        where = self.problems if name in NEEDED else self.warnings
-        where.append((text, fix))
+    def _row(
+        self, name: str, version: str, state: str, text: str = '', fix: str = ''
+    ) -> None:
+        """Add a row, and what is wrong: a problem where nothing works without it."""
+        self.rows.append((name, version, state))
+        if text:
+            where = self.problems if name in NEEDED else self.warnings
+            where.append((text, fix))
 
     def _library(self, name: str) -> None:
-        found = self.results[name]
-        what = self._pinned(name)
-        version = compat.version_of(DISTRIBUTIONS.get(name, name))
-        version = version or found.facts.get('version', '?')
+        found, what = self.results[name], self._pinned(name)
+        distribution = DISTRIBUTIONS.get(name, name)
+        version = compat.version_of(distribution) or found.facts.get('version', '?')
         if not found.found:
-            self.rows.append((name, '-', 'missing'))
-            if name in NEEDED:
-                self._add(name, f'{name} is missing', _pip(f'install {what}'))
-            elif name == 'timm':
+            text = f'{name} is missing' if name in NEEDED else ''
+            if name == 'timm':
                 text = 'timm is missing; the ImageNet recipe needs it'
-                self._add(name, text, _pip(f'install {what}'))
+            self._row(name, '-', 'missing', text, _pip(f'install {what}'))
         elif found.error:
-            self.rows.append((name, version, 'broken'))
             fix = _pip(f'install --force-reinstall {what}')
             if 'operator torchvision::' in found.error:
                 fix = f'{shlex.quote(sys.executable)} -m mnv2_mm.check --repair'
-            self._add(name, f'{name} cannot be imported: {found.error}', fix)
+            text = f'{name} cannot be imported: {found.error}'
+            self._row(name, version, 'broken', text, fix)
         else:
-            self.rows.append((name, version, _state(name, found.facts)))
-            self._untested(DISTRIBUTIONS.get(name, name), version)
+            self._row(name, version, _state(name, found.facts))
+            self._untested(distribution, version)
 
     def _openmmlab(self, name: str) -> None:
-        found = self.results[name]
-        families = compat.families(name)
+        found, families = self.results[name], compat.families(name)
         names = [compat.PACKAGES[name][family] for family in families]
-        version = ', '.join(families.values()) or found.facts.get('version')
+        version = ', '.join(families.values()) or found.facts.get('version') or '?'
+        own = next(iter(families), 'of neither family')
+        again = _pip(f'uninstall -y {" ".join(names)}') + f'\n{self._install(name)}'
         if len(families) > 1:
             found.error = found.error or 'mixed'
-            self.rows.append((name, version, 'mixed'))
-            self._add(
-                name,
-                f'{" and ".join(names)} overwrite each other in the folder '
-                f'{name}; keep one of them',
-                _pip(f'uninstall -y {" ".join(names)}') + f'\n{self._install(name)}',
-            )
+            text = f'{" and ".join(names)} share the folder {name}; keep one of them'
+            self._row(name, version, 'mixed', text, again)
         elif not found.found:
-            self.rows.append((name, '-', 'missing'))
-            if name in NEEDED:
-                self._add(name, f'{name} is missing', self._install(name))
+            text = f'{name} is missing' if name in NEEDED else ''
+            self._row(name, '-', 'missing', text, self._install(name))
         elif found.error:
-            own = next(iter(families), 'of neither family')
-            self.rows.append((name, version or '?', f'{own}, broken'))
             text = f'{name} cannot be imported: {found.error}'
-            self._add(name, text, self._fix_import(found))
+            self._row(name, version, f'{own}, broken', text, self._fix_import(found))
         elif families and self.family not in families:
-            self.rows.append((name, version, f'{next(iter(families))}, mixed'))
-            self._add(
-                name,
-                f'{names[0]} is not of the {self.family} packages, which the '
-                'others are; the two families are not tested together',
-                _pip(f'uninstall -y {names[0]}') + f'\n{self._install(name)}',
+            text = (
+                f'{names[0]} is not of the {self.family} packages, as the others are; '
+                'the two families are not tested together'
             )
+            self._row(name, version, f'{own}, mixed', text, again)
         else:
-            own = next(iter(families), 'of neither family')
-            self.rows.append((name, version or '?', own))
-            self._untested(compat.PACKAGES[name][self.family], version or '?')
+            self._row(name, version, own)
+            self._untested(compat.PACKAGES[name][self.family], version)
 
     def _ops(self) -> None:
         found, torch = self.results['mmcv.ops'], self.results['torch'].facts
+        again = self._install('mmcv', again=True)
         if not found.works:
-            self.rows.append(('mmcv.ops', '', 'broken'))
-            self.problems.append(
-                (
-                    "mmcv's compiled ops do not load beside this torch "
-                    f'({found.error}); compile them again, which takes about '
-                    'ten minutes and a C++ compiler',
-                    self._install('mmcv', again=True),
-                )
+            text = (
+                f"mmcv's compiled ops do not load beside this torch ({found.error}); "
+                'compile them again, which takes ten minutes and a C++ compiler'
             )
+            self._row('mmcv.ops', '', 'broken', text, again)
             return
         cuda = found.facts['cuda']
         for_gpu = cuda != 'not available'
         state = f'compiled for CUDA {cuda}' if for_gpu else 'compiled for CPU'
-        self.rows.append(('mmcv.ops', '', state))
+        self._row('mmcv.ops', '', state)
         if 'gpu' in torch and not for_gpu:
-            self.warnings.append(
-                (
-                    "mmcv's ops are compiled for the CPU alone, so NMS on "
-                    'the GPU fails; to compile them for it, with nvcc of '
-                    f'CUDA {torch["cuda"]}:',
-                    self._install('mmcv', again=True),
-                )
+            text = (
+                "mmcv's ops are compiled for the CPU alone, so NMS on the GPU fails; "
+                f'to compile them for it, with nvcc of CUDA {torch["cuda"]}:'
             )
+            self.warnings.append((text, again))
 
     def _fix_import(self, found: ImportResult) -> str:
         """Command for a package that is there but fails to import."""
@@ -197,13 +165,9 @@ class Report:
         if module != 'mmcv':
             return _pip(f'install {forced}{what}')
         forced += '--no-cache-dir ' if again else ''
-        return '\n'.join(
-            (
-                _pip("install 'setuptools<81' wheel ninja packaging numpy"),
-                'MMCV_WITH_OPS=1 '
-                + _pip(f'install --no-build-isolation {forced}{what}'),
-            )
-        )
+        tools = _pip("install 'setuptools<81' wheel ninja packaging numpy")
+        mmcv = _pip(f'install --no-build-isolation {forced}{what}')
+        return f'{tools}\nMMCV_WITH_OPS=1 {mmcv}'
 
     def _pinned(self, name: str) -> str:
         name = DISTRIBUTIONS.get(name, name)
@@ -223,17 +187,9 @@ def _pip(arguments: str) -> str:
     return f'{shlex.quote(sys.executable)} -m pip {arguments}'
 
 
-def root() -> Path:
-    """The repository, or what a wheel carries of it."""
-    package = Path(__file__).resolve().parent
-    if (package.parent / 'requirements').is_dir():
-        return package.parent
-    return package / '.mim'
-
-
 def tested(family: str) -> dict[str, str]:
     """Version by distribution of the tested combination."""
-    file = root() / f'requirements/constraints-{family}.txt'
+    file = repository_root() / f'requirements/constraints-{family}.txt'
     if not file.is_file():
         return {}
     lines = (line.partition('==') for line in file.read_text().splitlines())
@@ -252,20 +208,18 @@ def main() -> int:
     parser.add_argument(
         '--repair',
         action='store_true',
-        help='first repair what can be repaired in place: a torchvision that does '
-        'not fit this torch',
+        help='first repair a torchvision that does not fit this torch',
     )
     args = parser.parse_args()
-    deploy = args.deploy
     if args.repair and (done := repair_torchvision()):
         print(f'repaired: {done}')
     # mmcv decides: it is the one that is hard to replace
     family = next(iter(compat.families('mmcv')), compat.stack())
     family = 'upstream' if family == 'upstream' else 'onedl'
-    modules = MODULES + (deploy_check.MODULES if deploy else ())
+    modules = MODULES + (deploy_check.MODULES if args.deploy else ())
     results = {p.module: p for p in check_imports(modules)}
     report = Report(results, family)
-    if deploy:
+    if args.deploy:
         part = deploy_check.DeployReport(results, report.pins, _pip)
         report.rows += part.rows
         report.problems += part.problems
@@ -274,25 +228,19 @@ def main() -> int:
     widths = [max(len(row[i]) for row in report.rows) for i in (0, 1)]
     for name, version, state in report.rows:
         print(f'  {name:{widths[0]}}  {version:{widths[1]}}  {state}'.rstrip())
-    _print('to fix', report.problems)
-    _print('warnings', report.warnings)
+    for title, entries in (('to fix', report.problems), ('warnings', report.warnings)):
+        if entries:
+            print(f'\n{title}:')
+        for text, fix in entries:
+            print('\n      '.join((f'- {text}', *fix.splitlines())))
     if not report.problems:
         print('\nusable' if report.warnings else '\nOK')
         return 0
-    if (root() / 'setup.py').is_file():
-        setup = shlex.quote(str(root() / 'tools/setup_env.sh'))
+    setup = repository_root() / 'tools/setup_env.sh'
+    if (repository_root() / 'setup.py').is_file():
         print('\nA new environment fixes all of this at once:')
-        print(f'      bash {setup}' + (' --deploy' if deploy else ''))
+        print(f'      bash {shlex.quote(str(setup))}' + ' --deploy' * args.deploy)
     return 1
-
-
-def _print(title: str, entries: list[tuple[str, str]]) -> None:
-    if entries:
-        print(f'\n{title}:')
-    for text, fix in entries:
-        print(f'- {text}')
-        for line in fix.splitlines():
-            print(f'      {line}')
 
 
 if __name__ == '__main__':

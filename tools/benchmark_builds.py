@@ -93,12 +93,13 @@ def first_image(cfg: 'Config') -> str:
     """Path of the first image of the test set."""
     from mmengine.registry import DATASETS, init_default_scope
 
-    from mnv2_mm.engine import launch
+    from mnv2_mm.engine.launch import preflight
     from mnv2_mm.utils.config import evaluation_dataset
+    from mnv2_mm.utils.config_errors import readable_config_errors
 
-    launch.preflight(cfg, splits=('test',))
+    preflight(cfg, splits=('test',))
     init_default_scope(cfg.default_scope)
-    with launch.readable_config_errors(cfg):
+    with readable_config_errors(cfg):
         return DATASETS.build(evaluation_dataset(cfg)).get_data_info(0)['img_path']
 
 

@@ -42,9 +42,9 @@ def main() -> int:
     parser.add_argument('--device', default='cpu', help='cpu, cuda:0, ...')
     args = parser.parse_args()
 
-    from mnv2_mm.commands.demo import DemoOptions, demo
+    from mnv2_mm.commands.demo import demo
 
-    failed = demo(DemoOptions(**vars(args)))
+    failed = demo(args)
     if failed:
         print(f'not read: {", ".join(failed)}', file=sys.stderr)
     return 1 if failed else 0

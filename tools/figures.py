@@ -101,17 +101,19 @@ def draw_7(args: argparse.Namespace, path: Path) -> None:
 
     from mnv2_mm.analysis import figure7
     from mnv2_mm.api import init_model
-    from mnv2_mm.engine import launch
+    from mnv2_mm.engine.launch import preflight
     from mnv2_mm.utils.config import apply_options, config_name, get_config
+    from mnv2_mm.utils.config_errors import host_of, readable_config_errors
+    from mnv2_mm.utils.console import filter_warnings, print_warnings
 
-    launch.filter_warnings()
+    filter_warnings()
     cfg = get_config(args.config)
-    launch.print_warnings(apply_options(cfg, args.cfg_options))
-    launch.host_of(cfg)
+    print_warnings(apply_options(cfg, args.cfg_options))
+    host_of(cfg)
     if args.images:
         images = [Path(image) for image in args.images]
     else:
-        launch.preflight(cfg, splits=('val',))
+        preflight(cfg, splits=('val',))
         images = figure7.validation_images(cfg, args.num)
     # mmengine logs every parameter that it initializes
     MMLogger.get_current_instance().setLevel('WARNING')
@@ -121,7 +123,7 @@ def draw_7(args: argparse.Namespace, path: Path) -> None:
         sources['(b) after training'] = args.weights
     for title, weights in sources.items():
         print(f'\n{title}, {len(images)} images:', flush=True)
-        with launch.readable_config_errors(cfg):
+        with readable_config_errors(cfg):
             model = init_model(start_of(cfg, args.seed), weights)
         states[title] = figure7.measure(
             figure7.backbone_of(model),

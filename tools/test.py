@@ -65,9 +65,9 @@ def main() -> None:
     if args.out and not args.out.endswith(('.pkl', '.pickle')):
         parser.error(f'--out {args.out}: the name must end in .pkl or .pickle')
 
-    from mnv2_mm.commands.test import TestOptions, test
+    from mnv2_mm.commands.test import test
 
-    test(TestOptions(**vars(args)))
+    test(args)
 
 
 if __name__ == '__main__':

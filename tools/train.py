@@ -58,9 +58,9 @@ def main() -> None:
     add_launcher(parser)
     args = parser.parse_args()
 
-    from mnv2_mm.commands.train import TrainOptions, train
+    from mnv2_mm.commands.train import train
 
-    train(TrainOptions(**vars(args)))
+    train(args)
 
 
 if __name__ == '__main__':

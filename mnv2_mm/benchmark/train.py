@@ -15,7 +15,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from mnv2_mm.benchmark.baselines import CLASSES, SIDE, detector
 from mnv2_mm.benchmark.core import Case, Options, Step
-from mnv2_mm.utils.malloc_tuning import keep_freed_memory
+from mnv2_mm.engine.fast_training import keep_freed_memory
 
 
 def cases(options: Options) -> list[Case]:

@@ -1,12 +1,9 @@
 """Checkpoints: read, check, convert and load trained weights.
 
-``file`` reads every checkpoint, ``validate`` and ``guard`` check it before a model
-loads it, ``backbone`` serves ``init_cfg=dict(type='Pretrained')``, ``convert`` turns
-files of other code bases into checkpoints (``readers``, ``key_maps``, ``assign``),
-``hub`` has the published networks by name, ``resume`` finds the newest checkpoint, and
-``report`` says what became of every tensor.
-
-Importing this package registers the hook and the weight initializer.
+``file`` reads every checkpoint, ``guard`` checks it before a model loads it,
+``backbone`` serves ``init_cfg=dict(type='Pretrained')``, ``convert`` turns files of
+other code bases into checkpoints (``readers``, ``key_maps``, ``assign``), and ``hub``
+has the published networks by name.
 """
 
 from mnv2_mm.checkpoints.backbone import PretrainedBackbone, load_backbone

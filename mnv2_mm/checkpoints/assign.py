@@ -20,8 +20,6 @@ from mnv2_mm.checkpoints.source import Anchors, Source, Translation
 from mnv2_mm.models.blocks import make_divisible
 from mnv2_mm.utils.errors import InputError
 
-_WIDTHS = (0.35, 0.5, 0.75, 1.0, 1.3, 1.4)
-
 
 def assign(
     translation: Translation,
@@ -41,10 +39,6 @@ def assign(
 
     Returns:
         The complete state dict, and what became of every tensor.
-
-    Raises:
-        InputError: a shape or the anchors differ, or a tensor of the model has no
-            source; see the module.
     """
     own = model.state_dict()
     tensors, names = dict(translation.tensors), dict(translation.origin)
@@ -63,9 +57,9 @@ def assign(
         raise InputError(_other_shapes(report, tensors))
     if report.missing and not allow_missing:
         raise InputError(
-            f'{source.path} does not fill the network: {brief(report.missing)} have no '
-            'counterpart in it. Give the config that belongs to the file (--config), '
-            'or --allow-missing to let them keep their initial values'
+            f'{source.path} does not fill the network: it has no '
+            f'{brief(report.missing)}. Give the config that belongs to the file '
+            '(--config), or --allow-missing to let them keep their initial values'
         )
     if source.anchors is not None and hasattr(model, 'bbox_head'):
         check_anchors(model, source.anchors, source.path)
@@ -81,15 +75,7 @@ def _convert_norm(
     names: dict[str, str],
     bn_eps: Mapping[str, float],
 ) -> None:
-    """Convert the tensors of a batch norm in place.
-
-    Args:
-        layer: Name of the batch norm in the network.
-        eps: Its epsilon.
-        tensors: Translated weights.
-        names: Their names in the file.
-        bn_eps: Epsilon of the file by the beginning of our keys.
-    """
+    """Convert the tensors of a batch norm to its ``eps``, in place."""
     conv_bias = f'{layer.removesuffix(".bn")}.conv.bias'
     if f'{layer}.weight' not in tensors and conv_bias in tensors:
         # fused: what remains adds the bias, since variance and epsilon sum up to 1
@@ -106,10 +92,8 @@ def _convert_norm(
     starts = [start for start in bn_eps if f'{layer}.'.startswith(start)]
     gamma = tensors.get(f'{layer}.weight')
     variance = tensors.get(f'{layer}.running_var')
-    if not starts or gamma is None or variance is None:
-        return
-    trained = bn_eps[max(starts, key=len)]
-    if trained != eps:
+    trained = bn_eps[max(starts, key=len)] if starts else eps
+    if trained != eps and gamma is not None and variance is not None:
         scale = (variance.double() + eps) / (variance + trained)
         tensors[f'{layer}.weight'] = (gamma * scale.sqrt()).to(gamma.dtype)
 
@@ -119,33 +103,24 @@ def _other_shapes(report: WeightReport, tensors: Mapping[str, Tensor]) -> str:
     key, (theirs, ours) = next(iter(report.reshaped.items()))
     count = len(report.reshaped)
     text = (
-        f'{report.source} does not fit the network: {count} '
-        f'tensor{"s" * (count > 1)} of another shape, first {key}: {theirs} in the '
-        f'file, {ours} in the network. '
+        f'{report.source} does not fit the network: {count} tensor{"s" * (count > 1)} '
+        f'of another shape, first {key}: {theirs} in the file, {ours} in the network. '
     )
     if not key.startswith('backbone.'):
-        return text + (
-            'Set the class count (num_classes), in_channels and anchors of the config '
-            'to those of the file, or give --allow-missing to start this layer from '
-            'its initial values'
+        return (
+            f'{text}Set num_classes, in_channels and anchors to those of the file, or '
+            'give --allow-missing to start this layer from its initial values'
         )
     text += 'Set model.backbone.widen_factor to the width of the file'
     last = tensors.get('backbone.layer7.0.linear_conv.conv.weight')
-    for width in _WIDTHS:
+    for width in (0.35, 0.5, 0.75, 1.0, 1.3, 1.4):
         if last is not None and make_divisible(320 * width) == len(last):
             return f'{text}; the file looks like {width}'
     return text
 
 
 def check_anchors(model: nn.Module, anchors: Anchors, path: str) -> float:
-    """Compare the anchors of a detector with those stored in its file.
-
-    Returns:
-        The largest difference, as a share of the side of the input.
-
-    Raises:
-        InputError: their number or their places differ.
-    """
+    """Compare a detector's anchors with those of its file; returns the difference."""
     head: Any = model.bbox_head
     generator = head.prior_generator
     own = torch.cat(generator.grid_priors(generator.featmap_sizes, device='cpu'))
@@ -161,9 +136,9 @@ def check_anchors(model: nn.Module, anchors: Anchors, path: str) -> float:
     difference = float((own - anchors.boxes).abs().max())
     if difference > anchors.step / 2 + 1e-4:
         raise InputError(
-            f'{path} has other anchors than the config: they differ by '
-            f'{difference:.3f} of the side of the image. Set scales and reduce_lowest '
-            'of model.bbox_head.anchor_generator as the file was trained'
+            f'{path} has other anchors than the config ({difference:.3f} of the side '
+            'of the image apart): set scales and reduce_lowest of '
+            'model.bbox_head.anchor_generator as the file was trained'
         )
     return difference
 

@@ -1,8 +1,7 @@
-"""Load trained weights into the backbone, and report every tensor.
+"""Load trained weights into the backbone: ``init_cfg=dict(type='Pretrained', ...)``.
 
-``init_cfg=dict(type='Pretrained', checkpoint=FILE)`` of the backbone is handled here.
 The hosts load such a file non-strictly and say nothing: weights of another code base or
-another width leave the network at its random start.
+another width leave the network at its random start. Here every tensor is reported.
 """
 
 import logging
@@ -23,17 +22,13 @@ from mnv2_mm.utils.errors import InputError
 class PretrainedBackbone:
     """Start a backbone from a trained file: ``type='mnv2_mm.Pretrained'``.
 
-    ``MobileNetV2.init_weights`` uses it for mmengine's ``Pretrained`` too. It finds it
-    in the registry, since the networks must not import this package.
-
-    Args:
-        checkpoint: As ``source`` of :func:`load_backbone`.
-        prefix: Take only keys below this prefix, and strip it.
+    ``MobileNetV2.init_weights`` finds it in the registry for mmengine's ``Pretrained``
+    too, since the networks must not import this package. For the arguments see
+    :func:`load_backbone`.
     """
 
     def __init__(self, checkpoint: str, prefix: str | None = None) -> None:
-        self.checkpoint = checkpoint
-        self.prefix = prefix
+        self.checkpoint, self.prefix = checkpoint, prefix
 
     def __call__(self, module: nn.Module) -> None:
         """Load the weights; see :func:`load_backbone`."""
@@ -48,13 +43,9 @@ def load_backbone(
     Keys of torchvision, timm, d-li14, mmpretrain, mmseg and mmdet are converted.
 
     Args:
-        backbone: The network.
-        source: A file, an address that mmengine can read, or ``mnv2_mm://NAME`` for a
-            network of configs/official.
+        backbone: The network; it needs every shape of the file.
+        source: A file, an address that mmengine can read, or ``mnv2_mm://NAME``.
         prefix: Take only keys below this prefix, and strip it.
-
-    Raises:
-        InputError: no key in the file is known, or a shape differs.
     """
     source = local_checkpoint(source)
     weights = state_dict_of(read(source), source)
@@ -72,14 +63,12 @@ def load_backbone(
         raise InputError(
             f'{source} holds no MobileNetV2 with names of {known_key_maps()}{below} '
             f'(its first key is {example!r}); give the weights of a MobileNetV2, or '
-            'the prefix its keys begin with: init_cfg=dict(type="Pretrained", '
-            'checkpoint=FILE, prefix="backbone.")'
+            'the prefix of its keys: init_cfg=dict(..., prefix="backbone.")'
         )
     names = {key_map.convert(key) or key: key for key in weights}
     weights = {ours: weights[theirs] for ours, theirs in names.items()}
-    report = WeightReport.compare(
-        weights, backbone.state_dict(), source=source, names=names
-    )
+    own = backbone.state_dict()
+    report = WeightReport.compare(weights, own, source=source, names=names)
     report.key_map = key_map.name
     for key, (theirs, ours) in report.reshaped.items():
         raise InputError(
@@ -88,9 +77,8 @@ def load_backbone(
             'were trained with'
         )
     backbone.load_state_dict(weights, strict=False)
-    print_log(
-        str(report), 'current', logging.WARNING if report.missing else logging.INFO
-    )
+    level = logging.WARNING if report.missing else logging.INFO
+    print_log(str(report), 'current', level)
     used = {m.eps for m in backbone.modules() if isinstance(m, _BatchNorm)}
     if used - {key_map.bn_eps}:
         print_log(

@@ -29,11 +29,7 @@ from mnv2_mm.version import __version__
 
 
 def read_weights(path: str | os.PathLike) -> Source:
-    """Read a file of any known format.
-
-    Raises:
-        InputError: there is no such file, or it cannot be read.
-    """
+    """Read a file of any known format."""
     path = Path(path).expanduser()
     if is_tensorflow(path):
         return read_tensorflow(path)
@@ -52,23 +48,14 @@ def needs_conversion(path: str | os.PathLike) -> bool:
 
 
 def translate(source: Source, *, background_slot: bool = True) -> Translation:
-    """Give the tensors of a file our keys, by the key map that knows them.
-
-    Args:
-        source: The weights of a file.
-        background_slot: As in ``translate_slim``.
-
-    Raises:
-        InputError: the keys are of no known code base.
-    """
+    """Give the tensors of a file our keys, by the key map that knows them."""
     if is_slim(source.tensors):
         return translate_slim(source, background_slot=background_slot)
     if source.format.startswith(('TFLite', 'TensorFlow')):
         first = next(iter(source.tensors), 'none')
         raise InputError(
             f'{source.path} ({source.format}) has none of the names that TF-slim, the '
-            f'Object Detection API and DeepLab give to MobileNetV2 (its first is '
-            f'{first!r}); Keras names, and other networks, are not known'
+            f'Object Detection API and DeepLab give to MobileNetV2, but {first!r}'
         )
     return translate_torch(source)
 
@@ -89,12 +76,8 @@ def convert(
         classes: Class names; None takes those of the config's data set.
 
     Returns:
-        A checkpoint for ``torch.save`` and the report of every tensor. The ``meta`` of
-        the checkpoint holds ``dataset_meta`` (class names), ``preprocessing`` and
-        ``provenance``.
-
-    Raises:
-        InputError: the file cannot be read or does not fit the config.
+        A checkpoint for ``torch.save``, whose ``meta`` holds ``dataset_meta`` (class
+        names), ``preprocessing`` and ``provenance``, and the report of every tensor.
     """
     if not isinstance(source, Source):
         source = read_weights(source)
@@ -105,10 +88,8 @@ def convert(
     if allow_missing:
         MMLogger.get_instance('conversion', log_level='WARNING')
         model.init_weights()
-    head = getattr(model, 'bbox_head', None)
-    translation = translate(
-        source, background_slot=getattr(head, 'background_slot', True)
-    )
+    slot = getattr(getattr(model, 'bbox_head', None), 'background_slot', True)
+    translation = translate(source, background_slot=slot)
     weights, report = assign(translation, model, source, allow_missing=allow_missing)
     meta = dict(
         dataset_meta=_dataset_meta(cfg, model, classes),
@@ -132,10 +113,8 @@ def _dataset_meta(
     cfg: Config, model: nn.Module, classes: Sequence[str] | None
 ) -> dict[str, Sequence]:
     """Class names and colors, compared with the class count of the network."""
-    heads = [
-        getattr(model, name, None) for name in ('bbox_head', 'decode_head', 'head')
-    ]
-    counts = [getattr(head, 'num_classes', None) for head in heads]
+    heads = (getattr(model, f'{name}head', None) for name in ('bbox_', 'decode_', ''))
+    counts = (getattr(head, 'num_classes', None) for head in heads)
     count = next((count for count in counts if count is not None), None)
     meta = config_meta(cfg)
     if classes is not None:
@@ -152,11 +131,7 @@ def _dataset_meta(
 
 
 def read_labels(path: str | os.PathLike) -> list[str]:
-    """Read class names from a text file, one per line.
-
-    Raises:
-        InputError: the file is missing or not text.
-    """
+    """Read class names from a text file, one per line."""
     try:
         text = Path(path).expanduser().read_text(encoding='utf-8')
     except (OSError, UnicodeDecodeError) as error:
@@ -165,11 +140,7 @@ def read_labels(path: str | os.PathLike) -> list[str]:
 
 
 def save(checkpoint: dict, path: str | os.PathLike) -> None:
-    """Write a complete checkpoint, or none.
-
-    Raises:
-        InputError: the folder is missing or cannot be written.
-    """
+    """Write a complete checkpoint, or none."""
     path = Path(path).expanduser()
     part = path.with_name(f'{path.name}.{os.getpid()}.part')
     try:

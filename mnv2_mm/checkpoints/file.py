@@ -6,14 +6,13 @@ read. Sizes and checksums are compared with the file before torch sees it, since
 bytes can claim any size, and torch allocates first and ignores checksums.
 
 torch writes a checkpoint as a zip file whose directory comes last: a file whose
-directory can be listed is complete. A program that was killed while it wrote, or a
-broken copy, leaves a file without one.
+directory can be listed is complete.
 """
 
 import io
 import os
 import pickletools
-import struct
+import re
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -24,7 +23,7 @@ import torch
 from mmengine.runner.checkpoint import CheckpointLoader
 from torch import Tensor
 
-from mnv2_mm.utils.compat import allow_checkpoints, why_unreadable
+from mnv2_mm.utils.compat import allow_checkpoints, required, why_unreadable
 from mnv2_mm.utils.errors import InputError
 
 #: Beginning of the pickle that torch wrote before version 1.6.
@@ -35,6 +34,8 @@ _BEGINNINGS = {
 }
 _DAMAGED = 'is damaged or cut off; download or copy it again'
 _DEPTH = 4  # of nested dictionaries
+#: Names that CheckpointHook gives; the best checkpoint has no optimizer.
+_NAME = re.compile(r'(?:epoch|iter)_(\d+)\.pth')
 
 
 def read(source: str | os.PathLike) -> dict:
@@ -44,12 +45,11 @@ def read(source: str | os.PathLike) -> dict:
         source: A file of torch.save or safetensors, or an address that mmengine knows.
 
     Returns:
-        A dictionary with tensors at some depth. They may be mapped from the file:
-        copy what must outlive it.
+        A dictionary with tensors at some depth. They may be mapped from the file: copy
+        what must outlive it.
 
     Raises:
-        InputError: there is no such file, it is damaged or of another format, holds
-            no weights, or would run code.
+        InputError: the file is missing, damaged, without weights, or would run code.
     """
     source = os.path.expanduser(os.fspath(source))
     try:
@@ -58,31 +58,24 @@ def read(source: str | os.PathLike) -> dict:
                 source, map_location='cpu', logger='silent'
             )
         elif is_safetensors(source):
-            content = _load_safetensors(source)
+            reader = required('safetensors.torch', f'reading {source}')
+            content = reader.load_file(source)
         else:
             content = _load_torch(source)
     except InputError:
         raise
-    except UnpicklingError as error:
-        raise InputError(
-            f'checkpoint {source} cannot be read: {why_unreadable(error)}'
-        ) from error
-    except OSError as error:
-        raise InputError(
-            f'checkpoint {source} cannot be read: {first_line(error)}'
-        ) from error
-    except Exception as error:  # damaged bytes can end in any exception
+    except (UnpicklingError, OSError) as error:
+        reason = first_line(error)
+        if isinstance(error, UnpicklingError):
+            reason = why_unreadable(error)
+        raise InputError(f'checkpoint {source} cannot be read: {reason}') from error
+    except Exception as error:  # of damaged bytes
         raise InputError(f'{source} {_DAMAGED} ({first_line(error)})') from error
-    if not holds_tensors(content):
-        raise _no_weights(source)
-    return content
+    return _checked(content, source, _DEPTH)
 
 
 def check_file(path: str | os.PathLike) -> None:
-    """Raise :class:`InputError` unless ``path`` is a complete file of torch.
-
-    Only the beginning and the directory at the end are read, so this is quick.
-    """
+    """Raise InputError unless ``path`` is a whole file of torch, by its two ends."""
     path = os.path.expanduser(path)
     if not os.path.isfile(path):
         raise InputError(
@@ -97,9 +90,8 @@ def check_file(path: str | os.PathLike) -> None:
     if start[:2] == b'PK':
         if not is_complete(path):
             raise InputError(
-                f'checkpoint {path} is cut off: the program that wrote it was stopped, '
-                'or the copy was; take an earlier checkpoint (--resume without a file '
-                'name does) or copy it again'
+                f'checkpoint {path} is cut off; copy it again or take an earlier one '
+                '(--resume without a file name does)'
             )
     elif start[:1] != b'\x80':  # of a pickle
         raise InputError(
@@ -112,16 +104,33 @@ def is_complete(path: str | os.PathLike) -> bool:
     try:
         with zipfile.ZipFile(path) as archive:
             return bool(archive.namelist())
-    # what zipfile raises where bytes of the directory are damaged
-    except (
-        zipfile.BadZipFile,
-        OSError,
-        OverflowError,
-        RuntimeError,
-        ValueError,
-        struct.error,
-    ):
+    except Exception:  # damaged bytes can end in any exception
         return False
+
+
+def checkpoints(work_dir: str) -> list[str]:
+    """Paths of the checkpoints of a training, newest first, complete or not.
+
+    mmengine trusts the file ``last_checkpoint``, which a killed run leaves empty or
+    wrong.
+    """
+    found = [
+        # by time, not by number: an older, longer run may have used the folder
+        (path.stat().st_mtime_ns, int(match[1]), str(path))
+        for path in Path(work_dir).glob('*.pth')
+        if (match := _NAME.fullmatch(path.name))
+    ]
+    return [path for *_, path in sorted(found, reverse=True)]
+
+
+def latest_checkpoint(work_dir: str) -> tuple[str | None, list[str]]:
+    """Path of the newest complete checkpoint, or None; the newer, cut off ones."""
+    broken: list[str] = []
+    for path in checkpoints(work_dir):
+        if is_complete(path):
+            return path, broken
+        broken.append(path)
+    return None, broken
 
 
 def is_safetensors(path: str | os.PathLike) -> bool:
@@ -138,8 +147,7 @@ def state_dict_of(checkpoint: object, source: str) -> dict[str, Tensor]:
     weights = checkpoint
     if isinstance(checkpoint, Mapping) and 'state_dict' in checkpoint:
         weights = checkpoint['state_dict']
-    if not holds_tensors(weights, depth=1):
-        raise _no_weights(source)
+    weights = _checked(weights, source, 1)
     return {key.removeprefix('module.'): v for key, v in weights.items()}
 
 
@@ -161,37 +169,24 @@ def first_line(error: Exception) -> str:
     return f'{type(error).__name__}: {text[:200]}'
 
 
-def _no_weights(source: str) -> InputError:
-    return InputError(
+def _checked(content: object, source: str, depth: int) -> dict:
+    if holds_tensors(content, depth):
+        return content
+    raise InputError(
         f'{source} holds no weights: expected tensors by name, alone or below the key '
         '"state_dict"'
     )
-
-
-def _load_safetensors(path: str) -> dict[str, Tensor]:
-    try:
-        from safetensors.torch import load_file
-    except ImportError as error:
-        raise InputError(
-            f'reading {path} needs the package safetensors, which is not installed: '
-            'pip install safetensors'
-        ) from error
-    return load_file(path)
 
 
 def _load_torch(path: str) -> object:
     check_file(path)
     if path.endswith('.safetensors'):
         raise InputError(
-            f'{path} is no safetensors file: it does not begin with a header; download '
-            'it again'
+            f'{path} is no safetensors file (it has no header); download it again'
         )
     with open(path, 'rb') as file:
         archive = file.read(2) == b'PK'
-    if archive:
-        _check_archive(path)
-    else:
-        _check_storages(path)
+    (_check_archive if archive else _check_storages)(path)
     allow_checkpoints()
     # mapped, no tensor can reach beyond the file
     return torch.load(path, map_location='cpu', weights_only=True, mmap=archive)
@@ -205,8 +200,7 @@ def _check_archive(path: str) -> None:
         if 'constants.pkl' in names:
             raise InputError(
                 f'{path} is a TorchScript archive, which holds code; where you trust '
-                'it, save its weights alone: torch.save('
-                'torch.jit.load(FILE).state_dict(), "weights.pth")'
+                'it, torch.save(torch.jit.load(FILE).state_dict(), "weights.pth")'
             )
         if 'data.pkl' not in names:
             raise InputError(
@@ -215,8 +209,7 @@ def _check_archive(path: str) -> None:
             )
         if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
             raise InputError(
-                f'{path} was compressed after torch.save wrote it; unpack it and pack '
-                'it again without compression (zip -0)'
+                f'{path} was compressed after torch.save; pack it again with zip -0'
             )
         if sum(entry.file_size for entry in entries) > os.path.getsize(path):
             raise InputError(f'{path} {_DAMAGED} (its parts overlap)')

@@ -1,30 +1,49 @@
 """Check every checkpoint before it is loaded, in a runner or outside of one.
 
-The rules are in :mod:`mnv2_mm.checkpoints.validate`.
+mmengine loads weights non-strictly: a checkpoint of another model leaves the network
+at its random start, and only a long list of keys is printed. Here the keys and shapes
+are compared first. What must fit depends on the use:
+
+======== ==========================================================================
+resume   everything; each difference is an error
+test     every tensor of the model; extra tensors in the file are a warning
+finetune half of the backbone; the rest is a warning that names what keeps its
+         initial value
+======== ==========================================================================
+
+A converted checkpoint states in its ``meta`` how pixels are scaled, as mean and std in
+RGB order (TFLite files use 128 instead of 127.5, torchvision's weights the mean and
+deviation of ImageNet). For inference this replaces the scaling of the config.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
+import torch
 from mmengine.hooks import Hook
 from mmengine.runner import BaseLoop, Runner
-from torch import nn
+from torch import Tensor, nn
 
 from mnv2_mm.checkpoints.file import read, state_dict_of
-from mnv2_mm.checkpoints.preprocessing import apply_preprocessing, other_preprocessing
+from mnv2_mm.checkpoints.key_maps.backbones import key_map_of
 from mnv2_mm.checkpoints.report import WeightReport
-from mnv2_mm.checkpoints.validate import Use, check
 from mnv2_mm.engine.unfuse_conv_bn import UnfuseConvBNHook, fused_norms
 from mnv2_mm.registry import HOOKS
+from mnv2_mm.utils.errors import InputError
 from mnv2_mm.utils.modules import unwrap
+
+Use = Literal['resume', 'test', 'finetune']
+
+#: Share of the backbone's tensors that a checkpoint to start from must have.
+MIN_BACKBONE_SHARE = 0.5
 
 
 @HOOKS.register_module()
 class CheckpointGuardHook(Hook):
     """Check every checkpoint that the runner loads; see the module.
 
-    It runs before the other hooks, so that EMAHook too fills its moving average from
-    checked weights.
+    It runs before EMAHook, which also fills its moving average from the weights.
     """
 
     priority = 'VERY_HIGH'
@@ -47,11 +66,7 @@ class CheckpointGuardHook(Hook):
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Raise or warn before mmengine loads the weights."""
         training = isinstance(runner._train_loop, BaseLoop)  # built
-        use: Use = 'test'
-        if runner._resume:
-            use = 'resume'
-        elif training:
-            use = 'finetune'
+        use: Use = 'resume' if runner._resume else 'finetune' if training else 'test'
         loop = runner._train_loop if training else runner._test_loop
         dataset = getattr(getattr(loop, 'dataloader', None), 'dataset', None)
         report = check(
@@ -98,11 +113,7 @@ def load(
     use: Use = 'test',
     classes: Sequence[str] | None = None,
 ) -> tuple[dict, WeightReport]:
-    """Read, check and load a checkpoint outside of a runner.
-
-    Returns:
-        The checkpoint (for its ``meta``), and what fits the model.
-    """
+    """Read, check and load a checkpoint; returns it and what fits."""
     model, checkpoint = unwrap(model), read(source)
     report = check(checkpoint, model, source=source, use=use, classes=classes)
     weights = state_dict_of(checkpoint, source)
@@ -110,3 +121,142 @@ def load(
     model.load_state_dict(weights, strict=False)
     apply_preprocessing(model, checkpoint.get('meta'))
     return checkpoint, report
+
+
+def check(
+    checkpoint: Mapping,
+    model: nn.Module,
+    *,
+    source: str,
+    use: Use,
+    classes: Sequence[str] | None = None,
+) -> WeightReport:
+    """Compare a checkpoint with a model for one of the three uses.
+
+    Args:
+        checkpoint: What ``file.read`` or ``torch.load`` returned.
+        source: File name, for the message.
+        use: What the weights are for; see the module.
+        classes: Class names of the config, for the message.
+
+    Returns:
+        The comparison; a warning is due unless it is ``exact``.
+    """
+    weights = state_dict_of(checkpoint, source)
+    own = unwrap(model).state_dict()
+    report = WeightReport.compare(weights, own, source=source)
+    if report.exact:
+        return report
+    backbone = 'backbone.' if any(key.startswith('backbone.') for key in own) else ''
+    if report.share(backbone) < MIN_BACKBONE_SHARE:
+        raise InputError(_foreign(report, backbone, weights))
+    if use == 'resume' or (use == 'test' and (report.reshaped or report.missing)):
+        raise InputError(_unfit(report, use, checkpoint, classes))
+    return report
+
+
+def _foreign(report: WeightReport, backbone: str, weights: Mapping) -> str:
+    """Message for a checkpoint of another network."""
+    source = report.source
+    alike = sum(key.startswith(backbone) for key in report.matched)
+    text = (
+        f'{source} is a checkpoint of another model: {alike} tensors of the '
+        f'{"backbone" if backbone else "model"} fit\n{report.differences()}\n'
+    )
+    if not backbone or any(key.startswith(backbone) for key in weights):
+        return text + (
+            'Give the checkpoint that belongs to this config, or the config of the '
+            'checkpoint (it lies next to it in the work_dir).'
+        )
+    key_map = key_map_of(weights)
+    if key_map is not None and 'mnv2_mm' not in key_map.name:
+        return text + (
+            f'Its names are those of {key_map.name}; make a checkpoint of it by: '
+            f'python tools/convert_weights.py {source} OUT.pth --config CONFIG'
+        )
+    return text + (
+        'Weights of a backbone alone are given in the config, as '
+        "model=dict(backbone=dict(init_cfg=dict(type='Pretrained', "
+        f"checkpoint='{source}'))), not as load_from."
+    )
+
+
+def _unfit(
+    report: WeightReport, use: Use, checkpoint: Mapping, classes: Sequence[str] | None
+) -> str:
+    """Message for a checkpoint of the same backbone that must fit completely."""
+    text = f'{report.source} does not fit the model:\n{report.differences()}\n'
+    trained = ((checkpoint.get('meta') or {}).get('dataset_meta') or {}).get('classes')
+    if trained:
+        text += f'It was trained with {len(trained)} classes ({_few(trained)}); '
+    if trained and classes and len(trained) != len(classes):
+        text += (
+            f'the config has {len(classes)} ({_few(classes)}): set `classes` of the '
+            'config to those of the checkpoint.'
+        )
+    else:
+        text += (
+            'give the config that the checkpoint was trained with (it lies next to it '
+            'in the work_dir).'
+        )
+    if use == 'resume':
+        text += (
+            '\nTo start a new training from these weights instead, use --cfg-options '
+            f'load_from={report.source} without --resume.'
+        )
+    return text
+
+
+def _few(names: Sequence[str]) -> str:
+    """At most five names."""
+    return ', '.join(map(str, names[:5])) + (', ...' if len(names) > 5 else '')
+
+
+def apply_preprocessing(model: nn.Module, meta: Mapping | None) -> str | None:
+    """Scale pixels as the weights expect; returns what was changed, in a sentence."""
+    pairs = _own_and_expected(model, meta)
+    processor: Any = getattr(model, 'data_preprocessor', None)
+    if pairs and not rgb(processor):
+        raise InputError(
+            'these weights expect RGB, and the data_preprocessor of the config keeps '
+            'the order of OpenCV; set bgr_to_rgb=True (to_rgb in mmpretrain)'
+        )
+    if all(torch.allclose(own, value) for own, value in pairs):
+        return None
+    for own, value in pairs:
+        own.copy_(value)
+    mean, std = (', '.join(f'{v:.4g}' for v in own.flatten()) for own, _ in pairs)
+    return f'pixels are scaled as the weights expect: mean {mean}, std {std}'
+
+
+def other_preprocessing(model: nn.Module, meta: Mapping | None) -> str | None:
+    """What to set if a training starts from weights that expect another scaling."""
+    # 127.5 or 128 makes no difference to a training
+    pairs = _own_and_expected(model, meta)
+    if all(torch.allclose(own, value, rtol=0.01) for own, value in pairs):
+        return None
+    wanted = (meta or {})['preprocessing']
+    return (
+        f'the weights to start from expect pixels scaled by mean={wanted["mean"]} and '
+        f'std={wanted["std"]}; set them in model.data_preprocessor'
+    )
+
+
+def rgb(processor: nn.Module) -> bool:
+    """Whether the data preprocessor of a host turns images into RGB."""
+    return bool(
+        getattr(processor, '_channel_conversion', False)
+        or getattr(processor, 'to_rgb', False)
+    )
+
+
+def _own_and_expected(
+    model: nn.Module, meta: Mapping | None
+) -> list[tuple[Tensor, Tensor]]:
+    """Mean and std of the model, each with the stated one; empty without either."""
+    processor = getattr(model, 'data_preprocessor', None)
+    wanted = (meta or {}).get('preprocessing')
+    if wanted is None or getattr(processor, 'mean', None) is None:
+        return []
+    own = [(getattr(processor, name), wanted[name]) for name in ('mean', 'std')]
+    return [(o, torch.tensor(value).to(o).reshape(o.shape)) for o, value in own]

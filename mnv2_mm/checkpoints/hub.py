@@ -46,19 +46,20 @@ class Published(NamedTuple):
 
 def published_models() -> dict[str, Published]:
     """All published networks by name."""
-    path = config_root() / 'official' / 'metafile.yml'
-    found = {}
-    for model in yaml.safe_load(path.read_text(encoding='utf-8'))['Models']:
-        source = model['Source']
-        found[model['Name']] = Published(
-            model['Name'],
-            model['Config'].removeprefix('configs/').removesuffix('.py'),
+    path = config_root() / 'official/metafile.yml'
+    entries = yaml.safe_load(path.read_text(encoding='utf-8'))['Models']
+    return {
+        entry['Name']: Published(
+            entry['Name'],
+            entry['Config'].removeprefix('configs/').removesuffix('.py'),
             source['URL'],
             source.get('File') or source['URL'].rpartition('/')[2],
             source['SHA256'],
             source['License'],
         )
-    return found
+        for entry in entries
+        for source in [entry['Source']]
+    }
 
 
 def config_for(source: Source) -> str:
@@ -75,13 +76,8 @@ def config_for(source: Source) -> str:
 
 
 def cache_folder() -> Path:
-    """Folder of downloads and conversions; created if it does not exist.
-
-    Raises:
-        InputError: the folder cannot be created.
-    """
-    folder = os.environ.get(CACHE_VARIABLE) or '~/.cache/mnv2_mm'
-    path = Path(folder).expanduser()
+    """Folder of downloads and conversions; created if it does not exist."""
+    path = Path(os.environ.get(CACHE_VARIABLE) or '~/.cache/mnv2_mm').expanduser()
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -93,26 +89,18 @@ def cache_folder() -> Path:
 
 
 def fetch(model: Published) -> Path:
-    """Path of the published file, downloaded if it is not in the cache.
-
-    Raises:
-        InputError: it cannot be downloaded, or has another content.
-    """
+    """Path of the published file, downloaded if it is not in the cache."""
     path = cache_folder() / model.file
-    by_hand = (
-        f'Fetch {model.url}\nby hand and put it to {path}, or give it with --weights'
-    )
+    by_hand = f'Fetch {model.url}\nby hand to {path}, or give it with --weights'
     if path.is_file():
         if sha256_of(path) == model.sha256:
             return path
         raise InputError(
-            f'{path} is not the published file (its sha256 differs from '
-            f'{model.sha256}); remove it. {by_hand}'
+            f'{path} is not the published file (sha256 {model.sha256}); remove it. '
+            f'{by_hand}'
         )
-    print(
-        f'{model.name}: downloading {model.file} ({model.license}) from\n  {model.url}',
-        flush=True,
-    )
+    what = f'{model.name}: downloading {model.file} ({model.license})'
+    print(f'{what} from\n  {model.url}', flush=True)
     part = path.with_name(f'{path.name}.{os.getpid()}.part')
     try:
         with (
@@ -141,11 +129,7 @@ def checkpoint_of(model: Published) -> Path:
 
 
 def local_checkpoint(checkpoint: str | os.PathLike) -> str:
-    """Path of a checkpoint, which may be named by ``mnv2_mm://NAME``.
-
-    Raises:
-        InputError: nothing of that name is published, or it cannot be downloaded.
-    """
+    """Path of a checkpoint, which may be named by ``mnv2_mm://NAME``."""
     path = os.fspath(checkpoint)
     if not path.startswith(SCHEME):
         return path
@@ -153,9 +137,7 @@ def local_checkpoint(checkpoint: str | os.PathLike) -> str:
     name = path.removeprefix(SCHEME)
     if name not in models:
         known = ', '.join(SCHEME + known for known in models)
-        raise InputError(
-            f'{path}: no network of that name is published; there are {known}'
-        )
+        raise InputError(f'{path} is not published; there are {known}')
     return str(checkpoint_of(models[name]))
 
 
@@ -168,9 +150,6 @@ def resolve(
         name: A config, or the name of a published network.
         weights: A checkpoint, a file of another code base, which is converted, or None
             for the published one.
-
-    Raises:
-        InputError: there is no such config, or no weights for it.
     """
     models = published_models()
     model = models.get(str(name).removeprefix('official/'))
@@ -178,10 +157,9 @@ def resolve(
         if model is None:
             get_config(name)  # its own message for a name that is wrong
             raise InputError(
-                '--weights is missing: without a trained checkpoint the network only '
-                'guesses. Give the .pth file of a training, e.g. --weights '
-                f'work_dirs/{Path(name).stem}/epoch_1.pth, or the name of a published '
-                f'network: {", ".join(models)}'
+                '--weights is missing. Give the .pth file of a training, e.g. '
+                f'--weights work_dirs/{Path(name).stem}/epoch_1.pth, or as config the '
+                f'name of a published network: {", ".join(models)}'
             )
         return get_config(model.config), checkpoint_of(model)
     path = Path(weights).expanduser()

@@ -1,8 +1,4 @@
-"""What became of every tensor of a file and of a network.
-
-Conversion, the check before loading and the loading of a backbone all fill and print
-the one record here.
-"""
+"""What became of every tensor of a file and of a network."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -48,29 +44,22 @@ class WeightReport:
         source: str,
         names: Mapping[str, str] | None = None,
     ) -> 'WeightReport':
-        """Compare keys and shapes of two state dicts.
+        """Compare keys and shapes of the state dict to load with those of the network.
 
-        Args:
-            weights: Tensors to load, by the keys of the network.
-            own: State dict of the network.
-            source: The file, for messages.
-            names: What keys of ``weights`` are called in the file.
+        ``names`` says what keys of ``weights`` are called in the file ``source``.
         """
         names, result = names or {}, cls(source)
-        for key, value in own.items():
+        for key in [*own, *(key for key in weights if key not in own)]:
             if key.endswith('num_batches_tracked'):
                 continue
             if key not in weights:
                 result.missing.append(key)
-            elif weights[key].shape != value.shape:
-                result.reshaped[key] = tuple(weights[key].shape), tuple(value.shape)
+            elif key not in own:
+                result.unused.append(names.get(key, key))
+            elif weights[key].shape != own[key].shape:
+                result.reshaped[key] = tuple(weights[key].shape), tuple(own[key].shape)
             else:
                 result.matched[key] = names.get(key, key)
-        result.unused = [
-            names.get(key, key)
-            for key in weights
-            if key not in own and not key.endswith('num_batches_tracked')
-        ]
         return result
 
     @property
@@ -87,15 +76,10 @@ class WeightReport:
     def summary(self) -> str:
         """One line of counts."""
         matched = ', '.join(f'{part} {n}' for part, n in _parts(self.matched))
-        counts = {
-            'unused': self.unused,
-            'missing': self.missing,
-            'of another shape': self.reshaped,
-            'no weights': self.set_aside,
-        }
         return (
             f'{len(self.matched)} tensors matched ({matched or "none"}), '
-            + ', '.join(f'{len(names)} {what}' for what, names in counts.items())
+            f'{len(self.unused)} unused, {len(self.missing)} missing, '
+            f'{len(self.reshaped)} of another shape, {len(self.set_aside)} no weights'
         )
 
     def __str__(self) -> str:
@@ -126,23 +110,16 @@ class WeightReport:
 
     def table(self) -> str:
         """Every tensor, a line each; what is no weight, a line for each reason."""
-        rows = {'network': [f'{self.source} ({self.key_map})']}
-        rows |= {key: [names] for key, names in self.matched.items()}
-        rows |= {key: ['MISSING: keeps its initial value'] for key in self.missing}
+        rows = [('network', f'{self.source} ({self.key_map})'), *self.matched.items()]
+        rows += [(key, 'MISSING: keeps its initial value') for key in self.missing]
         for key, (theirs, ours) in self.reshaped.items():
-            rows[key] = [f'OTHER SHAPE: {theirs}, the network has {ours}']
-        rows['(unused)'] = self.unused
-        reasons: dict[str, list[str]] = {}
-        for name, reason in self.set_aside.items():
-            reasons.setdefault(reason, []).append(name)
-        rows['(no weight)'] = [
-            f'{reason} ({len(names)}): {brief(names)}'
-            for reason, names in reasons.items()
-        ]
-        width = max(map(len, rows))
-        return '\n'.join(
-            f'{key:{width}}  {text}' for key, texts in rows.items() for text in texts
-        )
+            rows.append((key, f'OTHER SHAPE: {theirs}, the network has {ours}'))
+        rows += [('(unused)', key) for key in self.unused]
+        for reason, count in Counter(self.set_aside.values()).items():
+            names = [name for name, why in self.set_aside.items() if why == reason]
+            rows.append(('(no weight)', f'{reason} ({count}): {brief(names)}'))
+        width = max(len(key) for key, _ in rows)
+        return '\n'.join(f'{key:{width}}  {text}' for key, text in rows)
 
 
 def brief(names: Sequence[str]) -> str:
@@ -151,6 +128,6 @@ def brief(names: Sequence[str]) -> str:
     return ', '.join(names[:_SHOWN]) + (f' and {more} more' if more > 0 else '')
 
 
-def _parts(keys: Iterable[str]) -> list[tuple[str, int]]:
+def _parts(keys: Iterable[str]) -> Iterable[tuple[str, int]]:
     """Count keys by the part of the network that they belong to."""
-    return list(Counter(key.partition('.')[0] for key in keys).items())
+    return Counter(key.partition('.')[0] for key in keys).items()

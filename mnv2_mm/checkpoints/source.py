@@ -1,6 +1,6 @@
 """What a file of trained weights holds, before and after its keys are ours.
 
-A conversion has three steps; each of them reports every tensor::
+A conversion has three steps::
 
     file --reader--> Source --key map--> Translation --assign--> checkpoint
     (one module a       (keys of          (keys of            (shapes and BN
@@ -75,9 +75,8 @@ class Translation:
     origin: dict[str, str] = field(default_factory=dict)
     #: Tensors of the file without a layer here.
     unused: list[str] = field(default_factory=list)
-    #: Epsilon of the batch norm in training, by the beginning of our keys; the
-    #: longest one counts. In TensorFlow's DeepLab: {'backbone.': 1e-3,
-    #: 'decode_head.': 1e-5}.
+    #: Epsilon of the batch norm in training, by the beginning of our keys; the longest
+    #: one counts. In TensorFlow's DeepLab: {'backbone.': 1e-3, 'decode_head.': 1e-5}.
     bn_eps: dict[str, float] = field(default_factory=dict)
     padding: SourcePadding = None
     preprocessing: Preprocessing | None = None

@@ -1,17 +1,14 @@
-"""Predict for images, folders and videos, draw, and write results.json.
-
-One command for detection, segmentation and classification; the config decides.
-An image that cannot be read is reported, and the others are done.
-"""
+"""Predict for images, folders and videos, draw, and write results.json."""
 
 import json
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from argparse import Namespace
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
+from rich.progress import track
 from torch import nn
 
 from mnv2_mm.api import init_model, predict
@@ -24,82 +21,47 @@ IMAGES = ('.bmp', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp')
 VIDEOS = ('.avi', '.m4v', '.mkv', '.mov', '.mp4', '.webm')
 
 
-@dataclass(kw_only=True)
-class DemoOptions:
-    """The flags of tools/demo.py."""
-
-    config: str
-    images: Sequence[str]
-    weights: str | None = None
-    out_dir: str = 'demo_results'
-    score_thr: float = 0.3
-    device: str = 'cpu'
-
-
-def demo(options: DemoOptions) -> list[str]:
-    """Predict, draw, and write results.json.
-
-    Returns:
-        The sources that could not be read; the others are done.
-
-    Raises:
-        InputError: a source does not exist, or the model cannot be built.
-    """
+def demo(args: Namespace) -> list[str]:
+    """Predict by the flags of tools/demo.py; returns the sources that failed."""
     filter_warnings()
-    sources = find_sources(options.images)
-    out_dir = Path(options.out_dir).expanduser()
+    sources = find_sources(args.images)
+    out_dir = Path(args.out_dir).expanduser()
     out_dir.mkdir(parents=True, exist_ok=True)
-    cfg, weights = resolve(options.config, options.weights)
+    cfg, weights = resolve(args.config, args.weights)
     print(f'loading {weights}', flush=True)
-    model = init_model(cfg, weights, device=options.device)
-    run = Demo(model, out_dir, score_thr=options.score_thr)
+    model = init_model(cfg, weights, device=args.device)
+    run = Demo(model, out_dir, score_thr=args.score_thr)
     try:
         run.run(sources)
     finally:
         path = run.write()
-        print(
-            f'{len(run.results)} of {len(sources)} done; images in '
-            f'{out_dir}, results in {path}'
-        )
+        done = f'{len(run.results)} of {len(sources)} done'
+        print(f'{done}; images in {out_dir}, results in {path}')
     return run.failed
 
 
 def find_sources(names: Sequence[str]) -> list[Path]:
-    """Files to work on, folders replaced by what they hold.
-
-    Raises:
-        InputError: a name that does not exist, or a folder without images.
-    """
+    """Files to work on, folders replaced by what they hold."""
     sources: list[Path] = []
     for name in names:
         path = Path(name).expanduser()
-        if path.is_dir():
-            inside = sorted(
-                file
-                for file in path.iterdir()
-                if file.suffix.lower() in IMAGES + VIDEOS
-            )
-            if not inside:
-                raise InputError(
-                    f'folder {name} holds no image or video '
-                    f'({" ".join(IMAGES + VIDEOS)})'
-                )
-            sources += inside
-        elif path.is_file():
+        if path.is_file():
             sources.append(path)
-        else:
+            continue
+        if not path.is_dir():
             raise InputError(f'there is no image, folder or video {name}')
+        known = IMAGES + VIDEOS
+        inside = sorted(f for f in path.iterdir() if f.suffix.lower() in known)
+        if not inside:
+            raise InputError(
+                f'folder {name} holds no image or video ({" ".join(known)})'
+            )
+        sources += inside
     return sources
 
 
 class Demo:
-    """Works through the sources; keeps results and failures.
-
-    Args:
-        model: Of ``init_model``.
-        out_dir: Where everything is written.
-        score_thr: Least score of a box.
-    """
+    """Works through the sources; keeps results and failures."""
 
     def __init__(self, model: nn.Module, out_dir: Path, *, score_thr: float) -> None:
         self.model = model
@@ -109,32 +71,30 @@ class Demo:
         self.failed: list[str] = []
         self._taken: set[str] = {'results.json'}
 
-    def target(self, source: Path, ending: str) -> Path:
+    def _target(self, source: Path, ending: str) -> str:
         """Where to write; sources of one name do not collide."""
-        name, n = f'{source.stem}{ending}', 1
-        while name in self._taken:
-            n += 1
-            name = f'{source.stem}_{n}{ending}'
+        numbers = ('', *(f'_{n}' for n in range(2, len(self._taken) + 2)))
+        names = (f'{source.stem}{n}{ending}' for n in numbers)
+        name = next(name for name in names if name not in self._taken)
         self._taken.add(name)
-        return self.out_dir / name
+        return str(self.out_dir / name)
 
     def image(self, source: Path) -> str:
         """Do one image; returns a line for the console."""
         image = cv2.imread(str(source), cv2.IMREAD_COLOR)
         if image is None:
             raise InputError(
-                f'{source} cannot be read as an image: it is cut off, '
-                'empty, or of another format'
+                f'{source} cannot be read as an image: it is cut off, empty, or of '
+                'another format'
             )
         sample = predict(self.model, image)
-        entry = {'image': str(source), **self.painter.describe(sample)}
-        drawn = self.target(source, '.jpg')
-        entry['drawn'] = str(drawn)
+        drawn = self._target(source, '.jpg')
         _write(drawn, self.painter.draw(image, sample))
+        described = self.painter.describe(sample)
+        entry = {'image': str(source), **described, 'drawn': drawn}
         if self.painter.host == 'mmseg':
-            mask = self.target(source, '_mask.png')
-            _write(mask, self.painter.mask(sample))
-            entry['mask'] = str(mask)
+            entry['mask'] = self._target(source, '_mask.png')
+            _write(entry['mask'], self.painter.mask(sample))
         self.results.append(entry)
         return summarize(entry)
 
@@ -143,47 +103,33 @@ class Demo:
         capture = cv2.VideoCapture(str(source))
         total = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
         rate = capture.get(cv2.CAP_PROP_FPS) or 25.0
-        drawn = self.target(source, '.mp4')
-        entry = {
-            'video': str(source),
-            'frames_per_second': rate,
-            'frames': [],
-            'drawn': str(drawn),
-        }
+        frames: list[dict] = []
+        entry = {'video': str(source), 'frames_per_second': rate, 'frames': frames}
         writer = None
-        start = shown = time.monotonic()
         try:
-            for number, frame in enumerate(_frames(capture)):
+            reads = iter(capture.read, (False, None))
+            shown = track(reads, 'frames', total or None, transient=True)
+            for number, (_, frame) in enumerate(shown):
                 sample = predict(self.model, frame)
                 drawing = self.painter.draw(frame, sample)
                 if writer is None:
+                    entry['drawn'] = self._target(source, '.mp4')
                     self.results.append(entry)  # kept if it is interrupted
-                    size = drawing.shape[1::-1]
                     code = cv2.VideoWriter_fourcc(*'mp4v')
-                    writer = cv2.VideoWriter(str(drawn), code, rate, size)
+                    size = drawing.shape[1::-1]
+                    writer = cv2.VideoWriter(entry['drawn'], code, rate, size)
                 writer.write(drawing)
-                entry['frames'].append(
-                    {'frame': number, **self.painter.describe(sample)}
-                )
-                now = time.monotonic()
-                if now - shown > 5:
-                    shown = now
-                    left = (now - start) / (number + 1) * (total - number - 1)
-                    print(
-                        f'      frame {number + 1} of {total}, '
-                        f'{max(left, 0):.0f} s left',
-                        flush=True,
-                    )
+                frames.append({'frame': number, **self.painter.describe(sample)})
         finally:
             capture.release()
             if writer is not None:
                 writer.release()
         if writer is None:
             raise InputError(
-                f'{source} cannot be read as a video: it is cut off, empty, '
-                'or in a format that OpenCV does not know'
+                f'{source} cannot be read as a video: it is cut off, empty, or in a '
+                'format that OpenCV does not know'
             )
-        return f'{len(entry["frames"])} frames'
+        return f'{len(frames)} frames'
 
     def run(self, sources: list[Path]) -> None:
         """Do all sources, one after the other."""
@@ -197,11 +143,8 @@ class Demo:
                 self.failed.append(str(source))
                 text = f'error: {error}'
             seconds = time.monotonic() - start
-            print(
-                f'[{number:{width}}/{len(sources)}] {source.name}: {text} '
-                f'({seconds:.2f} s)',
-                flush=True,
-            )
+            count = f'[{number:{width}}/{len(sources)}]'
+            print(f'{count} {source.name}: {text} ({seconds:.2f} s)', flush=True)
 
     def write(self) -> Path:
         """Write the results; returns the path."""
@@ -216,15 +159,7 @@ class Demo:
         return path
 
 
-def _frames(capture: cv2.VideoCapture) -> Iterator[np.ndarray]:
-    while True:
-        good, frame = capture.read()
-        if not good:
-            return
-        yield frame
-
-
-def _write(path: Path, image: np.ndarray) -> None:
+def _write(path: str, image: np.ndarray) -> None:
     """Write an image; OpenCV alone would be silent when it cannot."""
-    if not cv2.imwrite(str(path), image):
+    if not cv2.imwrite(path, image):
         raise InputError(f'{path} cannot be written')

@@ -1,12 +1,10 @@
-"""The console script ``mnv2``: ``mnv2 train CONFIG`` runs tools/train.py.
-
-A wheel carries the tools in ``mnv2_mm/.mim/tools``, a checkout beside the package.
-"""
+"""The console script ``mnv2``: ``mnv2 train CONFIG`` runs tools/train.py."""
 
 import difflib
 import importlib.util
 import sys
-from pathlib import Path
+
+from mnv2_mm.utils.cli import repository_root
 
 #: Sub-command: (file in tools/, what it does).
 COMMANDS = {
@@ -19,13 +17,6 @@ COMMANDS = {
     'curves': ('plot_curves', 'draw loss and metrics of a training'),
     'benchmark': ('benchmark', 'time this project against the hosts'),
 }
-
-
-def tools_folder() -> Path:
-    """Folder of the tools: of the checkout, else of the installation."""
-    package = Path(__file__).resolve().parents[1]
-    checkout = package.parent / 'tools'
-    return checkout if (checkout / 'train.py').is_file() else package / '.mim/tools'
 
 
 def main() -> int:
@@ -47,7 +38,7 @@ def main() -> int:
         hint = f'did you mean {near[0]}?' if near else '`mnv2` lists them'
         print(f'error: there is no command {name}; {hint}', file=sys.stderr)
         return 2
-    path = tools_folder() / f'{COMMANDS[name][0]}.py'
+    path = repository_root() / f'tools/{COMMANDS[name][0]}.py'
     spec = importlib.util.spec_from_file_location(f'mnv2_{name}', path)
     tool = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(tool)

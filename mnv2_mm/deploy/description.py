@@ -10,7 +10,7 @@ from mmdeploy.codebase.base import BaseTask
 from mmdeploy.utils import get_backend_config, get_ir_config
 from torch import nn
 
-from mnv2_mm.checkpoints.preprocessing import rgb
+from mnv2_mm.checkpoints.guard import rgb
 from mnv2_mm.utils.config import config_name
 from mnv2_mm.utils.errors import InputError
 from mnv2_mm.utils.visualize import default_palette

@@ -1,8 +1,7 @@
 """What configs register around the model: optimizers, averages, hooks."""
 
 from mnv2_mm.engine.averaged_model import TFExponentialMovingAverage
-from mnv2_mm.engine.bfloat16_optim import BFloat16OptimWrapper
-from mnv2_mm.engine.memory_format import ChannelsLastHook
+from mnv2_mm.engine.fast_training import BFloat16OptimWrapper, ChannelsLastHook
 from mnv2_mm.engine.optimized_inference import OptimizedInferenceHook
 from mnv2_mm.engine.optimizers import RMSpropTF
 from mnv2_mm.engine.progress import ProgressHook

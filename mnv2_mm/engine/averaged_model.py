@@ -1,25 +1,18 @@
 """Exponential moving average (EMA) of the weights, as TensorFlow computes it.
 
-With the number of steps, ``tf.train.ExponentialMovingAverage`` lets the decay
-rise: min(decay, (1 + step) / (10 + step)). The average forgets the random start
-within tens of steps, and follows the weights closely until the decay reaches
-0.9999 after 89 990 steps. The two official trainings use it differently:
+With the number of steps, ``tf.train.ExponentialMovingAverage`` lets the decay rise:
+min(decay, (1 + step) / (10 + step)), 0.9999 after 89 990 steps. The two official
+trainings use it differently (DeepLab keeps no average):
 
-=================  ========================  ===============================
-source             decay                     what is averaged
-=================  ========================  ===============================
-slim (ImageNet)    rises (``warmup=True``)   weights and the moving averages
-                                             of BN (``update_buffers=True``)
-Object Detection   fixed (``warmup=False``,  weights only; evaluation takes
-API (SSDLite)      no number of steps is     BN's own moving averages
-                   handed over)              (``update_buffers=False``)
-=================  ========================  ===============================
+- slim (ImageNet): the decay rises (``warmup=True``), and the moving averages of BN are
+  averaged too (``update_buffers=True``).
+- Object Detection API (SSDLite): the decay is fixed (``warmup=False``); evaluation
+  takes BN's own moving averages (``update_buffers=False``).
 
-DeepLab keeps no average. The existing classes do not replace this one: mmengine's
-ExponentialMovingAverage is the second row only; its MomentumAnnealingEMA with
-``gamma=9`` is the first row one step late, and it waits for the device at every
-tensor; mmdet's ExpMomentumEMA lets the share of the new weights fall
-exponentially, TF's falls as 9 / step.
+mmengine's ExponentialMovingAverage is the second alone; its MomentumAnnealingEMA with
+``gamma=9`` is the first one step late, and it waits for the device at every tensor;
+mmdet's ExpMomentumEMA lets the share of the new weights fall exponentially, TF's falls
+as 9 / step.
 """
 
 import torch
@@ -36,31 +29,21 @@ class TFExponentialMovingAverage(BaseAveragedModel):
 
     In a config::
 
-        custom_hooks = [
-            dict(
-                type='EMAHook',
-                ema_type='mnv2_mm.TFExponentialMovingAverage',
-                decay=0.9999,
-            )
-        ]
+        dict(
+            type='EMAHook', ema_type='mnv2_mm.TFExponentialMovingAverage', decay=0.9999
+        )
 
-    The first update copies the weights. TF mixes 0.1 of the random start into
-    them, which mmengine cannot: it makes the average before the weights are
-    initialized. After ten steps 1e-5 of that would be left, after 100 nothing.
+    The first update copies the weights. TF mixes 0.1 of the random start into them,
+    of which 1e-5 is left after ten steps.
 
     Args:
         model: The network to average.
-        decay: Share of the average that an update keeps, at most; above 0
-            and below 1.
-        warmup: Let the decay rise to this value; False has it from the
-            start.
+        decay: Share of the average that an update keeps, at most; above 0 and below 1.
+        warmup: Let the decay rise to this value; False has it from the start.
         interval: Steps between two updates.
         device: Where the average is kept; the model's if None.
-        update_buffers: Average BN's running statistics too. Otherwise the
-            average has the network's current ones.
-
-    Raises:
-        InputError: the decay is out of its range.
+        update_buffers: Average BN's running statistics too. Otherwise the average has
+            the network's current ones.
     """
 
     def __init__(
@@ -75,9 +58,8 @@ class TFExponentialMovingAverage(BaseAveragedModel):
     ) -> None:
         if not 0 < decay < 1:
             raise InputError(
-                f'TFExponentialMovingAverage: decay={decay!r} must be above 0 '
-                'and below 1, such as 0.9999 (it is 1 minus the momentum of '
-                "mmengine's classes)"
+                f'TFExponentialMovingAverage: decay={decay!r} must be above 0 and '
+                "below 1, e.g. 0.9999 (1 minus the momentum of mmengine's classes)"
             )
         super().__init__(model, interval, device, update_buffers)
         self.decay = decay
@@ -86,9 +68,7 @@ class TFExponentialMovingAverage(BaseAveragedModel):
 
     def decay_at(self, step: int) -> float:
         """Share of the average that the update after ``step`` steps keeps."""
-        if not self.warmup:
-            return self.decay
-        return min(self.decay, (1 + step) / (10 + step))
+        return min(self.decay, (1 + step) / (10 + step)) if self.warmup else self.decay
 
     def update_parameters(self, model: nn.Module) -> None:
         """Update the average with the weights of ``model``."""

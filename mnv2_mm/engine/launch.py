@@ -1,8 +1,4 @@
-"""What tools/train.py and tools/test.py share: from a config to a runner.
-
-mmengine's own launcher does the work. Added are the checks before it starts,
-and processes on machines without a GPU, where mmengine asks for CUDA devices.
-"""
+"""What tools/train.py and tools/test.py share: from a config to a runner."""
 
 import os
 from collections.abc import Sequence
@@ -14,26 +10,8 @@ from mmengine.runner import Runner
 
 from mnv2_mm.datasets.checks.preflight import check as check_data
 from mnv2_mm.utils.config import config_name
-from mnv2_mm.utils.config_errors import host_of, readable_config_errors
-from mnv2_mm.utils.console import (
-    ToolRunner,
-    filter_warnings,
-    print_rank0,
-    print_warnings,
-)
+from mnv2_mm.utils.console import ToolRunner, print_warnings
 from mnv2_mm.utils.errors import InputError
-
-__all__ = [
-    'build_runner',
-    'filter_warnings',
-    'host_of',
-    'preflight',
-    'print_rank0',
-    'print_warnings',
-    'readable_config_errors',
-    'set_launcher',
-    'set_work_dir',
-]
 
 
 def set_work_dir(cfg: Config, work_dir: str | None) -> None:
@@ -47,11 +25,7 @@ def set_work_dir(cfg: Config, work_dir: str | None) -> None:
 def set_launcher(cfg: Config, launcher: str, local_rank: int = 0) -> None:
     """Choose how the processes of one training find each other.
 
-    Without a GPU the processes are joined here, by gloo: mmengine would ask
-    for the CUDA device of each rank.
-
-    Raises:
-        InputError: this launcher cannot run on this machine.
+    Without a GPU gloo joins them; mmengine would ask for the CUDA device of each rank.
     """
     cfg.launcher = launcher
     os.environ.setdefault('LOCAL_RANK', str(local_rank))
@@ -59,37 +33,32 @@ def set_launcher(cfg: Config, launcher: str, local_rank: int = 0) -> None:
         return
     if launcher != 'pytorch':
         raise InputError(
-            f'--launcher {launcher} needs GPUs and there is none here; use '
-            'torchrun with --launcher pytorch (tools/dist_train.sh does)'
+            f'--launcher {launcher} needs GPUs and there is none here; use torchrun '
+            'with --launcher pytorch (tools/dist_train.sh does)'
         )
     if 'RANK' not in os.environ or 'WORLD_SIZE' not in os.environ:
         raise InputError(
-            '--launcher pytorch is for processes started by torchrun; use '
-            'tools/dist_train.sh CONFIG NUMBER_OF_PROCESSES, or leave '
-            '--launcher out for a single process'
+            '--launcher pytorch needs torchrun: use tools/dist_train.sh CONFIG '
+            'NUMBER_OF_PROCESSES, or leave --launcher out for a single process'
         )
     cfg.setdefault('env_cfg', {}).setdefault('dist_cfg', {})
     cfg.env_cfg.dist_cfg.backend = 'gloo'
     if not torch.distributed.is_initialized():
         torch.distributed.init_process_group(backend='gloo')
-    wrapper = dict(
+    cfg.model_wrapper_cfg = dict(
         type='MMDistributedDataParallel',
         device_ids=None,  # none for modules on the CPU
         broadcast_buffers=False,
         find_unused_parameters=cfg.get('find_unused_parameters', False),
-    )
-    wrapper.update(cfg.get('model_wrapper_cfg') or {})
-    cfg.model_wrapper_cfg = wrapper
+    ) | dict(cfg.get('model_wrapper_cfg') or {})
 
 
 def preflight(cfg: Config, *, splits: Sequence[str]) -> None:
-    """Look at the data before anything is built; see the data package."""
+    """Check the data sets before the model is built, and print the warnings."""
     print_warnings(check_data(cfg, splits=splits))
 
 
 def build_runner(cfg: Config) -> Runner:
-    """Build the runner; call it inside of :func:`readable_config_errors`."""
+    """Build the runner; call it inside of ``readable_config_errors``."""
     init_default_scope(cfg.get('default_scope', 'mmengine'))
-    if 'runner_type' in cfg:
-        return RUNNERS.build(cfg)
-    return ToolRunner.from_cfg(cfg)
+    return RUNNERS.build(cfg) if 'runner_type' in cfg else ToolRunner.from_cfg(cfg)

@@ -1,14 +1,13 @@
 """Run the stages of a network as oneDNN graphs, for prediction on a processor.
 
 Layer by layer a small network spends much of its time outside of the arithmetic:
-weights are repacked on every call, kernels are looked up, each activation is
-another pass over the memory. A traced stage gives chains of layers to oneDNN,
-which keeps the packed weights and applies the activation as it writes.
+weights are repacked on every call, kernels are looked up, each activation is another
+pass over the memory. A traced stage gives chains of layers to oneDNN, which keeps the
+packed weights and applies the activation as it writes.
 
-Measured, one photo, one thread, AVX-512: SSDLite in float32 is 2.1 times as fast
-as mmdet with graphs, and 1.2 times without. The tracing is TorchScript, which
-torch 2.13 calls deprecated. torch.compile, its successor, was no faster than the
-layers one by one for SSDLite in float32.
+Measured, one photo, one thread, AVX-512: SSDLite in float32 is 2.1 times as fast as
+mmdet with graphs, and 1.2 times without. The tracing is TorchScript, which torch 2.13
+calls deprecated; torch.compile was no faster than the layers one by one.
 """
 
 import contextlib
@@ -18,6 +17,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils import _pytree as pytree
 
 #: Input sizes for which a stage keeps graphs.
 MAX_SIZES = 4
@@ -42,16 +42,15 @@ def can_graph(module: nn.Module) -> bool:
 class GraphForward:
     """Replace a module's ``forward`` by one oneDNN graph per input size.
 
-    The second call with a size makes its graph, in about a second, and compares
-    it with the module. The first call does not, as many sizes occur once. These
-    cases run without a graph: arguments other than tensors and sequences of
-    them, more sizes than :data:`MAX_SIZES`, gradients, and modules whose graph
-    fails or returns something else (oneDNN refuses depthwise convolutions of a
-    single pixel, for example).
+    The second call with a size makes its graph, in about a second, and compares it with
+    the module. The first call does not, as many sizes occur once. These cases run
+    without a graph: arguments that hold other things than tensors, more sizes than
+    :data:`MAX_SIZES`, gradients, and modules whose graph fails or returns something
+    else (oneDNN refuses depthwise convolutions of a single pixel, for example).
 
     Args:
-        module: In eval mode. The graphs hold its weights; later changes of the
-            weights have no effect.
+        module: In eval mode. The graphs hold its weights; later changes of the weights
+            have no effect.
 
     Attributes:
         failures: Why there is no graph, by size.
@@ -67,24 +66,21 @@ class GraphForward:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Return what the module returns."""
-        tensors = list(_tensors(args))
-        if kwargs or any(x is None for x in tensors) or _is_recorded():
+        tensors, spec = pytree.tree_flatten((args, kwargs))
+        if _is_recorded() or not all(isinstance(x, Tensor) for x in tensors):
             return self.eager(*args, **kwargs)
-        key = (
-            str(_structure(args)),
-            *((x.shape, x.stride(), x.dtype) for x in tensors),
-        )
-        if key not in self.graphs:
-            if key not in self.seen or len(self.graphs) == MAX_SIZES:
-                self.seen.add(key)
-                return self.eager(*args)
-            self.graphs[key] = self._graph(key, args, tensors)
-        graph = self.graphs[key]
-        return self.eager(*args) if graph is None else graph(*tensors)
+        key = (str(spec), *((x.shape, x.stride(), x.dtype) for x in tensors))
+        if key not in self.graphs and key in self.seen and len(self.graphs) < MAX_SIZES:
+            self.graphs[key] = self._graph(key, spec, tensors)
+        self.seen.add(key)
+        graph = self.graphs.get(key)
+        return self.eager(*args, **kwargs) if graph is None else graph(*tensors)
 
-    def _graph(self, key: tuple, args: tuple, tensors: list[Tensor]) -> Callable | None:
+    def _graph(
+        self, key: tuple, spec: pytree.TreeSpec, tensors: list[Tensor]
+    ) -> Callable | None:
         """Trace the module for one size; None if it differs or fails."""
-        flat = _Flat(self, args)
+        flat = _Flat(self, spec)
         with warnings.catch_warnings():
             # the tracer warns of sizes, which are fixed here, and of its age
             warnings.simplefilter('ignore')
@@ -95,15 +91,13 @@ class GraphForward:
                     for _ in range(_WARMUP):
                         graph(*tensors)
                 others = [torch.empty_like(x).copy_(x.flip(-1)) for x in tensors]
-                found, right = graph(*others), flat(*others)
-                reason = _difference(found, right, self.tolerance)
+                reason = _difference(graph(*others), flat(*others), self.tolerance)
             except RuntimeError as error:
                 reason = str(error).strip().rpartition('\n')[2]
         if reason:
             self.failures[key] = reason
             return None
-        structure = flat.structure
-        return lambda *x: _nested(structure, iter(graph(*x)))
+        return lambda *x: pytree.tree_unflatten(list(graph(*x)), flat.structure)
 
     def __getstate__(self) -> dict:
         """Copies and pickles make their own graphs."""
@@ -131,50 +125,21 @@ def _is_recorded() -> bool:
 
 
 class _Flat(nn.Module):
-    """A module with flat lists of tensors as input and output.
+    """A module with flat lists of tensors as input and output."""
 
-    Args:
-        owner: Holds the module and its original ``forward``.
-        args: Example arguments, for their structure.
-    """
-
-    def __init__(self, owner: GraphForward, args: tuple) -> None:
+    def __init__(self, owner: GraphForward, spec: pytree.TreeSpec) -> None:
         super().__init__()
         self.module = owner.module  # for the trace to know the weights
-        self._forward, self._args = owner.eager, _structure(args)
-        self.structure: Any = None
+        self._forward, self._spec = owner.eager, spec
+        self.structure: pytree.TreeSpec | None = None
         self.eval()
 
     def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
-        out = self._forward(*_nested(self._args, iter(tensors)))
-        found = list(_tensors(out))
-        if any(x is None for x in found):
+        args, kwargs = pytree.tree_unflatten(list(tensors), self._spec)
+        found, self.structure = pytree.tree_flatten(self._forward(*args, **kwargs))
+        if not all(isinstance(x, Tensor) for x in found):
             raise RuntimeError('it returns something other than tensors')
-        self.structure = _structure(out)
         return tuple(found)
-
-
-def _tensors(nested: Any) -> Iterator[Tensor | None]:
-    """All tensors of a tensor or a sequence; None for anything else."""
-    if type(nested) in (list, tuple):
-        for item in nested:
-            yield from _tensors(item)
-    else:
-        yield nested if isinstance(nested, Tensor) else None
-
-
-def _structure(nested: Any) -> Any:
-    """A tensor or a sequence of them, with None for each tensor."""
-    if type(nested) in (list, tuple):
-        return type(nested)(_structure(item) for item in nested)
-    return None
-
-
-def _nested(structure: Any, tensors: Iterator[Tensor]) -> Any:
-    """Put tensors into a structure."""
-    if structure is None:
-        return next(tensors)
-    return type(structure)(_nested(item, tensors) for item in structure)
 
 
 def _difference(

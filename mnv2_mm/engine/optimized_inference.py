@@ -1,9 +1,11 @@
 """Optimize a trained model for prediction: fuse, lay out, cast, trace.
 
-The code of the model does not change. Weights are rewritten, and the ``forward``
-of the model's stages is wrapped.
+The code of the model does not change. Weights are rewritten, and the ``forward`` of the
+model's stages is wrapped.
 """
 
+import functools
+from collections.abc import Callable
 from typing import Any, Literal, get_args
 
 import torch
@@ -11,6 +13,7 @@ from mmcv.cnn.utils import fuse_conv_bn
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch import Tensor, nn
+from torch.utils import _pytree as pytree
 
 from mnv2_mm.engine.onednn_graphs import GraphForward, can_graph
 from mnv2_mm.registry import HOOKS
@@ -27,22 +30,19 @@ _BFLOAT16_STAGES = _STAGES[:-1]
 def optimize_for_inference(model: nn.Module, dtype: DType = 'float32') -> nn.Module:
     """Make a model predict faster, in place; it cannot be trained on afterwards.
 
-    Batch norm is fused into the convolutions, and tensors are laid out channels
-    last: the same results up to rounding, here 1e-5 of the largest value. On a
-    processor the stages run as oneDNN graphs
-    (:mod:`mnv2_mm.engine.onednn_graphs`) from the second image of a size on.
+    Batch norm is fused into the convolutions, and tensors are laid out channels last:
+    the same results up to rounding, here 1e-5 of the largest value. On a processor the
+    stages run as oneDNN graphs (:mod:`mnv2_mm.engine.onednn_graphs`) from the second
+    image of a size on.
 
     Args:
         model: A detector, segmentor or classifier of the hosts.
-        dtype: ``'bfloat16'`` also computes in bfloat16, up to the logits and box
-            codes; a classifier's head stays in float32. Boxes move by pixels. It
-            pays on GPUs and on processors with bfloat16 arithmetic.
+        dtype: ``'bfloat16'`` also computes in bfloat16, up to the logits and box codes;
+            a classifier's head stays in float32. Boxes move by pixels. It pays on GPUs
+            and on processors with bfloat16 arithmetic.
 
     Returns:
         The model, in eval mode.
-
-    Raises:
-        InputError: the dtype is not offered.
     """
     if dtype not in get_args(DType):
         raise InputError(
@@ -55,7 +55,8 @@ def optimize_for_inference(model: nn.Module, dtype: DType = 'float32') -> nn.Mod
         if stage is None:
             continue
         if dtype == 'bfloat16' and name in _BFLOAT16_STAGES:
-            stage.forward = BFloat16Forward(stage.to(torch.bfloat16))
+            forward = stage.to(torch.bfloat16).forward
+            stage.forward = functools.partial(_in_bfloat16, forward)
         if can_graph(stage):
             stage.forward = GraphForward(stage)
     return model
@@ -63,11 +64,7 @@ def optimize_for_inference(model: nn.Module, dtype: DType = 'float32') -> nn.Mod
 
 @HOOKS.register_module()
 class OptimizedInferenceHook(Hook):
-    """Evaluate a model as :func:`optimize_for_inference` makes it.
-
-    Args:
-        dtype: As of :func:`optimize_for_inference`.
-    """
+    """Evaluate a model as :func:`optimize_for_inference` makes it."""
 
     priority = 'LOWEST'  # after the hooks that exchange weights (EMA)
 
@@ -79,26 +76,14 @@ class OptimizedInferenceHook(Hook):
         optimize_for_inference(unwrap(runner.model), self.dtype)
 
 
-class BFloat16Forward:
-    """Run a module in bfloat16 and return float32.
-
-    Args:
-        module: With weights in bfloat16.
-    """
-
-    def __init__(self, module: nn.Module) -> None:
-        self.eager = module.forward
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Take and return tensors in float32."""
-        found = self.eager(*_cast(args, torch.bfloat16), **kwargs)
-        return _cast(found, torch.float32)
+def _in_bfloat16(forward: Callable, *args: Any, **kwargs: Any) -> Any:
+    """Run the ``forward`` of a module with bfloat16 weights; return float32."""
+    return _cast(forward(*_cast(args, torch.bfloat16), **kwargs), torch.float32)
 
 
 def _cast(nested: Any, dtype: torch.dtype) -> Any:
-    """Cast tensors, also in sequences; leave the rest."""
-    if type(nested) in (list, tuple):
-        return type(nested)(_cast(item, dtype) for item in nested)
-    if isinstance(nested, Tensor) and nested.is_floating_point():
-        return nested.to(dtype)
-    return nested
+    """Cast floating-point tensors, also in sequences; leave the rest."""
+    return pytree.tree_map(
+        lambda x: x.to(dtype) if isinstance(x, Tensor) and x.is_floating_point() else x,
+        nested,
+    )

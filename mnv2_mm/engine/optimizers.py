@@ -1,10 +1,9 @@
 """TensorFlow's RMSProp (section 6.1), with the defaults of the official recipes.
 
 This is timm's ``RMSpropTF`` under the name ``mnv2_mm.RMSpropTF``. It differs from
-``torch.optim.RMSprop``: epsilon is inside the square root, the mean of squares
-starts at one, and the learning rate goes into the momentum buffer. With the
-epsilon of 1.0 of the official recipes, a published learning rate has another
-meaning in torch's version.
+``torch.optim.RMSprop``: epsilon is inside the square root, the mean of squares starts
+at one, and the learning rate goes into the momentum buffer. With the epsilon of 1.0 of
+the official recipes, a published learning rate has another meaning in torch's version.
 """
 
 from collections.abc import Iterable
@@ -12,7 +11,7 @@ from collections.abc import Iterable
 from torch.optim import Optimizer
 
 from mnv2_mm.registry import OPTIMIZERS
-from mnv2_mm.utils.errors import InputError
+from mnv2_mm.utils.compat import required
 
 
 @OPTIMIZERS.register_module()
@@ -23,13 +22,12 @@ def RMSpropTF(  # noqa: N802  named as the class it builds
     alpha: float = 0.9,
     momentum: float = 0.9,
     eps: float = 1.0,
-    weight_decay: float = 0.0,
     **kwargs,
 ) -> Optimizer:
     """Build timm's RMSpropTF with the defaults of the official recipes.
 
-    A function, so that timm (and torchvision with it) is imported when a config
-    uses the optimizer.
+    A function, so that timm (and torchvision with it) is imported when a config uses
+    the optimizer.
 
     Args:
         params: Parameters or parameter groups.
@@ -37,26 +35,9 @@ def RMSpropTF(  # noqa: N802  named as the class it builds
         alpha: Decay of the mean of squares.
         momentum: Decay of the momentum buffer.
         eps: Added to the mean of squares before its root is taken.
-        weight_decay: L2 penalty, added to the gradient.
-        kwargs: The rest of timm's.
-
-    Raises:
-        InputError: timm is not installed.
+        kwargs: The rest of timm's, such as ``weight_decay``.
     """
-    try:
-        from timm.optim import RMSpropTF as TimmRMSpropTF
-    except ImportError as error:
-        raise InputError(
-            'mnv2_mm.RMSpropTF needs timm, which is not installed; '
-            'install it (`pip install timm`) or set '
-            "optim_wrapper.optimizer.type to another one such as 'SGD'"
-        ) from error
-    return TimmRMSpropTF(
-        params,
-        lr=lr,
-        alpha=alpha,
-        momentum=momentum,
-        eps=eps,
-        weight_decay=weight_decay,
-        **kwargs,
+    timm = required('timm.optim', 'mnv2_mm.RMSpropTF')
+    return timm.RMSpropTF(
+        params, lr=lr, alpha=alpha, momentum=momentum, eps=eps, **kwargs
     )

@@ -1,11 +1,10 @@
 """Give converted weights a batch norm that can be trained (unfuse conv and BN).
 
-TFLite files have batch norm fused into the convolutions. After the conversion
-such a batch norm only adds a bias. That is right for prediction and wrong for
-training: batch norm divides by the deviation of the batch, and the fused weights
-contain that division already. This hook measures the statistics on training images
-and takes them out of scale and shift: the output stays the same, and training
-starts from a usual batch norm.
+TFLite files have batch norm fused into the convolutions. After the conversion such a
+batch norm only adds a bias. That is right for prediction and wrong for training: batch
+norm divides by the deviation of the batch, and the fused weights contain that division
+already. This hook measures the statistics on training images and takes them out of
+scale and shift: the output stays the same, and training starts from a usual batch norm.
 """
 
 import itertools
@@ -22,49 +21,36 @@ from mnv2_mm.registry import HOOKS
 from mnv2_mm.utils.modules import unwrap
 
 
-def is_fused(norm: _BatchNorm) -> bool:
-    """Whether a batch norm only adds a bias."""
-    return (
-        norm.affine
-        and norm.track_running_stats
-        and bool((norm.weight == 1).all())
-        and bool((norm.running_mean == 0).all())
-        and bool((norm.running_var == 1 - norm.eps).all())
-    )
-
-
 def fused_norms(model: nn.Module) -> list[_BatchNorm]:
     """The batch norms of a model that only add a bias."""
     return [
-        module
-        for module in model.modules()
-        if isinstance(module, _BatchNorm) and is_fused(module)
+        m
+        for m in model.modules()
+        if isinstance(m, _BatchNorm)
+        and m.affine
+        and m.track_running_stats
+        and bool((m.weight == 1).all())
+        and bool((m.running_mean == 0).all())
+        and bool((m.running_var == 1 - m.eps).all())
     ]
 
 
 @torch.no_grad()
 def unfuse_batch_norm(model: nn.Module, batches: Iterable[dict]) -> int:
-    """Measure the statistics of fused batch norms on images.
+    """Measure the statistics of fused batch norms on batches of a host's data loader.
 
-    Args:
-        model: Of a host; it computes the same before and after.
-        batches: From a data loader of the host.
-
-    Returns:
-        The number of batch norms that were unfused.
+    The model computes the same before and after. Returns the number of batch norms.
     """
     norms = fused_norms(model)
     if not norms:
         return 0
-    sums = {norm: [0, 0.0, 0.0] for norm in norms}
+    sums: dict[_BatchNorm, tuple] = {}
 
     def collect(norm: _BatchNorm, inputs: tuple[Tensor, ...]) -> None:
         """Add the values of a batch, (B, C, H, W), in double precision."""
         x = inputs[0].transpose(0, 1).flatten(1).double()
-        entry = sums[norm]
-        entry[0] += x.shape[1]
-        entry[1] = entry[1] + x.sum(1)
-        entry[2] = entry[2] + x.square().sum(1)
+        count, total, squares = sums.get(norm, (0, 0.0, 0.0))
+        sums[norm] = (count + x.shape[1], total + x.sum(1), squares + x.square().sum(1))
 
     handles = [norm.register_forward_pre_hook(collect) for norm in norms]
     training = model.training
@@ -78,27 +64,19 @@ def unfuse_batch_norm(model: nn.Module, batches: Iterable[dict]) -> int:
         model.train(training)
         for handle in handles:
             handle.remove()
-    unfused = 0
     for norm, (count, total, squares) in sums.items():
-        if not count:
-            continue
         mean = total / count
         variance = (squares / count - mean.square()).clamp(min=0)
         norm.running_mean.copy_(mean)
         norm.running_var.copy_(variance)
         norm.weight.copy_((variance + norm.eps).sqrt())
         norm.bias.copy_(norm.bias + mean)
-        unfused += 1
-    return unfused
+    return len(sums)
 
 
 @HOOKS.register_module()
 class UnfuseConvBNHook(Hook):
-    """Unfuse the batch norm of converted weights before a training.
-
-    Args:
-        num_batches: Training batches to measure the statistics on.
-    """
+    """Unfuse batch norm of converted weights, with ``num_batches`` training batches."""
 
     # after the hooks that load weights, before EMAHook copies them
     priority = 'HIGH'

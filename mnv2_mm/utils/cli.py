@@ -1,27 +1,31 @@
 """What the command lines of tools/ share; imports the standard library only.
 
-A tool parses its arguments first and imports torch after that, so that
-``--help`` and a misspelt flag are answered at once.
+A tool parses its arguments first and imports torch after that, so that ``--help`` and a
+misspelt flag are answered at once.
 """
 
 import argparse
+from pathlib import Path
+
+
+def repository_root() -> Path:
+    """Folder of configs, tools and requirements: the checkout, or the wheel's copy."""
+    package = Path(__file__).resolve().parents[1]
+    checkout = package.parent
+    return checkout if (checkout / 'setup.py').is_file() else package / '.mim'
 
 
 def tool_parser(description: str, *examples: str) -> argparse.ArgumentParser:
     """Argument parser of a tool, with examples at the end of its help."""
-    lines = '\n'.join(f'  {example}' for example in examples)
     return argparse.ArgumentParser(
         description=description,
-        epilog=f'examples:\n{lines}',
+        epilog='\n  '.join(('examples:', *examples)),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
 
 
 def add_cfg_options(parser: argparse.ArgumentParser) -> None:
-    """Add mmengine's ``--cfg-options``.
-
-    :func:`mnv2_mm.utils.config.apply_options` reads the values, with mmengine.
-    """
+    """Add mmengine's ``--cfg-options``, which ``config.apply_options`` reads."""
     parser.add_argument(
         '--cfg-options',
         nargs='+',

@@ -1,18 +1,20 @@
-"""Version differences between OpenMMLab's two families of packages, and torch's.
+"""The two families of OpenMMLab packages, and how torch reads their checkpoints.
 
-Two families share their import names: upstream's last releases and the
-maintained ``onedl-*`` continuation. This file knows which one is installed,
-and what torch must allow so that their checkpoints can be read.
+Upstream's last releases and the maintained ``onedl-*`` continuation share their import
+names.
 """
 
+import importlib
 import importlib.util
 import re
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pickle import UnpicklingError
+from types import ModuleType
 
-#: Import name of each OpenMMLab package, and its name on the package index
-#: by family.
+from mnv2_mm.utils.errors import InputError
+
+#: Import name of each OpenMMLab package, and its name on the package index by family.
 PACKAGES = {
     'mmengine': {'onedl': 'onedl-mmengine', 'upstream': 'mmengine'},
     'mmcv': {'onedl': 'onedl-mmcv', 'upstream': 'mmcv'},
@@ -25,6 +27,17 @@ PACKAGES = {
 def installed(module: str) -> bool:
     """Whether ``module`` could be imported (it is not imported here)."""
     return importlib.util.find_spec(module) is not None
+
+
+def required(module: str, what: str) -> ModuleType:
+    """Import an optional module, or raise how to install it for ``what``."""
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        package = module.partition('.')[0]
+        raise InputError(
+            f'{what} needs {package}, which is not installed: pip install {package}'
+        ) from error
 
 
 def version_of(distribution: str) -> str | None:
@@ -55,22 +68,18 @@ def stack() -> str:
 def allow_checkpoints() -> None:
     """Let torch.load(weights_only=True) read the checkpoints of mmengine.
 
-    A checkpoint holds tensors, numbers of numpy types (mmseg's best mIoU is a
-    float32), and the message hub: histories of scalars in numpy arrays.
-    onedl-mmengine allows the histories and three types of numbers, and only while
-    it loads; upstream mmengine allows nothing, and torch >= 2.6 then refuses its
-    files.
-    Only these classes are added, so torch still refuses a file that wants to
-    run code, and names what it wants to call.
+    A checkpoint holds tensors, numbers of numpy types (mmseg's best mIoU is a float32),
+    and the message hub: histories of scalars in numpy arrays. onedl-mmengine allows a
+    part of them, and only while it loads; upstream mmengine allows nothing, and torch
+    >= 2.6 then refuses its files. torch still refuses a file that wants to run code.
 
-    :mod:`mnv2_mm.registry` calls this, so that the hosts' own tools can read
-    the checkpoints of any config that names a type of this package.
+    :mod:`mnv2_mm.registry` calls this, so that the hosts' own tools can read the
+    checkpoints of any config that names a type of this package.
     """
     import torch
 
     if not hasattr(torch.serialization, 'add_safe_globals'):
         return  # torch < 2.4 reads everything
-    _allow_numbers()
     import numpy as np
     from mmengine.logging.history_buffer import HistoryBuffer
 
@@ -87,7 +96,9 @@ def allow_checkpoints() -> None:
             )
         return getattr(owner, name)
 
+    numbers = np.typecodes['AllFloat'] + np.typecodes['AllInteger']
     allowed: list = [HistoryBuffer, np.ndarray, np.dtype]
+    allowed += {type(np.dtype(code)) for code in numbers}
     # by the names that numpy 1 and numpy 2 write
     allowed += [
         (function, f'{package}.multiarray.{function.__name__}')
@@ -101,23 +112,12 @@ def allow_checkpoints() -> None:
     torch.serialization.add_safe_globals(allowed)
 
 
-def _allow_numbers() -> None:
-    """Let a checkpoint hold numbers of any numpy type."""
-    import numpy as np
-    import torch
-
-    codes = np.typecodes['AllFloat'] + np.typecodes['AllInteger']
-    types = {type(np.dtype(code)) for code in codes}
-    torch.serialization.add_safe_globals(list(types))
-
-
 def why_unreadable(error: UnpicklingError) -> str:
     """One sentence for torch's page-long refusal to read a checkpoint."""
     found = re.search(r'nsupported (?:\w+: )?GLOBAL (\S+)', str(error))
     if found is None:
         return str(error).strip().partition('\n')[0]
     return (
-        f'it holds more than tensors and would run {found.group(1)} when '
-        'read, which is refused; save its "state_dict" alone where you trust '
-        'it'
+        f'it holds more than tensors and would run {found[1]} when read, which '
+        'is refused; save its "state_dict" alone where you trust it'
     )

@@ -2,8 +2,7 @@
 
 A config is named by its path or, for those of this project, by its file stem
 (``ssdlite_mnv2_coco``), with its folder where two share one
-(``table6/ssdlite_mobilenet_v2``). mmengine takes any override of a key: a
-misspelt one is added and changes nothing. Here that is said.
+(``table6/ssdlite_mobilenet_v2``).
 """
 
 import argparse
@@ -11,13 +10,14 @@ import difflib
 import inspect
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from mmengine.config import Config, DictAction
 from mmengine.registry import DATASETS
 from mmengine.runner import Runner
 
+from mnv2_mm.utils.cli import repository_root
 from mnv2_mm.utils.errors import InputError
 
 #: Top-level keys that are read by mmengine or by the tools.
@@ -37,19 +37,12 @@ _KNOWN_KEYS = {
 
 
 def config_root() -> Path:
-    """Folder of the configs: of the checkout, else of the installation."""
-    package = Path(__file__).resolve().parents[1]
-    checkout = package.parent / 'configs'
-    if (checkout / '_base_').is_dir():
-        return checkout
-    return package / '.mim' / 'configs'
+    """Folder of the configs."""
+    return repository_root() / 'configs'
 
 
 def list_models(pattern: str = '') -> list[str]:
-    """Names of the models, sorted; those that contain ``pattern``.
-
-    The configs of configs/deploy are no models; they are found by name too.
-    """
+    """Names of the models that contain ``pattern``, sorted; configs/deploy has none."""
     return sorted(
         name
         for name, path in _index().items()
@@ -58,16 +51,9 @@ def list_models(pattern: str = '') -> list[str]:
 
 
 def _index() -> dict[str, Path]:
-    """Path of each config by name; the folder is part of it if need be.
-
-    Of several with the same stem the one in the root keeps the short name.
-    """
+    """Path of each config by name, with its folder where two share the stem."""
     root = config_root()
-    paths = [
-        path
-        for path in sorted(root.rglob('*.py'))
-        if '_base_' not in path.relative_to(root).parts
-    ]
+    paths = [path for path in sorted(root.rglob('*.py')) if '_base_' not in path.parts]
     stems = Counter(path.stem for path in paths)
     return {
         path.stem
@@ -78,51 +64,28 @@ def _index() -> dict[str, Path]:
 
 
 def config_path(name_or_path: str | os.PathLike) -> Path:
-    """Path of a config given by path or by name.
-
-    Raises:
-        InputError: there is none; near matches are named.
-    """
+    """Path of a config given by path or by name."""
     path = Path(name_or_path).expanduser()
     if path.is_file():
         return path
-    index = _index()
+    index, root = _index(), config_root()
     if str(name_or_path) in index:
         return index[str(name_or_path)]
-    inside = config_root() / f'{name_or_path}.py'
+    inside = root / f'{name_or_path}.py'
     if inside.is_file():
         return inside
     near = difflib.get_close_matches(path.stem, index, n=3, cutoff=0.5)
     looks_like_path = path.suffix or len(path.parts) > 1
-    what = 'config file' if looks_like_path else 'config'
-    text = f'there is no {what} {name_or_path}'
+    text = f'there is no config {"file " * bool(looks_like_path)}{name_or_path}; '
     if near:
-        shown = [str(_short(index[n])) if looks_like_path else n for n in near]
-        text += '; did you mean ' + ' or '.join(shown) + '?'
-    else:
-        folder = config_root()
-        names = sorted(n for n, p in index.items() if p.parent == folder)
-        text += (
-            f'; the names are: {", ".join(names)} and those of the files in '
-            f'the folders of {_short(folder)}'
-        )
-    raise InputError(text)
-
-
-def _short(path: Path) -> Path:
-    """The path as seen from here, where that is below."""
-    try:
-        return path.relative_to(Path.cwd())
-    except ValueError:
-        return path
+        shown = [os.path.relpath(index[n]) if looks_like_path else n for n in near]
+        raise InputError(f'{text}did you mean {" or ".join(shown)}?')
+    names = ', '.join(sorted(n for n, p in index.items() if p.parent == root))
+    raise InputError(f'{text}the names are: {names} and those in the folders of {root}')
 
 
 def get_config(name_or_path: str | os.PathLike | Config) -> Config:
-    """Read a config by path or name; a :class:`Config` is returned as it is.
-
-    Raises:
-        InputError: there is none, or it cannot be parsed.
-    """
+    """Read a config by path or name; a :class:`Config` is returned as it is."""
     if isinstance(name_or_path, Config):
         return name_or_path
     path = config_path(name_or_path)
@@ -132,8 +95,7 @@ def get_config(name_or_path: str | os.PathLike | Config) -> Config:
         raise InputError(
             f'config {path} inherits from a file that is not there: {error}'
         ) from error
-    except Exception as error:
-        # a config is a program: it can fail in any way
+    except Exception as error:  # a config is a program: it can fail in any way
         raise InputError(
             f'config {path} cannot be read: {type(error).__name__}: {_text(error)}'
         ) from error
@@ -147,105 +109,72 @@ def _text(error: BaseException) -> str:
 
 
 def apply_options(cfg: Config, options: Sequence[str] | None) -> list[str]:
-    """Merge ``--cfg-options`` into a config.
+    """Merge ``--cfg-options`` (``key=value`` each) into a config, in place.
 
-    An entry of a list is named by its type (``pipeline.Resize.scale``) or by
-    its index.
-
-    Args:
-        cfg: Changed in place.
-        options: ``key=value`` each, as mmengine's DictAction reads them.
-
-    Returns:
-        Warnings about keys that change nothing.
-
-    Raises:
-        InputError: an option is not ``key=value``, or it does not go with the
-            config's structure.
+    An entry of a list is named by its type (``pipeline.Resize.scale``) or by its index.
+    mmengine adds a misspelt key without a word; here a warning for it is returned.
     """
     if not options:
         return []
     for option in options:
         if '=' not in option:
             raise InputError(
-                f'--cfg-options {option} is not of the form key=value, for example '
-                'optim_wrapper.optimizer.lr=0.1'
+                f'--cfg-options {option} is not of the form key=value (model.type=SSD)'
             )
     parser = argparse.ArgumentParser()
     parser.add_argument('--cfg-options', nargs='+', action=DictAction)
     parsed = parser.parse_args(['--cfg-options', *options]).cfg_options
-    merged = {_with_indices(cfg, key): value for key, value in parsed.items()}
-    warnings = [w for key in merged if (w := _doubt(cfg, key))]
+    followed = [_follow(cfg, key) for key in parsed]
+    keys = [key for key, _ in followed]
     try:
-        cfg.merge_from_dict(merged)
+        cfg.merge_from_dict(dict(zip(keys, parsed.values(), strict=True)))
     except (KeyError, TypeError, AttributeError) as error:
         raise InputError(
             f'--cfg-options {" ".join(options)} does not go with the config: '
             f'{_text(error)}'
         ) from error
-    return warnings
+    return [warning for _, warning in followed if warning]
 
 
-def _with_indices(cfg: Config, key: str) -> str:
-    """Replace types of list entries by indices: pipeline.Resize by pipeline.3."""
+def _follow(cfg: Config, key: str) -> tuple[str, str]:
+    """A key with indices in place of types in lists, and a warning or ''."""
+    text, warning = f'--cfg-options {key}:', ''
     node, path = cfg, []
     for part in key.split('.'):
+        where = '.'.join(path)
         if isinstance(node, list | tuple):
             types = [str(e.get('type')) if isinstance(e, Mapping) else '' for e in node]
             names = [name.rpartition('.')[2] for name in types]
             if names.count(part) == 1:
                 part = str(names.index(part))
-            known = part.isdigit() and int(part) < len(node)
-            node = node[int(part)] if known else None
-        else:
-            node = node.get(part) if isinstance(node, Mapping | Config) else None
-        path.append(part)
-    return '.'.join(path)
-
-
-def _doubt(cfg: Config, key: str) -> str | None:
-    """Why an override may change nothing; None if it is fine."""
-    first, *rest = key.split('.')
-    if first not in _KNOWN_KEYS:
-        if first in cfg:
-            return (
-                f'--cfg-options {key}: "{first}" is a variable of the config '
-                'file. It was used when the file was read, so changing it '
-                'now changes nothing: override the places where it is used, '
-                'or edit the file.'
-            )
-        return (
-            f'--cfg-options {key}: the config has no "{first}", and nothing '
-            'reads it.' + _suggest(first, [*_KNOWN_KEYS, *cfg.keys()])
-        )
-    node = cfg.get(first)
-    path = first
-    for part in rest:
-        if isinstance(node, Sequence) and not isinstance(node, str):
             if not part.isdigit() or int(part) >= len(node):
                 raise InputError(
-                    f'--cfg-options {key}: {path} is a list of {len(node)}; '
-                    f'give an index from 0 to {len(node) - 1} or the type of '
-                    f'one entry in place of "{part}"'
+                    f'{text} {where} is a list of {len(node)}; in place of "{part}" '
+                    f'give an index from 0 to {len(node) - 1} or the type of one entry'
                 )
             node = node[int(part)]
-        elif isinstance(node, Mapping):
-            if part not in node:
-                hint = _suggest(part, node.keys())
-                # without a near match it is probably a new argument
-                return (
-                    f'--cfg-options {key}: {path} has no "{part}", it is added.{hint}'
-                    if hint
-                    else None
-                )
-            node = node[part]
+        elif isinstance(node, Mapping | Config):
+            # without a near match it is probably a new argument
+            hint = _suggest(part, node.keys()) if path and part not in node else ''
+            if hint:
+                warning = f'{text} {where} has no "{part}", it is added.{hint}'
+            node = node.get(part)
         else:
-            return None
-        path += f'.{part}'
-    return None
+            node = None
+        path.append(part)
+    first = path[0]
+    if first not in _KNOWN_KEYS and first in cfg:
+        warning = (
+            f'{text} "{first}" is a variable of the config file, and was used when the '
+            'file was read: override the places where it is used, or edit the file.'
+        )
+    elif first not in _KNOWN_KEYS:
+        hint = _suggest(first, [*_KNOWN_KEYS, *cfg.keys()])
+        warning = f'{text} the config has no "{first}", and nothing reads it.{hint}'
+    return '.'.join(path), warning
 
 
-def _suggest(word: str, names: object) -> str:
+def _suggest(word: str, names: Iterable) -> str:
     near = difflib.get_close_matches(word, map(str, names), n=1, cutoff=0.75)
     return f' Did you mean "{near[0]}"?' if near else ''
 
@@ -260,8 +189,8 @@ def evaluation_dataset(cfg: Config) -> Mapping:
     loader = cfg.get('test_dataloader') or cfg.get('val_dataloader')
     if not loader:
         raise InputError(
-            f'config {config_name(cfg)} has no test_dataloader, whose '
-            'pipeline prepares images for the network'
+            f'config {config_name(cfg)} has no test_dataloader, whose pipeline '
+            'prepares images for the network'
         )
     dataset = loader['dataset']
     while 'dataset' in dataset:

@@ -3,7 +3,6 @@
 import contextlib
 import difflib
 import importlib
-import inspect
 import re
 import traceback
 from collections.abc import Iterator
@@ -20,57 +19,40 @@ HOSTS = ('mmdet', 'mmseg', 'mmpretrain')
 
 
 def host_of(cfg: Config) -> str:
-    """Name of the package whose runner conventions the config follows.
-
-    Raises:
-        InputError: the config's default_scope is none of the three.
-    """
+    """Name of the package whose runner conventions the config follows."""
     scope = cfg.get('default_scope')
     if scope not in HOSTS:
         raise InputError(
-            f'config {config_name(cfg)} has default_scope={scope!r}; give '
-            f'one of {", ".join(HOSTS)}'
+            f'config {config_name(cfg)} has default_scope={scope!r}; give one of '
+            f'{", ".join(HOSTS)}'
         )
     try:
-        with suppress_import_output():
+        with suppress_import_output(), readable_config_errors(cfg):
             importlib.import_module(f'{scope}.datasets')
     except ModuleNotFoundError as error:
         raise InputError(
-            f'config {config_name(cfg)} needs {scope}, but {error.name} is '
-            'not installed; run `python -m mnv2_mm.check` to see what is '
-            'missing and how to install it'
+            f'config {config_name(cfg)} needs {scope}, but {error.name} is not '
+            'installed; `python -m mnv2_mm.check` says how to install it'
         ) from error
-    except RuntimeError as error:
-        _raise_torchvision(error)
-        raise
     return scope
-
-
-def _raise_torchvision(error: RuntimeError) -> None:
-    """Raise the remedy where an import failed in torchvision."""
-    if 'operator torchvision::' in str(error):
-        raise InputError(
-            'torchvision does not fit the installed torch, and the OpenMMLab '
-            'packages import it; run `python -m mnv2_mm.check --repair`'
-        ) from error
 
 
 @contextlib.contextmanager
 def readable_config_errors(cfg: Config) -> Iterator[None]:
     """Turn a mistake in the config into one sentence.
 
-    mmengine builds the model at once, and loops, optimizer and data loaders
-    when the run starts; both belong inside.
-
-    Raises:
-        InputError: a type that no registry knows, or an argument that a
-            type does not take.
+    mmengine builds the model at once, and loops, optimizer and data loaders when the
+    run starts; both belong inside.
     """
     try:
         yield
     except RuntimeError as error:
-        _raise_torchvision(error)
-        raise
+        if 'operator torchvision::' not in str(error):
+            raise
+        raise InputError(
+            'torchvision does not fit the installed torch, and the OpenMMLab packages '
+            'import it; run `python -m mnv2_mm.check --repair`'
+        ) from error
     except (KeyError, TypeError) as error:
         frames = {f.name for f in traceback.extract_tb(error.__traceback__)}
         text = _explain(error) if 'build_from_cfg' in frames else None
@@ -86,17 +68,15 @@ def readable_config_errors(cfg: Config) -> Iterator[None]:
 def _explain(error: Exception) -> str | None:
     """The user's mistake behind an exception of mmengine's registry."""
     if isinstance(error, KeyError):
-        found = _unknown_type(error)
-        if found is None:
-            return None
-        return _unknown(*found)
-    text = message_of(error)
-    match = re.search(r"(\w+)\.__init__\(\) got an .*argument '(\w+)'", text)
-    if match:
-        return f"type='{match[1]}' takes no argument '{match[2]}'"
-    match = re.search(r'(\w+)\.__init__\(\) missing .*: (.+)$', text)
-    if match:
-        return f"type='{match[1]}' needs the argument {match[2]}"
+        text = str(error.args[0]) if error.args else ''
+        match = re.search(r'(\S+) is not in the (?:(\w+)::)?(.+?) registry', text)
+        return match and _unknown(match[1], match[2] or 'mmengine', match[3])
+    for pattern, verb in {
+        r"(\w+)\.__init__\(\) got an .*argument ('\w+')": 'takes no argument',
+        r'(\w+)\.__init__\(\) missing .*: (.+)$': 'needs the argument',
+    }.items():
+        if match := re.search(pattern, message_of(error)):
+            return f"type='{match[1]}' {verb} {match[2]}"
     return None
 
 
@@ -106,10 +86,7 @@ def _unknown(name: str, scope: str, registry: str) -> str:
     package, _, bare = name.rpartition('.')
     for needed in filter(None, (package, scope)):
         if needed in HOSTS and not installed(needed):
-            return text + (
-                f'{needed} is not installed; `python -m mnv2_mm.check` says '
-                'how to install it.'
-            )
+            return f'{text}{needed} is not installed; run `python -m mnv2_mm.check`'
     known = _known(registry, scope)
     own = [key for key in known if key.startswith(f'{package}.')]
     near = [
@@ -120,32 +97,20 @@ def _unknown(name: str, scope: str, registry: str) -> str:
     if near:
         first = list(dict.fromkeys(near))[:3]
         return text + 'Did you mean ' + ' or '.join(map(repr, first)) + '?'
-    return text + (
-        'Check the spelling; a type of your own must be imported by '
-        'custom_imports in the config.'
-    )
+    return f'{text}Check the spelling; import a type of your own by custom_imports.'
 
 
 def _known(registry: str, scope: str) -> list[str]:
     """Names in a registry of this project, of mmengine and the hosts."""
     names: list[str] = []
-    for package in ('mnv2_mm', 'mmengine', *HOSTS):
-        if package not in ('mnv2_mm', 'mmengine') and not installed(package):
-            continue
-        module = importlib.import_module(f'{package}.registry')
-        for _, table in inspect.getmembers(
-            module, lambda member: isinstance(member, Registry)
-        ):
-            if table.name == registry and table.scope == package:
+    for package in filter(installed, ('mnv2_mm', 'mmengine', *HOSTS)):
+        prefix = '' if package in (scope, 'mmengine') else f'{package}.'
+        for table in vars(importlib.import_module(f'{package}.registry')).values():
+            if (
+                isinstance(table, Registry)
+                and table.name == registry
+                and table.scope == package
+            ):
                 table.import_from_location()
-                bare = package in (scope, 'mmengine')
-                prefix = '' if bare else f'{package}.'
                 names += [prefix + key for key in table.module_dict]
     return names
-
-
-def _unknown_type(error: KeyError) -> tuple[str, str, str] | None:
-    """(type, scope, registry) out of a registry's KeyError, else None."""
-    text = str(error.args[0]) if error.args else ''
-    match = re.search(r'(\S+) is not in the (?:(\w+)::)?(.+?) registry', text)
-    return (match[1], match[2] or 'mmengine', match[3]) if match else None

@@ -1,9 +1,4 @@
-"""What the command-line tools print and which messages they hide.
-
-mmengine logs several screens before a training starts, and the hosts warn of
-things that are harmless and that the user cannot change. The log file keeps all
-of it; the console shows what a person needs.
-"""
+"""What the command-line tools print and which messages they hide."""
 
 import contextlib
 import io
@@ -33,10 +28,7 @@ def print_warnings(messages: list[str]) -> None:
 
 @contextlib.contextmanager
 def suppress_import_output() -> Iterator[None]:
-    """Spare the console what the hosts print while they are imported.
-
-    Two of them print that an optional package of the onedl family is missing.
-    """
+    """Hide what two hosts print at import: that an optional package is missing."""
     printed = io.StringIO()
     try:
         with contextlib.redirect_stdout(printed):
@@ -49,7 +41,6 @@ def suppress_import_output() -> Iterator[None]:
 
 #: Log records that the console is spared; the log file has them all.
 _FILE_ONLY = (
-    # screens full of text that nobody reads while a training starts
     'System environment:',
     'Config:\n',
     'Hooks will be executed in the following order',
@@ -63,39 +54,36 @@ _FILE_ONLY = (
 )
 _WARNINGS = (
     # torch.meshgrid without indexing=, in mmdet's anchor generators
-    (r'torch\.meshgrid: in an upcoming release', UserWarning),
+    r'torch\.meshgrid: in an upcoming release',
     # mmseg says so whenever images are not asked for
-    (r'The draw is False, it means that the hook', UserWarning),
+    r'The draw is False, it means that the hook',
     # mmdet and mmseg about what drawing and resizing do at the edges
-    (r'Warning: The (bbox|polygon|circle|line) is out of bounds', UserWarning),
-    (r'When align_corners=True, the output would more', UserWarning),
+    r'Warning: The (bbox|polygon|circle|line) is out of bounds',
+    r'When align_corners=True, the output would more',
     # an optional, faster evaluation of boxes
-    (r'faster_coco_eval is not installed', UserWarning),
+    r'faster_coco_eval is not installed',
     # mmseg about a default of its cross entropy
-    (r'Default ``avg_non_ignore`` is False', UserWarning),
+    r'Default ``avg_non_ignore`` is False',
     # mmengine about threads and about its own wrapper, once a process
-    (r'Setting (OMP|MKL)_NUM_THREADS environment variable', UserWarning),
-    (r'`broadcast_buffers` is deprecated', FutureWarning),
-    # gradients that lie channels last are copied into torch's buckets, which
-    # costs less than the layout saves
-    (r'Grad strides do not match bucket view strides', UserWarning),
+    r'Setting (OMP|MKL)_NUM_THREADS environment variable',
+    r'`broadcast_buffers` is deprecated',
+    # gradients that lie channels last are copied into torch's buckets, which costs less
+    # than the layout saves
+    r'Grad strides do not match bucket view strides',
     # mmengine calls the older of two torch interfaces for mixed precision
-    (r'.*torch\.cuda\.amp\..* is deprecated', FutureWarning),
+    r'.*torch\.cuda\.amp\..* is deprecated',
     # setuptools to packages that the hosts import
-    (r'.*pkg_resources.*', UserWarning),
-    (r'.*', DeprecationWarning),
+    r'.*pkg_resources.*',
     # only a matter of speed; there is no accelerator to be fast for
-    (r"'pin_memory' argument is set as true", UserWarning),
+    r"'pin_memory' argument is set as true",
 )
 
 
 def filter_warnings() -> None:
-    """Hide warnings that are known and harmless.
-
-    For command lines only: a library leaves the filters to its user.
-    """
-    for text, category in _WARNINGS:
-        warnings.filterwarnings('ignore', text, category)
+    """Hide harmless warnings; for tools only, a library leaves that to its user."""
+    for text in _WARNINGS:
+        warnings.filterwarnings('ignore', text)
+    warnings.filterwarnings('ignore', category=DeprecationWarning)
 
 
 class ToolRunner(Runner):
@@ -106,10 +94,7 @@ class ToolRunner(Runner):
         logger = super().build_logger(*args, **kwargs)
         for handler in logger.handlers:
             if type(handler) is logging.StreamHandler:
-                handler.addFilter(_for_console)
+                handler.addFilter(
+                    lambda record: not any(x in str(record.msg) for x in _FILE_ONLY)
+                )
         return logger
-
-
-def _for_console(record: logging.LogRecord) -> bool:
-    text = str(record.msg)
-    return not any(known in text for known in _FILE_ONLY)

@@ -1,19 +1,21 @@
 """Loss and metric curves of a training, from mmengine's own records.
 
-Each start of a training writes one ``<time>/vis_data/scalars.json`` below the
-work dir. The records of a resumed training are joined: where a later start
-goes over the same iterations again, its values count.
+Each start of a training writes one ``<time>/vis_data/scalars.json``. Where a later
+start goes over the same iterations again, its values count.
 """
 
 import json
 import os
 from collections import defaultdict
-from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from mnv2_mm.utils.errors import InputError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 #: Keys of a record that are no curves.
 _NOT_CURVES = {'data_time', 'time', 'step', 'iter', 'epoch', 'memory'}
@@ -22,14 +24,13 @@ _MAX_LINES = 6  # in one panel
 Curve = list[tuple[int, float]]
 
 
-@dataclass
-class Curves:
+class Curves(NamedTuple):
     """Values by key, as (iteration, value)."""
 
-    train: dict[str, Curve] = field(default_factory=dict)
-    metrics: dict[str, Curve] = field(default_factory=dict)
-    #: iterations at which a start (the first one left out) continued
-    resumed: list[int] = field(default_factory=list)
+    train: dict[str, Curve]
+    metrics: dict[str, Curve]
+    #: Iterations at which a start (the first one left out) continued.
+    resumed: list[int]
 
     @property
     def last(self) -> dict[str, float]:
@@ -38,26 +39,21 @@ class Curves:
 
 
 def read_curves(work_dir: str | os.PathLike) -> Curves:
-    """Read the records of all starts of a training.
-
-    Raises:
-        InputError: there are none.
-    """
+    """Read the records of all starts of a training."""
     files = sorted(Path(work_dir).glob('*/vis_data/scalars.json'))
     starts = [records for file in files if (records := _records(file))]
     if not starts:
         raise InputError(
-            f'{work_dir} holds no record of a training '
-            '(<time>/vis_data/scalars.json); give the work dir of '
-            'tools/train.py'
+            f'{work_dir} holds no record of a training (<time>/vis_data/scalars.json); '
+            'give the work dir of tools/train.py'
         )
     train: list[dict] = []
     metrics: list[dict] = []
     resumed = []
     for number, records in enumerate(starts):
         new = [r for r in records if 'lr' in r]
-        first = min((r['step'] for r in new), default=0)
         if number and new:
+            first = min(r['step'] for r in new)
             resumed.append(first)
             train = [r for r in train if r['step'] < first]
             # a metric belongs to the iterations before it, so first itself is left out
@@ -99,31 +95,17 @@ def _by_key(records: list[dict]) -> dict[str, Curve]:
 
 
 def plot(curves: Curves, path: str | os.PathLike, *, title: str = '') -> list[str]:
-    """Draw loss, learning rate and metrics side by side.
-
-    Args:
-        curves: Of :func:`read_curves`.
-        path: Image to write; the ending gives the format.
-        title: Text above.
-
-    Returns:
-        Keys of the metrics that are drawn.
-    """
+    """Draw loss, learning rate and metrics; returns the keys of the drawn metrics."""
     # no window is opened: this runs on servers
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    losses = {
-        key: curve
-        for key, curve in curves.train.items()
-        if key.rpartition('.')[2].startswith('loss')
-    }
-    metrics = _main_metrics(curves.metrics)
     figure = Figure(figsize=(14, 4.5), layout='constrained')
     FigureCanvasAgg(figure)
     left, middle, right = figure.subplots(1, 3, width_ratios=(3, 3, 2))
-    _draw_losses(left, losses)
+    _draw_losses(left, curves.train)
     left.set_title('loss (line: mean of neighbors)')
+    metrics = _main_metrics(curves.metrics)
     for key, curve in metrics.items():
         x, y = zip(*curve, strict=True)
         label = f'{key}, last {y[-1]:.3g}'
@@ -131,7 +113,6 @@ def plot(curves: Curves, path: str | os.PathLike, *, title: str = '') -> list[st
     middle.set_title('metrics on the validation set')
     if metrics:
         middle.set_ylim(bottom=0)
-        middle.legend(fontsize=8)
     else:
         middle.text(0.5, 0.5, 'none recorded', ha='center', transform=middle.transAxes)
     if 'lr' in curves.train:
@@ -140,18 +121,13 @@ def plot(curves: Curves, path: str | os.PathLike, *, title: str = '') -> list[st
     for axes in (left, middle, right):
         axes.set_xlabel('iteration')
         axes.grid(alpha=0.3)
-        for n, step in enumerate(curves.resumed):
-            axes.axvline(
-                step,
-                color='k',
-                linestyle=':',
-                linewidth=1,
-                label='resumed' if n == 0 and axes is left else None,
-            )
-    if losses:
-        left.legend(fontsize=8)
-    if title:
-        figure.suptitle(title)
+        label = 'resumed' if axes is left else None
+        for step in curves.resumed:
+            axes.axvline(step, color='k', linestyle=':', linewidth=1, label=label)
+            label = None  # once
+        if axes.get_legend_handles_labels()[1]:
+            axes.legend(fontsize=8)
+    figure.suptitle(title)
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)
     return list(metrics)
@@ -168,21 +144,20 @@ def _main_metrics(metrics: dict[str, Curve]) -> dict[str, Curve]:
     return dict(list(kept.items())[:_MAX_LINES])
 
 
-def _draw_losses(axes: object, losses: dict[str, Curve]) -> None:
+def _draw_losses(axes: 'Axes', train: dict[str, Curve]) -> None:
     """Draw the total loss thick and its parts thin, smoothed over the raw values."""
-    total = losses.get('loss')
-    parts = {k: c for k, c in losses.items() if k != 'loss'}
-    if total is not None and len(parts) == 1:
-        parts = {}  # the same curve
-    shown = dict([*([('loss', total)] if total else []), *parts.items()])
-    for key, curve in list(shown.items())[:_MAX_LINES]:
-        x, y = map(np.asarray, zip(*curve, strict=True))
+    parts = [key for key in train if key.rpartition('.')[2].startswith('loss')]
+    if 'loss' in parts:
+        parts.remove('loss')
+        parts = ['loss', *(parts if len(parts) > 1 else [])]  # one is the same curve
+    drawn = []
+    for key in parts[:_MAX_LINES]:
+        x, y = map(np.asarray, zip(*train[key], strict=True))
         width = 2.0 if key == 'loss' else 1.0
         (line,) = axes.plot(x, _smooth(y), linewidth=width, label=key)
         axes.plot(x, y, alpha=0.25, linewidth=0.8, color=line.get_color())
-    values = np.concatenate(
-        [np.asarray(curve)[:, 1] for curve in shown.values()] or [np.ones(1)]
-    )
+        drawn.append(y)
+    values = np.concatenate(drawn or [np.ones(1)])
     finite = values[np.isfinite(values) & (values > 0)]
     if finite.size and finite.max() > 30 * np.median(finite):
         axes.set_yscale('log')  # a high start would flatten the rest

@@ -1,9 +1,4 @@
-"""Error for bad input, and the decorator by which a command line prints it.
-
-A mistake of the user (a config value, a data set, a checkpoint) raises
-:class:`InputError`. Its text names the thing and the remedy. The command-line
-tools print that text alone; libraries see a ``ValueError``.
-"""
+"""Error for bad input, and the decorator by which a command line prints it."""
 
 import functools
 import os
@@ -20,25 +15,20 @@ class InputError(ValueError):
 
 
 def message_of(error: BaseException) -> str:
-    """The sentence a user needs, without what the stack added to it.
-
-    mmengine's registry and torch's data loader re-raise an exception under
-    the same type with their own lines put before the message.
-    """
+    """The message without what mmengine's registry and data loaders put before it."""
     text = str(error)
     if 'Original Traceback' in text:  # raised in a data-loader worker
         text = re.split(r'\n\S*InputError: ', text)[-1]
     # "class `X` in package/module.py: message", once per nested build
-    text = re.sub(r'^(class `\w+` in \S+?\.py: )+', '', text.strip())
-    return text
+    return re.sub(r'^(class `\w+` in \S+?\.py: )+', '', text.strip())
 
 
 def command(main: Callable[[], int | None]) -> Callable[[], None]:
     """Turn ``main`` into an entry point that ends with a plain message.
 
-    An :class:`InputError` prints ``error: <message>`` and exits with 2, an
-    interrupt exits with 130. Every other exception keeps its traceback: it is a
-    defect of the program.
+    An :class:`InputError` prints ``error: <message>`` and exits with 2, an interrupt
+    exits with 130. Every other exception is a defect of the program and keeps its
+    traceback.
     """
 
     @functools.wraps(main)

@@ -1,7 +1,6 @@
-"""Import the packages that matter in a child process, which may crash.
+"""Import the packages that matter in a child process, for :mod:`mnv2_mm.check`.
 
-:mod:`mnv2_mm.check` judges the results. A package that was built for another
-torch or numpy can crash the interpreter.
+A package that was compiled for another torch or numpy can crash the interpreter.
 """
 
 import importlib
@@ -44,10 +43,7 @@ def check_imports(modules: tuple[str, ...] = MODULES) -> list[ImportResult]:
     results: list[ImportResult] = []
     while len(results) < len(modules):
         rest = modules[len(results) :]
-        code = (
-            'from mnv2_mm.utils.import_check import print_imports; '
-            f'print_imports({rest!r})'
-        )
+        code = f'from {__name__} import print_imports; print_imports({rest!r})'
         child = subprocess.run(
             [sys.executable, '-W', 'ignore', '-c', code],
             stdin=subprocess.DEVNULL,
@@ -84,8 +80,7 @@ def print_imports(modules: tuple[str, ...]) -> None:
             result.error = f'{type(error).__name__}: {text[0]}'
             if isinstance(error, ModuleNotFoundError):
                 result.missing = error.name or ''
-        sys.stdout.write(f'\n{_MARK}{json.dumps(vars(result))}\n')
-        sys.stdout.flush()
+        print(f'\n{_MARK}{json.dumps(vars(result))}', flush=True)
 
 
 def _facts(name: str, module: ModuleType) -> dict[str, str]:

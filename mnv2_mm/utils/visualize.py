@@ -1,8 +1,7 @@
 """Draw a prediction on its image, and describe it for a JSON file.
 
-The hosts' visualizers do the drawing, here and for the ground truth
-(:mod:`mnv2_mm.datasets.gt_visualizer`). Small images are enlarged first, since
-a class name would hide the object.
+The hosts' visualizers do the drawing. Small images are enlarged first, since a class
+name would hide the object.
 """
 
 from collections.abc import Sequence
@@ -26,14 +25,7 @@ _TOP = 5  # classes of a classification that are reported
 def host_visualizer(
     host: str, metainfo: dict, *, name: str, **settings: float
 ) -> Visualizer:
-    """Build the visualizer of a host for the classes of a data set.
-
-    Args:
-        host: mmdet, mmseg or mmpretrain.
-        metainfo: The data set's, with classes and maybe a palette.
-        name: Unique in this process.
-        **settings: Of the visualizer.
-    """
+    """Build the visualizer of a host; ``name`` is unique in the process."""
     init_default_scope(host)
     visualizer = VISUALIZERS.build(dict(type=_VISUALIZERS[host], name=name, **settings))
     classes = metainfo.get('classes') or ()
@@ -57,11 +49,9 @@ def drawn_image(visualizer: Visualizer) -> np.ndarray:
 
 
 class Painter:
-    """Draw and describe the predictions of one model.
+    """Draw and describe the predictions of a model that ``init_model`` returned.
 
-    Args:
-        model: Of :func:`mnv2_mm.api.init_model`.
-        score_thr: Boxes below this score are neither drawn nor reported.
+    Boxes below ``score_thr`` are neither drawn nor reported.
     """
 
     def __init__(self, model: nn.Module, *, score_thr: float = 0.3) -> None:
@@ -74,61 +64,47 @@ class Painter:
 
     def name_of(self, label: int) -> str:
         """Class name, or the number where there is none."""
-        known = label < len(self.classes)
-        return self.classes[label] if known else f'class {label}'
+        return self.classes[label] if label < len(self.classes) else f'class {label}'
 
     def describe(self, sample: BaseDataElement) -> dict:
         """The prediction as plain numbers.
 
         Returns:
-            ``boxes`` as [x1, y1, x2, y2] in pixels with ``labels``,
-            ``scores`` and ``classes``, best first; or
-            ``pixel_shares`` (0 to 1) by class; or ``top5``.
+            ``boxes`` as [x1, y1, x2, y2] in pixels with ``labels``, ``scores`` and
+            ``classes``, best first; or ``pixel_shares`` (0 to 1) by class; or ``top5``.
         """
         if self.host == 'mmdet':
             found = sample.pred_instances.cpu().numpy()
             order = np.argsort(-found.scores, kind='stable')
-            order = order[found.scores[order] >= self.score_thr]
-            labels = found.labels[order].tolist()
+            found = found[order[found.scores[order] >= self.score_thr]]
+            labels = found.labels.tolist()
             return {
-                'boxes': np.round(found.bboxes[order].astype(float), 1).tolist(),
+                'boxes': found.bboxes.astype(float).round(1).tolist(),
                 'labels': labels,
-                'scores': np.round(found.scores[order].astype(float), 4).tolist(),
+                'scores': found.scores.astype(float).round(4).tolist(),
                 'classes': [self.name_of(label) for label in labels],
             }
         if self.host == 'mmseg':
             mask = self.mask(sample)
-            counts = np.bincount(mask.ravel())
-            return {
-                'pixel_shares': {
-                    self.name_of(i): round(int(n) / mask.size, 4)
-                    for i, n in enumerate(counts)
-                    if n
-                }
-            }
+            counts = enumerate(np.bincount(mask.ravel()).tolist())
+            shares = {self.name_of(i): round(n / mask.size, 4) for i, n in counts if n}
+            return {'pixel_shares': shares}
         scores = sample.pred_score.cpu().numpy()
+        best = np.argsort(-scores, kind='stable')[:_TOP].tolist()
+        scores = scores.astype(float).round(4).tolist()
         return {
             'top5': [
-                {
-                    'class': self.name_of(int(i)),
-                    'label': int(i),
-                    'score': round(float(scores[i]), 4),
-                }
-                for i in np.argsort(-scores, kind='stable')[:_TOP]
+                {'class': self.name_of(i), 'label': i, 'score': scores[i]} for i in best
             ]
         }
 
     @staticmethod
     def mask(sample: BaseDataElement) -> np.ndarray:
         """Class index of each pixel, (H, W) uint8."""
-        data = sample.pred_sem_seg.data.squeeze(0).cpu().numpy()
-        return data.astype(np.uint8)
+        return sample.pred_sem_seg.data.squeeze(0).cpu().numpy().astype(np.uint8)
 
     def draw(self, image: np.ndarray, sample: BaseDataElement) -> np.ndarray:
-        """Draw on a copy of the image, (H, W, 3) uint8 BGR.
-
-        A small image comes back enlarged.
-        """
+        """Draw on a copy, (H, W, 3) uint8 BGR; a small image comes back enlarged."""
         factor = max(1.0, _SHORT_SIDE / min(image.shape[:2]))
         size = [round(side * factor) for side in image.shape[1::-1]]
         canvas = enlarged(image, size)
@@ -152,10 +128,7 @@ class Painter:
         return drawn_image(self.visualizer)
 
     def _paint(self, canvas: np.ndarray, mask: np.ndarray) -> np.ndarray:
-        """Color the regions of a mask, with borders and a legend.
-
-        mmseg's own drawing covers a background class too, in black.
-        """
+        """Color the regions; mmseg's own drawing covers a background class too."""
         colors = np.asarray(self.visualizer.dataset_meta['palette'])
         colors = np.uint8(np.resize(colors, (256, 3)))
         labels = [i for i in np.unique(mask) if self.name_of(i) != 'background']
@@ -164,18 +137,14 @@ class Painter:
         drawn = np.where(regions[..., None], blend, canvas)
         border = cv2.morphologyEx(mask, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))
         drawn[border > 0] = 255
+        font, white = (cv2.FONT_HERSHEY_SIMPLEX, 0.55), (255, 255, 255)
         for row, label in enumerate(labels):
-            top = 8 + 24 * row
-            color = tuple(map(int, colors[label]))
-            text = self.name_of(label)
-            font = cv2.FONT_HERSHEY_SIMPLEX, 0.55
+            top, text = 8 + 24 * row, self.name_of(label)
             width = cv2.getTextSize(text, *font, 1)[0][0]
-            corner = (8 + 26 + width + 8, top + 22)
-            cv2.rectangle(drawn, (8, top), corner, (0, 0, 0), -1)
+            cv2.rectangle(drawn, (8, top), (42 + width, top + 22), (0, 0, 0), -1)
+            color = tuple(map(int, colors[label]))
             cv2.rectangle(drawn, (12, top + 4), (28, top + 18), color, -1)
-            place = (34, top + 17)
-            white = (255, 255, 255)
-            cv2.putText(drawn, text, place, *font, white, 1, cv2.LINE_AA)
+            cv2.putText(drawn, text, (34, top + 17), *font, white, 1, cv2.LINE_AA)
         return drawn
 
 
@@ -184,9 +153,8 @@ def summarize(description: dict) -> str:
     if 'boxes' in description:
         pairs = zip(description['classes'], description['scores'], strict=True)
         found = [f'{name} {score:.2f}' for name, score in pairs]
-        count = f'{len(found)} box' + ('' if len(found) == 1 else 'es')
-        more = ', ...' if len(found) > 4 else ''
-        return count + (f': {", ".join(found[:4])}{more}' if found else '')
+        shown = ', '.join(found[:4] + ['...'] * (len(found) > 4))
+        return f'{len(found)} boxes' + (f': {shown}' if found else '')
     if 'pixel_shares' in description:
         shares = sorted(description['pixel_shares'].items(), key=lambda item: -item[1])
         return ', '.join(f'{name} {share:.0%}' for name, share in shares[:5])

@@ -20,7 +20,7 @@ from mnv2_mm.api import init_model
 from mnv2_mm.checkpoints import hub as published
 from mnv2_mm.checkpoints import load_backbone
 from mnv2_mm.checkpoints.convert import convert, read_labels, save
-from mnv2_mm.checkpoints.preprocessing import apply_preprocessing, other_preprocessing
+from mnv2_mm.checkpoints.guard import apply_preprocessing, other_preprocessing
 from mnv2_mm.checkpoints.source import sha256_of
 from mnv2_mm.utils.config import config_path, get_config
 from mnv2_mm.utils.errors import InputError

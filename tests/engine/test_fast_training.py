@@ -9,8 +9,11 @@ from mmengine.config import Config
 from mmengine.registry import OPTIM_WRAPPERS
 from torch import nn
 
-from mnv2_mm.engine.bfloat16_optim import BFloat16OptimWrapper, set_mixed_precision
-from mnv2_mm.engine.memory_format import use_channels_last
+from mnv2_mm.engine.fast_training import (
+    BFloat16OptimWrapper,
+    set_mixed_precision,
+    use_channels_last,
+)
 from mnv2_mm.utils.errors import InputError
 
 on_cpu = pytest.mark.skipif(
@@ -94,7 +97,7 @@ def test_freed_memory_is_used_again():
     """Blocks that were handed back come with a fault for every page."""
     code = """
 import resource, sys
-from mnv2_mm.utils.malloc_tuning import keep_freed_memory
+from mnv2_mm.engine.fast_training import keep_freed_memory
 if sys.argv[1] == 'keep':
     assert keep_freed_memory()
 for turn in range(6):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mnv2_mm.utils import environment, torchvision_ops
+from mnv2_mm.utils import environment
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -102,7 +102,7 @@ def test_the_written_files_repair_a_torchvision_without_operators(tmp_path):
     )
     code = f'import site; site.addsitedir({str(tmp_path)!r}); ' + run
     assert BROKEN in python(bare, **path).stderr
-    shutil.copy(torchvision_ops.__file__, tmp_path / f'{environment.MODULE}.py')
+    shutil.copy(environment.__file__, tmp_path / f'{environment.MODULE}.py')
     (tmp_path / f'{environment.MODULE}.pth').write_text(environment._LINE)
     assert 'torchvision.nms' in python(code, **path).stdout
 

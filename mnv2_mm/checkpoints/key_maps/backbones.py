@@ -48,13 +48,11 @@ def _modules(
     ends: Sequence[str],
     blocks: Iterable[str],
     parts: Sequence[str],
-    first: Sequence[str],
+    first: Sequence[str] = (),
 ) -> dict[str, str]:
-    """Table of their modules: the ends, the parts of a block and of the first one.
-
-    The first block has no expansion.
-    """
+    """Table of their modules: ends, parts of a block, of the first (no expansion)."""
     table = dict(zip(ends, _ENDS, strict=True))
+    first = first or parts[:4]
     for theirs, ours in zip(blocks, BLOCKS, strict=True):
         names, own = (parts, _PARTS) if ours != BLOCKS[0] else (first, _PARTS[2:])
         for name, part in zip(names, own, strict=True):
@@ -74,7 +72,6 @@ _D_LI14 = _modules(
     ('features.0.0', 'features.0.1', 'conv.0', 'conv.1'),
     _NUMBERED,
     ('conv.0', 'conv.1', 'conv.3', 'conv.4', 'conv.6', 'conv.7'),
-    ('conv.0', 'conv.1', 'conv.3', 'conv.4'),
 )
 #: The older code of tonylins has layer_19 among the features.
 _D_LI14 |= {'features.18.0': 'conv2.conv', 'features.18.1': 'conv2.bn'}
@@ -89,10 +86,7 @@ _TIMM = _modules(
     ('conv_dw', 'bn1', 'conv_pw', 'bn2'),
 )
 _MMPRETRAIN = _modules(
-    _ENDS,
-    BLOCKS,
-    [f'conv.{number}.{part}' for number in range(3) for part in ('conv', 'bn')],
-    [f'conv.{number}.{part}' for number in range(2) for part in ('conv', 'bn')],
+    _ENDS, BLOCKS, [f'conv.{i}.{part}' for i in range(3) for part in ('conv', 'bn')]
 )
 _MMDET = _modules(_ENDS, BLOCKS, _PARTS, _PARTS[2:])
 
@@ -115,8 +109,7 @@ def known_key_maps() -> str:
 def key_map_of(keys: Iterable[str]) -> KeyMap | None:
     """The key map that knows most of the keys, or None if none does.
 
-    It must know a bottleneck: names of the first and the last layer are common
-    (``bn1`` is in every ResNet).
+    It must know a bottleneck: ``bn1`` is in every ResNet.
     """
     keys = list(keys)
 

@@ -28,15 +28,11 @@ UNUSED_COCO_IDS = (12, 26, 29, 30, 45, 66, 68, 69, 71, 83)
 #: Slots of the 80 classes and, last, of the background (id 91 here).
 _COCO_SLOTS = [i - 1 for i in range(1, 92) if i not in UNUSED_COCO_IDS]
 
-_BRANCHES = {
-    'expand': 'expand_conv',
-    'depthwise': 'depthwise_conv',
-    'project': 'linear_conv',
-}
+_BRANCHES = dict(expand='expand', depthwise='depthwise', project='linear')
 #: Our layer by scope, below MobilenetV2/.
 _BACKBONE = {'Conv': 'backbone.conv1', 'Conv_1': 'backbone.conv2'} | {
-    f'expanded_conv{f"_{index}" if index else ""}/{theirs}': f'backbone.{block}.{ours}'
-    for index, block in enumerate(BLOCKS)
+    f'expanded_conv{f"_{i}" if i else ""}/{theirs}': f'backbone.{block}.{ours}_conv'
+    for i, block in enumerate(BLOCKS)
     for theirs, ours in _BRANCHES.items()
 }
 _DEEPLAB = {
@@ -62,8 +58,6 @@ _LEAF = re.compile(
 
 
 class _Layer(NamedTuple):
-    """Our layer for a scope."""
-
     name: str
     #: Whether a batch norm follows (then the convolution has no bias).
     norm: bool = True
@@ -109,12 +103,7 @@ def is_slim(names: Iterable[str]) -> bool:
 def translate_slim(source: Source, *, background_slot: bool = True) -> Translation:
     """Give the tensors of a TensorFlow file our keys and layouts.
 
-    Args:
-        source: Of ``read_tflite`` or ``read_tensorflow``.
-        background_slot: Whether the first class slot of a detector is the background.
-
-    Raises:
-        InputError: a tensor does not have the shape that its name needs.
+    ``background_slot``: the first class slot of a detector is the background.
     """
     found = {name: _LEAF.fullmatch(name) for name in source.tensors}
     scopes = {match['scope'] for match in found.values() if match}
@@ -140,8 +129,7 @@ def translate_slim(source: Source, *, background_slot: bool = True) -> Translati
         except (RuntimeError, KeyError) as error:
             raise InputError(
                 f'{source.path}: {name} has the shape {tuple(value.shape)}, which does '
-                f"not fit {key}; the file is not one of TensorFlow's MobileNetV2, "
-                'SSDLite or DeepLabv3'
+                f'not fit {key}; it is no MobileNetV2, SSDLite or DeepLabv3'
             ) from error
         result.tensors[key] = value.contiguous()
         result.origin[key] = name
@@ -177,25 +165,11 @@ def _anchors_per_cell(source: Source, scopes: set[str]) -> dict[str, int]:
 
 
 def _slots(value: Tensor, key: str, anchors: int, background_slot: bool) -> Tensor:
-    """Reorder the outputs of a predictor."""
+    """Box codes (y, x, h, w) to (x, y, w, h), the background slot first to last."""
     by_anchor = value.unflatten(0, (anchors, -1))
     if '.reg_convs.' in key:
         return by_anchor[:, torch.tensor([1, 0, 3, 2])].flatten(0, 1)
-    if not background_slot:
-        return value
-    return background_to_last(value, by_anchor.shape[1] - 1)
-
-
-def background_to_last(weight: Tensor, num_classes: int) -> Tensor:
-    """Reorder class slots from TF (background first) to mmdet (background last).
-
-    Args:
-        weight: (A * (num_classes + 1), ...), the weight or bias of a class
-            predictor with A anchors per cell.
-        num_classes: Classes without the background.
-    """
-    slots = weight.reshape(-1, num_classes + 1, *weight.shape[1:])
-    return slots.roll(-1, dims=1).reshape(weight.shape)
+    return by_anchor.roll(-1, 1).flatten(0, 1) if background_slot else value
 
 
 def remove_extra_classes(
@@ -212,8 +186,7 @@ def remove_extra_classes(
         wanted: Shape in the network.
 
     Returns:
-        The value, unchanged if this is not why the shapes differ, and a note for the
-        report.
+        The value, and a note on what was left out.
     """
     rows, ours = value.shape[0], wanted[0]
     if value.shape[1:] != wanted[1:]:

@@ -1,8 +1,4 @@
-"""Keys of complete models in PyTorch code bases.
-
-The backbones are in :mod:`mnv2_mm.checkpoints.key_maps.backbones`; this adds the heads
-and tells code bases apart that share the keys of a backbone.
-"""
+"""Keys of complete models in PyTorch code bases: heads, and which code base it is."""
 
 import re
 from collections.abc import Collection
@@ -14,29 +10,19 @@ from mnv2_mm.checkpoints.key_maps.backbones import KeyMap, key_map_of, known_key
 from mnv2_mm.checkpoints.source import Source, Translation
 from mnv2_mm.utils.errors import InputError
 
-_SHOWN = 3  # keys named in a message
-
 
 def translate_torch(source: Source) -> Translation:
     """Give the tensors of a PyTorch file our keys.
 
     Shapes are not compared: a layer of the same name is translated, even if it will
     not fit (mmdet's first predictors, mmseg's 3x3 bottleneck).
-
-    Args:
-        source: Of ``read_torch``; keys without ``num_batches_tracked``.
-
-    Raises:
-        InputError: the keys are of no known code base or of another network than
-            MobileNetV2, or two tensors have the same key of ours.
     """
     key_map = model_key_map_of(source.tensors)
     if key_map is None:
-        shown = ', '.join(list(source.tensors)[:_SHOWN]) or 'none'
+        shown = ', '.join(list(source.tensors)[:3]) or 'none'
         raise InputError(
             f'{source.path} holds no MobileNetV2 with known names (its keys begin with '
-            f'{shown}); known are those of {known_key_maps()}. Rename the keys to one '
-            'of them'
+            f'{shown}); rename them to those of {known_key_maps()}'
         )
     result = Translation(
         key_map.name,
@@ -51,8 +37,7 @@ def translate_torch(source: Source) -> Translation:
             if re.match(r'(backbone\.)?(features|blocks|layer\d+)\.', key):
                 raise InputError(
                     f'{source.path} has {key_map.name} names, but {key} is in no '
-                    'MobileNetV2: it is another network, or one of another depth; give '
-                    'the weights of a MobileNetV2'
+                    'MobileNetV2: it is another network, or one of another depth'
                 )
             result.unused.append(key)
             continue

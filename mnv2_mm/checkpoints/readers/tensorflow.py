@@ -14,11 +14,11 @@ from types import ModuleType
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from mnv2_mm.checkpoints.file import first_line
 from mnv2_mm.checkpoints.readers.tensorflow_graph import graph_variables
 from mnv2_mm.checkpoints.source import Source, sha256_of
+from mnv2_mm.utils.compat import required
 from mnv2_mm.utils.errors import InputError
 
 #: Suffix of the moving average of a variable. It is what is evaluated and released, so
@@ -38,13 +38,12 @@ _AGAIN = 'download or copy it again'
 #: Values that a small graph may hold as one number and a shape.
 _REPEATED = 1 << 20
 
+#: Arrays of the network by name; the other names and why.
+_Values = tuple[dict[str, np.ndarray], dict[str, str]]
+
 
 def is_tensorflow(path: str | os.PathLike) -> bool:
-    """Whether a path is a frozen graph or names a checkpoint.
-
-    A checkpoint is named by the beginning of its files (``model.ckpt``), by one of
-    them, or by their folder.
-    """
+    """Whether a path is a frozen graph, or folder, file or prefix of a checkpoint."""
     path = Path(path).expanduser()
     if path.is_dir():
         return any(path.glob('*.index'))
@@ -58,10 +57,6 @@ def read_tensorflow(path: str | os.PathLike) -> Source:
     Returns:
         Variables by name; moving averages in place of what they average. The digest is
         that of the data files in a row.
-
-    Raises:
-        InputError: TensorFlow or a file is missing, or the file is damaged, of
-            TensorFlow 2 or quantized.
     """
     path = Path(path).expanduser()
     is_graph = path.suffix == '.pb'
@@ -71,12 +66,17 @@ def read_tensorflow(path: str | os.PathLike) -> Source:
             f'checkpoint next to it, {path.parent}/variables'
         )
     path, files = (path, [path]) if is_graph else _checkpoint_files(path)
-    tf = _tensorflow(path)
+    os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')  # no start-up messages
+    tf = required('tensorflow', f'reading {path}')
     try:
         if is_graph:
-            tensors, set_aside = _read_graph(tf, path)
+            values, set_aside = _read_graph(tf, path)
         else:
-            tensors, set_aside = _read_checkpoint(tf, path, files)
+            values, set_aside = _read_checkpoint(tf, path, files)
+        tensors = {
+            name: torch.from_numpy(np.array(value, np.float32))
+            for name, value in values.items()
+        }
     except InputError:
         raise
     except Exception as error:  # of TensorFlow or protobuf, or of damaged values
@@ -85,18 +85,6 @@ def read_tensorflow(path: str | os.PathLike) -> Source:
         ) from error
     kind = 'TensorFlow frozen graph' if is_graph else 'TensorFlow checkpoint'
     return Source(str(path), kind, sha256_of(*files), tensors, set_aside)
-
-
-def _tensorflow(path: Path) -> ModuleType:
-    os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')  # no start-up messages
-    try:
-        import tensorflow
-    except ImportError as error:
-        raise InputError(
-            f'reading {path} needs TensorFlow, which is not installed: pip install '
-            'tensorflow'
-        ) from error
-    return tensorflow
 
 
 def _index(prefix: Path) -> Path:
@@ -139,9 +127,7 @@ def _checkpoint_files(path: Path) -> tuple[Path, list[Path]]:
     return prefix, shards
 
 
-def _read_checkpoint(
-    tf: ModuleType, prefix: Path, shards: list[Path]
-) -> tuple[dict[str, Tensor], dict[str, str]]:
+def _read_checkpoint(tf: ModuleType, prefix: Path, shards: list[Path]) -> _Values:
     reader = tf.train.load_checkpoint(str(prefix))
     shapes = reader.get_variable_to_shape_map()
     kinds = reader.get_variable_to_dtype_map()
@@ -156,11 +142,11 @@ def _read_checkpoint(
             f'{prefix} is damaged: its index claims {claimed} bytes, more than the '
             f'data files hold; {_AGAIN}'
         )
-    tensors = {name: _float32(reader.get_tensor(key)) for name, key in stored.items()}
-    return tensors, set_aside
+    values = {name: reader.get_tensor(key) for name, key in stored.items()}
+    return values, set_aside
 
 
-def _read_graph(tf: ModuleType, path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+def _read_graph(tf: ModuleType, path: Path) -> _Values:
     data = path.read_bytes()
     graph = tf.compat.v1.GraphDef.FromString(data)
     protos, set_aside = graph_variables(graph.node, path)
@@ -178,10 +164,8 @@ def _read_graph(tf: ModuleType, path: Path) -> tuple[dict[str, Tensor], dict[str
             f'{path} is damaged: it claims {claimed} weights, more than it has room '
             f'for; {_AGAIN}'
         )
-    tensors = {
-        name: _float32(tf.make_ndarray(protos[key])) for name, key in stored.items()
-    }
-    return tensors, set_aside
+    values = {name: tf.make_ndarray(protos[key]) for name, key in stored.items()}
+    return values, set_aside
 
 
 def _sort_out(names: Collection[str]) -> tuple[dict[str, str], dict[str, str]]:
@@ -206,16 +190,11 @@ def _sort_out(names: Collection[str]) -> tuple[dict[str, str], dict[str, str]]:
 def _check_kind(set_aside: dict[str, str], stored: dict[str, str], path: Path) -> None:
     if any('.ATTRIBUTES/' in name for name in [*stored, *set_aside]):
         raise InputError(
-            f'{path} is a checkpoint of TensorFlow 2 (Keras), whose names follow '
-            'objects and not layers; known are the names of TF-slim, as '
-            'tf.compat.v1.train.Saver writes them'
+            f'{path} is a checkpoint of TensorFlow 2 (Keras); known are the names of '
+            'TF-slim, as tf.compat.v1.train.Saver writes them'
         )
     if not stored:
         raise InputError(
             f'{path} holds no variables with floating-point values; give a frozen '
             'graph or a checkpoint of a trained network'
         )
-
-
-def _float32(value: np.ndarray) -> Tensor:
-    return torch.from_numpy(np.array(value, np.float32))

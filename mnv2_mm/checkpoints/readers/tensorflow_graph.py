@@ -48,86 +48,71 @@ _STEPS = 8  # identities in a row
 def graph_variables(
     nodes: 'Iterable[NodeDef]', path: Path
 ) -> 'tuple[dict[str, TensorProto], dict[str, str]]':
-    """Values of the constants that are variables, by variable; the others and why.
-
-    Raises:
-        InputError: the weights are quantized.
-    """
-    graph = _Graph(nodes)
-    quantized = [name for name in graph.constants if name.endswith('_quantized_const')]
+    """Values of the constants that are variables, by variable; the others and why."""
+    named = {node.name: node for node in nodes}
+    constants = {
+        name: node.attr['value'].tensor
+        for name, node in named.items()
+        if node.op == 'Const'
+    }
+    floats = {name for name in constants if constants[name].dtype in _FLOATS}
+    quantized = [name for name in constants if name.endswith('_quantized_const')]
     if quantized:
         raise InputError(
             f'{path} was quantized by the graph transform quantize_weights '
             f'({quantized[0]}); give the graph as it was before'
         )
     found: dict[str, str] = {}  # constant by variable
-    for name in graph.constants:
+    for name in constants:
         variable = _READ.sub('', name)
-        if not _VARIABLE.fullmatch(variable) or not graph.is_float(name):
+        if not _VARIABLE.fullmatch(variable) or name not in floats:
             continue
         # the variable itself rather than a copy made by reading
         if variable not in found or name == variable:
             found[variable] = name
-    found = graph.fused(found) | found
-    others = graph.constants.keys() - found.values()
+    found = _fused(named, floats, found) | found
+    others = constants.keys() - found.values()
     return {
-        variable: graph.constants[name].attr['value'].tensor
-        for variable, name in found.items()
+        variable: constants[name] for variable, name in found.items()
     }, dict.fromkeys(sorted(others), 'constants of the graph that are no weights')
 
 
-class _Graph:
-    """Nodes by name, and where their inputs come from."""
+def _source(nodes: 'dict[str, NodeDef]', name: str) -> str:
+    """The node before identities and the like."""
+    for _ in range(_STEPS):
+        name = name.partition(':')[0]
+        node = nodes.get(name)
+        if node is None or node.op not in _PASSING or not node.input:
+            break
+        name = node.input[0]
+    return name
 
-    def __init__(self, nodes: 'Iterable[NodeDef]') -> None:
-        self.nodes = {node.name: node for node in nodes}
-        self.constants = {
-            name: node for name, node in self.nodes.items() if node.op == 'Const'
-        }
 
-    def is_float(self, name: str) -> bool:
-        """Whether a node is a constant of floating-point values."""
-        return (
-            name in self.constants
-            and self.constants[name].attr['value'].tensor.dtype in _FLOATS
-        )
-
-    def source(self, name: str) -> str:
-        """The node before identities and the like."""
-        for _ in range(_STEPS):
-            name = name.partition(':')[0]
-            node = self.nodes.get(name)
-            if node is None or node.op not in _PASSING or not node.input:
-                break
-            name = node.input[0]
-        return name
-
-    def fused(self, known: dict[str, str]) -> dict[str, str]:
-        """Weights and biases of convolutions whose constants have other names.
-
-        The scope is that of the variable of the weights, else of the convolution.
-        """
-        by_constant = {name: variable for variable, name in known.items()}
-        scopes: dict[str, str] = {}  # of convolutions
-        found: dict[str, str] = {}
-        for node in self.nodes.values():
-            if node.op not in _CONVOLUTIONS or len(node.input) < 2:
-                continue
-            leaf, pattern = _CONVOLUTIONS[node.op]
-            weights = self.source(node.input[1])
-            named = by_constant.get(weights, '')
-            match = re.fullmatch(pattern, node.name)
-            if named.endswith(f'/{leaf}'):
-                scopes[node.name] = named.removesuffix(f'/{leaf}')
-            elif match and self.is_float(weights):
-                scopes[node.name] = match[1]
-                found[f'{match[1]}/{leaf}'] = weights
-        for node in self.nodes.values():
-            if node.op not in _ADDITIONS or len(node.input) != 2:
-                continue
-            ends = [self.source(name) for name in node.input]
-            for convolution, offset in (ends, ends[::-1]):
-                scope = scopes.get(convolution)
-                if scope and self.is_float(offset):
-                    found[f'{scope}/biases'] = offset
-        return found
+def _fused(
+    nodes: 'dict[str, NodeDef]', floats: set[str], known: dict[str, str]
+) -> dict[str, str]:
+    """Weights and biases of convolutions whose constants have other names."""
+    by_constant = {name: variable for variable, name in known.items()}
+    scopes: dict[str, str] = {}  # of convolutions
+    found: dict[str, str] = {}
+    for node in nodes.values():
+        if node.op not in _CONVOLUTIONS or len(node.input) < 2:
+            continue
+        leaf, pattern = _CONVOLUTIONS[node.op]
+        weights = _source(nodes, node.input[1])
+        named = by_constant.get(weights, '')
+        match = re.fullmatch(pattern, node.name)
+        if named.endswith(f'/{leaf}'):
+            scopes[node.name] = named.removesuffix(f'/{leaf}')
+        elif match and weights in floats:
+            scopes[node.name] = match[1]
+            found[f'{match[1]}/{leaf}'] = weights
+    for node in nodes.values():
+        if node.op not in _ADDITIONS or len(node.input) != 2:
+            continue
+        ends = [_source(nodes, name) for name in node.input]
+        for convolution, offset in (ends, ends[::-1]):
+            scope = scopes.get(convolution)
+            if scope and offset in floats:
+                found[f'{scope}/biases'] = offset
+    return found

@@ -10,18 +10,31 @@ reading a damaged file can raise any exception.
 """
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING
 
+import numpy as np
+import torch
 from torch import Tensor
 
 from mnv2_mm.checkpoints.file import first_line
-from mnv2_mm.checkpoints.readers.tflite_tensors import StoredTensors
 from mnv2_mm.checkpoints.source import Anchors, Preprocessing, Source, sha256_of
+from mnv2_mm.utils.compat import required
 from mnv2_mm.utils.errors import InputError
 
-_POSTPROCESS = 'TFLite_Detection_PostProcess'
+if TYPE_CHECKING:
+    from tflite import QuantizationParameters
+
+#: How weights may be stored; integers need a scale.
+SUPPORTED = ('float32', 'float16', 'uint8', 'int8', 'int32', 'int64')
+#: Where the name of a filter shows the scope of its layer, the most reliable first.
+_SCOPES = (
+    re.compile(r'(.+)/(?:depthwise_)?weights(?:_quant)?(?:/.*)?'),
+    re.compile(r'(.+)/(?:Conv2D|depthwise)(?:_Fold)?\d*'),
+)
 
 
 def is_tflite(path: str | os.PathLike) -> bool:
@@ -39,19 +52,9 @@ def read_tflite(path: str | os.PathLike) -> Source:
         Convolutions as ``<scope>/weights`` (H, W, in, out) or
         ``<scope>/depthwise_weights`` (H, W, in, multiplier), biases as
         ``<scope>/biases``; the anchors of a detector; the scaling of a quantized input.
-
-    Raises:
-        InputError: the file is no TFLite file, damaged, or quantized in a way that is
-            not supported.
     """
-    try:
-        import tflite
-    except ImportError as error:
-        raise InputError(
-            'reading a TFLite file needs the package tflite, which is not installed: '
-            'pip install tflite'
-        ) from error
     path = Path(path)
+    tflite = required('tflite', f'reading {path}')
     data = path.read_bytes()
     if data[4:8] != b'TFL3':
         raise InputError(
@@ -69,16 +72,27 @@ def read_tflite(path: str | os.PathLike) -> Source:
 
 
 class _Reader:
-    """Collects the weights of the one graph in a file."""
+    """Collects the weights of the one graph in a file; tensors are given by index."""
 
     def __init__(self, schema: ModuleType, data: bytes, path: Path) -> None:
-        self.path = path
-        self.stored = StoredTensors(schema, data, path)
+        self.data, self.path = data, path
+        self.model = schema.Model.GetRootAsModel(data, 0)
+        if self.model.SubgraphsLength() != 1:
+            raise InputError(
+                f'{path} has {self.model.SubgraphsLength()} subgraphs; only networks '
+                'with one are supported'
+            )
+        self.graph = self.model.Subgraphs(0)
         self.operators = {
-            value: name
-            for name, value in vars(schema.BuiltinOperator).items()
-            if isinstance(value, int)
+            value: name for name, value in _constants(schema.BuiltinOperator)
         }
+        self.kinds = {
+            value: name.lower() for name, value in _constants(schema.TensorType)
+        }
+        #: How the weights are stored, for messages.
+        self.read_kinds: set[str] = set()
+        #: The input of each DEQUANTIZE operator by its output, a constant too.
+        self.widened: dict[int, int] = {}
         self.tensors: dict[str, Tensor] = {}
         self.set_aside: dict[str, str] = {}
         self.anchors: Anchors | None = None
@@ -86,14 +100,14 @@ class _Reader:
     def read(self) -> Source:
         for name, inputs, outputs in self._operators():
             if name == 'DEQUANTIZE':
-                self.stored.widened[outputs[0]] = inputs[0]
+                self.widened[outputs[0]] = inputs[0]
             elif name in ('CONV_2D', 'DEPTHWISE_CONV_2D'):
                 self._convolution(inputs, depthwise=name != 'CONV_2D')
-            elif name == _POSTPROCESS:
-                boxes = self.stored.constant(inputs[2]).reshape(-1, 4)
-                scale, _ = self.stored.quantization(inputs[2]) or (0.0, 0)
+            elif name == 'TFLite_Detection_PostProcess':
+                boxes = self._constant(inputs[2]).reshape(-1, 4)
+                scale, _ = self._quantization(inputs[2]) or (0.0, 0)
                 self.anchors = Anchors(boxes, scale)
-                self.set_aside[self.stored.name(inputs[2])] = (
+                self.set_aside[self._name(inputs[2])] = (
                     'anchors, computed here; compared with the config'
                 )
             else:
@@ -102,7 +116,7 @@ class _Reader:
             raise InputError(f'{self.path} holds no convolution with weights')
         return Source(
             str(self.path),
-            'TFLite, ' + ' and '.join(sorted(self.stored.kinds)),
+            'TFLite, ' + ' and '.join(sorted(self.read_kinds)),
             sha256_of(self.path),
             self.tensors,
             self.set_aside,
@@ -112,10 +126,9 @@ class _Reader:
 
     def _operators(self) -> Iterator[tuple[str, list[int], list[int]]]:
         """Name, inputs and outputs of each operator."""
-        model, graph = self.stored.model, self.stored.graph
-        for i in range(graph.OperatorsLength()):
-            operator = graph.Operators(i)
-            code = model.OperatorCodes(operator.OpcodeIndex())
+        for i in range(self.graph.OperatorsLength()):
+            operator = self.graph.Operators(i)
+            code = self.model.OperatorCodes(operator.OpcodeIndex())
             # codes below 127 stand in an old field of one byte
             number = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())
             name = self.operators.get(number, str(number))
@@ -126,49 +139,149 @@ class _Reader:
             yield name, inputs, [int(operator.Outputs(j)) for j in outputs]
 
     def _convolution(self, inputs: list[int], *, depthwise: bool) -> None:
-        weight = self.stored.constant(inputs[1])
+        weight = self._constant(inputs[1])
         if weight.ndim != 4:
             raise InputError(
-                f'{self.path} is damaged: the filter {self.stored.name(inputs[1])} has '
+                f'{self.path} is damaged: the filter {self._name(inputs[1])} has '
                 f'{weight.ndim} dimensions'
             )
-        scope = self.stored.scope(inputs[1])
+        scope = self._scope(inputs[1])
         leaf = 'depthwise_weights' if depthwise else 'weights'
         # from (out, H, W, in), or (1, H, W, C) of a depthwise one
         self._add(f'{scope}/{leaf}', weight.permute(1, 2, 3, 0).contiguous())
         if len(inputs) > 2 and inputs[2] >= 0:
-            self._add(f'{scope}/biases', self.stored.constant(inputs[2]))
+            self._add(f'{scope}/biases', self._constant(inputs[2]))
 
     def _add(self, name: str, value: Tensor) -> None:
         if name in self.tensors:
             raise InputError(
-                f'{self.path}: two layers have the name {name}; this is not a network '
-                'of one use per layer, as expected'
+                f'{self.path}: two layers have the name {name}; a network that uses '
+                'each layer once is expected'
             )
         self.tensors[name] = value
 
     def _other(self, operator: str, inputs: list[int]) -> None:
         """Constants of other layers: arguments, or something unknown."""
         for index in inputs:
-            if index < 0 or not self.stored.content(index):
+            if index < 0 or not self._content(index):
                 continue
-            name = self.stored.name(index)
-            if self.stored.kind(index) in ('int32', 'int64', 'bool'):
-                self.set_aside[name] = f'argument of {operator}'
+            if self._kind(index) in ('int32', 'int64', 'bool'):
+                self.set_aside[self._name(index)] = f'argument of {operator}'
             else:
-                self._add(name, self.stored.constant(index))
+                self._add(self._name(index), self._constant(index))
 
     def _preprocessing(self) -> Preprocessing | None:
         """The values of 8-bit pixels, None for an input of floats."""
-        if not self.stored.graph.InputsLength():
+        if not self.graph.InputsLength():
             return None
-        index = self.stored.graph.Inputs(0)
+        index = self.graph.Inputs(0)
         # int8 pixels are uint8 ones minus 128
-        shift = {'uint8': 0.0, 'int8': 128.0}.get(self.stored.kind(index))
-        quantization = self.stored.quantization(index)
+        shift = {'uint8': 0.0, 'int8': 128.0}.get(self._kind(index))
+        quantization = self._quantization(index)
         if shift is None or quantization is None:
             return None
         scale, zero = quantization
         if not scale > 0:
             raise ValueError(f'the input has the scale {scale}')
         return Preprocessing((zero + shift,) * 3, (1 / scale,) * 3)
+
+    def _name(self, index: int) -> str:
+        return self.graph.Tensors(index).Name().decode(errors='replace')
+
+    def _kind(self, index: int) -> str:
+        """Type of the stored values, such as ``'int8'``."""
+        number = self.graph.Tensors(index).Type()
+        return self.kinds.get(number, f'type {number}')
+
+    def _quantization(self, index: int) -> tuple[float, int] | None:
+        """First scale and zero point, None for floats."""
+        quantization = self.graph.Tensors(index).Quantization()
+        if quantization is None or not quantization.ScaleLength():
+            return None
+        zero = quantization.ZeroPoint(0) if quantization.ZeroPointLength() else 0
+        return float(quantization.Scale(0)), int(zero)
+
+    def _scope(self, index: int) -> str:
+        """Scope of the layer that a filter belongs to."""
+        name = self._name(self.widened.get(index, index))
+        for pattern in _SCOPES:
+            matches = map(pattern.fullmatch, name.split(';'))
+            scopes = {match[1] for match in matches if match}
+            if len(scopes) == 1:
+                return scopes.pop()
+        return name  # of another framework; no key map will know it
+
+    def _content(self, index: int) -> bytes:
+        """Bytes of a constant, empty for what is computed."""
+        buffer = self.model.Buffers(self.graph.Tensors(index).Buffer())
+        if buffer.DataLength():
+            return buffer.DataAsNumpy().tobytes()
+        # beyond 2 GB the content follows the flat buffer
+        offset = buffer.Offset()
+        return self.data[offset : offset + buffer.Size()] if offset > 1 else b''
+
+    def _constant(self, index: int) -> Tensor:
+        """Values of a constant as floats, in the stored layout."""
+        index = self.widened.get(index, index)
+        tensor, kind = self.graph.Tensors(index), self._kind(index)
+        name = f'{self.path}: {self._name(index)}'
+        shape = tuple(tensor.Shape(i) for i in range(tensor.ShapeLength()))
+        content = self._content(index)
+        if not content:
+            raise InputError(
+                f'{name} is computed by the network and not stored; only weights that '
+                'are constants can be read'
+            )
+        quantization = tensor.Quantization()
+        special = ''
+        if tensor.Sparsity() is not None:
+            special = 'sparse '
+        elif quantization is not None and quantization.DetailsType():
+            special = 'custom-quantized '
+        if special or kind not in SUPPORTED:
+            raise InputError(
+                f'{name} is stored as {special}{kind}; convert the network to TFLite '
+                f'again, as one of {", ".join(SUPPORTED)}, a scale per tensor or '
+                'channel'
+            )
+        values = np.frombuffer(content, np.dtype(kind).newbyteorder('<'))
+        if values.size != np.prod(shape, dtype=object):
+            raise InputError(
+                f'{name} should have the shape {shape} but holds {values.size} values: '
+                'the file is damaged'
+            )
+        if kind not in ('int32', 'int64'):  # biases
+            self.read_kinds.add('8 bits' if kind.endswith('t8') else kind)
+        values = values.reshape(shape)
+        if not kind.startswith('float'):
+            values = _dequantized(values, quantization, name)
+        return torch.from_numpy(values.astype(np.float32))
+
+
+def _constants(enum: type) -> list[tuple[str, int]]:
+    return [(name, v) for name, v in vars(enum).items() if isinstance(v, int)]
+
+
+def _dequantized(
+    values: np.ndarray, quantization: 'QuantizationParameters | None', name: str
+) -> np.ndarray:
+    """(q - zero point) * scale, one pair per tensor or channel."""
+    if quantization is None or not quantization.ScaleLength():
+        raise InputError(f'{name} holds integers without a scale')
+    count = quantization.ScaleLength()
+    scale = quantization.ScaleAsNumpy().astype(np.float64)
+    zero: np.ndarray = np.zeros(1, np.int64)
+    if quantization.ZeroPointLength():
+        zero = quantization.ZeroPointAsNumpy()
+    if count > 1:
+        axis = quantization.QuantizedDimension()
+        if count != values.shape[axis]:
+            raise InputError(
+                f'{name} of shape {values.shape} has {count} scales for axis {axis}: '
+                'the file is damaged'
+            )
+        shape = [1] * values.ndim
+        shape[axis] = count
+        scale = scale.reshape(shape)
+        zero = zero.reshape(shape) if len(zero) == count else zero
+    return (values.astype(np.float64) - zero) * scale

@@ -30,21 +30,16 @@ def read_torch(path: str | os.PathLike) -> Source:
     """Read the floating-point tensors of a state dict or a checkpoint.
 
     Returns:
-        Copies in float32, by the names in the file without the prefixes of
-        :data:`WRAPPERS`.
-
-    Raises:
-        InputError: there is no such file, it is damaged or of another format, would
-            run code, or holds no weights.
+        Copies in float32, by the names in the file without :data:`WRAPPERS`.
     """
     path = Path(path).expanduser()
     found, where, set_aside = _innermost(read(path))
-    named = {}
-    for key, value in found.items():
-        if isinstance(key, str) and isinstance(value, Tensor):
-            named[key] = value
-        else:
-            set_aside[str(key)] = 'no tensor'
+    named = {
+        key: value
+        for key, value in found.items()
+        if isinstance(key, str) and isinstance(value, Tensor)
+    }
+    set_aside |= {str(key): 'no tensor' for key in found if key not in named}
     weights = state_dict_of(named, str(path))
     for prefix in WRAPPERS * 2:
         if all(key.startswith(prefix) for key in weights):
@@ -65,44 +60,38 @@ def read_torch(path: str | os.PathLike) -> Source:
             f'{path} claims {claimed} weights, more than it has room for; save the '
             'state dict again with contiguous tensors'
         )
+    # copies, since torch maps the file, which may be overwritten
+    tensors = {
+        key: value.detach().float().clone(memory_format=torch.contiguous_format)
+        for key, value in tensors.items()
+    }
     kind = 'safetensors' if is_safetensors(path) else 'PyTorch'
-    return Source(
-        str(path),
-        f'{kind}, {where[-1]}' if where else kind,
-        sha256_of(path),
-        # copies, since torch maps the file, which may be overwritten
-        {
-            key: value.detach().float().clone(memory_format=torch.contiguous_format)
-            for key, value in tensors.items()
-        },
-        set_aside,
-    )
+    form = f'{kind}, {where[-1]}' if where else kind
+    return Source(str(path), form, sha256_of(path), tensors, set_aside)
 
 
-def _innermost(content: Mapping) -> tuple[Mapping, tuple[str, ...], dict[str, str]]:
+def _innermost(content: Mapping) -> tuple[Mapping, list[str], dict[str, str]]:
     """The innermost state dict, the keys on the way to it, the rest with reasons."""
-    where: tuple[str, ...] = ()
+    where: list[str] = []
     set_aside: dict[str, str] = {}
     while True:
         inner = [k for k in (*AVERAGES, *WEIGHTS) if holds_tensors(content.get(k))]
         if not inner:
             return content, where, set_aside
         for key in content:
-            if key != inner[0]:
-                name = '.'.join([*where, str(key)])
-                set_aside[name] = _no_state_dict(key, averaged=inner[0] in AVERAGES)
-        where = (*where, inner[0])
+            if key == inner[0]:
+                continue
+            if key in WEIGHTS and inner[0] in AVERAGES:
+                reason = 'raw weights; their moving average is read'
+            elif key == 'ema_state_dict':
+                reason = 'raw weights, kept by EMAHook to resume'
+            elif 'optim' in str(key):
+                reason = 'state of the optimizer'
+            else:
+                reason = 'of the training, no weights'
+            set_aside['.'.join([*where, str(key)])] = reason
+        where.append(inner[0])
         content = content[inner[0]]
-
-
-def _no_state_dict(key: object, *, averaged: bool) -> str:
-    if key in WEIGHTS and averaged:
-        return 'raw weights; their moving average is read'
-    if key == 'ema_state_dict':
-        return 'raw weights, kept by EMAHook to resume'
-    if 'optim' in str(key):
-        return 'state of the optimizer'
-    return 'of the training, no weights'
 
 
 def _no_weight(key: str, value: Tensor) -> str | None:

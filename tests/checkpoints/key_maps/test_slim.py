@@ -2,12 +2,14 @@
 
 import torch
 
-from mnv2_mm.checkpoints.key_maps.slim import background_to_last
+from mnv2_mm.checkpoints.key_maps.slim import _slots
 
 
 def test_background_moves_from_first_to_last():
     tf = torch.arange(2 * 4).float()  # two anchors: bg, a, b, c each
-    assert background_to_last(tf, 3).tolist() == [1, 2, 3, 0, 5, 6, 7, 4]
+    key = 'bbox_head.cls_convs.0.weight'
+    assert _slots(tf, key, 2, True).tolist() == [1, 2, 3, 0, 5, 6, 7, 4]
     weight = torch.rand(8, 5, 1, 1)
-    moved = background_to_last(weight, 3)
+    moved = _slots(weight, key, 2, True)
     assert torch.equal(moved[3], weight[0]) and moved.shape == weight.shape
+    assert torch.equal(_slots(weight, key, 2, False), weight)

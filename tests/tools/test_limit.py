@@ -1,4 +1,4 @@
-"""Evaluation on some of the images."""
+"""tools/test.py --limit: evaluation on some of the images."""
 
 import json
 import pickle
@@ -8,10 +8,10 @@ import pytest
 from mmengine.config import Config
 from mmengine.registry import DATASETS
 
+from mnv2_mm.commands.test import limit_metrics, subset_dataset
 from mnv2_mm.utils.config import evaluation_dataset
 from mnv2_mm.utils.config_errors import host_of
 from mnv2_mm.utils.errors import InputError
-from mnv2_mm.utils.subset_dataset import limit_metrics, subset_dataset
 
 
 def paths(cfg):
