@@ -5,12 +5,16 @@ from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
+import onnx
 import torch
 from mmdeploy.backend.base import BaseWrapper
-from mmdeploy.utils import get_backend_config
+from mmdeploy.utils import get_backend_config, get_ir_config
 from torch import Tensor
 
 from mnv2_mm.deploy.calibrate import read_calibration
+from mnv2_mm.deploy.graph import simplify
+from mnv2_mm.deploy.quantize import quantize
+from mnv2_mm.deploy.to_fp16 import to_fp16
 from mnv2_mm.runtime.ncnn import Ncnn
 from mnv2_mm.runtime.onnxruntime import OnnxRuntime
 from mnv2_mm.runtime.tensorrt import TensorRT
@@ -73,8 +77,7 @@ def precision_and_images(
     Args:
         deploy_cfg: Deploy config.
         work_dir: Where mmdeploy's own tools write calibration data.
-        calibration: Network inputs; None if mmdeploy's own tools call, which
-            write them to the file that ``calib_config`` names.
+        calibration: Network inputs; None if mmdeploy's own tools call.
         known: Precisions of the backend.
 
     Raises:
@@ -90,3 +93,31 @@ def precision_and_images(
     if precision == 'int8' and calibration is None:
         calibration = read_calibration(Path(work_dir), deploy_cfg)
     return precision, calibration
+
+
+def graph_in_precision(
+    ir_files: Sequence[str],
+    work_dir: str,
+    deploy_cfg: Mapping,
+    *,
+    calibration: Sequence[np.ndarray] | None,
+    known: Sequence[str],
+    symmetric: bool = False,
+) -> onnx.ModelProto:
+    """Simplify an exported graph, and convert it to the precision of its config.
+
+    Args:
+        symmetric: Passed to :func:`~mnv2_mm.deploy.quantize.quantize`; the
+            other arguments are those of :func:`precision_and_images`.
+    """
+    precision, calibration = precision_and_images(
+        deploy_cfg, work_dir, calibration, known
+    )
+    axes = get_ir_config(deploy_cfg).get('dynamic_axes')
+    model = simplify(onnx.load(ir_files[0]), axes)
+    kept = get_backend_config(deploy_cfg).get('keep_float', ())
+    if precision == 'fp16':
+        return to_fp16(model, keep_float=kept)
+    if precision == 'int8':
+        return quantize(model, calibration, keep_float=kept, symmetric=symmetric)
+    return model
