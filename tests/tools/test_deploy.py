@@ -29,16 +29,19 @@ from mnv2_mm.utils.errors import InputError
 pytest_plugins = ['deploy_networks']
 
 ROOT = Path(__file__).resolve().parents[2]
+SLOW = pytest.mark.slow  # another backend or task in the same code
 
 
 @pytest.mark.parametrize('kind', ['static', 'ncnn_static'])
-def test_the_runner_imports_neither_torch_nor_openmmlab(built, tiny_data, kind):
+def test_the_runner_imports_neither_torch_nor_openmmlab(
+    built, tiny_data, tmp_path, kind
+):
     image = sorted((tiny_data / 'images/val').glob('*'))[0]
     folder = built('det', kind)
     code = (
         'import sys, runpy\n'
         f'sys.argv = ["run_build", {str(folder)!r}, {str(image)!r}, '
-        f'"--out", {str(folder.parent / "drawn.png")!r}]\n'
+        f'"--out", {str(tmp_path / "drawn.png")!r}]\n'
         'try:\n'
         f'    runpy.run_path({str(ROOT / "tools/run_build.py")!r}, '
         'run_name="__main__")\n'
@@ -51,7 +54,7 @@ def test_the_runner_imports_neither_torch_nor_openmmlab(built, tiny_data, kind):
     done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert 'drawn to' in done.stdout
-    assert (folder.parent / 'drawn.png').is_file()
+    assert (tmp_path / 'drawn.png').is_file()
 
 
 def deploy(run_tool, work_dir, *arguments):
@@ -85,7 +88,7 @@ def test_mistakes_are_named_and_leave_nothing(network, run_tool, tmp_path, capfd
         assert not work_dir.exists()
 
 
-@pytest.mark.parametrize('backend', ['onnxruntime', 'ncnn'])
+@pytest.mark.parametrize('backend', [pytest.param('onnxruntime', marks=SLOW), 'ncnn'])
 def test_times_are_written_into_the_folder(network, run_tool, tmp_path, capfd, backend):
     pytest.importorskip(backend)
     config = CONFIGS / f'cls_{backend}_static.py'
@@ -218,8 +221,8 @@ def test_int8_without_a_training_set(network, run_tool, tmp_path, capfd):
 @pytest.mark.parametrize(
     ('task', 'kind'),
     [
-        ('det', 'onnxruntime_static'),
-        ('seg', 'ncnn_static_513'),
+        pytest.param('det', 'onnxruntime_static', marks=SLOW),
+        pytest.param('seg', 'ncnn_static_513', marks=SLOW),
         ('cls', 'tensorrt_fp16_static'),
     ],
 )
