@@ -74,14 +74,7 @@ def precision_and_images(
 ) -> tuple[str, Sequence[np.ndarray] | None]:
     """Precision of an export, and the network inputs to calibrate int8 with.
 
-    Args:
-        deploy_cfg: Deploy config.
-        work_dir: Where mmdeploy's own tools write calibration data.
-        calibration: Network inputs; None if mmdeploy's own tools call.
-        known: Precisions of the backend.
-
-    Raises:
-        InputError: another precision, or int8 without calibration data.
+    Arguments and errors are those of :func:`graph_in_precision`.
     """
     options = get_backend_config(deploy_cfg)
     precision = options.get('precision', 'fp32')
@@ -107,8 +100,16 @@ def graph_in_precision(
     """Simplify an exported graph, and convert it to the precision of its config.
 
     Args:
-        symmetric: Passed to :func:`~mnv2_mm.deploy.quantize.quantize`; the
-            other arguments are those of :func:`precision_and_images`.
+        ir_files: The exported .onnx.
+        work_dir: Where mmdeploy's own tools write calibration data.
+        deploy_cfg: Deploy config.
+        calibration: Network inputs (B, 3, H, W) for int8; if None, they are read
+            from the file that ``calib_config`` of the deploy config names.
+        known: Precisions of the backend.
+        symmetric: As in :func:`~mnv2_mm.deploy.quantize.quantize`.
+
+    Raises:
+        InputError: another precision, or int8 without calibration data.
     """
     precision, calibration = precision_and_images(
         deploy_cfg, work_dir, calibration, known

@@ -30,14 +30,7 @@ class Comparison(NamedTuple):
 def compare(
     model: nn.Module, exported: nn.Module, data: dict, inputs: Tensor
 ) -> Comparison:
-    """Run both models on one prepared image.
-
-    Args:
-        model: The PyTorch model.
-        exported: The exported model.
-        data: As the task processor's ``create_input`` returns it.
-        inputs: Network input (1, 3, H, W).
-    """
+    """Run both models on one image; ``data, inputs`` are of ``network_input``."""
 
     def run(network: nn.Module) -> BaseDataElement:
         samples = copy.deepcopy(data['data_samples'])
@@ -56,12 +49,8 @@ def compare(
 def plain(sample: BaseDataElement) -> dict[str, np.ndarray]:
     """A host's data sample as the arrays that ``mnv2_mm.runtime`` returns."""
     if 'pred_instances' in sample:
-        found = sample.pred_instances.cpu()
-        return {
-            'boxes': found.bboxes.numpy(),
-            'scores': found.scores.numpy(),
-            'labels': found.labels.numpy(),
-        }
+        found = sample.pred_instances.numpy()
+        return dict(boxes=found.bboxes, scores=found.scores, labels=found.labels)
     if 'pred_sem_seg' in sample:
         return {'mask': sample.pred_sem_seg.data[0].cpu().numpy()}
     return {'probabilities': sample.pred_score.cpu().numpy()}

@@ -40,7 +40,7 @@ def describe(
     names = list(map(str, model.dataset_meta.get('classes') or ()))
     if not names:
         raise InputError(
-            "the classes have no names; give the test data set metainfo['classes']"
+            'classes have no names; give the test data set metainfo=dict(classes=(...))'
         )
     colors = model.dataset_meta.get('palette')
     if not isinstance(colors, Sequence) or len(colors) != len(names):

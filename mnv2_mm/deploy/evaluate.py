@@ -33,7 +33,7 @@ class Evaluation:
 
     Args:
         place: Folder of the exported model, or a file in it.
-        model_cfg: Model config.
+        model_cfg: Config of the model.
 
     Attributes:
         cfg: A copy of the model config, adapted to the exported model.
@@ -48,10 +48,7 @@ class Evaluation:
         filter_warnings()
         folder, info = read_info(place)
         if not (folder / DEPLOY_CONFIG).is_file():
-            raise InputError(
-                f'{folder} lacks {DEPLOY_CONFIG}, which evaluation reads; '
-                'copy the whole folder'
-            )
+            raise InputError(f'{folder} lacks {DEPLOY_CONFIG}; copy the whole folder')
         deploy_cfg = Config.fromfile(folder / DEPLOY_CONFIG)
         check_deploy_config(deploy_cfg, host_of(model_cfg))
         names = config_meta(model_cfg).get('classes')

@@ -36,11 +36,7 @@ DEPLOY_CONFIG = 'deploy_config.py'
 class Exporter:
     """Exports one model for one backend.
 
-    Args:
-        deploy_cfg: Deploy config, path or name.
-        model_cfg: Model config, path or name.
-        checkpoint: .pth file of a training.
-        image: Path of the image that the network is traced with.
+    Configs may be paths or names; the network is traced with the image.
 
     Raises:
         InputError: a config or the checkpoint cannot be used, or a package is
@@ -146,7 +142,7 @@ def check_deploy_config(deploy_cfg: Config, host: str) -> None:
     name = config_name(deploy_cfg)
     for key in ('ir_config', 'backend_config', 'codebase_config'):
         if key not in deploy_cfg:
-            raise InputError(f'{name} has no {key}; deploy configs are configs/deploy')
+            raise InputError(f'{name} has no {key}; choose a file of configs/deploy')
     found = deploy_cfg.codebase_config.get('type')
     if found != host:
         raise InputError(

@@ -36,7 +36,7 @@ def quantize(
     """Quantize the convolutions of a simplified graph.
 
     Args:
-        model: Result of :func:`mnv2_mm.deploy.graph.simplify`.
+        model: Result of :func:`~mnv2_mm.deploy.graph.simplify`.
         calibration: Network inputs (B, 3, H, W) float32.
         keep_float: As in :func:`~mnv2_mm.deploy.graph.quantizable_nodes`.
         symmetric: int8 activations with a zero point of 0, which TensorRT

@@ -68,13 +68,9 @@ def lite_aspp_predict_by_feat(
 
 @backend_segmentors().register_module('mnv2_mm_segmentor')
 class BackendSegmentor(segmentation_model.End2EndModel):
-    """An exported segmentor with mmseg's own postprocessing.
+    """An exported segmentor with mmseg's own postprocessing."""
 
-    Attributes:
-        head: ``align_corners`` and ``threshold`` of the decode head, which
-            the postprocessing reads.
-    """
-
+    #: what the postprocessing reads of the decode head
     head = SimpleNamespace(align_corners=True, threshold=None)
 
     def forward(

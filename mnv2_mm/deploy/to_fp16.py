@@ -25,8 +25,7 @@ def to_fp16(
     """Convert the convolutions of a simplified graph to float16.
 
     Args:
-        model: Result of :func:`mnv2_mm.deploy.graph.simplify`; changed in
-            place.
+        model: Result of :func:`~mnv2_mm.deploy.graph.simplify`; changed in place.
         keep_float: As in :func:`~mnv2_mm.deploy.graph.quantizable_nodes`.
 
     Raises:
@@ -48,9 +47,8 @@ class _Converter:
 
     def __init__(self, model: onnx.ModelProto, chosen: Sequence[str]) -> None:
         self.graph, self.chosen = model.graph, set(chosen)
-        (self.opset,) = (
-            o.version for o in model.opset_import if o.domain in ('', 'ai.onnx')
-        )
+        opsets = {opset.domain: opset.version for opset in model.opset_import}
+        self.opset = opsets.get('') or opsets['ai.onnx']
         self.weights = {t.name: t for t in self.graph.initializer}
         inferred = onnx.shape_inference.infer_shapes(model).graph
         values = (*inferred.input, *inferred.output, *inferred.value_info)
@@ -96,11 +94,8 @@ class _Converter:
             return set()
         schema = onnx.defs.get_schema(node.op_type, self.opset)
         variable = schema.outputs[0].type_str
-        if not any(
-            'tensor(float16)' in constraint.allowed_type_strs
-            for constraint in schema.type_constraints
-            if constraint.type_param_str == variable
-        ):
+        types = {c.type_param_str: c.allowed_type_strs for c in schema.type_constraints}
+        if 'tensor(float16)' not in types.get(variable, ()):
             return set()
         last = len(schema.inputs) - 1
         return {

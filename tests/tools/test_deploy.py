@@ -18,12 +18,14 @@ pytest.importorskip('mmseg.models')
 pytest.importorskip('mmpretrain.models')
 
 from deploy_networks import CONFIGS
+from mmdeploy.backend.base import get_backend_manager
 
 from mnv2_mm.api import init_model, predict
 from mnv2_mm.deploy.compare import difference, match, plain
 from mnv2_mm.deploy.detection import decode, nms_rules
 from mnv2_mm.runtime.machine import cores
 from mnv2_mm.runtime.model import ExportedModel
+from mnv2_mm.utils.config import get_config
 from mnv2_mm.utils.errors import InputError
 
 pytest_plugins = ['deploy_networks']
@@ -63,29 +65,33 @@ def deploy(run_tool, work_dir, *arguments):
 
 def test_mistakes_are_named_and_leave_nothing(network, run_tool, tmp_path, capfd):
     config, checkpoint, image = network('cls')
-    ort, ncnn = 'cls_onnxruntime_static', 'cls_ncnn_static'
-    unknown = ['backend_config.precision=int4']
+    ort = 'cls_onnxruntime_static'
     cases = [
-        ('det_onnxruntime_static', image, [], 'is for models of mmdet'),
-        (ort, 'no.jpg', [], 'there is no image no.jpg'),
-        (ort, checkpoint, [], 'cannot be read as an image'),
-        (ort, image, unknown, 'onnxruntime has fp32, int8'),
-        (ncnn, image, unknown, 'ncnn has fp32, fp16, int8'),
+        ('det_onnxruntime_static', image, 'is for models of mmdet'),
+        (ort, 'no.jpg', 'there is no image no.jpg'),
+        (ort, checkpoint, 'cannot be read as an image'),
     ]
-    for name, photo, options, message in cases:
+    for name, photo, message in cases:
         work_dir = tmp_path / 'new'
         code = deploy(
-            run_tool,
-            work_dir,
-            CONFIGS / f'{name}.py',
-            config,
-            checkpoint,
-            photo,
-            *(['--cfg-options', *options] if options else []),
+            run_tool, work_dir, CONFIGS / f'{name}.py', config, checkpoint, photo
         )
         assert code == 2
         assert message in capfd.readouterr().err
         assert not work_dir.exists()
+
+
+@pytest.mark.parametrize(
+    ('backend', 'known'), [('onnxruntime', 'fp32, int8'), ('ncnn', 'fp32, fp16, int8')]
+)
+def test_an_unknown_precision(tmp_path, backend, known):
+    import mnv2_mm.deploy  # noqa: F401
+
+    cfg = get_config(f'cls_{backend}_static')
+    cfg.backend_config.precision = 'int4'
+    manager = get_backend_manager(backend)
+    with pytest.raises(InputError, match=f'{backend} has {known}'):
+        manager.to_backend([str(tmp_path / 'a.onnx')], str(tmp_path), cfg)
 
 
 @pytest.mark.parametrize('backend', [pytest.param('onnxruntime', marks=SLOW), 'ncnn'])

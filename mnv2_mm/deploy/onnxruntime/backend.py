@@ -49,15 +49,8 @@ class OrtManager(InstalledManager, BaseBackendManager):
     ) -> Sequence[str]:
         """Simplify the exported .onnx in place, and quantize it on request.
 
-        Args:
-            ir_files: The exported .onnx.
-            work_dir: Where mmdeploy's own tools write calibration data.
-            deploy_cfg: Deploy config.
-            calibration: Network inputs (B, 3, H, W) for int8; without them
-                the file that ``calib_config`` of the deploy config names.
-
-        Raises:
-            InputError: another precision, or int8 without calibration data.
+        Arguments and errors are those of
+        :func:`~mnv2_mm.deploy.backend.graph_in_precision`.
         """
         model = graph_in_precision(
             ir_files,

@@ -67,12 +67,8 @@ class TensorrtManager(InstalledManager, BaseBackendManager):
     ) -> Sequence[str]:
         """Put the precision into the graph, describe it, build the engine.
 
-        Args:
-            ir_files: The exported .onnx.
-            work_dir: Where mmdeploy's own tools write calibration data.
-            deploy_cfg: Deploy config.
-            calibration: As for :class:`~mnv2_mm.deploy.onnxruntime.backend.OrtManager`.
-            example: Network input for the reference; noise without it.
+        Arguments are those of :func:`~mnv2_mm.deploy.backend.graph_in_precision`,
+        and ``example``, the network input for the reference, or noise.
 
         Raises:
             InputError: another precision, int8 without calibration data, a

@@ -243,7 +243,7 @@ def test_with_tensorrt_the_engine_is_built_at_once(
 def test_an_exported_model_without_its_engine(
     network, built, run_tool, tmp_path, gpu, capfd, monkeypatch
 ):
-    folder = copied(built('cls', 'tensorrt_fp16_dynamic'), tmp_path)
+    folder = copied(built('cls', 'tensorrt_int8_static'), tmp_path)
     _, _, image = network('cls')
     out = ['--out', tmp_path / 'drawn.png']
     gpu()
@@ -263,27 +263,19 @@ def test_an_exported_model_without_its_engine(
     assert text.count('what is measured is the ONNX file') == 1
 
 
-def test_a_mistake_is_named_and_leaves_nothing(network, run_tool, tmp_path, capfd, gpu):
-    flags = ['--cfg-options', 'backend_config.batch.max=0']
-    kind = 'fp16_dynamic'
-    assert deploy(run_tool, network, tmp_path / 'n', *flags, kind=kind) == 2
-    text = capfd.readouterr().err
-    assert 'it takes numbers of images as dict' in text
-    assert text.strip().count('\n') == 0
-    assert not (tmp_path / 'n').exists()
-
-
 @pytest.mark.parametrize(
     ('option', 'value', 'message'),
     [
         ('precision', 'int4', 'tensorrt has fp32, fp16, int8'),
+        ('batch', dict(min=1, opt=4, max=0), 'it takes numbers of images as dict'),
         ('keep_float', ['/no/*'], "'/no/\\*', which names no"),
     ],
 )
-def test_mistakes_of_the_backend(built, tmp_path, option, value, message):
+def test_a_mistake_is_named(built, tmp_path, option, value, message):
     graph = built('cls', 'dynamic') / 'end2end.onnx'
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(InputError, match=message) as raised:
         converted(graph, tmp_path, **{option: value})
+    assert '\n' not in str(raised.value)
 
 
 def test_an_unknown_tensorrt_is_none(built, tmp_path, gpu):
