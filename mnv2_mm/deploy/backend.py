@@ -5,12 +5,16 @@ from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
+import onnx
 import torch
 from mmdeploy.backend.base import BaseWrapper
-from mmdeploy.utils import get_backend_config
+from mmdeploy.utils import get_backend_config, get_ir_config
 from torch import Tensor
 
 from mnv2_mm.deploy.calibrate import read_calibration
+from mnv2_mm.deploy.graph import simplify
+from mnv2_mm.deploy.quantize import quantize
+from mnv2_mm.deploy.to_fp16 import to_fp16
 from mnv2_mm.runtime.ncnn import Ncnn
 from mnv2_mm.runtime.onnxruntime import OnnxRuntime
 from mnv2_mm.runtime.tensorrt import TensorRT
@@ -70,15 +74,7 @@ def precision_and_images(
 ) -> tuple[str, Sequence[np.ndarray] | None]:
     """Precision of an export, and the network inputs to calibrate int8 with.
 
-    Args:
-        deploy_cfg: Deploy config.
-        work_dir: Where mmdeploy's own tools write calibration data.
-        calibration: Network inputs; None if mmdeploy's own tools call, which
-            write them to the file that ``calib_config`` names.
-        known: Precisions of the backend.
-
-    Raises:
-        InputError: another precision, or int8 without calibration data.
+    Arguments and errors are those of :func:`graph_in_precision`.
     """
     options = get_backend_config(deploy_cfg)
     precision = options.get('precision', 'fp32')
@@ -90,3 +86,39 @@ def precision_and_images(
     if precision == 'int8' and calibration is None:
         calibration = read_calibration(Path(work_dir), deploy_cfg)
     return precision, calibration
+
+
+def graph_in_precision(
+    ir_files: Sequence[str],
+    work_dir: str,
+    deploy_cfg: Mapping,
+    *,
+    calibration: Sequence[np.ndarray] | None,
+    known: Sequence[str],
+    symmetric: bool = False,
+) -> onnx.ModelProto:
+    """Simplify an exported graph, and convert it to the precision of its config.
+
+    Args:
+        ir_files: The exported .onnx.
+        work_dir: Where mmdeploy's own tools write calibration data.
+        deploy_cfg: Deploy config.
+        calibration: Network inputs (B, 3, H, W) for int8; if None, they are read
+            from the file that ``calib_config`` of the deploy config names.
+        known: Precisions of the backend.
+        symmetric: As in :func:`~mnv2_mm.deploy.quantize.quantize`.
+
+    Raises:
+        InputError: another precision, or int8 without calibration data.
+    """
+    precision, calibration = precision_and_images(
+        deploy_cfg, work_dir, calibration, known
+    )
+    axes = get_ir_config(deploy_cfg).get('dynamic_axes')
+    model = simplify(onnx.load(ir_files[0]), axes)
+    kept = get_backend_config(deploy_cfg).get('keep_float', ())
+    if precision == 'fp16':
+        return to_fp16(model, keep_float=kept)
+    if precision == 'int8':
+        return quantize(model, calibration, keep_float=kept, symmetric=symmetric)
+    return model

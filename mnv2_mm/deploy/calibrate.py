@@ -1,8 +1,4 @@
-"""Images for int8 calibration, from the training set.
-
-The range of an activation is measured on what the network will see, so the
-training images go through the test pipeline, without augmentation.
-"""
+"""Images for int8 calibration: training images through the test pipeline."""
 
 import copy
 from collections.abc import Mapping
@@ -19,40 +15,28 @@ from torch import nn
 from mnv2_mm.utils.errors import InputError
 
 
-def training_dataset(cfg: Mapping) -> dict:
-    """Config of the training set with the test pipeline, without wrappers.
-
-    Raises:
-        InputError: the config has no training set.
-    """
-    loader = cfg.get('train_dataloader')
-    if not loader:
-        raise InputError(
-            'int8 is calibrated with training images, and the model config '
-            'has no train_dataloader; add one'
-        )
-    dataset = copy.deepcopy(loader['dataset'])
-    while 'dataset' in dataset or 'datasets' in dataset:
-        dataset = dataset.get('dataset') or dataset['datasets'][0]
-    dataset['pipeline'] = [
-        step
-        for step in copy.deepcopy(cfg['test_pipeline'])
-        if 'Annotations' not in step['type'] and 'Check' not in step['type']
-    ]
-    return dataset
-
-
 def calibration_inputs(processor: BaseTask, model: nn.Module) -> list[np.ndarray]:
     """Network inputs (1, 3, H, W) of images spread over the training set.
 
-    ``backend_config.calibration_images`` of the deploy config is their
-    number, 100 by default.
+    ``backend_config.calibration_images`` is their number, 100 by default.
 
     Raises:
         InputError: the training set is missing or empty.
     """
-    count = int(processor.deploy_cfg.backend_config.get('calibration_images', 100))
-    config = training_dataset(processor.model_cfg)
+    cfg = copy.deepcopy(processor.model_cfg)
+    if not cfg.get('train_dataloader'):
+        raise InputError(
+            'int8 is calibrated with training images, and the model config '
+            'has no train_dataloader; add one'
+        )
+    config = cfg.train_dataloader.dataset
+    while 'dataset' in config or 'datasets' in config:
+        config = config.get('dataset') or config['datasets'][0]
+    config['pipeline'] = [
+        step
+        for step in cfg.test_pipeline
+        if 'Annotations' not in step['type'] and 'Check' not in step['type']
+    ]
     try:
         dataset = DATASETS.build(config)
     except (FileNotFoundError, NotADirectoryError) as error:
@@ -60,6 +44,7 @@ def calibration_inputs(processor: BaseTask, model: nn.Module) -> list[np.ndarray
             'int8 is calibrated with training images, and the training '
             f'set of the model config is not there: {error}'
         ) from error
+    count = int(processor.deploy_cfg.backend_config.get('calibration_images', 100))
     if not len(dataset):
         raise InputError('the training set is empty; int8 needs its images')
     inputs = []
@@ -72,11 +57,7 @@ def calibration_inputs(processor: BaseTask, model: nn.Module) -> list[np.ndarray
 
 
 def read_calibration(folder: Path, deploy_cfg: Mapping) -> list[np.ndarray]:
-    """Read the calibration data that mmdeploy's own tools have written.
-
-    Raises:
-        InputError: there is none.
-    """
+    """Calibration data of mmdeploy's own tools; InputError if there is none."""
     name = get_calib_filename(deploy_cfg)
     path = folder / name if name else None
     if path is None or not path.is_file():

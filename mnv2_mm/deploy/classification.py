@@ -1,7 +1,4 @@
-"""Export classification: mmdeploy's graph, which ends in the softmax.
-
-Only the task processor is replaced.
-"""
+"""Export classification: mmdeploy's graph, which ends in the softmax."""
 
 from mmdeploy.codebase.mmpretrain.deploy import Classification
 from mmdeploy.codebase.mmpretrain.deploy.classification import MMPRETRAIN_TASK

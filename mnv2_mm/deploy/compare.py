@@ -2,9 +2,8 @@
 
 import copy
 import statistics
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
+import timeit
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -14,16 +13,11 @@ from torch import Tensor, nn
 from mnv2_mm.runtime.tensorrt_engine import match
 
 
-@dataclass
-class Comparison:
-    """What was measured on one image.
+class Comparison(NamedTuple):
+    """What was measured on one image, in PyTorch (reference) and exported (found).
 
-    Args:
-        reference: PyTorch's prediction, in the form of ``mnv2_mm.runtime``.
-        found: The exported model's.
-        difference: The largest difference, in words.
-        reference_ms: Median time of a PyTorch run, in milliseconds.
-        found_ms: Median time of a run of the exported model.
+    Predictions are in the form of ``mnv2_mm.runtime``, the largest difference
+    is in words, times are medians in milliseconds.
     """
 
     reference: dict[str, np.ndarray]
@@ -36,49 +30,27 @@ class Comparison:
 def compare(
     model: nn.Module, exported: nn.Module, data: dict, inputs: Tensor
 ) -> Comparison:
-    """Run both models on one prepared image.
-
-    Args:
-        model: The PyTorch model.
-        exported: The exported model.
-        data: As the task processor's ``create_input`` returns it.
-        inputs: Network input (1, 3, H, W).
-    """
+    """Run both models on one image; ``data, inputs`` are of ``network_input``."""
 
     def run(network: nn.Module) -> BaseDataElement:
         samples = copy.deepcopy(data['data_samples'])
         with torch.no_grad():
             return network(inputs, samples, mode='predict')[0]
 
+    def milliseconds(network: nn.Module) -> float:
+        seconds = timeit.repeat(lambda: run(network), number=1, repeat=5)
+        return 1000 * statistics.median(seconds)
+
     first, second = plain(run(model)), plain(run(exported))
-    return Comparison(
-        first,
-        second,
-        difference(first, second),
-        _milliseconds(lambda: run(model)),
-        _milliseconds(lambda: run(exported)),
-    )
-
-
-def _milliseconds(call: Callable[[], BaseDataElement], times: int = 5) -> float:
-    """Median time of a few runs."""
-    spent = []
-    for _ in range(times):
-        started = time.perf_counter()
-        call()
-        spent.append(1000 * (time.perf_counter() - started))
-    return statistics.median(spent)
+    text = difference(first, second)
+    return Comparison(first, second, text, milliseconds(model), milliseconds(exported))
 
 
 def plain(sample: BaseDataElement) -> dict[str, np.ndarray]:
     """A host's data sample as the arrays that ``mnv2_mm.runtime`` returns."""
     if 'pred_instances' in sample:
-        found = sample.pred_instances.cpu()
-        return {
-            'boxes': found.bboxes.numpy(),
-            'scores': found.scores.numpy(),
-            'labels': found.labels.numpy(),
-        }
+        found = sample.pred_instances.numpy()
+        return dict(boxes=found.bboxes, scores=found.scores, labels=found.labels)
     if 'pred_sem_seg' in sample:
         return {'mask': sample.pred_sem_seg.data[0].cpu().numpy()}
     return {'probabilities': sample.pred_score.cpu().numpy()}

@@ -1,8 +1,4 @@
-"""Write model.json: what an exported model is, taken from its config.
-
-The test pipeline becomes steps that :mod:`mnv2_mm.runtime` runs without
-OpenMMLab. An unknown transform is an error, not a guess.
-"""
+"""Describe an exported model for model.json, from its config."""
 
 from collections.abc import Mapping, Sequence
 
@@ -16,7 +12,6 @@ from mnv2_mm.utils.errors import InputError
 from mnv2_mm.utils.visualize import default_palette
 from mnv2_mm.version import __version__
 
-_TASKS = {'mmdet': 'det', 'mmseg': 'seg', 'mmpretrain': 'cls'}
 #: Transforms that do not change pixels.
 _IGNORED = ('LoadImage', 'LoadAnnotations', 'CheckSegMask', 'Pack')
 
@@ -32,8 +27,8 @@ def describe(
 
     Args:
         processor: Task processor of the export.
-        model: The PyTorch model, with ``cfg`` and ``dataset_meta``.
-        files: Names of the files.
+        model: The PyTorch model.
+        files: Names of the backend's files.
         input_size: (B, 3, H, W) of the graph, None for a dynamic axis.
 
     Raises:
@@ -41,12 +36,11 @@ def describe(
             unknown transform.
     """
     cfg, deploy_cfg = processor.model_cfg, processor.deploy_cfg
-    task = _TASKS[cfg.default_scope]
+    task = {'mmdet': 'det', 'mmseg': 'seg', 'mmpretrain': 'cls'}[cfg.default_scope]
     names = list(map(str, model.dataset_meta.get('classes') or ()))
     if not names:
         raise InputError(
-            'the classes have no names; give the test data set '
-            "metainfo=dict(classes=('...',))"
+            'classes have no names; give the test data set metainfo=dict(classes=(...))'
         )
     colors = model.dataset_meta.get('palette')
     if not isinstance(colors, Sequence) or len(colors) != len(names):
@@ -70,32 +64,29 @@ def describe(
         from mnv2_mm.deploy.segmentation import graph_ending
 
         resize, argmax = graph_ending(deploy_cfg)
-        info['ending'] = dict(
-            resize=resize,
-            argmax=argmax,
-            align_corners=bool(model.decode_head.align_corners),
-        )
+        corners = bool(model.decode_head.align_corners)
+        info['ending'] = dict(resize=resize, argmax=argmax, align_corners=corners)
     return info
 
 
 def preprocessing(pipeline: Sequence[Mapping], model: nn.Module) -> dict:
     """Steps and pixel scaling, as in model.json."""
     processor = model.data_preprocessor
-    padding = getattr(processor, 'test_cfg', None) or {}
-    size = padding.get('size')
-    multiple = max(
-        padding.get('size_divisor') or 1, getattr(processor, 'pad_size_divisor', 1) or 1
-    )
-    value = getattr(processor, 'pad_val', None)
-    value = getattr(processor, 'pad_value', 0) if value is None else value
+    padding = getattr(processor, 'test_cfg', None) or {}  # mmseg's
+    size, multiple = padding.get('size'), padding.get('size_divisor')
     return {
         'steps': [s for step in pipeline for s in _steps(step)],
         'mean': processor.mean.flatten().tolist(),
         'std': processor.std.flatten().tolist(),
         'rgb': rgb(processor),
         'pad_to': list(size)[::-1] if size else None,
-        'pad_multiple': int(multiple),
-        'pad_value': float(value),
+        'pad_multiple': max(
+            multiple or 1, getattr(processor, 'pad_size_divisor', 1) or 1
+        ),
+        # the second name is mmdet's and mmpretrain's
+        'pad_value': float(
+            getattr(processor, 'pad_val', getattr(processor, 'pad_value', 0))
+        ),
     }
 
 
@@ -106,15 +97,19 @@ def _steps(step: Mapping) -> list[dict]:
         return []
     if step.get('backend', 'cv2') != 'cv2':
         raise InputError(
-            f"the test pipeline's {name} has backend={step['backend']!r}, "
-            "and exported models resize with OpenCV; use backend='cv2'"
+            f"the test pipeline's {name} has backend={step['backend']!r}; an exported "
+            "model needs backend='cv2'"
         )
     how = step.get('interpolation', 'bilinear')
+
+    def resize(size: int | Sequence[int], keep_ratio: bool = False) -> dict:
+        how_to = dict(keep_ratio=keep_ratio, interpolation=how)
+        return dict(do='resize', size=_pair(size), **how_to)
+
     if name == 'Resize' and 'scale' in step:
-        return [_resize(step['scale'], how, step.get('keep_ratio', False))]
+        return [resize(step['scale'], bool(step.get('keep_ratio')))]
     if name == 'ResizeEdge' and step.get('edge', 'short') == 'short':
-        side = step['scale']
-        return [dict(do='resize_short', side=side, interpolation=how)]
+        return [dict(do='resize_short', side=step['scale'], interpolation=how)]
     if name == 'CenterCrop':
         return [dict(do='crop_middle', size=_pair(step['crop_size']))]
     if name == 'CentralCrop':
@@ -122,20 +117,11 @@ def _steps(step: Mapping) -> list[dict]:
     if name == 'EfficientNetCenterCrop':
         side, margin = step['crop_size'], step.get('crop_padding', 32)
         how = step.get('interpolation', 'bicubic')
-        return [
-            dict(do='crop_square', share=side / (side + margin)),
-            _resize(side, how, False),
-        ]
+        return [dict(do='crop_square', share=side / (side + margin)), resize(side)]
     raise InputError(
         f"the test pipeline's {step['type']} cannot be exported; supported "
         'are Resize, ResizeEdge, CenterCrop, EfficientNetCenterCrop and '
         'mnv2_mm.CentralCrop'
-    )
-
-
-def _resize(size: int | Sequence[int], how: str, keep_ratio: bool) -> dict:
-    return dict(
-        do='resize', size=_pair(size), keep_ratio=bool(keep_ratio), interpolation=how
     )
 
 

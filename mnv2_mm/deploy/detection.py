@@ -53,8 +53,7 @@ def ssdlite_predict_by_feat(
         InputError: another input size than that of the anchors, or a
             ``test_cfg`` that standard operators do not cover.
     """
-    ctx = FUNCTION_REWRITER.get_context()
-    dynamic = is_dynamic_batch(ctx.cfg)
+    dynamic = is_dynamic_batch(FUNCTION_REWRITER.get_context().cfg)
     rules = nms_rules(self.test_cfg if cfg is None else cfg)
     height, width = (int(side) for side in batch_img_metas[0]['img_shape'])
     self.prior_generator.check((height, width))
@@ -63,14 +62,14 @@ def ssdlite_predict_by_feat(
     sizes = [tuple(int(side) for side in x.shape[-2:]) for x in cls_scores]
     priors = torch.cat(self.prior_generator.grid_priors(sizes, device='cpu'))
     boxes = decode(self.bbox_coder, priors, codes, (width, height))
-    scores = class_scores(self, logits)
-    if rules['min_size'] >= 0:
+    scores = logits.sigmoid() if self.use_sigmoid_cls else logits.softmax(dim=-1)
+    scores = scores[..., : self.num_classes]  # without the background
+    min_size, before = rules.pop('min_size'), rules.pop('before')
+    if min_size >= 0:
         sides = boxes[..., 2:] - boxes[..., :2]
-        kept = sides.amin(-1, keepdim=True) > rules['min_size']
-        scores = scores * kept.to(scores.dtype)
-    if rules['before'] > 0:
-        kept = scores >= least_of_best(scores, rules['before'])
-        scores = scores * kept.to(scores.dtype)
+        scores = scores * (sides.amin(-1, keepdim=True) > min_size).to(scores.dtype)
+    if before > 0:
+        scores = scores * (scores >= least_of_best(scores, before)).to(scores.dtype)
     return select(boxes, scores, dynamic=dynamic, **rules)
 
 
@@ -85,7 +84,7 @@ def nms_rules(test_cfg: Mapping) -> dict:
     Raises:
         InputError: an NMS other than the plain one per class.
     """
-    nms = dict(test_cfg.get('nms') or dict(type=None))
+    nms = test_cfg.get('nms') or dict(type=None)
     kind = nms.get('type', 'nms')
     if kind != 'nms' or nms.get('class_agnostic'):
         what = f'type={kind!r}' if kind != 'nms' else 'class_agnostic=True'
@@ -108,13 +107,6 @@ def nms_rules(test_cfg: Mapping) -> dict:
     )
 
 
-def class_scores(head: nn.Module, logits: Tensor) -> Tensor:
-    """Logits (B, N, C or C + 1) -> scores of the classes (B, N, C)."""
-    if head.use_sigmoid_cls:
-        return logits[..., : head.num_classes].sigmoid()
-    return logits.softmax(dim=-1)[..., : head.num_classes]
-
-
 def decode(
     coder: BaseBBoxCoder, priors: Tensor, codes: Tensor, size: tuple[int, int]
 ) -> Tensor:
@@ -122,7 +114,7 @@ def decode(
 
     Args:
         coder: mmdet's DeltaXYWHBBoxCoder.
-        priors: Default boxes (N, 4), constants of the graph.
+        priors: Default boxes (N, 4).
         codes: (B, N, 4).
         size: Width and height to which boxes are clipped.
 
@@ -135,9 +127,7 @@ def decode(
             'the DeltaXYWHBBoxCoder is exported'
         )
     means, stds = codes.new_tensor(coder.means), codes.new_tensor(coder.stds)
-    deltas = codes * stds
-    if any(coder.means):
-        deltas = deltas + means
+    deltas = codes * stds + means if any(coder.means) else codes * stds
     centers = (priors[:, :2] + priors[:, 2:]) * 0.5
     sides = priors[:, 2:] - priors[:, :2]
     limit = abs(math.log(16 / 1000))  # mmdet's wh_ratio_clip
@@ -151,21 +141,13 @@ def decode(
     centers = centers + shift
     half = sides * growth.exp() * 0.5
     boxes = torch.cat([centers - half, centers + half], dim=-1)
-    if coder.clip_border:
-        edge = codes.new_tensor([*size, *size])
-        boxes = torch.minimum(boxes.clamp(min=0), edge)
-    return boxes
+    if not coder.clip_border:
+        return boxes
+    return torch.minimum(boxes.clamp(min=0), codes.new_tensor([*size, *size]))
 
 
 def select(
-    boxes: Tensor,
-    scores: Tensor,
-    *,
-    iou: float,
-    score: float,
-    keep: int,
-    dynamic: bool,
-    **_: object,
+    boxes: Tensor, scores: Tensor, *, iou: float, score: float, keep: int, dynamic: bool
 ) -> tuple[Tensor, Tensor]:
     """Run NMS per class, then keep the best detections of all classes.
 
@@ -176,12 +158,8 @@ def select(
         score: Pairs must have more.
         keep: Detections per image, padded if there are fewer.
         dynamic: Whether B is dynamic; else it must be 1.
-
-    Returns:
-        As :func:`ssdlite_predict_by_feat`.
     """
-    _, anchors, classes = scores.shape
-    anchors, classes = int(anchors), int(classes)
+    anchors, classes = (int(size) for size in scores.shape[1:])
     # no class can contribute more than all of them together
     chosen = ONNXNMSop.apply(boxes, scores.transpose(1, 2), keep, iou, score)
     # their number is known only at run time: Gather and Concat accept that,

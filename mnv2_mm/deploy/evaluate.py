@@ -1,7 +1,7 @@
 """Evaluate an exported model on a data set, with the runner of checkpoints.
 
-Metric, hooks and data set are those of the model config. The pixel scaling is
-that of model.json, which differs from the config's for converted weights.
+The pixel scaling is that of model.json, not of the model config, from which it
+differs for converted weights.
 """
 
 from pathlib import Path
@@ -20,6 +20,7 @@ from mnv2_mm.deploy.export import (
     filter_warnings,
     task_processor,
 )
+from mnv2_mm.deploy.tasks import set_pixel_scaling
 from mnv2_mm.runtime.model import read_info
 from mnv2_mm.utils.config import config_meta
 from mnv2_mm.utils.config_errors import host_of
@@ -32,15 +33,14 @@ class Evaluation:
 
     Args:
         place: Folder of the exported model, or a file in it.
-        model_cfg: Model config.
+        model_cfg: Config of the model.
 
     Attributes:
         cfg: A copy of the model config, adapted to the exported model.
         note: What its backend tells the user, or ''.
 
     Raises:
-        InputError: no exported model, or one of another task or other
-            classes.
+        InputError: no exported model, or one of another task or other classes.
     """
 
     def __init__(self, place: str | Path, model_cfg: Config) -> None:
@@ -48,35 +48,25 @@ class Evaluation:
         filter_warnings()
         folder, info = read_info(place)
         if not (folder / DEPLOY_CONFIG).is_file():
-            raise InputError(
-                f'{folder} lacks {DEPLOY_CONFIG}, which evaluation reads; '
-                'copy the whole folder'
-            )
+            raise InputError(f'{folder} lacks {DEPLOY_CONFIG}; copy the whole folder')
         deploy_cfg = Config.fromfile(folder / DEPLOY_CONFIG)
         check_deploy_config(deploy_cfg, host_of(model_cfg))
         names = config_meta(model_cfg).get('classes')
         if names is not None and len(names) != len(info['classes']):
             raise InputError(
-                f'{folder} is a model with {len(info["classes"])} classes, the '
-                f'data set of the config has {len(names)}; choose the config '
-                'that was exported'
+                f'{folder} is a model with {len(info["classes"])} classes, the data '
+                f'set of the config has {len(names)}; choose the config of the export'
             )
         self.processor = task_processor(model_cfg, deploy_cfg)
         self.cfg = self.processor.model_cfg
-        pixels = {key: info['preprocessing'][key] for key in ('mean', 'std')}
-        self.cfg.model.data_preprocessor.update(pixels)
-        (self.cfg.get('data_preprocessor') or {}).update(pixels)
+        set_pixel_scaling(self.cfg, info['preprocessing'])
         if info['input']['shape'][0] == 1:  # takes one image per run
             self.cfg.test_dataloader.batch_size = 1
         self.note = backend_note(info['backend'], folder)
         self.files = [str(folder / name) for name in info['files']]
 
     def runner(self, cfg: Config) -> Runner:
-        """Runner of the exported model, as :func:`mnv2_mm.engine.launch.build_runner`.
-
-        Args:
-            cfg: ``cfg`` of this object, with the changes of the tool.
-        """
+        """Runner of the exported model for ``self.cfg``, changed by the tool."""
         init_default_scope(cfg.default_scope)
         model = backend_model(self.processor, self.files)
 

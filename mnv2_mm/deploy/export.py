@@ -1,9 +1,7 @@
 """Export a model with its configs and checkpoint, in this process.
 
 mmdeploy's own tools start a process per step, in which the deploy config's
-``custom_imports`` are not always loaded. Here its pieces (task processor,
-export, backend manager) are called in one process, and the files move to their
-folder only if every step succeeds.
+``custom_imports`` are not always loaded.
 """
 
 import contextlib
@@ -38,14 +36,7 @@ DEPLOY_CONFIG = 'deploy_config.py'
 class Exporter:
     """Exports one model for one backend.
 
-    Args:
-        deploy_cfg: Deploy config, path or name.
-        model_cfg: Model config, path or name.
-        checkpoint: .pth file of a training.
-        image: Image that the network is traced with.
-
-    Attributes:
-        model: The PyTorch model.
+    Configs may be paths or names; the network is traced with the image.
 
     Raises:
         InputError: a config or the checkpoint cannot be used, or a package is
@@ -65,8 +56,7 @@ class Exporter:
         self.model_cfg = get_config(model_cfg)
         self.checkpoint, self.image = str(checkpoint), str(image)
         check_deploy_config(self.deploy_cfg, host_of(self.model_cfg))
-        self.options = self.deploy_cfg.backend_config
-        self.manager = _available_manager(self.options.type)
+        self.manager = _available_manager(self.deploy_cfg.backend_config.type)
         self.processor = task_processor(self.model_cfg, self.deploy_cfg)
         self.model = self.processor.build_pytorch_model(self.checkpoint)
 
@@ -84,51 +74,39 @@ class Exporter:
             Paths of the backend's files.
 
         Raises:
-            InputError: the graph cannot be converted, or int8 has no images
-                to calibrate with.
+            InputError: no images for int8, or the graph cannot be converted.
         """
+        import onnx
         from mmdeploy.apis import torch2onnx
 
         from mnv2_mm.deploy.calibrate import calibration_inputs
-
-        graph = folder / self.deploy_cfg.ir_config.save_file
-        torch2onnx(
-            self.image,
-            str(folder),
-            graph.name,
-            self.deploy_cfg,
-            self.model_cfg,
-            self.checkpoint,
-            device='cpu',
-        )
-        # a backend may use these besides the graph
-        more = {'example': self.network_input()[1].numpy()}
-        if self.options.get('precision') == 'int8':
-            more['calibration'] = calibration or calibration_inputs(
-                self.processor, self.model
-            )
-        files = self.manager.to_backend(
-            [str(graph)], str(folder), self.deploy_cfg, **more
-        )
-        names = [Path(file).name for file in files]
-        self._describe(folder, names, graph)
-        return [str(folder / name) for name in names]
-
-    def _describe(self, folder: Path, files: list[str], graph: Path) -> None:
-        import onnx
-
         from mnv2_mm.deploy.description import describe
 
+        graph = folder / self.deploy_cfg.ir_config.save_file
+        configs = self.deploy_cfg, self.model_cfg
+        torch2onnx(
+            self.image, str(folder), graph.name, *configs, self.checkpoint, device='cpu'
+        )
+        if self.deploy_cfg.backend_config.get('precision') == 'int8':
+            calibration = calibration or calibration_inputs(self.processor, self.model)
+        files = self.manager.to_backend(
+            [str(graph)],
+            str(folder),
+            self.deploy_cfg,
+            calibration=calibration,
+            example=self.network_input()[1].numpy(),
+        )
         dims = onnx.load(graph).graph.input[0].type.tensor_type.shape.dim
         info = describe(
             self.processor,
             self.model,
-            files,
+            [Path(file).name for file in files],
             input_size=[dim.dim_value or None for dim in dims],
         )
         text = json.dumps(info, indent=1) + '\n'
         (folder / JSON).write_text(text, encoding='utf-8')
         self.deploy_cfg.dump(folder / DEPLOY_CONFIG)
+        return list(files)
 
     def network_input(self) -> tuple[dict, Tensor]:
         """The prepared image: data for the models, and (1, 3, H, W) of it."""
@@ -144,10 +122,9 @@ def _available_manager(name: str) -> type['BaseBackendManager']:
     if manager is None:
         raise InputError(f'backend_config.type is {name!r}, which is no backend')
     if not manager.is_available():
-        needs = getattr(manager, 'needs', name)
         raise InputError(
-            f'{needs} is not installed; the export for {name} needs it. '
-            '`python -m mnv2_mm.check --deploy` says how to install it'
+            f'{getattr(manager, "needs", name)} is not installed; the export for '
+            f'{name} needs it; see `python -m mnv2_mm.check --deploy`'
         )
     return manager
 
@@ -161,23 +138,16 @@ def backend_note(backend: str, folder: Path) -> str:
 
 
 def check_deploy_config(deploy_cfg: Config, host: str) -> None:
-    """Refuse a config that is no deploy config, or is for another host.
-
-    Raises:
-        InputError: the config does not fit.
-    """
+    """Raise an InputError for no deploy config, or one for another host."""
     name = config_name(deploy_cfg)
     for key in ('ir_config', 'backend_config', 'codebase_config'):
         if key not in deploy_cfg:
-            raise InputError(
-                f'{name} has no {key}, so it is no deploy config; those of '
-                'this project are in configs/deploy'
-            )
+            raise InputError(f'{name} has no {key}; choose a file of configs/deploy')
     found = deploy_cfg.codebase_config.get('type')
     if found != host:
         raise InputError(
-            f'{name} is for models of {found}, and the model config is for '
-            f'{host}; choose the deploy config of its task'
+            f'{name} is for models of {found}, and the model config is for {host}; '
+            'choose the deploy config of its task'
         )
 
 
@@ -203,9 +173,7 @@ def filter_warnings() -> None:
     from mmengine.logging import MMLogger
 
     get_root_logger(log_level=logging.ERROR).setLevel(logging.ERROR)
-    logger = MMLogger.get_current_instance()
-    if _not_of_registries not in logger.filters:
-        logger.addFilter(_not_of_registries)
+    MMLogger.get_current_instance().addFilter(_not_of_registries)
 
 
 def _not_of_registries(record: logging.LogRecord) -> bool:
@@ -224,10 +192,8 @@ def staging(work_dir: str | os.PathLike) -> Iterator[Path]:
         target.mkdir(parents=True, exist_ok=True)
         stage = Path(tempfile.mkdtemp(prefix='.unfinished_', dir=target))
     except OSError as error:
-        raise InputError(
-            f'--work-dir {work_dir} cannot be written to: {error.strerror}; '
-            'choose another folder'
-        ) from error
+        what = f'--work-dir {work_dir} cannot be written to: {error.strerror}'
+        raise InputError(f'{what}; choose another folder') from error
     try:
         yield stage
         for file in sorted(stage.iterdir()):

@@ -1,11 +1,9 @@
 """Reduce the (anchor, class) pairs that enter the NMS of an exported graph.
 
 TensorFlow's detectors have a score threshold of 1e-8, which lets nearly every
-pair into the NMS: 80 lists of a thousand boxes, of which a hundred are wanted.
-Only a better pair of the same class can suppress a pair, so NMS receives the
-4 x max_per_img best pairs, and the result differs only if NMS removes more
-than 75 % of them. (:mod:`mnv2_mm.models.ssdlite.postprocess` does the same in
-PyTorch.)
+pair into the NMS. It receives the 4 x max_per_img best ones here, and the result
+differs only if it removes more than 75 % of them.
+(:mod:`mnv2_mm.models.ssdlite.postprocess` does the same in PyTorch.)
 """
 
 from collections.abc import Mapping

@@ -1,9 +1,7 @@
 """Export TensorFlow's SAME padding.
 
-The convolution computes its padding with Python numbers, which tracing makes
-constants. That is right for a fixed input size, and the ``Pad`` nodes are then
-folded into the convolutions (:mod:`mnv2_mm.deploy.graph`). For a dynamic size
-the padding is computed in the graph.
+For a fixed input size the padding is constant, and :mod:`mnv2_mm.deploy.graph`
+folds it into the convolutions. For a dynamic size it is computed in the graph.
 """
 
 import torch

@@ -1,9 +1,8 @@
 """Export segmentation, with or without resize and argmax in the graph.
 
 mmseg resizes the logits to the input, crops the padding, resizes to the image,
-and then takes the best class. mmdeploy takes the best class first and resizes
-the class map by nearest neighbor, which costs mIoU. ``codebase_config`` of the
-deploy config sets where the graph ends:
+and then takes the best class; mmdeploy takes the best class first, which costs
+mIoU. ``codebase_config`` of the deploy config sets where the graph ends:
 
 ========================  =========================  =======================
 ``with_resize``           ``with_argmax``            output
@@ -43,8 +42,7 @@ def graph_ending(deploy_cfg: Mapping) -> tuple[bool, bool]:
         InputError: argmax without resize.
     """
     options = get_codebase_config(deploy_cfg)
-    resize = bool(options.get('with_resize', False))
-    argmax = bool(options.get('with_argmax', False))
+    resize, argmax = (bool(options.get(f'with_{x}')) for x in ('resize', 'argmax'))
     if argmax and not resize:
         raise InputError(
             'codebase_config has with_argmax=True without with_resize=True, '
@@ -61,27 +59,18 @@ def lite_aspp_predict_by_feat(
     self: nn.Module, seg_logits: Tensor, batch_img_metas: Sequence[Mapping]
 ) -> Tensor:
     """Logits of the head (B, C, h, w), resized to the input on request."""
-    ctx = FUNCTION_REWRITER.get_context()
-    resize, _ = graph_ending(ctx.cfg)
+    resize, _ = graph_ending(FUNCTION_REWRITER.get_context().cfg)
     if not resize:
         return seg_logits
-    return interpolate(
-        seg_logits,
-        size=batch_img_metas[0]['img_shape'],
-        mode='bilinear',
-        align_corners=self.align_corners,
-    )
+    size = batch_img_metas[0]['img_shape']
+    return interpolate(seg_logits, size, None, 'bilinear', self.align_corners)
 
 
 @backend_segmentors().register_module('mnv2_mm_segmentor')
 class BackendSegmentor(segmentation_model.End2EndModel):
-    """An exported segmentor with mmseg's own postprocessing.
+    """An exported segmentor with mmseg's own postprocessing."""
 
-    Attributes:
-        head: ``align_corners`` and ``threshold`` of the decode head, which
-            the postprocessing reads.
-    """
-
+    #: what the postprocessing reads of the decode head
     head = SimpleNamespace(align_corners=True, threshold=None)
 
     def forward(
@@ -93,21 +82,14 @@ class BackendSegmentor(segmentation_model.End2EndModel):
     ) -> list[BaseDataElement]:
         """Predict for (B, 3, H, W), in pixels of the images."""
         assert mode == 'predict', f'an exported model only predicts; mode={mode!r}'
-        name = self.output_names[0]
-        output = self.wrapper({self.input_name: inputs})[name]
+        (output,) = self.wrapper({self.input_name: inputs}).values()
         resize, argmax = graph_ending(self.deploy_cfg)
         if argmax:
             return self._from_classes(output, data_samples)
+        corners = self.head.align_corners
         if not resize:
-            output = interpolate(
-                output,
-                size=inputs.shape[2:],
-                mode='bilinear',
-                align_corners=self.head.align_corners,
-            )
-        ending = SimpleNamespace(
-            align_corners=self.head.align_corners, decode_head=self.head
-        )
+            output = interpolate(output, inputs.shape[2:], None, 'bilinear', corners)
+        ending = SimpleNamespace(align_corners=corners, decode_head=self.head)
         return BaseSegmentor.postprocess_result(ending, output, data_samples)
 
     @staticmethod
@@ -121,13 +103,9 @@ class BackendSegmentor(segmentation_model.End2EndModel):
             left, right, top, bottom = padding or [0] * 4
             rows, columns = found.shape[-2:]
             found = found[:, top : rows - bottom, left : columns - right]
-            if tuple(found.shape[-2:]) != tuple(meta['ori_shape']):
-                floats = found[None].to(torch.float32)
-                floats = interpolate(floats, size=meta['ori_shape'])
-                found = floats[0]
-            # ncnn gives classes as floats
-            found = found.to(torch.int64)
-            sample.pred_sem_seg = PixelData(data=found)
+            # nearest neighbor; nothing changes at the same size
+            found = interpolate(found[None].to(torch.float32), meta['ori_shape'])[0]
+            sample.pred_sem_seg = PixelData(data=found.to(torch.int64))
         return data_samples
 
 

@@ -1,12 +1,10 @@
 """Task processors that check the checkpoint and use its pixel scaling.
 
-mmdeploy loads any part of a checkpoint that fits, without a warning. Here a
-checkpoint is checked as in the rest of this project, and converted weights
-bring the pixel scaling that they were trained with.
+mmdeploy loads any part of a checkpoint that fits, without a warning.
 """
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from mmdeploy.utils import get_input_shape, is_dynamic_shape
@@ -17,16 +15,18 @@ from mnv2_mm.api import init_model
 from mnv2_mm.utils.config import evaluation_dataset
 from mnv2_mm.utils.errors import InputError
 
+_PIXELS = ('mean', 'std')
+
+
+def set_pixel_scaling(cfg: Config, values: Mapping) -> None:
+    """Set mean and std, where the hosts and where mmdeploy read them."""
+    pixels = {key: values[key] for key in _PIXELS}
+    cfg.model.data_preprocessor.update(pixels)
+    cfg.data_preprocessor.update(pixels)
+
 
 class CheckedTask:
-    """Mixin of mmdeploy's task processors.
-
-    Args:
-        model_cfg: Model config; it is copied, and the test pipeline of the
-            copy is adapted to the input of the graph.
-        deploy_cfg: Deploy config.
-        device: 'cpu', 'cuda:0', ...
-    """
+    """Mixin of mmdeploy's task processors; adapts a copy of the model config."""
 
     def __init__(self, model_cfg: Config, deploy_cfg: Config, device: str) -> None:
         model_cfg = copy.deepcopy(model_cfg)
@@ -41,20 +41,11 @@ class CheckedTask:
     def build_pytorch_model(
         self, model_checkpoint: str | None = None, *_: object, **__: object
     ) -> nn.Module:
-        """The model with its checked weights, ready for prediction.
-
-        Raises:
-            InputError: the checkpoint does not fit the config.
-        """
+        """The model; raises an InputError for a checkpoint that does not fit."""
         model = init_model(self.model_cfg, model_checkpoint, device=self.device)
-        processor = model.data_preprocessor
-        if getattr(processor, 'mean', None) is not None:
-            pixels = {
-                name: getattr(processor, name).flatten().tolist()
-                for name in ('mean', 'std')
-            }
-            self.model_cfg.model.data_preprocessor.update(pixels)
-            self.model_cfg.data_preprocessor.update(pixels)
+        processor = model.data_preprocessor  # converted weights have their own
+        values = {key: getattr(processor, key).flatten().tolist() for key in _PIXELS}
+        set_pixel_scaling(self.model_cfg, values)
         return model
 
     def create_input(
@@ -71,30 +62,23 @@ def fit_pipeline(model_cfg: Config, deploy_cfg: Config) -> None:
     """Adapt the test pipeline to the input size of the graph.
 
     For a graph of fixed size the images are stretched, as mmdeploy does,
-    unless the model pads them to that size. Export, calibration and
-    evaluation all use this pipeline.
+    unless the model pads them to that size.
 
     Raises:
         InputError: no transform of the pipeline resizes.
     """
-    dataset = evaluation_dataset(model_cfg)
+    pipeline = evaluation_dataset(model_cfg)['pipeline']
     size = get_input_shape(deploy_cfg)
-    if size is not None and not is_dynamic_shape(deploy_cfg):
-        _fix_size(model_cfg, dataset['pipeline'], tuple(size))
-    model_cfg.test_pipeline = copy.deepcopy(dataset['pipeline'])
-
-
-def _fix_size(model_cfg: Config, pipeline: list[dict], size: tuple[int, int]) -> None:
     processor = model_cfg.model.get('data_preprocessor') or {}
-    padded = (processor.get('test_cfg') or {}).get('size')
-    if padded is not None and tuple(padded)[::-1] == size:
-        return
-    steps = [s for s in pipeline if s['type'].rpartition('.')[2] == 'Resize']
-    if not steps:
-        raise InputError(
-            f'the deploy config asks for {size[0]}x{size[1]} pixels, and the '
-            "model's test pipeline has no Resize; leave out "
-            'ir_config.input_shape, or use a pipeline with Resize'
-        )
-    for step in steps:
-        step.update(scale=size, keep_ratio=False)
+    padded = (processor.get('test_cfg') or {}).get('size') or ()
+    if size and not is_dynamic_shape(deploy_cfg) and [*padded][::-1] != [*size]:
+        steps = [s for s in pipeline if s['type'].rpartition('.')[2] == 'Resize']
+        if not steps:
+            raise InputError(
+                f'the deploy config asks for {size[0]}x{size[1]} pixels, and the '
+                "model's test pipeline has no Resize; leave out "
+                'ir_config.input_shape, or use a pipeline with Resize'
+            )
+        for step in steps:
+            step.update(scale=tuple(size), keep_ratio=False)
+    model_cfg.test_pipeline = copy.deepcopy(pipeline)

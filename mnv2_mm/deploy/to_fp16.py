@@ -1,13 +1,10 @@
 """Convert the convolutions of an ONNX graph to float16, for TensorRT.
 
 Since TensorRT 11 the types in the ONNX file alone decide the precision of an
-engine. The network up to the last convolution becomes float16, with its
-weights. Inputs, outputs and what comes after (decoding, NMS, softmax) stay
-float32, with a ``Cast`` at each border.
-
-No library is used: ``onnxruntime.transformers.float16`` (onnxconverter-common
-is the same code) writes 67 casts into SSDLite where 13 are needed, and several
-of them under one name, which makes the file invalid.
+engine. Inputs, outputs and what comes after the last convolution stay float32,
+with a ``Cast`` at each border. ``onnxruntime.transformers.float16`` writes 67
+casts into SSDLite where 13 are needed, several of them under one name, which
+makes the file invalid.
 """
 
 from collections.abc import Sequence
@@ -16,7 +13,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from mnv2_mm.deploy.quantizable_nodes import quantizable_nodes, without
+from mnv2_mm.deploy.graph import quantizable_nodes
 from mnv2_mm.utils.errors import InputError
 
 _TYPES = {np.float32: TensorProto.FLOAT, np.float16: TensorProto.FLOAT16}
@@ -28,17 +25,14 @@ def to_fp16(
     """Convert the convolutions of a simplified graph to float16.
 
     Args:
-        model: Result of :func:`mnv2_mm.deploy.graph.simplify`; changed in
-            place.
-        keep_float: Patterns of node names that stay in float32, as
-            ``/backbone/conv1/*``.
+        model: Result of :func:`~mnv2_mm.deploy.graph.simplify`; changed in place.
+        keep_float: As in :func:`~mnv2_mm.deploy.graph.quantizable_nodes`.
 
     Raises:
         InputError: a pattern that matches no node, or weights too large for
             float16.
     """
-    chosen = set(without(quantizable_nodes(model), keep_float))
-    _Converter(model, chosen).run()
+    _Converter(model, quantizable_nodes(model, keep_float)).run()
     onnx.checker.check_model(model, full_check=True)
     return model
 
@@ -51,14 +45,16 @@ class _Converter:
     one ``Cast``, or, for weights, converted.
     """
 
-    def __init__(self, model: onnx.ModelProto, chosen: set[str]) -> None:
-        self.graph = model.graph
-        self.chosen = chosen
-        (self.opset,) = (
-            o.version for o in model.opset_import if o.domain in ('', 'ai.onnx')
-        )
+    def __init__(self, model: onnx.ModelProto, chosen: Sequence[str]) -> None:
+        self.graph, self.chosen = model.graph, set(chosen)
+        opsets = {opset.domain: opset.version for opset in model.opset_import}
+        self.opset = opsets.get('') or opsets['ai.onnx']
         self.weights = {t.name: t for t in self.graph.initializer}
-        self.floats = _float_tensors(model)
+        inferred = onnx.shape_inference.infer_shapes(model).graph
+        values = (*inferred.input, *inferred.output, *inferred.value_info)
+        #: names of the tensors that are float32
+        self.floats = {v.name for v in values if v.type.tensor_type.elem_type == 1}
+        self.floats |= {t.name for t in self.graph.initializer if t.data_type == 1}
         inputs = {i.name for i in self.graph.input}
         self.existing = {np.float32: inputs | self.weights.keys(), np.float16: set()}
         self.nodes: list[onnx.NodeProto] = []
@@ -84,9 +80,9 @@ class _Converter:
         self.graph.node.extend(self.nodes)
         del self.graph.value_info[:]  # it has the types of before
         used = {name for node in self.nodes for name in node.input}
-        for tensor in list(self.graph.initializer):
-            if tensor.name not in used:
-                self.graph.initializer.remove(tensor)
+        tensors = [t for t in self.graph.initializer if t.name in used]
+        del self.graph.initializer[:]
+        self.graph.initializer.extend(tensors)
 
     def _converted_inputs(self, node: onnx.NodeProto) -> set[int]:
         """Indices of the inputs that become float16; none for most nodes.
@@ -98,10 +94,8 @@ class _Converter:
             return set()
         schema = onnx.defs.get_schema(node.op_type, self.opset)
         variable = schema.outputs[0].type_str
-        allowed = {t.type_param_str: t for t in schema.type_constraints}
-        if variable not in allowed:
-            return set()
-        if 'tensor(float16)' not in allowed[variable].allowed_type_strs:
+        types = {c.type_param_str: c.allowed_type_strs for c in schema.type_constraints}
+        if 'tensor(float16)' not in types.get(variable, ()):
             return set()
         last = len(schema.inputs) - 1
         return {
@@ -118,16 +112,10 @@ class _Converter:
             if name in self.weights:
                 self._add_fp16_weights(self.weights[name])
             else:
-                other = np.float32 if dtype is np.float16 else np.float16
-                self.nodes.append(
-                    helper.make_node(
-                        'Cast',
-                        [_named(name, other)],
-                        [_named(name, dtype)],
-                        name=f'{_named(name, dtype)}/Cast',
-                        to=_TYPES[dtype],
-                    )
-                )
+                (other,) = _TYPES.keys() - {dtype}
+                source, target = _named(name, other), _named(name, dtype)
+                cast = dict(name=f'{target}/Cast', to=_TYPES[dtype])
+                self.nodes.append(helper.make_node('Cast', [source], [target], **cast))
         return _named(name, dtype)
 
     def _add_fp16_weights(self, tensor: onnx.TensorProto) -> None:
@@ -147,11 +135,3 @@ class _Converter:
 def _named(name: str, dtype: type) -> str:
     """Name of a tensor in float32 or float16."""
     return f'{name}_fp16' if dtype is np.float16 else name
-
-
-def _float_tensors(model: onnx.ModelProto) -> set[str]:
-    """Names of the tensors that are float32."""
-    graph = onnx.shape_inference.infer_shapes(model).graph
-    values = (*graph.input, *graph.output, *graph.value_info)
-    found = {v.name for v in values if v.type.tensor_type.elem_type == 1}
-    return found | {t.name for t in graph.initializer if t.data_type == 1}

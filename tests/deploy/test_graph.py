@@ -11,8 +11,13 @@ import onnx
 import onnxruntime as ort
 from onnx import TensorProto, helper, numpy_helper
 
-from mnv2_mm.deploy.graph import name_nodes, set_output_sizes, simplify
-from mnv2_mm.deploy.quantize import layers, quantize
+from mnv2_mm.deploy.graph import (
+    name_nodes,
+    quantizable_nodes,
+    set_output_sizes,
+    simplify,
+)
+from mnv2_mm.deploy.quantize import quantize
 from mnv2_mm.utils.errors import InputError
 
 
@@ -207,13 +212,13 @@ def two_convolutions():
 
 def test_what_follows_the_convolutions_stays_in_float():
     model = two_convolutions()
-    assert layers(model) == ['one', 'act', 'two']
-    assert layers(model, ['tw*']) == ['one', 'act']
+    assert quantizable_nodes(model) == ['one', 'act', 'two']
+    assert quantizable_nodes(model, ['tw*']) == ['one', 'act']
 
 
 def test_a_pattern_that_names_nothing():
     with pytest.raises(InputError, match=r"'head/\*', which names no node"):
-        layers(two_convolutions(), ['head/*'])
+        quantizable_nodes(two_convolutions(), ['head/*'])
 
 
 @pytest.mark.parametrize('symmetric', [False, True])

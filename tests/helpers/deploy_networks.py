@@ -1,18 +1,22 @@
 """Fixtures of the deployment tests: tiny random networks, exported.
 
-A plugin of the files that use them, which share the exported models.
+A plugin of the files that use them. Each exported model is made once in a
+session, also if pytest-xdist divides the session among processes; a test that
+changes one takes a copy.
 """
 
+import hashlib
+import os
 from pathlib import Path
 
 import pytest
 import torch
+from filelock import FileLock
 
 from mnv2_mm.api import init_model
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs/deploy'
 _NETWORKS: dict = {}
-_BUILDS: dict = {}
 
 
 @pytest.fixture(scope='session')
@@ -45,27 +49,29 @@ def network(tiny_config, tiny_data, tmp_path_factory):
 @pytest.fixture(scope='session')
 def built(network, run_tool, tmp_path_factory):
     """Folder of a task's network, exported with a deploy config."""
+    root = tmp_path_factory.getbasetemp()
+    if 'PYTEST_XDIST_WORKER' in os.environ:
+        root = root.parent  # of all processes
+    root /= 'exported'
+    root.mkdir(exist_ok=True)
 
     def get(task, kind='static', **options):
-        key = task, kind, *options
-        if key not in _BUILDS:
-            config, checkpoint, image = network(task)
-            folder = tmp_path_factory.mktemp('exported') / 'new'
-            flags = [f'{k}={v}' for k, v in options.items()]
-            named = kind.startswith(('ncnn_', 'tensorrt_'))
-            backend = '' if named else 'onnxruntime_'
-            code = run_tool(
-                'deploy',
-                CONFIGS / f'{task}_{backend}{kind}.py',
-                config,
-                checkpoint,
-                image,
-                '--work-dir',
-                folder,
-                *(['--cfg-options', *flags] if flags else []),
-            )
-            assert code == 0
-            _BUILDS[key] = folder
-        return _BUILDS[key]
+        flags = [f'{k}={v}' for k, v in options.items()]
+        digest = hashlib.sha256(' '.join(flags).encode()).hexdigest()[:8]
+        folder = root / f'{task}_{kind}_{digest}'
+        with FileLock(f'{folder}.lock'):
+            if not folder.exists():
+                named = kind.startswith(('ncnn_', 'tensorrt_'))
+                backend = '' if named else 'onnxruntime_'
+                code = run_tool(
+                    'deploy',
+                    CONFIGS / f'{task}_{backend}{kind}.py',
+                    *network(task),
+                    '--work-dir',
+                    folder,
+                    *(['--cfg-options', *flags] if flags else []),
+                )
+                assert code == 0
+        return folder
 
     return get

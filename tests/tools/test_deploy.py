@@ -18,27 +18,32 @@ pytest.importorskip('mmseg.models')
 pytest.importorskip('mmpretrain.models')
 
 from deploy_networks import CONFIGS
+from mmdeploy.backend.base import get_backend_manager
 
 from mnv2_mm.api import init_model, predict
 from mnv2_mm.deploy.compare import difference, match, plain
 from mnv2_mm.deploy.detection import decode, nms_rules
 from mnv2_mm.runtime.machine import cores
 from mnv2_mm.runtime.model import ExportedModel
+from mnv2_mm.utils.config import get_config
 from mnv2_mm.utils.errors import InputError
 
 pytest_plugins = ['deploy_networks']
 
 ROOT = Path(__file__).resolve().parents[2]
+SLOW = pytest.mark.slow  # another backend or task in the same code
 
 
 @pytest.mark.parametrize('kind', ['static', 'ncnn_static'])
-def test_the_runner_imports_neither_torch_nor_openmmlab(built, tiny_data, kind):
+def test_the_runner_imports_neither_torch_nor_openmmlab(
+    built, tiny_data, tmp_path, kind
+):
     image = sorted((tiny_data / 'images/val').glob('*'))[0]
     folder = built('det', kind)
     code = (
         'import sys, runpy\n'
         f'sys.argv = ["run_build", {str(folder)!r}, {str(image)!r}, '
-        f'"--out", {str(folder.parent / "drawn.png")!r}]\n'
+        f'"--out", {str(tmp_path / "drawn.png")!r}]\n'
         'try:\n'
         f'    runpy.run_path({str(ROOT / "tools/run_build.py")!r}, '
         'run_name="__main__")\n'
@@ -51,7 +56,7 @@ def test_the_runner_imports_neither_torch_nor_openmmlab(built, tiny_data, kind):
     done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert 'drawn to' in done.stdout
-    assert (folder.parent / 'drawn.png').is_file()
+    assert (tmp_path / 'drawn.png').is_file()
 
 
 def deploy(run_tool, work_dir, *arguments):
@@ -60,32 +65,36 @@ def deploy(run_tool, work_dir, *arguments):
 
 def test_mistakes_are_named_and_leave_nothing(network, run_tool, tmp_path, capfd):
     config, checkpoint, image = network('cls')
-    ort, ncnn = 'cls_onnxruntime_static', 'cls_ncnn_static'
-    unknown = ['backend_config.precision=int4']
+    ort = 'cls_onnxruntime_static'
     cases = [
-        ('det_onnxruntime_static', image, [], 'is for models of mmdet'),
-        (ort, 'no.jpg', [], 'there is no image no.jpg'),
-        (ort, checkpoint, [], 'cannot be read as an image'),
-        (ort, image, unknown, 'onnxruntime has fp32, int8'),
-        (ncnn, image, unknown, 'ncnn has fp32, fp16, int8'),
+        ('det_onnxruntime_static', image, 'is for models of mmdet'),
+        (ort, 'no.jpg', 'there is no image no.jpg'),
+        (ort, checkpoint, 'cannot be read as an image'),
     ]
-    for name, photo, options, message in cases:
+    for name, photo, message in cases:
         work_dir = tmp_path / 'new'
         code = deploy(
-            run_tool,
-            work_dir,
-            CONFIGS / f'{name}.py',
-            config,
-            checkpoint,
-            photo,
-            *(['--cfg-options', *options] if options else []),
+            run_tool, work_dir, CONFIGS / f'{name}.py', config, checkpoint, photo
         )
         assert code == 2
         assert message in capfd.readouterr().err
         assert not work_dir.exists()
 
 
-@pytest.mark.parametrize('backend', ['onnxruntime', 'ncnn'])
+@pytest.mark.parametrize(
+    ('backend', 'known'), [('onnxruntime', 'fp32, int8'), ('ncnn', 'fp32, fp16, int8')]
+)
+def test_an_unknown_precision(tmp_path, backend, known):
+    import mnv2_mm.deploy  # noqa: F401
+
+    cfg = get_config(f'cls_{backend}_static')
+    cfg.backend_config.precision = 'int4'
+    manager = get_backend_manager(backend)
+    with pytest.raises(InputError, match=f'{backend} has {known}'):
+        manager.to_backend([str(tmp_path / 'a.onnx')], str(tmp_path), cfg)
+
+
+@pytest.mark.parametrize('backend', [pytest.param('onnxruntime', marks=SLOW), 'ncnn'])
 def test_times_are_written_into_the_folder(network, run_tool, tmp_path, capfd, backend):
     pytest.importorskip(backend)
     config = CONFIGS / f'cls_{backend}_static.py'
@@ -218,8 +227,8 @@ def test_int8_without_a_training_set(network, run_tool, tmp_path, capfd):
 @pytest.mark.parametrize(
     ('task', 'kind'),
     [
-        ('det', 'onnxruntime_static'),
-        ('seg', 'ncnn_static_513'),
+        pytest.param('det', 'onnxruntime_static', marks=SLOW),
+        pytest.param('seg', 'ncnn_static_513', marks=SLOW),
         ('cls', 'tensorrt_fp16_static'),
     ],
 )

@@ -8,18 +8,12 @@ dropped), and ignores ``backend_config.precision``.
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import onnx
 from mmdeploy.backend.base import BACKEND_MANAGERS, BaseBackendManager
-from mmdeploy.utils import get_backend_config, get_ir_config
+from mmdeploy.utils import get_backend_config
 
-from mnv2_mm.deploy.backend import (
-    InstalledManager,
-    RuntimeWrapper,
-    precision_and_images,
-)
+from mnv2_mm.deploy.backend import InstalledManager, RuntimeWrapper, graph_in_precision
 from mnv2_mm.runtime.onnxruntime import OnnxRuntime
-
-#: Values of ``backend_config.precision``.
-PRECISIONS = ('fp32', 'int8')
 
 
 @BACKEND_MANAGERS.register('onnxruntime')
@@ -53,30 +47,17 @@ class OrtManager(InstalledManager, BaseBackendManager):
         calibration: Sequence[np.ndarray] | None = None,
         **__: object,
     ) -> Sequence[str]:
-        """Simplify the exported graph in place, and quantize it on request.
+        """Simplify the exported .onnx in place, and quantize it on request.
 
-        Args:
-            ir_files: The exported .onnx.
-            work_dir: Where mmdeploy's own tools write calibration data.
-            deploy_cfg: Deploy config.
-            calibration: Network inputs (B, 3, H, W) for int8; without them
-                the file that ``calib_config`` of the deploy config names.
-
-        Raises:
-            InputError: another precision, or int8 without calibration data.
+        Arguments and errors are those of
+        :func:`~mnv2_mm.deploy.backend.graph_in_precision`.
         """
-        import onnx
-
-        from mnv2_mm.deploy.graph import simplify
-        from mnv2_mm.deploy.quantize import quantize
-
-        precision, calibration = precision_and_images(
-            deploy_cfg, work_dir, calibration, PRECISIONS
+        model = graph_in_precision(
+            ir_files,
+            work_dir,
+            deploy_cfg,
+            calibration=calibration,
+            known=('fp32', 'int8'),
         )
-        axes = get_ir_config(deploy_cfg).get('dynamic_axes')
-        model = simplify(onnx.load(ir_files[0]), axes)
-        if precision == 'int8':
-            kept = get_backend_config(deploy_cfg).get('keep_float', ())
-            model = quantize(model, calibration, keep_float=kept)
         onnx.save(model, ir_files[0])
         return [ir_files[0]]

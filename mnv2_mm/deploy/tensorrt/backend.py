@@ -1,16 +1,14 @@
 """TensorRT as a backend of mmdeploy; exports on a machine without a GPU.
 
-Replaces mmdeploy's manager, whose calls TensorRT 10 removed. The ONNX file has
-its precision in the graph, and onnxruntime's outputs for one input are stored
-with it as the reference. The engine is built at once if TensorRT and a GPU are
-here; else the copy of :mod:`mnv2_mm.runtime.tensorrt_engine` in the folder
-builds it on the machine with the GPU.
+Replaces mmdeploy's manager, whose calls TensorRT 10 removed. The engine is
+built at once if TensorRT and a GPU are here; else the copy of
+:mod:`mnv2_mm.runtime.tensorrt_engine` in the folder builds it on the machine
+with the GPU.
 
-Limits of TensorRT for a detection graph: ``NonMaxSuppression`` considers the
-5000 pairs of box and class with the highest scores (2000 on compute
-capability 5.3 and 6.2), ``TopK`` takes a constant below 3840, and the outputs
-need constant sizes. Source: INMSLayer and ITopKLayer in NVIDIA's API
-reference.
+Limits of TensorRT for a detection graph (INMSLayer and ITopKLayer in NVIDIA's
+API reference): ``NonMaxSuppression`` considers the 5000 pairs of box and class
+with the highest scores (2000 on compute capability 5.3 and 6.2), ``TopK`` takes
+a constant below 3840, and the outputs need constant sizes.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,22 +16,15 @@ from pathlib import Path
 
 import numpy as np
 from mmdeploy.backend.base import BACKEND_MANAGERS, BaseBackendManager
-from mmdeploy.utils import get_backend_config, get_ir_config
+from mmdeploy.utils import get_backend_config
 
-from mnv2_mm.deploy.backend import (
-    InstalledManager,
-    RuntimeWrapper,
-    precision_and_images,
-)
-from mnv2_mm.deploy.tensorrt.files import SCRIPT, profile, write
+from mnv2_mm.deploy.backend import InstalledManager, RuntimeWrapper, graph_in_precision
+from mnv2_mm.deploy.tensorrt.files import SCRIPT, write
 from mnv2_mm.runtime import tensorrt_engine
 from mnv2_mm.runtime.onnxruntime import OnnxRuntime
 from mnv2_mm.runtime.tensorrt import TensorRT, engine_path, input_errors
 from mnv2_mm.runtime.tensorrt_engine import EngineError
 from mnv2_mm.utils import compat
-
-#: Values of ``backend_config.precision``.
-PRECISIONS = ('fp32', 'fp16', 'int8')
 
 
 @BACKEND_MANAGERS.register('tensorrt')
@@ -58,11 +49,9 @@ class TensorrtManager(InstalledManager, BaseBackendManager):
         **_: object,
     ) -> RuntimeWrapper:
         """Load the engine if it can run here, else the ONNX file."""
-        engine = engine_path(Path(backend_files[0]).parent)
-        if engine.is_file() and not missing():
-            network = TensorRT(backend_files)
-        else:
-            network = OnnxRuntime(backend_files, exact_int8=True)
+        if engine_path(Path(backend_files[0]).parent).is_file() and not missing():
+            return RuntimeWrapper(TensorRT(backend_files), output_names)
+        network = OnnxRuntime(backend_files, exact_int8=True)
         return RuntimeWrapper(network, output_names)
 
     @classmethod
@@ -78,44 +67,28 @@ class TensorrtManager(InstalledManager, BaseBackendManager):
     ) -> Sequence[str]:
         """Put the precision into the graph, describe it, build the engine.
 
-        Args:
-            ir_files: The exported .onnx.
-            work_dir: Where mmdeploy's own tools write calibration data.
-            deploy_cfg: Deploy config.
-            calibration: Network inputs (B, 3, H, W) for int8; without them
-                the file that ``calib_config`` of the deploy config names.
-            example: Network input for the reference; noise without it.
+        Arguments are those of :func:`~mnv2_mm.deploy.backend.graph_in_precision`,
+        and ``example``, the network input for the reference, or noise.
 
         Raises:
             InputError: another precision, int8 without calibration data, a
                 bad ``backend_config.batch``, or TensorRT refuses the graph.
         """
-        import onnx
-
-        from mnv2_mm.deploy.graph import simplify
-        from mnv2_mm.deploy.quantize import quantize
-        from mnv2_mm.deploy.to_fp16 import to_fp16
-
-        options = get_backend_config(deploy_cfg)
-        precision, calibration = precision_and_images(
-            deploy_cfg, work_dir, calibration, PRECISIONS
+        model = graph_in_precision(
+            ir_files,
+            work_dir,
+            deploy_cfg,
+            calibration=calibration,
+            known=('fp32', 'fp16', 'int8'),
+            symmetric=True,
         )
         file = Path(ir_files[0])
-        axes = get_ir_config(deploy_cfg).get('dynamic_axes')
-        model = simplify(onnx.load(file), axes)
-        shapes = profile(model, options.get('batch'))
-        kept = options.get('keep_float', ())
-        if precision == 'fp16':
-            model = to_fp16(model, keep_float=kept)
-        elif precision == 'int8':
-            model = quantize(model, calibration, keep_float=kept, symmetric=True)
-        spec = write(model, file, shapes, precision, options=options, example=example)
-        folder = file.parent
+        spec = write(model, file, get_backend_config(deploy_cfg), example)
         if not missing():
             with input_errors():
-                data = tensorrt_engine.build(folder, spec)
-            (folder / spec['engine']).write_bytes(data)
-        return [str(file), str(folder / tensorrt_engine.JSON)]
+                data = tensorrt_engine.build(file.parent, spec)
+            file.with_name(spec['engine']).write_bytes(data)
+        return [str(file), str(file.with_name(tensorrt_engine.JSON))]
 
     @classmethod
     def note(cls, folder: Path) -> str:

@@ -15,45 +15,35 @@ import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+import onnx
 
 from mnv2_mm.runtime import tensorrt_engine
 from mnv2_mm.runtime.onnxruntime import OnnxRuntime
 from mnv2_mm.utils.errors import InputError
-
-if TYPE_CHECKING:
-    import onnx
 
 #: Name of the copy of the stand-alone script.
 SCRIPT = 'build_engine.py'
 
 
 def write(
-    model: 'onnx.ModelProto',
-    file: Path,
-    shapes: Mapping,
-    precision: str,
-    *,
-    options: Mapping,
-    example: np.ndarray | None,
+    model: onnx.ModelProto, file: Path, options: Mapping, example: np.ndarray | None
 ) -> dict:
     """Write the graph, and the other files into the same folder.
 
     Args:
         model: The graph in its final precision.
         file: Path of the .onnx.
-        shapes: Result of :func:`profile`.
-        precision: 'fp32', 'fp16' or 'int8'.
         options: ``backend_config`` of the deploy config.
-        example: Network input for the reference; noise without it.
+        example: Network input (1, 3, H, W) for the reference; noise without
+            it. If the graph takes several images, its mirror image is the
+            second one.
 
     Returns:
         Content of end2end.trt.json.
     """
-    import onnx
-
+    inputs = profile(model, options.get('batch'))
     onnx.save(model, file)
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
     spec = {
@@ -61,21 +51,29 @@ def write(
         # the engine of an earlier file is not used for this one
         'engine': f'{file.stem}.{digest[:8]}.engine',
         'reference': f'{file.stem}.reference.npz',
-        'precision': precision,
+        'precision': options.get('precision', 'fp32'),
         'tf32': bool(options.get('tf32', False)),
         'workspace': int(options.get('workspace', 1 << 30)),
-        'inputs': shapes,
+        'inputs': inputs,
         'outputs': [output.name for output in model.graph.output],
     }
-    folder = file.parent
-    write_reference(folder, spec, example)
     text = json.dumps(spec, indent=1) + '\n'
-    (folder / tensorrt_engine.JSON).write_text(text, encoding='utf-8')
-    shutil.copyfile(tensorrt_engine.__file__, folder / SCRIPT)
+    file.with_name(tensorrt_engine.JSON).write_text(text, encoding='utf-8')
+    shutil.copyfile(tensorrt_engine.__file__, file.with_name(SCRIPT))
+
+    (shapes,) = inputs.values()
+    if example is None:
+        noise = np.random.default_rng(0).uniform(-1, 1, shapes['min'])
+        example = noise[:1].astype(np.float32)
+    images = [example, example[..., ::-1]]
+    count = max(shapes['min'][0], min(2, shapes['max'][0]))
+    batch = np.concatenate([images[i % 2] for i in range(count)])
+    arrays = OnnxRuntime([file], exact_int8=True)(batch)
+    np.savez_compressed(file.with_name(spec['reference']), input=batch, **arrays)
     return spec
 
 
-def profile(model: 'onnx.ModelProto', batch: Mapping | None) -> dict:
+def profile(model: onnx.ModelProto, batch: Mapping | None) -> dict:
     """Smallest, usual and largest shape of each input, by its name.
 
     Args:
@@ -87,46 +85,23 @@ def profile(model: 'onnx.ModelProto', batch: Mapping | None) -> dict:
         InputError: numbers that do not ascend, or another dynamic axis.
     """
     batch = dict(batch or dict(min=1, opt=1, max=1))
-    counts = [batch.get(key) for key in ('min', 'opt', 'max')]
-    ints = all(isinstance(count, int) for count in counts)
-    if not ints or not 0 < counts[0] <= counts[1] <= counts[2]:
+    counts = {key: batch.get(key) for key in ('min', 'opt', 'max')}
+    ints = all(isinstance(count, int) for count in counts.values())
+    if not ints or not 0 < counts['min'] <= counts['opt'] <= counts['max']:
         raise InputError(
             f'backend_config.batch is {batch}; it takes numbers of images '
             'as dict(min=1, opt=4, max=8)'
         )
     shapes = {}
     for value in model.graph.input:
-        dims = value.type.tensor_type.shape.dim
-        sides = [dim.dim_value for dim in dims][1:]
+        fixed, *sides = (dim.dim_value for dim in value.type.tensor_type.shape.dim)
         if not all(sides):
             raise InputError(
                 'a TensorRT engine takes images of one size, and '
                 'ir_config.dynamic_axes leaves height and width open; keep '
                 'axis 0 alone, and give ir_config.input_shape'
             )
-        fixed = dims[0].dim_value
         shapes[value.name] = {
-            key: [fixed or count, *sides]
-            for key, count in zip(('min', 'opt', 'max'), counts, strict=True)
+            key: [fixed or count, *sides] for key, count in counts.items()
         }
     return shapes
-
-
-def write_reference(folder: Path, spec: Mapping, example: np.ndarray | None) -> None:
-    """Write an input and onnxruntime's outputs for it.
-
-    Args:
-        folder: Folder of the exported model.
-        spec: Content of end2end.trt.json.
-        example: (1, 3, H, W) float32. If the graph takes several images, its
-            mirror image is the second one.
-    """
-    (shapes,) = spec['inputs'].values()
-    if example is None:
-        noise = np.random.default_rng(0).uniform(-1, 1, shapes['min'])
-        example = noise[:1].astype(np.float32)
-    images = [example, example[..., ::-1]]
-    count = max(shapes['min'][0], min(2, shapes['max'][0]))
-    inputs = np.concatenate([images[i % 2] for i in range(count)])
-    arrays = OnnxRuntime([folder / spec['onnx']], exact_int8=True)(inputs)
-    np.savez_compressed(folder / spec['reference'], input=inputs, **arrays)

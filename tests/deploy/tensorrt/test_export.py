@@ -6,6 +6,7 @@ the calls of the published API have made of the ONNX file.
 
 import json
 import re
+import shutil
 import sys
 
 import cv2
@@ -21,10 +22,12 @@ pytest.importorskip('mmpretrain.models')
 import fake_tensorrt
 import onnx
 from deploy_networks import CONFIGS
+from mmengine.config import Config
 from onnx_graphs import GraphBuilder, conv
 
 from mnv2_mm.api import init_model, predict
 from mnv2_mm.deploy.compare import match, plain
+from mnv2_mm.deploy.tensorrt.backend import TensorrtManager
 from mnv2_mm.deploy.tensorrt.files import profile
 from mnv2_mm.runtime import tensorrt_engine
 from mnv2_mm.runtime.model import ExportedModel
@@ -69,13 +72,30 @@ def options_of(task):
     return SEG if task == 'seg' else {}
 
 
+def copied(folder, tmp_path):
+    """A copy of an exported model, which a test may change."""
+    return shutil.copytree(folder, tmp_path / 'copied')
+
+
+def converted(graph, folder, **options):
+    """Convert an exported graph as the tool does; returns the folder."""
+    folder.mkdir(exist_ok=True)
+    cfg = Config.fromfile(CONFIGS / 'cls_tensorrt_fp16_dynamic.py')
+    cfg.backend_config.update(options)
+    file = shutil.copy(graph, folder)
+    TensorrtManager.to_backend([file], str(folder), cfg)
+    return folder
+
+
 @pytest.mark.parametrize(('task', 'kind', 'version'), EXPORTS)
-def test_an_engine_predicts_as_pytorch(network, built, gpu, task, kind, version):
+def test_an_engine_predicts_as_pytorch(
+    network, built, gpu, tmp_path, task, kind, version
+):
     config, checkpoint, image = network(task)
     photo = cv2.imread(str(image))
     if task == 'seg':  # stretched to its size, as by the exported model
         photo = cv2.resize(photo, (128, 128))
-    folder = built(task, f'tensorrt_{kind}', **options_of(task))
+    folder = copied(built(task, f'tensorrt_{kind}', **options_of(task)), tmp_path)
     precision = precision_of(kind)
     gpu(version)
     assert tensorrt_engine.make(folder, runs=1)
@@ -203,8 +223,9 @@ def test_with_tensorrt_the_engine_is_built_at_once(
     # what was compared with PyTorch is the engine
     assert float(text.split('largest difference ')[1].split()[0]) < 1e-5
     # another file: the engine of the first is not taken for its own
-    flags = ['--cfg-options', 'backend_config.precision=fp16']
-    assert deploy(run_tool, network, place, *flags) == 0
+    converted(place / 'end2end.onnx', tmp_path / 'fp16')
+    for file in (tmp_path / 'fp16').iterdir():
+        shutil.copy(file, place)
     name = json.loads((place / 'end2end.trt.json').read_text())['engine']
     assert name != engine.name
     # the runner and the evaluation run it too
@@ -222,7 +243,7 @@ def test_with_tensorrt_the_engine_is_built_at_once(
 def test_an_exported_model_without_its_engine(
     network, built, run_tool, tmp_path, gpu, capfd, monkeypatch
 ):
-    folder = built('cls', 'tensorrt_dynamic')
+    folder = copied(built('cls', 'tensorrt_int8_static'), tmp_path)
     _, _, image = network('cls')
     out = ['--out', tmp_path / 'drawn.png']
     gpu()
@@ -237,30 +258,30 @@ def test_an_exported_model_without_its_engine(
     assert 'needs tensorrt, which is not installed' in capfd.readouterr().err
     # evaluation takes the ONNX file then, on the CPU
     config = network('cls')[0]
-    assert run_tool('test', config, folder, '--work-dir', tmp_path) == 0
+    assert run_tool('test', config, folder, '--work-dir', tmp_path / 't') == 0
     text = capfd.readouterr().out
     assert text.count('what is measured is the ONNX file') == 1
 
 
-def test_mistakes_are_named_and_leave_nothing(network, run_tool, tmp_path, capfd, gpu):
+@pytest.mark.parametrize(
+    ('option', 'value', 'message'),
+    [
+        ('precision', 'int4', 'tensorrt has fp32, fp16, int8'),
+        ('batch', dict(min=1, opt=4, max=0), 'it takes numbers of images as dict'),
+        ('keep_float', ['/no/*'], "'/no/\\*', which names no"),
+    ],
+)
+def test_a_mistake_is_named(built, tmp_path, option, value, message):
+    graph = built('cls', 'dynamic') / 'end2end.onnx'
+    with pytest.raises(InputError, match=message) as raised:
+        converted(graph, tmp_path, **{option: value})
+    assert '\n' not in str(raised.value)
+
+
+def test_an_unknown_tensorrt_is_none(built, tmp_path, gpu):
     gpu().__version__ = '9.3.0'
-    cases = [
-        ('backend_config.precision=int4', 'tensorrt has fp32, fp16, int8'),
-        ('backend_config.batch.max=0', 'it takes numbers of images as dict'),
-        ('backend_config.keep_float=["/no/*"]', "'/no/*', which names no"),
-    ]
-    for option, message in cases:
-        flags = ['--cfg-options', option]
-        kind = 'fp16_dynamic'
-        code = deploy(run_tool, network, tmp_path / 'n', *flags, kind=kind)
-        assert code == 2
-        text = capfd.readouterr().err
-        assert message in text
-        assert text.strip().count('\n') == 0
-        assert not (tmp_path / 'n').exists()
-    # a TensorRT that is not known is none
-    assert deploy(run_tool, network, tmp_path / 'n') == 0
-    text = capfd.readouterr().out
+    folder = converted(built('cls', 'dynamic') / 'end2end.onnx', tmp_path)
+    text = TensorrtManager.note(folder)
     assert 'no engine here (TensorRT is 9.3.0, and the calls' in text
 
 
