@@ -176,7 +176,7 @@ def plain_text(text: str) -> str:
                 cells = line.strip('|').split('|')
                 table.append([cell.strip() for cell in cells])
             continue
-        lines += _aligned(table)
+        lines += aligned(table)
         table = []
         note = re.match(r'(\d+)\. ', line)
         if line.startswith('#'):
@@ -189,17 +189,13 @@ def plain_text(text: str) -> str:
     return '\n'.join(lines)
 
 
-def _aligned(table: list[list[str]]) -> list[str]:
-    """Lines of a table, its first row underlined."""
+def aligned(table: list[list[str]]) -> list[str]:
+    """Lines of a table: its first row underlined, its first column to the left."""
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    lines = [
-        '  '.join(
-            cell + ' ' * (width - len(cell))
-            if index == 0
-            else ' ' * (width - len(cell)) + cell
-            for index, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in table
-    ]
+    lines = []
+    for row in table:
+        first, *others = zip(row, widths, strict=True)
+        cells = [f'{cell:>{width}}' for cell, width in others]
+        lines.append('  '.join([f'{first[0]:{first[1]}}', *cells]).rstrip())
     rule = ['-' * (sum(widths) + 2 * (len(widths) - 1))] if table else []
     return [*lines[:1], *rule, *lines[1:]]

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from mnv2_mm.benchmark import exported_models as module
-from mnv2_mm.benchmark.exported_models import Row, find_exported_models
-from mnv2_mm.benchmark.exported_models_report import plot, table
+from mnv2_mm.benchmark.exported_models import Row, find_exported_models, plot, table
 from mnv2_mm.runtime import timing
 from mnv2_mm.utils.errors import InputError
 
@@ -76,7 +75,7 @@ def test_a_damaged_export_keeps_its_row(add, tmp_path):
     (add('half') / 'a.onnx').unlink()
     problems = {row.name: row.problems for row in find_exported_models(tmp_path)}
     assert problems.pop('whole') == []
-    assert 'is no JSON' in problems['cut'][0]
+    assert 'is not valid JSON' in problems['cut'][0]
     assert 'lacks backend, precision' in problems['old'][0]
     assert 'lacks task' in problems['list'][0]
     assert 'lacks a.onnx' in problems['half'][0]
@@ -110,7 +109,7 @@ def test_folders_without_exported_models(add, tmp_path):
     with pytest.raises(InputError, match=r'tools/deploy\.py makes one'):
         find_exported_models(tmp_path)
     (add('cut') / 'model.json').write_text('{')
-    with pytest.raises(InputError, match='is no JSON'):
+    with pytest.raises(InputError, match='is not valid JSON'):
         find_exported_models(tmp_path)
 
 
