@@ -96,8 +96,6 @@ def main() -> int:
             print(core.table(found), flush=True)
             measured += found
             records += core.records(found)
-    if args.subject == 'gpu':
-        print('\n' + module.conclude(measured))
     if args.json:
         command = 'python tools/benchmark.py ' + ' '.join(sys.argv[1:])
         content = dict(environment=environment, command=command, results=records)

@@ -227,7 +227,7 @@ def table(cases: Sequence[Case]) -> str:
     """Medians, range, and the speed relative to the first case, as text."""
     first = cases[0]
     rows = [['', 'median', 'min', 'max', *(['images/s'] if first.images else [])]]
-    rows[0].append(f'times as fast as {first.name}: median (min to max)')
+    rows[0].append('times the first (min to max)')
     for case in cases:
         times = case.median, *(1000 * f(case.seconds) for f in (min, max))
         cells = [case.name, *(f'{time:.1f} ms' for time in times)]
@@ -291,7 +291,7 @@ def _bars(axes: 'Axes', cases: Sequence[Case]) -> None:
     high = [1000 * max(case.seconds) - case.median for case in cases]
     colors = ['C0', *['C1'] * (len(cases) - 1)]
     names = [case.name for case in cases]
-    bars = axes.barh(names, medians, xerr=[low, high], color=colors, height=0.6)
+    bars = axes.barh(names, medians, xerr=[low, high], color=colors, capsize=3)
     axes.bar_label(bars, fmt='%.1f', padding=6, fontsize=8)
     axes.tick_params(axis='y', labelsize=8)
     axes.invert_yaxis()

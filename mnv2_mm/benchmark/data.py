@@ -10,9 +10,7 @@ import contextlib
 import copy
 import io
 import itertools
-import json
 from functools import partial
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -25,11 +23,7 @@ from mnv2_mm.datasets.sample.writer import SampleSettings, write_sample_set
 from mnv2_mm.utils.config import get_config
 
 Pipeline = list[dict]
-IMAGES, WIDTH, HEIGHT = 24, 640, 480
-#: COCO: objects in an image on average; shares of small, medium and large
-#: ones, and the sides between which these are (cocodataset.org/#detection-eval).
-OBJECTS = 7.3
-SHARES, SIDES = (0.41, 0.34, 0.25), ((8, 32), (32, 96), (96, 400))
+IMAGES = 24
 #: Transforms of ours that a host has under another name.
 _HOST_NAMES = {
     'LoadImage': 'LoadImageFromFile',
@@ -49,11 +43,11 @@ def cases(options: Options) -> list[Case]:
     """Cases of `tools/benchmark.py data`."""
     cv2.setNumThreads(0)  # as in a worker; before processes are forked
     root = options.folder / 'sample'
-    write_images(root)
+    write_sample_set(root, SampleSettings(width=640, height=480, train=IMAGES, val=1))
     images = dict(
         type='CocoDataset',
         metainfo=dict(classes=CLASSES),
-        ann_file='annotations/coco_like.json',
+        ann_file='annotations/train.json',
         data_prefix=dict(img='images/train'),
     )
     folders = dict(img_path='images/train', seg_map_path='masks/train')
@@ -118,34 +112,3 @@ def one_pass(host: str, dataset: dict, pipeline: Pipeline) -> Step:
             images[index]
 
     return step
-
-
-def write_images(root: Path) -> None:
-    """Write the sample set into a new folder, with COCO's boxes beside its own."""
-    settings = SampleSettings(width=WIDTH, height=HEIGHT, train=IMAGES, val=1)
-    write_sample_set(root, settings)
-    content = json.loads((root / 'annotations/train.json').read_text())
-    content['annotations'] = coco_like_boxes(content['images'])
-    (root / 'annotations/coco_like.json').write_text(json.dumps(content))
-
-
-def coco_like_boxes(images: list[dict]) -> list[dict]:
-    """Random boxes, as many and as large as COCO's: a crop's time depends on them."""
-    rng = np.random.default_rng(0)
-    found = []
-    for image in images:
-        for _ in range(max(1, rng.poisson(OBJECTS))):
-            side = np.exp(rng.uniform(*np.log(SIDES[rng.choice(3, p=SHARES)])))
-            aspect = np.exp(rng.uniform(np.log(0.5), np.log(2)) / 2)
-            size = np.minimum([side * aspect, side / aspect], [WIDTH, HEIGHT])
-            found.append(
-                dict(
-                    id=len(found) + 1,
-                    image_id=image['id'],
-                    category_id=int(rng.integers(len(CLASSES))) + 1,
-                    bbox=[*rng.uniform(0, [WIDTH, HEIGHT] - size), *size],
-                    area=size.prod(),
-                    iscrowd=0,
-                )
-            )
-    return found

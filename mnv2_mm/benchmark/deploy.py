@@ -33,25 +33,25 @@ _ENDING = dict.fromkeys(
 
 def cases(options: Options) -> list[Case]:
     """Cases of `tools/benchmark.py deploy`."""
-    found = []
-    for title, published, config, kind in (
-        (f'SSDLite, {SIDE} px, 80 classes, tensor in, boxes out', '', 'det_{}', 'fp32'),
-        ('classification, 224 px, 8 bits', 'mnv2_in1k', 'cls_{}_int8', 'int8'),
+    groups = (
+        # title, published network or '' for the detector, its deploy configs
+        (f'SSDLite, {SIDE} px, 80 classes, tensor in, boxes out', '', 'det_{}_static'),
+        ('classification, 224 px, 8 bits', 'mnv2_in1k', 'cls_{}_int8_static'),
         (
             'Mobile DeepLabv3, 513 px, 8 bits, with argmax',
-            *('deeplabv3_mnv2_voc', 'seg_{}_int8', 'int8'),
+            'deeplabv3_mnv2_voc',
+            'seg_{}_int8_static_513',
         ),
-    ):
+    )
+    found, threads = [], options.threads
+    for title, published, config in groups:
+        makes = {'PyTorch, eager': eager_detector}
         if published:
-            google = partial(tflite, published, options.threads)
-            makes = {'TFLite (XNNPACK)': google}
-        else:
-            makes = {'PyTorch, eager': eager_detector}
-        suffix = '_static_513' if config.startswith('seg') else '_static'
+            makes = {'TFLite (XNNPACK)': partial(tflite, published, threads)}
         for backend in ('onnxruntime', 'ncnn'):
-            deploy_config = config.format(backend) + suffix
-            makes[f'{backend} {kind}'] = partial(
-                exported_model, published, deploy_config, options.threads
+            name = f'{backend} {"int8" if published else "fp32"}'
+            makes[name] = partial(
+                exported_model, published, config.format(backend), threads
             )
         found += case_group(title, makes, repeats=5)
     return found

@@ -21,12 +21,7 @@ from mnv2_mm.runtime.model import JSON, read_info
 from mnv2_mm.utils.config import config_root
 from mnv2_mm.utils.errors import InputError
 
-_COLORS = {
-    'PyTorch': 'tab:gray',
-    'onnxruntime': 'tab:blue',
-    'ncnn': 'tab:orange',
-    'tensorrt': 'tab:green',
-}
+_COLORS = {'PyTorch': 'C7', 'onnxruntime': 'C0', 'ncnn': 'C1', 'tensorrt': 'C2'}
 _MARKERS = {'fp32': 'o', 'fp16': 's', 'int8': 'D'}
 
 
@@ -44,14 +39,10 @@ class Row:
     metrics: Mapping[str, float] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)  # why something is missing
 
-    def latency(self, threads: int | None) -> Mapping:
-        """Times of the stages with a number of threads; empty without."""
-        found = (t for t in self.times.get('times', ()) if t['threads'] == threads)
-        return next(found, {})
-
-    def threads(self) -> list[int | None]:
-        """Numbers of threads it was timed with; None is not on the CPU."""
-        return [one['threads'] for one in self.times.get('times', ())]
+    @property
+    def latency(self) -> dict[int | None, Mapping]:
+        """Times of the stages by the number of threads; None is not on the CPU."""
+        return {one['threads']: one for one in self.times.get('times', ())}
 
 
 def find_exported_models(work_dir: str | Path) -> list[Row]:
@@ -81,16 +72,12 @@ def find_exported_models(work_dir: str | Path) -> list[Row]:
         if difference := _difference(first[1], info):
             raise InputError(
                 f'{first[0]} and {row.name} in {work_dir} are exports of two models '
-                f'({difference}); one table is of one model: give each its folder'
+                f'({difference}); give each model a folder of its own'
             )
     if first is None:
-        reasons = '; '.join(row.problems[0] for row in rows) or (
-            f'tools/deploy.py makes one by --work-dir {work_dir / "onnxruntime_fp32"}'
-        )
-        raise InputError(
-            f'{work_dir} has no exported model that can be read in it or its '
-            f'folders: {reasons}'
-        )
+        reasons = '; '.join(row.problems[0] for row in rows)
+        reasons = reasons or 'tools/deploy.py makes one, with --work-dir'
+        raise InputError(f'{work_dir} holds no exported model: {reasons}')
     return rows
 
 
@@ -182,7 +169,7 @@ def table(rows: Sequence[Row], metric: str = '') -> str:
         rows: In the order of the lines.
         metric: Name of the accuracy; empty for none.
     """
-    threads = list(dict.fromkeys(count for row in rows for count in row.threads()))
+    threads = list(dict.fromkeys(count for row in rows for count in row.latency))
     machines = list(dict.fromkeys(row.times['machine'] for row in rows if row.times))
     head = ['model', 'backend', 'precision', 'input', 'size']
     head += [metric] if metric else []
@@ -197,7 +184,7 @@ def table(rows: Sequence[Row], metric: str = '') -> str:
         cells.append('' if row.bytes is None else f'{row.bytes / 1e6:.2f} MB')
         if metric:
             cells.append(f'{row.metrics[metric]:.4g}' if metric in row.metrics else '')
-        cells += [_latency(row.latency(count)) for count in threads]
+        cells += [_latency(row.latency.get(count)) for count in threads]
         lines.append([cell or '-' for cell in cells])
     lines = [f'| {" | ".join(cells)} |' for cells in lines]
     if threads:
@@ -217,7 +204,7 @@ def _threads(count: int | None) -> str:
     return f', {count} thread' + ('' if count == 1 else 's')
 
 
-def _latency(found: Mapping) -> str:
+def _latency(found: Mapping | None) -> str:
     """Total with quartiles, and the stages if they were timed."""
     if not found:
         return ''
@@ -237,7 +224,7 @@ def plot(
     """
     from matplotlib.figure import Figure
 
-    shown = [r for r in rows if r.threads() and (not metric or metric in r.metrics)]
+    shown = [r for r in rows if r.latency and (not metric or metric in r.metrics)]
     if not shown:
         return False
     figure = Figure(figsize=(9, 4.8), layout='constrained')
@@ -245,13 +232,13 @@ def plot(
     largest = max(row.bytes for row in shown)
     values = [row.metrics[metric] if metric else row.bytes / 1e6 for row in shown]
     for row, value in zip(shown, values, strict=True):
-        total = row.latency(row.threads()[0])['total']
+        total = next(iter(row.latency.values()))['total']
         median = total['median']
         axes.errorbar(
             median,
             value,
             xerr=[[median - total['quarter']], [total['three_quarters'] - median]],
-            color=_COLORS.get(row.backend, 'tab:purple'),
+            color=_COLORS.get(row.backend, 'C4'),
             marker=_MARKERS.get(row.precision, '^'),
             markersize=max(25 * (row.bytes / largest) ** 0.5, 5) if metric else 9,
             alpha=0.55,
@@ -259,7 +246,7 @@ def plot(
             linestyle='',
             label=f'{row.name}, {row.bytes / 1e6:.1f} MB',
         )
-    used = {row.threads()[0] for row in shown}
+    used = {next(iter(row.latency)) for row in shown}
     threads = _threads(used.pop()) if len(used) == 1 else ''
     axes.set_xlabel(f'latency of an image, ms{threads} (median, quartiles)')
     axes.set_ylabel(metric or 'size, MB')
@@ -269,13 +256,8 @@ def plot(
         room = max(0.25 * (max(values) - min(values)), 0.05 * max(values))
         axes.set_ylim(min(values) - room, max(values) + room)
     axes.grid(alpha=0.3)
-    axes.legend(
-        fontsize=8,
-        loc='center left',
-        bbox_to_anchor=(1.01, 0.5),
-        title='area: size' if metric else None,
-        labelspacing=1.8,
-    )
+    place = dict(loc='center left', bbox_to_anchor=(1.01, 0.5), labelspacing=1.8)
+    axes.legend(**place, fontsize=8, title='area: size' if metric else None)
     left_out = ', '.join(row.name for row in rows if row not in shown)
     note = f'\nnot drawn, since a value is missing: {left_out}' if left_out else ''
     axes.set_title(title + note, fontsize=10)

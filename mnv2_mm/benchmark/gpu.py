@@ -1,11 +1,9 @@
 """SSDLite on a GPU against mmdet's own: training and prediction.
 
-Each model trains at several batch sizes, as the best one differs;
-:func:`conclude` compares their best throughputs. What is not on by default,
-compiled parts and a fused optimizer, is a case of its own.
+Models are to be compared at the batch size that suits each best. Compiled parts
+and a fused optimizer, which are not on by default, are cases of their own.
 """
 
-from collections.abc import Iterable
 from functools import partial
 
 import torch
@@ -18,7 +16,6 @@ from mnv2_mm.utils.errors import InputError
 
 #: Batch sizes; a case whose batch does not fit into memory is left out.
 TRAINED, PREDICTED = (24, 64, 128, 256), (1, 32)
-TRAINING = 'training, images/s by batch size'
 STEPS = {
     'mmdet, as shipped': dict(ours=False),
     'mnv2_mm': {},
@@ -48,7 +45,7 @@ def cases(options: Options) -> list[Case]:
         raise InputError(f'--device {device} cannot be used: {reason}') from error
     found = []
     for group, make, variants, sizes, repeats in (
-        (TRAINING, training_step, STEPS, TRAINED, 1),
+        ('training, images/s by batch size', training_step, STEPS, TRAINED, 1),
         ('network, images/s by batch size', network, NETWORKS, PREDICTED, 10),
     ):
         for size in sizes:
@@ -67,20 +64,3 @@ def cases(options: Options) -> list[Case]:
     }
     about = dict(repeats=5, warmup=WARMUP, processes=0)
     return found + case_group(PHOTO_GROUP, predictions, **about)
-
-
-def conclude(cases: Iterable[Case]) -> str:
-    """Compare each model's training throughput at its best batch size."""
-    best: dict[str, tuple[float, int]] = {}
-    for case in cases:
-        if case.group == TRAINING:
-            found = 1000 * case.images / case.median, case.images
-            best[case.name] = max(best.get(case.name, found), found)
-    if not best:
-        return 'no training step fits into the memory'
-    reference, (highest, _) = next(iter(best.items()))
-    return '\n'.join(
-        f'{name}: at best {rate:.0f} images/s, with a batch of {size}; '
-        f'{rate / highest:.2f} times as fast as {reference}'
-        for name, (rate, size) in best.items()
-    )

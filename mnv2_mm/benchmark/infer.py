@@ -37,39 +37,33 @@ CLASSIFICATION, SEGMENTATION = 224, 513
 def cases(options: Options) -> list[Case]:
     """Cases of `tools/benchmark.py infer`."""
     predictions = {"mmdet's inference_detector": mmdet_prediction}
-    classifiers = {
-        "mmpretrain's": partial(host_model, 'mmpretrain', MMPRETRAIN),
-        "torchvision's": mobilenet_v2,
-        "timm's": _timm,
+    decoders = {
+        "mmdet's predict_by_feat": partial(decoding, ours=False),
+        'mnv2_mm': partial(decoding, ours=True),
     }
-    segmentors = {"mmseg's": partial(host_model, 'mmseg', MMSEG, num_classes=21)}
+    small, large = partial(forward, CLASSIFICATION), partial(forward, SEGMENTATION)
+    classifiers = {
+        "mmpretrain's": partial(small, partial(host_model, 'mmpretrain', MMPRETRAIN)),
+        "torchvision's": partial(small, mobilenet_v2),
+        "timm's": partial(small, _timm),
+    }
+    segmentors = {"mmseg's": partial(large, partial(host_model, 'mmseg', MMSEG, 21))}
     for name, kwargs in VARIANTS.items():
         predictions[f'{name}, api.predict'] = partial(prediction, **kwargs)
-        classifiers[name] = partial(init_model, 'mnv2_in1k', **kwargs)
-        segmentors[name] = partial(init_model, 'deeplabv3_mnv2_voc', **kwargs)
+        build = partial(init_model, **kwargs)
+        classifiers[name] = partial(small, partial(build, 'mnv2_in1k'))
+        segmentors[name] = partial(large, partial(build, 'deeplabv3_mnv2_voc'))
+    classes = f'{CLASSIFICATION} px, 1000 classes, network alone'
+    pixels = f'{SEGMENTATION} px, 21 classes, network alone'
     return [
-        *case_group(PHOTO_GROUP, predictions, repeats=5, warmup=WARMUP),
-        *case_group(
-            'decoding and NMS, 80 classes, 200 boxes, untrained',
-            {
-                "mmdet's predict_by_feat": partial(decoding, ours=False),
-                'mnv2_mm': partial(decoding, ours=True),
-            },
-            repeats=3,
-            warmup=WARMUP,
-        ),
-        *case_group(
-            f'classification, {CLASSIFICATION} px, 1000 classes, network alone',
-            {k: partial(forward, v, CLASSIFICATION) for k, v in classifiers.items()},
-            repeats=5,
-            warmup=WARMUP,
-        ),
-        *case_group(
-            f'segmentation, {SEGMENTATION} px, 21 classes, network alone: '
-            "mmseg's has stride 8 and a full ASPP",
-            {k: partial(forward, v, SEGMENTATION) for k, v in segmentors.items()},
-            warmup=WARMUP,
-        ),
+        case
+        for title, repeats, makes in (
+            (PHOTO_GROUP, 5, predictions),
+            ('decoding and NMS, 80 classes, 200 boxes, untrained', 3, decoders),
+            (f'classification, {classes}', 5, classifiers),
+            (f"segmentation, {pixels}: mmseg's has stride 8", 1, segmentors),
+        )
+        for case in case_group(title, makes, repeats=repeats, warmup=WARMUP)
     ]
 
 
@@ -124,7 +118,7 @@ def decoding(*, ours: bool) -> Step:
     return torch.no_grad()(partial(run, batch_img_metas=[meta]))
 
 
-def forward(build: Callable[[], nn.Module], side: int) -> Step:
+def forward(side: int, build: Callable[[], nn.Module]) -> Step:
     """A forward pass of one image in eval mode, up to the logits."""
     model, x = build().eval(), torch.rand(1, 3, side, side)
     if hasattr(model, 'decode_head'):

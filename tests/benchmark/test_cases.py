@@ -69,7 +69,6 @@ def test_the_cases_for_gpus_run_on_a_processor(tiny):
         run_interleaved(list(group), 1)
     assert all(len(case.seconds) == 1 for case in cases)
     assert [case.point for case in cases[:5]] == [2] * 4 + [1]
-    assert len(gpu.conclude(cases).splitlines()) == 4
 
 
 @pytest.mark.parametrize('fast', [False, True])
@@ -92,24 +91,6 @@ def test_without_a_gpu_the_device_is_named():
             gpu.cases(Options(device=name))
 
 
-def test_the_best_batch_counts():
-    def result(name, batch, seconds, group=gpu.TRAINING):
-        return Case(name=name, group=group, make=int, images=batch, seconds=[seconds])
-
-    lines = gpu.conclude(
-        [
-            result('theirs', 10, 1),
-            result('ours', 10, 0.25),
-            result('theirs', 40, 2),
-            result('ours', 40, 2),
-            result('ours', 1, 0.001, 'network'),
-        ]
-    ).splitlines()
-    assert 'theirs: at best 20 images/s, with a batch of 40; 1.00' in lines[0]
-    assert 'ours: at best 40 images/s, with a batch of 10; 2.00' in lines[1]
-    assert 'no training step' in gpu.conclude([])
-
-
 def test_scaling_covers_batches_sides_and_processes():
     cases = scaling.cases(Options(batch_size=8))
     found = groups(cases)
@@ -129,22 +110,6 @@ def test_two_processes_step_together():
     (case,) = (c for c in scaling.cases(Options(batch_size=2)) if c.processes == 2)
     (case,) = run_interleaved([case], 1)
     assert case.seconds[0] > 0
-
-
-def test_the_boxes_are_distributed_as_those_of_coco():
-    images = [dict(id=number) for number in range(1, 301)]
-    boxes = data.coco_like_boxes(images)
-    assert len(boxes) / len(images) == pytest.approx(7.3, rel=0.05)
-    area = [box['area'] for box in boxes]
-    small = sum(a < 32**2 for a in area) / len(area)
-    medium = sum(32**2 <= a < 96**2 for a in area) / len(area)
-    assert small == pytest.approx(0.41, abs=0.03)
-    assert medium == pytest.approx(0.34, abs=0.03)
-    for box in boxes:
-        left, top, width, height = box['bbox']
-        assert left >= 0 and left + width <= 640 + 1e-6
-        assert top >= 0 and top + height <= 480 + 1e-6
-        assert 0.49 < width / height < 2.01 or height > 479
 
 
 # ----------------------------------------------------------- exported models
