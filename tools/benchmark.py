@@ -62,7 +62,7 @@ def main() -> int:
     import torch
     from mmengine.logging import MMLogger
 
-    from mnv2_mm.benchmark import core, report
+    from mnv2_mm.benchmark import core
     from mnv2_mm.utils.console import filter_warnings, suppress_import_output
 
     filter_warnings()
@@ -70,47 +70,40 @@ def main() -> int:
     with suppress_import_output():  # here, since each needs other packages
         module = importlib.import_module(f'mnv2_mm.benchmark.{args.subject}')
     MMLogger.get_instance('benchmark', log_level='WARNING')  # random starts
-    results = []
+    measured: list[core.Case] = []
     records: list[dict] = []
     with tempfile.TemporaryDirectory(prefix='mnv2_mm_benchmark_') as folder:
-        cases = module.cases(
-            core.Options(
-                batch_size=args.batch_size,
-                threads=args.threads,
-                device=args.device,
-                folder=Path(folder),
-            )
+        options = core.Options(
+            batch_size=args.batch_size,
+            threads=args.threads,
+            device=args.device,
+            folder=Path(folder),
         )
-        environment = report.environment(
+        cases = module.cases(options)
+        environment = core.environment(
             args.threads, args.device if args.subject == 'gpu' else 'cpu'
         )
-        print(report.header(environment))
-        for key, group in itertools.groupby(cases, lambda c: (c.group, c.point)):
-            print(f'\n{report.title(*key)}', flush=True)
-            found = core.run_interleaved(
-                list(group),
-                args.rounds,
-                threads=args.threads,
-                progress=lambda text: print(f'  {text}', flush=True),
-            )
+        for key, value in environment.items():
+            print(f'{key.replace("_", " ") + ":":16} {value}')
+        for (group, point), some in itertools.groupby(
+            cases, lambda case: (case.group, case.point)
+        ):
+            print(f'\n{group}' + ('' if point is None else f' = {point}'), flush=True)
+            found = core.run_interleaved(list(some), args.rounds, threads=args.threads)
             if len(found) < 2:
                 print('left out: fewer than two cases can run', flush=True)
                 continue
-            print(report.table(found), flush=True)
-            results += found
-            records += report.records(found)
-    if args.subject == 'gpu':
-        print('\n' + module.conclude(results))
-    content = dict(
-        environment=environment,
-        command='python tools/benchmark.py ' + ' '.join(sys.argv[1:]),
-        results=records,
-    )
+            print(core.table(found), flush=True)
+            measured += found
+            records += core.records(found)
     if args.json:
+        command = 'python tools/benchmark.py ' + ' '.join(sys.argv[1:])
+        content = dict(environment=environment, command=command, results=records)
         args.json.write_text(json.dumps(content, indent=1) + '\n')
         print(f'written to {args.json}')
-    if args.png and records:
-        report.plot(content, args.png)
+    if args.png and measured:
+        title = '{processor}, {threads} threads, {date}'.format(**environment)
+        core.plot(measured, args.png, title=title)
         print(f'written to {args.png}')
     return 0
 

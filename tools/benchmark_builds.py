@@ -116,7 +116,7 @@ def main() -> int:
     """Time, evaluate, print, draw."""
     args = parse_args()
 
-    from mnv2_mm.benchmark import exported_models, exported_models_report
+    from mnv2_mm.benchmark import exported_models
     from mnv2_mm.utils.console import filter_warnings, print_rank0
 
     filter_warnings()
@@ -139,9 +139,9 @@ def main() -> int:
         for row in rows:
             if row.bytes is not None:
                 print_rank0(f'evaluating {row.name}')
-                exported_models.measure_accuracy(row, args.config, args.limit or 0)
+                exported_models.measure_accuracy(row, args.config, args.limit)
         metric = main_metric(cfg, rows)
-    text = exported_models_report.table(rows, metric)
+    text = exported_models.table(rows, metric)
     if args.limit and metric:
         text += f'\n{metric} on {args.limit} images of the test set.\n'
     print(f'\n{text}')
@@ -150,9 +150,7 @@ def main() -> int:
         Path(stem).parent.mkdir(parents=True, exist_ok=True)
         Path(f'{stem}.md').write_text(text, encoding='utf-8')
         title = Path(args.work_dir).resolve().name
-        drawn = exported_models_report.plot(
-            rows, f'{stem}.png', metric=metric, title=title
-        )
+        drawn = exported_models.plot(rows, f'{stem}.png', metric=metric, title=title)
     except OSError as error:
         raise InputError(
             f'{stem}.md cannot be written ({error.strerror}); give --out'

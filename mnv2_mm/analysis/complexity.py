@@ -1,14 +1,12 @@
 """Parameters and multiply-adds of a network, layer by layer.
 
-The paper's tables do not all count in the same way, and neither do the
-counters of the frameworks. Each way has a name here, a :class:`Convention`.
-Plain multiply-adds are those of convolutions and matrix products; biases,
-batch norm, activations, pooling and resizing cost nothing, as in the tables.
+The paper's tables do not all count in the same way. Each way has a name here,
+a :class:`Convention`. Plain multiply-adds are those of convolutions and matrix
+products; biases, batch norm, activations, pooling and resizing cost nothing.
 
-mmengine's ``get_model_complexity_info`` agrees on convolutions and products
-(a test compares). It adds a few operations for batch norm and pooling, calls
-multiply-adds FLOPs, and cannot recognize an atrous convolution, which half of
-Table 7 depends on.
+mmengine's ``get_model_complexity_info`` agrees on convolutions and products.
+It adds a few operations for batch norm and pooling, calls multiply-adds FLOPs,
+and cannot recognize an atrous convolution, which half of Table 7 depends on.
 """
 
 import copy
@@ -35,36 +33,26 @@ from mnv2_mm.utils.errors import InputError
 
 @dataclass(frozen=True, kw_only=True)
 class Convention:
-    """How the cost of a layer is counted.
+    """How the cost of a layer is counted."""
 
-    Attributes:
-        per_madd: Operations in a multiply-add.
-        per_output: Operations added for each value that comes out: a batch
-            norm that is not folded into the convolution.
-        space_to_batch: Whether an atrous convolution of rate r works on its
-            map padded to multiples of r. TensorFlow ran it as SpaceToBatch,
-            a plain convolution, BatchToSpace.
-        text: One line for people.
-    """
-
-    per_madd: int = 1
+    text: str  # one line for people
+    per_madd: int = 1  # operations in a multiply-add
+    # added for each value that comes out: a batch norm that is not folded
     per_output: int = 0
+    # whether an atrous convolution of rate r works on its map padded to multiples
+    # of r: TensorFlow ran it as SpaceToBatch, convolution, BatchToSpace
     space_to_batch: bool = False
-    text: str = ''
 
     def cost(self, op: Op) -> int:
         """Operations of a convolution or a product."""
         madds = op.madds
         if self.space_to_batch and op.rate:
-            sides = op.shape[-len(op.rate) :]
-            padded = (
-                math.ceil(side / rate) * rate
-                for side, rate in zip(sides, op.rate, strict=True)
-            )
-            madds = madds // math.prod(sides) * math.prod(padded)
+            for side, rate in zip(op.shape[-len(op.rate) :], op.rate, strict=True):
+                madds = madds // side * math.ceil(side / rate) * rate
         return self.per_madd * madds + self.per_output * math.prod(op.shape)
 
 
+_S2B = "multiply-adds of TF's SpaceToBatch"
 #: By name, as ``tools/get_flops.py --convention`` takes them.
 CONVENTIONS = {
     'madds': Convention(text='multiply-adds'),
@@ -72,31 +60,23 @@ CONVENTIONS = {
     'madds+outputs': Convention(
         per_output=1, text='multiply-adds and one operation per output value'
     ),
-    's2b': Convention(space_to_batch=True, text="multiply-adds of TF's SpaceToBatch"),
+    's2b': Convention(space_to_batch=True, text=_S2B),
     's2b+outputs': Convention(
-        space_to_batch=True,
-        per_output=1,
-        text="multiply-adds of TF's SpaceToBatch, one per output value",
+        space_to_batch=True, per_output=1, text=f'{_S2B}, one per output value'
     ),
 }
 
 
 @dataclass(frozen=True, kw_only=True)
 class Complexity:
-    """What a network holds and costs, for one image.
+    """What a network holds and costs, for one image."""
 
-    Attributes:
-        params: Trained values by the path of the module that holds them.
-        norm_params: Those of batch norm among them (gamma and beta).
-        passes: The convolutions and products of each forward pass; test-time
-            augmentation has several.
-        sizes: Input size of each pass.
-    """
-
+    # trained values by the path of the module that holds them
     params: Mapping[str, int]
-    norm_params: Mapping[str, int]
+    norm_params: Mapping[str, int]  # those of batch norm among them (gamma, beta)
+    # convolutions and products of each pass; test-time augmentation has several
     passes: tuple[tuple[Op, ...], ...]
-    sizes: tuple[Size, ...]
+    sizes: tuple[Size, ...]  # input size of each pass
 
     def num_params(self, *, norm: bool = True) -> int:
         """Weights and biases; with ``norm`` also batch norm's two."""
@@ -117,9 +97,7 @@ class Complexity:
         return Complexity(
             params={k: v for k, v in self.params.items() if inside(k)},
             norm_params={k: v for k, v in self.norm_params.items() if inside(k)},
-            passes=tuple(
-                tuple(op for op in ops if inside(op.layer)) for ops in self.passes
-            ),
+            passes=tuple(tuple(o for o in p if inside(o.layer)) for p in self.passes),
             sizes=self.sizes,
         )
 
@@ -131,34 +109,25 @@ def named_convention(name: str) -> Convention:
         InputError: there is none.
     """
     if name not in CONVENTIONS:
-        raise InputError(
-            f'there is no convention {name!r}; use one of ' + ', '.join(CONVENTIONS)
-        )
+        known = ', '.join(CONVENTIONS)
+        raise InputError(f'there is no convention {name!r}; use one of {known}')
     return CONVENTIONS[name]
 
 
 def count(model: nn.Module, size: Size | int | list[Size]) -> Complexity:
-    """Count a model on the meta device.
-
-    Args:
-        model: Of :func:`~mnv2_mm.analysis.network.build_network`, or any
-            module on the meta device that takes (B, 3, H, W).
-        size: (height, width) of the input; a list of them for several
-            passes over one image.
+    """Count a model on the meta device, at (height, width) or several of them.
 
     Raises:
         InputError: the model cannot run at this size.
     """
-    sizes = size if isinstance(size, list) else [size]
-    sizes = [checked_size(s) for s in sizes]
+    sizes = [checked_size(s) for s in (size if isinstance(size, list) else [size])]
     once = {
         s: tuple(op for op in trace(model, s).ops if op.madds)
         for s in dict.fromkeys(sizes)
     }
     params, norm_params = {}, {}
     for name, module in model.named_modules():
-        own = sum(p.numel() for p in module.parameters(recurse=False))
-        if own:
+        if own := sum(p.numel() for p in module.parameters(recurse=False)):
             params[name] = own
             if isinstance(module, _BatchNorm):
                 norm_params[name] = own
@@ -181,7 +150,7 @@ def count_config(
 
     Args:
         config: Path, name or a read config.
-        size: (height, width); by default what the test pipeline leads to.
+        size: (height, width); by default that of the test pipeline.
         tta: Sum over the passes of the config's test-time augmentation.
         options: Overrides by key, such as ``model.head.num_classes``.
 
@@ -192,8 +161,7 @@ def count_config(
     cfg.merge_from_dict(dict(options or {}))
     if tta and size is not None:
         raise InputError(
-            f'--shape {size} and --tta exclude each other: the sizes of '
-            "test-time augmentation are those of the config's tta_pipeline"
+            f'--shape {size} and --tta exclude each other; leave out one of them'
         )
     sizes = tta_sizes(cfg) if tta else [input_size(cfg) if size is None else size]
     return count(build_network(cfg), sizes)

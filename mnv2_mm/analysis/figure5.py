@@ -12,35 +12,23 @@ from mnv2_mm.analysis.paper import GRID, RELEASE
 #: Lines whose labels stand above them, so that neighbors do not overlap.
 _ABOVE = (0.5, 0.75, 1.3)
 
-Results = list[dict[str, object]]
 
-
-def plot_figure5(results: Results, path: str | os.PathLike) -> None:
-    """Draw the figure.
-
-    Args:
-        results: Rows of the table ``figure5`` of
-            :func:`mnv2_mm.analysis.tables.count_tables`.
-        path: Image to write; the ending gives the format.
-    """
+def plot_figure5(results: list[dict], path: str | os.PathLike) -> None:
+    """Draw what :func:`mnv2_mm.analysis.tables.count_tables` returns."""
     from matplotlib.figure import Figure
-    from matplotlib.ticker import ScalarFormatter
 
     figure = Figure(figsize=(8, 5.5), layout='constrained')
     axes = figure.subplots()
     for width in sorted(GRID):
-        rows = [
-            row
-            for row in results
-            if row['table'] == 'figure5' and str(row['row']).startswith(f'{width:g},')
-        ]
+        # no row of another table has such a name
+        rows = [row for row in results if row['row'].startswith(f'{width:g}, ')]
         x = [row['madds'] / 1e6 for row in rows]
         y = [row['paper_accuracy'] for row in rows]
         (line,) = axes.plot(x, y, marker='o', label=f'width {width:g}')
         above = width in _ABOVE
         for row, one, other in zip(rows, x, y, strict=True):
             axes.annotate(
-                str(row['row']).partition(', ')[2],
+                row['row'].partition(', ')[2],
                 (one, other),
                 xytext=(-4, 5) if above else (4, -9),
                 ha='right' if above else 'left',
@@ -49,8 +37,7 @@ def plot_figure5(results: Results, path: str | os.PathLike) -> None:
                 color=line.get_color(),
             )
     axes.set_xscale('log')
-    axes.xaxis.set_major_formatter(ScalarFormatter())
-    axes.set_xticks([10, 20, 50, 100, 200, 500])
+    axes.set_xticks(ticks := [10, 20, 50, 100, 200, 500], map(str, ticks))
     axes.set_xlabel('multiply-adds, millions (counted here, log scale)')
     axes.set_ylabel('ImageNet top-1, %')
     axes.set_title(f'MobileNetV2 by width and resolution, top-1 {RELEASE}', fontsize=10)

@@ -3,9 +3,7 @@
 Figure 6a compares linear bottlenecks with ReLU6 in the bottleneck, Figure 6b
 shortcuts between bottlenecks, between expansions and none: top-1 against
 training steps, one ImageNet training each. Here every variant is trained
-with several seeds, at a size that a small machine can do, and the spread
-over the seeds is drawn and compared. The paper's network is a row of both
-panels and trained once.
+small and with several seeds. The paper's network is in both panels.
 
 ``tools/figure6_experiment.py`` trains; ``tools/figures.py --figure 6`` draws.
 """
@@ -13,14 +11,16 @@ panels and trained once.
 import json
 import math
 import os
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from mnv2_mm.utils.errors import InputError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 TOP1 = 'accuracy/top1'
 RECORDS = 'figure6.json'
@@ -31,29 +31,26 @@ class Variant(NamedTuple):
 
     label_a: str | None  # in panel a, None if it is not there
     label_b: str | None
-    options: tuple[str, ...]  # of tools/train.py --cfg-options
     color: str
+    argument: str = ''  # of MobileNetV2Ablation, and its value
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """Values of tools/train.py --cfg-options."""
+        kind = 'model.backbone.type=mnv2_mm.MobileNetV2Ablation'
+        return (kind, f'model.backbone.{self.argument}') if self.argument else ()
 
 
 PAPER = 'paper'
-_ABLATION = 'model.backbone.type=mnv2_mm.MobileNetV2Ablation'
 VARIANTS = {
-    PAPER: Variant('linear bottleneck', 'shortcut between bottlenecks', (), 'tab:blue'),
+    PAPER: Variant('linear bottleneck', 'shortcut between bottlenecks', 'tab:blue'),
     'relu6': Variant(
-        'ReLU6 in bottleneck',
-        None,
-        (_ABLATION, 'model.backbone.bottleneck_act.type=ReLU6'),
-        'tab:red',
+        'ReLU6 in bottleneck', None, 'tab:red', 'bottleneck_act.type=ReLU6'
     ),
     'expansion': Variant(
-        None,
-        'shortcut between expansions',
-        (_ABLATION, 'model.backbone.shortcut=expansion'),
-        'tab:orange',
+        None, 'shortcut between expansions', 'tab:orange', 'shortcut=expansion'
     ),
-    'none': Variant(
-        None, 'no shortcut', (_ABLATION, 'model.backbone.shortcut=none'), 'tab:green'
-    ),
+    'none': Variant(None, 'no shortcut', 'tab:green', 'shortcut=none'),
 }
 #: 97.5 % quantile of Student's t by degrees of freedom, from 1: half the
 #: width of a 95 % interval for a mean of so few seeds, in standard errors.
@@ -61,10 +58,7 @@ _STUDENT = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26)
 
 
 def read_records(path: str | os.PathLike) -> dict:
-    """Read the records of an experiment.
-
-    Args:
-        path: ``figure6.json`` or the folder that holds it.
+    """Read ``figure6.json``, or that of a folder.
 
     Raises:
         InputError: it is not there, or holds no finished training.
@@ -73,18 +67,15 @@ def read_records(path: str | os.PathLike) -> dict:
     path = path / RECORDS if path.is_dir() else path
     try:
         records = json.loads(path.read_text(encoding='utf-8'))
-        runs = records['runs']
-        good = runs and all(run['variant'] in VARIANTS and run['top1'] for run in runs)
+        runs = [(run['variant'], run['top1']) for run in records['runs']]
     except FileNotFoundError as error:
-        raise InputError(
-            f'{path} is not there; python tools/figure6_experiment.py --out '
-            f'{path.parent} trains what Figure 6 compares'
-        ) from error
+        tool = f'python tools/figure6_experiment.py --out {path.parent}'
+        raise InputError(f'{path} is not there; {tool} writes it') from error
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(
             f'{path} holds no records of tools/figure6_experiment.py'
         ) from error
-    if not good:
+    if not runs or not all(name in VARIANTS and top1 for name, top1 in runs):
         raise InputError(f'{path} holds no finished training of Figure 6')
     return records
 
@@ -98,12 +89,9 @@ def curves(records: Mapping, variant: str) -> dict[int, np.ndarray]:
     }
 
 
-def last_values(records: Mapping) -> dict[str, dict[int, float]]:
-    """Top-1 in percent at the end of training, by variant and seed."""
-    values: dict[str, dict[int, float]] = defaultdict(dict)
-    for run in records['runs']:
-        values[run['variant']][run['seed']] = run['top1'][-1][1]
-    return dict(values)
+def last_values(records: Mapping, variant: str) -> dict[int, float]:
+    """Top-1 of a variant in percent at the end of training, by seed."""
+    return {seed: curve[-1, 1] for seed, curve in curves(records, variant).items()}
 
 
 class Gap(NamedTuple):
@@ -116,13 +104,8 @@ class Gap(NamedTuple):
 
 
 def gap(records: Mapping, variant: str) -> Gap | None:
-    """Compare seed by seed, since a seed fixes start and order of images.
-
-    Returns:
-        None where the two have no seed in common.
-    """
-    values = last_values(records)
-    ours, theirs = values.get(PAPER, {}), values.get(variant, {})
+    """Compare seed by seed; None where the two have no seed in common."""
+    ours, theirs = last_values(records, PAPER), last_values(records, variant)
     pairs = [ours[seed] - theirs[seed] for seed in ours if seed in theirs]
     if not pairs:
         return None
@@ -131,8 +114,7 @@ def gap(records: Mapping, variant: str) -> Gap | None:
     if count > 1:
         student = _STUDENT[min(count - 1, len(_STUDENT)) - 1]
         margin = student * float(np.std(pairs, ddof=1)) / math.sqrt(count)
-    mean = float(np.mean(pairs))
-    return Gap(mean, margin, sum(pair > 0 for pair in pairs), count)
+    return Gap(float(np.mean(pairs)), margin, sum(p > 0 for p in pairs), count)
 
 
 def summary(records: Mapping) -> str:
@@ -141,24 +123,23 @@ def summary(records: Mapping) -> str:
         f'{"variant":30}{"seeds":>6}{"top-1":>8}{"sd":>7}{"least":>8}'
         f'{"most":>8}{"training loss":>16}'
     ]
-    runs, values = records['runs'], last_values(records)
+    verdicts = []
     for name, variant in VARIANTS.items():
-        if name not in values:
+        last = np.array(list(last_values(records, name).values()))
+        if not len(last):
             continue
-        last = np.array(list(values[name].values()))
-        losses = [r['final_loss'] for r in runs if r['variant'] == name]
+        losses = [r['final_loss'] for r in records['runs'] if r['variant'] == name]
         spread = f'{last.std(ddof=1):7.2f}' if len(last) > 1 else f'{"-":>7}'
         label = variant.label_b or variant.label_a
-        label = "the paper's network" if name == PAPER else label
+        if name == PAPER:
+            label = "the paper's network"
+        elif found := gap(records, name):
+            verdicts.append(_verdict(label, found))
         lines.append(
             f'{label:30}{len(last):6}{last.mean():8.2f}{spread}'
             f'{last.min():8.2f}{last.max():8.2f}{np.mean(losses):16.3f}'
         )
-    for name, variant in VARIANTS.items():
-        found = None if name == PAPER else gap(records, name)
-        if found is not None:
-            lines.append(_verdict(variant.label_b or variant.label_a, found))
-    return '\n'.join(lines)
+    return '\n'.join(lines + verdicts)
 
 
 def _verdict(label: str, found: Gap) -> str:
@@ -186,10 +167,8 @@ def plot_figure6(records: Mapping, path: str | os.PathLike) -> None:
     for panel, (axes, title) in enumerate(zip(panels, titles, strict=True)):
         for name, variant in VARIANTS.items():
             label = variant[panel]
-            found = curves(records, name)
-            if label is None or not found:
-                continue
-            _draw(axes, list(found.values()), label, variant.color)
+            if label and (found := curves(records, name)):
+                _draw(axes, list(found.values()), label, variant.color)
         axes.set_title(title)
         axes.set_xlabel('training steps')
         axes.set_ylim(bottom=0)
@@ -205,21 +184,17 @@ def plot_figure6(records: Mapping, path: str | os.PathLike) -> None:
     figure.savefig(path, dpi=130)
 
 
-def _draw(axes: object, seeds: Sequence[np.ndarray], label: str, color: str) -> None:
+def _draw(axes: 'Axes', seeds: Sequence[np.ndarray], label: str, color: str) -> None:
     """One variant; only the steps that all its seeds have."""
     count = min(len(curve) for curve in seeds)
     steps = seeds[0][:count, 0]
     top1 = np.stack([curve[:count, 1] for curve in seeds])
     mean = top1.mean(0)
-    end = f'{mean[-1]:.1f}'
+    label = f'{label}: {mean[-1]:.1f}'
     if len(seeds) > 1:
-        end += f' ± {top1[:, -1].std(ddof=1):.1f}'
-        axes.fill_between(
-            steps, top1.min(0), top1.max(0), color=color, alpha=0.15, lw=0
-        )
-        for curve in top1:
-            axes.plot(steps, curve, color=color, lw=0.6, alpha=0.5)
-    noun = 'seed' if len(seeds) == 1 else 'seeds'
-    axes.plot(
-        steps, mean, color=color, lw=2, label=f'{label}: {end} ({len(seeds)} {noun})'
-    )
+        label += f' ± {top1[:, -1].std(ddof=1):.1f}'
+        band = top1.min(0), top1.max(0)
+        axes.fill_between(steps, *band, color=color, alpha=0.15, lw=0)
+        axes.plot(steps, top1.T, color=color, lw=0.6, alpha=0.5)
+    label += f' ({len(seeds)} seed{"s" * (len(seeds) > 1)})'
+    axes.plot(steps, mean, color=color, lw=2, label=label)

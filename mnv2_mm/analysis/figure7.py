@@ -1,16 +1,14 @@
 """Figure 7 and Lemma 2 of the paper: how many channels ReLU6 leaves positive.
 
 Appendix A: y = ReLU(B x) with x of n dimensions and B expanding to k n of
-them can be inverted where at least n of the k n channels are positive (and
-their rows of B independent, which generic rows are). With the expansion
-k = 6 that is a sixth of the channels, Figure 7's threshold. The figure shows
-for each layer the minimum, the mean and the maximum share of positive
-channels at step 0 and after training.
+them can be inverted where at least n of the k n channels are positive: with
+k = 6 a sixth of the channels, Figure 7's threshold. The figure shows for each
+layer the minimum, the mean and the maximum share of positive channels at step 0
+and after training.
 
 The measured tensor is the output of the expansion's ReLU6, at every position
 of real images: layers 3 to 18, since layer 2 has no expansion. At step 0
-batch norm takes the statistics of the batch, as it does in that training
-step; after training the running ones.
+batch norm takes the statistics of the batch, after training the running ones.
 
 Not in the paper: a channel that ReLU6 has cut at 6 does not determine its
 input either. :attr:`LayerShare.open` counts channels between 0 and 6.
@@ -25,7 +23,6 @@ from functools import partial
 from pathlib import Path
 
 import cv2
-import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.registry import DATASETS, init_default_scope
@@ -90,8 +87,8 @@ def backbone_of(model: nn.Module) -> MobileNetV2:
         if isinstance(module, MobileNetV2):
             return module
     raise InputError(
-        f'{type(model).__name__} has no backbone mnv2_mm.MobileNetV2, whose '
-        'expansions Figure 7 is about'
+        f'{type(model).__name__} has no backbone mnv2_mm.MobileNetV2; give '
+        'another --config'
     )
 
 
@@ -102,7 +99,7 @@ def measure(
     """Count the positive channels of each expansion.
 
     Args:
-        backbone: Its mode is restored, its statistics are not touched.
+        backbone: Its mode and its statistics are restored.
         batches: Images as the network takes them, (B, 3, H, W).
         batch_statistics: Normalize by the batch, as in training.
 
@@ -115,20 +112,12 @@ def measure(
         share.add(out)
 
     for layer, block in enumerate(backbone.blocks, start=2):
-        if isinstance(block.expand_conv, nn.Identity):
-            continue
-        conv = block.expand_conv.conv
-        is_cut = isinstance(block.expand_conv.activate, nn.ReLU6)
-        shares.append(
-            LayerShare(
-                layer,
-                conv.in_channels,
-                conv.out_channels,
-                cap=6.0 if is_cut else math.inf,
-            )
-        )
-        hook = partial(count, shares[-1])
-        handles.append(block.expand_conv.register_forward_hook(hook))
+        expand = block.expand_conv
+        if not isinstance(expand, nn.Identity):
+            cap = 6.0 if isinstance(expand.activate, nn.ReLU6) else math.inf
+            channels = expand.conv.in_channels, expand.conv.out_channels
+            shares.append(LayerShare(layer, *channels, cap))
+            handles.append(expand.register_forward_hook(partial(count, shares[-1])))
     training = backbone.training
     state = {k: v.clone() for k, v in backbone.state_dict().items()}
     try:
@@ -143,7 +132,7 @@ def measure(
     if not shares or not shares[0].positions:
         raise InputError(
             'no expansion was found: there are no images, the network ends '
-            'before layer 3, or it computes its expansions in parts'
+            'before layer 3, or it has an expansion_split'
         )
     return shares
 
@@ -154,20 +143,14 @@ def validation_images(cfg: Config, count: int) -> list[Path]:
         raise InputError(f'{count} images were asked for; give 1 or more')
     init_default_scope(cfg.default_scope)
     dataset = DATASETS.build(cfg.val_dataloader.dataset)
-    return [
-        Path(dataset.get_data_info(index)['img_path'])
-        for index in evenly(range(len(dataset)), count)
-    ]
+    infos = map(dataset.get_data_info, evenly(range(len(dataset)), count))
+    return [Path(info['img_path']) for info in infos]
 
 
 def batches_of(model: nn.Module, images: Sequence[Path]) -> Iterator[Tensor]:
     """Prepare images as the model's test pipeline does.
 
     Neighbors of the same size share a batch, so that none is padded.
-
-    Args:
-        model: Of :func:`mnv2_mm.api.init_model`.
-        images: Files.
 
     Raises:
         InputError: a file is no image.
@@ -178,11 +161,8 @@ def batches_of(model: nn.Module, images: Sequence[Path]) -> Iterator[Tensor]:
         if image is None:
             raise InputError(f'{path} is not there or is no image')
         ready.append(prepare(model, image))
-    groups = itertools.groupby(ready, lambda data: data['inputs'].shape)
-    for _, group in groups:
-        same = list(group)
-        for start in range(0, len(same), BATCH):
-            batch = same[start : start + BATCH]
+    for _, group in itertools.groupby(ready, lambda data: data['inputs'].shape):
+        while batch := list(itertools.islice(group, BATCH)):
             data = {key: [item[key] for item in batch] for key in batch[0]}
             yield model.data_preprocessor(data, False)['inputs']
 
@@ -221,34 +201,14 @@ def plot_figure7(
     panels = figure.subplots(1, len(states), sharey=True, squeeze=False)[0]
     for axes, (title, shares) in zip(panels, states.items(), strict=True):
         layer = [s.layer for s in shares]
-        mean = np.array([s.mean for s in shares])
-        sd = np.array([s.deviation for s in shares])
-        axes.fill_between(
-            layer,
-            [s.least for s in shares],
-            [s.most for s in shares],
-            color='tab:blue',
-            alpha=0.12,
-            lw=0,
-            label='least to most',
-        )
-        axes.errorbar(
-            layer,
-            mean,
-            sd,
-            color='tab:blue',
-            marker='o',
-            ms=4,
-            capsize=3,
-            label='mean ± standard deviation',
-        )
-        axes.plot(
-            layer,
-            [s.inputs / s.channels for s in shares],
-            color='tab:red',
-            ls='--',
-            label='invertible from here: n of k n channels',
-        )
+        band = [s.least for s in shares], [s.most for s in shares]
+        axes.fill_between(layer, *band, alpha=0.12, lw=0, label='least to most')
+        mean = [s.mean for s in shares], [s.deviation for s in shares]
+        style = dict(color='C0', marker='o', ms=4, capsize=3)
+        axes.errorbar(layer, *mean, **style, label='mean ± standard deviation')
+        threshold = [s.inputs / s.channels for s in shares]
+        label = 'invertible from here: n of k n channels'
+        axes.plot(layer, threshold, color='tab:red', ls='--', label=label)
         axes.set_title(title)
         axes.set_xlabel('layer (TF number) of the expansion')
         axes.set_xticks(layer)

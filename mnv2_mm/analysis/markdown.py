@@ -6,15 +6,14 @@ from pathlib import Path
 
 from mnv2_mm.analysis.complexity import CONVENTIONS
 from mnv2_mm.analysis.paper import METRICS, TITLES
-from mnv2_mm.analysis.table3 import COLUMNS
+from mnv2_mm.analysis.table3 import COLUMNS, RESOLUTIONS
 from mnv2_mm.analysis.tables import Result
 from mnv2_mm.utils.errors import InputError
 
 #: Markers of the generated part of a Markdown file.
 BEGIN = '<!-- paper_tables:begin -->'
 END = '<!-- paper_tables:end -->'
-#: Tables whose multiply-adds are printed in millions; the others in
-#: billions.
+#: Tables whose multiply-adds are printed in millions, the others in billions.
 _MILLIONS = ('4', 'figure5')
 _LINK = re.compile(r'\[([^\]]+)\]\([^)]+\)')
 _MARK = re.compile(r' <sup>(\d+)</sup>')
@@ -23,9 +22,8 @@ _RULE = re.compile(r'\| (--- \| )*--- \|')
 
 def markdown(results: list[Result]) -> str:
     """All counted tables as Markdown."""
-    names = dict.fromkeys(str(result['table']) for result in results)
     blocks = []
-    for name in names:
+    for name in dict.fromkeys(result['table'] for result in results):
         rows = [result for result in results if result['table'] == name]
         lines = _table3(rows) if name == '3' else _table(name, rows)
         blocks.append('\n'.join([f'## {TITLES[name]}', '', *lines]))
@@ -37,18 +35,15 @@ def _table(name: str, rows: list[Result]) -> list[str]:
     metric = METRICS.get(name)
     differs = any(row['paper_convention'] != 'madds' for row in rows)
     origin = 'release' if name == 'figure5' else 'paper'
+    with_norm = rows[0]['paper_params_with_norm']
     head = ['', 'parameters', origin, 'error']
     head += ['multiply-adds', origin, 'error']
     head += ['as the paper counts', 'error'] if differs else []
     head += [f'{metric}, quoted'] if metric else []
     lines = [_line(head), _line(['---'] * len(head))]
-    notes: list[str] = list(
-        dict.fromkeys(str(row['note']) for row in rows if row['note'])
-    )
+    notes = list(dict.fromkeys(row['note'] for row in rows if row['note']))
     for row in rows:
-        note = str(row['note'])
-        mark = f' <sup>{notes.index(note) + 1}</sup>' if note else ''
-        with_norm = row['paper_params_with_norm']
+        mark = f' <sup>{notes.index(row["note"]) + 1}</sup>' if row['note'] else ''
         params = row['params' if with_norm else 'params_without_norm']
         madds, paper = row['madds'], row['paper_madds']
         cells = [
@@ -60,31 +55,26 @@ def _table(name: str, rows: list[Result]) -> list[str]:
             f'{paper / unit:g}{suffix}',
             _error(madds, paper),
         ]
-        if differs and row['paper_convention'] == 'madds':
-            cells += ['', '']
-        elif differs:
-            cells.append(_as_paper(row, unit, suffix))
+        if row['paper_convention'] != 'madds':
+            number = _number(row['madds_as_paper'] / unit)
+            text = CONVENTIONS[row['paper_convention']].text
+            cells.append(f'{number}{suffix}: {text}')
             cells.append(_error(row['madds_as_paper'], paper))
+        elif differs:
+            cells += ['', '']
         if metric:
-            digits = 2 if metric == 'mIOU' else 1
-            cells.append(f'{row["paper_accuracy"]:.{digits}f}')
+            cells.append(f'{row["paper_accuracy"]:.{2 if metric == "mIOU" else 1}f}')
         lines.append(_line(cells))
-    with_norm = 'with' if rows[0]['paper_params_with_norm'] else 'without'
-    cells = 'Cells and accuracies' if metric else 'Cells'
     lines += [
         '',
-        f'Parameters {with_norm} those of batch norm. {cells} of the '
-        f'{origin}: {rows[0]["source"]}'
+        f'Parameters {"with" if with_norm else "without"} those of batch norm. '
+        f'{"Cells and accuracies" if metric else "Cells"} of the {origin}: '
+        f'{rows[0]["source"]}'
         + ('; no accuracy was measured here.' if metric else '.'),
     ]
     if notes:
         lines += ['', *(f'{i}. {note}' for i, note in enumerate(notes, 1))]
     return lines
-
-
-def _as_paper(row: Result, unit: float, suffix: str) -> str:
-    text = CONVENTIONS[str(row['paper_convention'])].text
-    return f'{_number(row["madds_as_paper"] / unit)}{suffix}: {text}'
 
 
 def _number(value: float) -> str:
@@ -101,24 +91,18 @@ def _line(cells: Iterable[object]) -> str:
 
 
 def _table3(rows: list[Result]) -> list[str]:
-    columns = dict.fromkeys(str(row['column']) for row in rows)
-    sizes = dict.fromkeys(row['resolution'] for row in rows)
-    head = ['channels/kB', *(f'{s}x{s}' for s in sizes), 'largest']
+    head = ['channels/kB', *(f'{side}x{side}' for side in RESOLUTIONS), 'largest']
     lines = [_line(head), _line(['---'] * len(head))]
-    largest = {
-        column.name: column.paper_largest or max(kb for _, kb in column.paper)
-        for column in COLUMNS
-        if column.paper
-    }
-    for column in columns:
-        own = [row for row in rows if row['column'] == column]
+    for column in COLUMNS:
+        own = [row for row in rows if row['column'] == column.name]
         pairs = [(row['channels'], row['kilobytes']) for row in own]
         cells = [f'{c}/{kb:.4g}' if c else '-' for c, kb in pairs]
         top = max(kb for _, kb in pairs if kb)
-        lines.append(_line([f'{column}: counted', *cells, f'{top:.4g}']))
-        if column in largest:
-            cells = [f'{row["paper_channels"]}/{row["paper_kilobytes"]}' for row in own]
-            lines.append(_line(['... in the paper', *cells, largest[column]]))
+        lines.append(_line([f'{column.name}: counted', *cells, f'{top:.4g}']))
+        if column.paper:
+            cells = [f'{channels}/{kb}' for channels, kb in column.paper]
+            largest = column.paper_largest or max(kb for _, kb in column.paper)
+            lines.append(_line(['... in the paper', *cells, largest]))
     return [
         *lines,
         '',
@@ -131,15 +115,9 @@ def _table3(rows: list[Result]) -> list[str]:
 
 
 def update(path: str | Path, results: list[Result], *, write: bool = True) -> bool:
-    """Put the tables between the markers of a Markdown file.
+    """Put all tables between the markers of a Markdown file.
 
-    Args:
-        path: The file.
-        results: All tables.
-        write: Otherwise the file is only compared.
-
-    Returns:
-        Whether the file differs from the tables.
+    Returns whether the file differed; without ``write`` it is only compared.
 
     Raises:
         InputError: the file is missing or has no markers.
@@ -151,10 +129,7 @@ def update(path: str | Path, results: list[Result], *, write: bool = True) -> bo
     before, begin, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
-        raise InputError(
-            f'{path} has no place for the tables; put the lines {BEGIN} and '
-            f'{END} into it'
-        )
+        raise InputError(f'{path} lacks its markers; put {BEGIN} and {END} into it')
     new = f'{before}{BEGIN}\n\n{markdown(results)}\n{END}{after}'
     if write and new != text:
         path.write_text(new, encoding='utf-8')
@@ -162,11 +137,7 @@ def update(path: str | Path, results: list[Result], *, write: bool = True) -> bo
 
 
 def plain_text(text: str) -> str:
-    """Format what :func:`markdown` returns for a terminal, without links.
-
-    Columns are padded to one width, the first to the left and the others to
-    the right; ``[1]`` refers to a note below its table.
-    """
+    """Format what :func:`markdown` returns for a terminal, without links."""
     lines: list[str] = []
     table: list[list[str]] = []
     for line in [*text.splitlines(), '']:
@@ -176,7 +147,7 @@ def plain_text(text: str) -> str:
                 cells = line.strip('|').split('|')
                 table.append([cell.strip() for cell in cells])
             continue
-        lines += _aligned(table)
+        lines += aligned(table)
         table = []
         note = re.match(r'(\d+)\. ', line)
         if line.startswith('#'):
@@ -189,17 +160,12 @@ def plain_text(text: str) -> str:
     return '\n'.join(lines)
 
 
-def _aligned(table: list[list[str]]) -> list[str]:
-    """Lines of a table, its first row underlined."""
+def aligned(table: list[list[str]]) -> list[str]:
+    """Lines of a table: its first row underlined, its first column to the left."""
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    lines = [
-        '  '.join(
-            cell + ' ' * (width - len(cell))
-            if index == 0
-            else ' ' * (width - len(cell)) + cell
-            for index, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in table
-    ]
+    lines = []
+    for row in table:
+        _, *cells = map(str.rjust, row, widths)
+        lines.append('  '.join([row[0].ljust(widths[0]), *cells]).rstrip())
     rule = ['-' * (sum(widths) + 2 * (len(widths) - 1))] if table else []
     return [*lines[:1], *rule, *lines[1:]]

@@ -1,28 +1,23 @@
 """Memory of activations at inference: equation 2 and section 4.1 of the paper.
 
-:func:`peak_memory` computes it. The memory of a pass is the largest sum, over
-its operations, of the tensors that are alive: the inputs and outputs of the
-operation (equation 2) and those that a later one reads, such as the shortcut
-of a residual block. A tensor lives from the operation that makes it to the
-last one that reads it. Weights and scratch space of a kernel do not count.
+The memory of a pass is the largest sum, over its operations, of the tensors
+that are alive: inputs and outputs of the operation (equation 2) and what a
+later one reads, such as the shortcut of a residual block. Weights and scratch
+space of a kernel do not count.
 
 ``reuse=True`` is a runtime that folds batch norm and lets ReLU6 and the
 residual sum write over an input that is not needed again: the paper's view of
-a layer as one operation. ``reuse=False`` is PyTorch as it runs, where ReLU6
-works in place and batch norm and the sum do not.
+a layer as one operation. ``reuse=False`` is PyTorch as it runs.
 
 ``blocks`` treats some modules as one operation whose inner tensors are
-disposable (section 5.1): what remains are the tensors between blocks, those
-of Table 3.
-
-:func:`measured_peak` follows the storages that torch really holds, which
-includes what Python's references keep, such as the input of a block that runs.
+disposable (section 5.1): what remains are the tensors of Table 3.
 """
 
 import itertools
 import weakref
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -33,33 +28,19 @@ from mnv2_mm.analysis.network import Size
 from mnv2_mm.analysis.trace import Op, Trace, trace
 
 #: Operations on single values: with ``reuse`` they may write over an input.
-#: Trailing underscores (in place already) are removed.
 _POINTWISE = {
-    'add',
-    'clamp',
-    'hardtanh',
-    'leaky_relu',
-    'mul',
-    'native_batch_norm',
-    'relu',
+    *('add', 'clamp', 'hardtanh', 'leaky_relu', 'mul', 'native_batch_norm', 'relu')
 }
 
 
 @dataclass(frozen=True)
 class Peak:
-    """The operation during which most memory is taken.
+    """The operation during which most memory is taken."""
 
-    Attributes:
-        values: Values alive during it.
-        layer: The module that it runs in.
-        op: Its name.
-        tensors: Shapes of the tensors alive, the largest first.
-    """
-
-    values: int
-    layer: str
+    values: int  # alive during it
+    layer: str  # the module that it runs in
     op: str
-    tensors: tuple[tuple[int, ...], ...]
+    tensors: tuple[tuple[int, ...], ...]  # shapes of those alive, the largest first
 
     def bytes(self, bytes_per_value: int = 4) -> int:
         """Bytes; 4 for float32, 2 for float16, 1 for 8-bit integers."""
@@ -67,24 +48,20 @@ class Peak:
 
 
 def peak_memory(
-    model: nn.Module | Trace,
-    size: Size | None = None,
-    *,
-    reuse: bool = True,
-    count_input: bool = True,
+    model: nn.Module, size: Size, *, reuse: bool = True, count_input: bool = True
 ) -> Peak:
     """Peak of the activations of one pass of one image.
 
     Args:
-        model: On the meta device, or its recorded pass.
-        size: (height, width) of the input; not for a recorded pass.
+        model: On the meta device.
+        size: (height, width) of the input.
         reuse: Let operations on single values write over their input.
         count_input: Count the image, until its last use.
 
     Raises:
         InputError: the model cannot run at this size.
     """
-    record = model if isinstance(model, Trace) else trace(model, size)
+    record = trace(model, size)
     lives = _lives(record, reuse=reuse)
     if not count_input:
         lives.pop(0, None)
@@ -97,12 +74,8 @@ def peak_memory(
     step = max(range(len(totals)), key=totals.__getitem__)
     alive = [t for t, (birth, death) in lives.items() if birth <= step <= death]
     alive.sort(key=lambda tensor: -record.values[tensor])
-    return Peak(
-        values=totals[step],
-        layer=record.ops[step].layer,
-        op=record.ops[step].name,
-        tensors=tuple(record.shapes[tensor] for tensor in alive),
-    )
+    op, shapes = record.ops[step], [record.shapes[tensor] for tensor in alive]
+    return Peak(totals[step], op.layer, op.name, tuple(shapes))
 
 
 def _lives(record: Trace, *, reuse: bool) -> dict[int, tuple[int, int]]:
@@ -113,8 +86,7 @@ def _lives(record: Trace, *, reuse: bool) -> dict[int, tuple[int, int]]:
         for tensor in (*op.reads, *op.writes):
             birth.setdefault(tensor, step)
             death[tensor] = step
-    for tensor in record.outputs:
-        death[tensor] = len(record.ops)
+    death |= dict.fromkeys(record.outputs, len(record.ops))
     if reuse:
         _share(record, birth, death)
     return {tensor: (birth[tensor], death[tensor]) for tensor in birth}
@@ -138,19 +110,12 @@ def _share(record: Trace, birth: dict[int, int], death: dict[int, int]) -> None:
         del birth[tensor], death[tensor]
 
 
-@dataclass(frozen=True)
-class Resolution:
-    """The largest tensor of one resolution, as a row of Table 3.
-
-    Attributes:
-        size: Height and width.
-        channels: Of the largest tensor that has this size.
-        layer: The module that makes it.
-    """
+class Resolution(NamedTuple):
+    """The largest tensor of one resolution, as a row of Table 3."""
 
     size: Size
     channels: int
-    layer: str
+    layer: str  # the module that makes it
 
     @property
     def values(self) -> int:
@@ -171,22 +136,20 @@ def largest_by_resolution(
     found: dict[Size, Resolution] = {}
     for tensor, step in _between(record, blocks or {}).items():
         shape = record.shapes[tensor]
-        if len(shape) not in (2, 4) or not record.values[tensor]:
-            continue
-        size = shape[2:] if len(shape) == 4 else (1, 1)
-        one = Resolution(size, shape[1], record.ops[step].layer)
-        if size not in found or one.values > found[size].values:
-            found[size] = one
-    return sorted(found.values(), key=lambda row: (-row.size[0], -row.size[1]))
+        if len(shape) in (2, 4) and record.values[tensor]:
+            size = shape[2:] or (1, 1)
+            one = Resolution(size, shape[1], record.ops[step].layer)
+            found[size] = max(found.get(size, one), one, key=lambda row: row.values)
+    return sorted(found.values(), reverse=True)
 
 
 def transitions(
     record: Trace, blocks: Mapping[str, str]
 ) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
     """Shapes of the first input and of the output of each block."""
-    between = _between(record, blocks)
     made_by = {
-        tensor: _block_of(record.ops[step], blocks) for tensor, step in between.items()
+        tensor: _block_of(record.ops[step], blocks)
+        for tensor, step in _between(record, blocks).items()
     }
     sources: dict[str, tuple[int, ...]] = {}
     for op in record.ops:
@@ -202,13 +165,10 @@ def transitions(
 
 
 def _between(record: Trace, blocks: Mapping[str, str]) -> dict[int, int]:
-    """Tensors that leave the block that makes them, and the step of it.
-
-    The image is not one of them.
-    """
+    """Tensors but the image that leave the block that makes them; the step of it."""
     inside = [_block_of(op, blocks) for op in record.ops]
     made: dict[int, int] = {}
-    leaving: set[int] = set(record.outputs)
+    leaving = set(record.outputs)
     for step, op in enumerate(record.ops):
         for tensor in op.reads:
             source = inside[made[tensor]] if tensor in made else ''
@@ -221,29 +181,25 @@ def _between(record: Trace, blocks: Mapping[str, str]) -> dict[int, int]:
 
 def _block_of(op: Op, blocks: Mapping[str, str]) -> str:
     """The block that an operation belongs to; '' for none."""
-    for path, block in blocks.items():
-        if f'{op.layer}.'.startswith(f'{path}.'):
-            return block
-    return ''
+    layer = f'{op.layer}.'
+    return next((b for path, b in blocks.items() if layer.startswith(f'{path}.')), '')
 
 
 class StorageTracker(TorchDispatchMode):
     """Follow the storages that are made inside of the ``with`` block.
+
+    Args:
+        ignored: Tensors that were there before, such as weights.
 
     Attributes:
         current: Bytes held now.
         peak: Most bytes held at once.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, ignored: Iterable[Tensor] = ()) -> None:
         super().__init__()
-        self.current = 0
-        self.peak = 0
-        self._known: set[int] = set()
-
-    def ignore(self, *tensors: Tensor) -> None:
-        """Leave tensors out that were there before, such as weights."""
-        self._known |= {t.untyped_storage()._cdata for t in tensors}
+        self.current = self.peak = 0
+        self._known = {tensor.untyped_storage()._cdata for tensor in ignored}
 
     def __torch_dispatch__(
         self,
@@ -260,12 +216,11 @@ class StorageTracker(TorchDispatchMode):
 
     def _follow(self, storage: torch.UntypedStorage) -> None:
         key = storage._cdata
-        if key in self._known:
-            return
-        self._known.add(key)
-        self.current += storage.nbytes()
-        self.peak = max(self.peak, self.current)
-        weakref.finalize(storage, self._freed, key, storage.nbytes())
+        if key not in self._known:
+            self._known.add(key)
+            self.current += storage.nbytes()
+            self.peak = max(self.peak, self.current)
+            weakref.finalize(storage, self._freed, key, storage.nbytes())
 
     def _freed(self, key: int, nbytes: int) -> None:
         self._known.discard(key)
@@ -274,14 +229,10 @@ class StorageTracker(TorchDispatchMode):
 
 @torch.no_grad()
 def measured_peak(model: nn.Module, image: Tensor) -> int:
-    """Most bytes of activations that a pass holds, without the image.
+    """Most bytes of activations that a pass over (B, 3, H, W) really holds.
 
-    Args:
-        model: Any module, in eval mode.
-        image: (B, 3, H, W).
+    Includes what Python's references keep, such as the input of a block that runs.
     """
-    tracker = StorageTracker()
-    tracker.ignore(image, *model.parameters(), *model.buffers())
-    with tracker:
+    with StorageTracker((image, *model.parameters(), *model.buffers())) as tracker:
         model(image)
     return tracker.peak

@@ -1,12 +1,7 @@
 """Build a config's network without weights and data, and run it at its input size.
 
-Counting needs shapes alone. Here a model of mmdet, mmseg or mmpretrain is
-built, moved to torch's meta device (tensors that have a shape and no
-contents) and run once, with its heads and without post-processing. A pass of
-100 billion multiply-adds then takes a fraction of a second and no memory.
-
-The input size is that of the config's test pipeline. Test-time augmentation
-(the column "MF" of Table 7) has a pass for every combination of scale and flip.
+Counting needs shapes alone: a model runs once on torch's meta device (tensors
+that have a shape and no contents), with its heads and without post-processing.
 """
 
 import copy
@@ -43,12 +38,8 @@ def build_network(config: str | os.PathLike | Config) -> nn.Module:
     """
     cfg = copy.deepcopy(get_config(config))
     if cfg.get('model') is None:
-        raise InputError(
-            f'config {cfg.filename or config} has no model; give one of '
-            'configs/ that trains'
-        )
-    # Built on the CPU: the hosts' anchor generators compute while they are
-    # built, and that needs numbers.
+        raise InputError(f'config {cfg.filename or config} has no model; give another')
+    # on the CPU, since the hosts' anchor generators compute while they are built
     scope = DefaultScope.overwrite_default_scope(host_of(cfg))
     with scope, readable_config_errors(cfg):
         model = revert_sync_batchnorm(MODELS.build(cfg.model))
@@ -61,10 +52,7 @@ def checked_size(size: object) -> Size:
     Raises:
         InputError: it is not one or two whole numbers of at least 1.
     """
-    if isinstance(size, int):
-        sides = [size]
-    else:
-        sides = list(size) if isinstance(size, Sequence) else []
+    sides = size if isinstance(size, Sequence) else [size]
     valid = all(isinstance(s, int) and s > 0 for s in sides)
     if len(sides) not in (1, 2) or not valid:
         raise InputError(
@@ -79,18 +67,14 @@ def run(model: nn.Module, size: Size) -> object:
     """One forward pass of one image, up to the heads' raw outputs.
 
     Args:
-        model: Any module that takes (B, 3, H, W). Models of the hosts run
-            in their ``tensor`` mode: without NMS and resizing to the
-            image. Of a two-stage detector the box head runs on as many
-            regions as its ``test_cfg`` lets pass at most.
+        model: Takes (B, 3, H, W). Models of the hosts run in their ``tensor``
+            mode: without NMS and resizing to the image.
         size: Height and width of the input.
 
     Raises:
         InputError: the model cannot run at this size.
     """
-    height, width = checked_size(size)
-    device = next(model.parameters()).device
-    image = torch.empty(1, 3, height, width, device=device)
+    image = torch.empty(1, 3, *size, device=next(model.parameters()).device)
     try:
         if not isinstance(model, BaseModel):
             return model(image)
@@ -102,36 +86,28 @@ def run(model: nn.Module, size: Size) -> object:
     except (RuntimeError, ValueError) as error:
         text = str(error).partition('\n')[0]
         raise InputError(
-            f'the network cannot run on an input of {height}x{width}: {text} '
-            '(a multiple of its stride, 32 for most, that is not too small '
-            'will do)'
+            f'the network cannot run on an input of {size[0]}x{size[1]}: {text}; '
+            'give a larger multiple of its stride, 32 for most'
         ) from error
 
 
 def _run_two_stage(model: nn.Module, image: Tensor) -> tuple:
-    """As :func:`run`; the crops of the regions are taken as given.
+    """Run the box head on as many regions as ``test_cfg`` lets pass at most.
 
-    Their number depends on the image, and cropping has no multiply-adds.
+    Their crops are taken as given: cropping has no multiply-adds.
     """
     maps = model.extract_feat(image)
     extractor = model.roi_head.bbox_roi_extractor
-    regions = image.new_empty(
-        model.test_cfg.rpn.max_per_img,
-        extractor.out_channels,
-        *extractor.roi_layers[0].output_size,
-    )
+    shape = extractor.out_channels, *extractor.roi_layers[0].output_size
+    regions = image.new_empty(model.test_cfg.rpn.max_per_img, *shape)
     return model.rpn_head(maps), model.roi_head.bbox_head(regions)
 
 
 def input_size(cfg: Config) -> Size:
-    """(height, width) that the test pipeline leads to.
-
-    Where it keeps the aspect ratio, that is of an image as large as the
-    size allows.
+    """(height, width) of the largest image after the test pipeline.
 
     Raises:
-        InputError: the config has no test pipeline, or one that leaves the
-            image's size as it is.
+        InputError: the config has no test pipeline that states a size.
     """
     loader = cfg.get('test_dataloader') or cfg.get('val_dataloader')
     dataset = loader['dataset'] if loader else {}
@@ -149,9 +125,6 @@ def input_size(cfg: Config) -> Size:
 def tta_sizes(cfg: Config) -> list[Size]:
     """(height, width) of each pass of a config's ``tta_pipeline``, in its order.
 
-    For the DeepLab configs: 257, 385, 513, 641, 769 and 897 squared, each twice,
-    since half of the passes are flipped.
-
     Raises:
         InputError: the config has no ``tta_pipeline`` with a TestTimeAug.
     """
@@ -159,9 +132,8 @@ def tta_sizes(cfg: Config) -> list[Size]:
     kinds = [_kind(step) for step in steps]
     if 'TestTimeAug' not in kinds:
         raise InputError(
-            f'config {config_name(cfg)} has no tta_pipeline with a '
-            'TestTimeAug; leave out --tta, or inherit '
-            '_base_/datasets/voc_seg.py, which has one'
+            f'config {config_name(cfg)} has no tta_pipeline with a TestTimeAug; '
+            'leave out --tta, or inherit _base_/datasets/voc_seg.py, which has one'
         )
     index = kinds.index('TestTimeAug')
     before = _size_after(steps[:index], None) or input_size(cfg)
@@ -177,14 +149,9 @@ def _kind(step: Mapping) -> str:
 def _size_after(steps: Sequence[Mapping], size: Size | None) -> Size | None:
     """(height, width) after some steps of a pipeline."""
     for step in steps:
-        kind = _kind(step)
-        if kind not in _SIZED:
-            continue
-        stated = step.get(_SIZED[kind])
+        stated = step.get(_SIZED.get(_kind(step)))
         if stated is not None:
-            stated = stated if isinstance(stated, int) else stated[::-1]
-            size = checked_size(stated)
-        elif size is not None and step.get('scale_factor'):
-            factor = step['scale_factor']
-            size = tuple(int(side * factor + 0.5) for side in size)
+            size = checked_size(stated if isinstance(stated, int) else stated[::-1])
+        elif size and _kind(step) in _SIZED and step.get('scale_factor'):
+            size = tuple(int(side * step['scale_factor'] + 0.5) for side in size)
     return size

@@ -1,10 +1,8 @@
 """The cells of the paper's tables, and the config that each row is.
 
-What is printed in arXiv 1801.04381 (Tables 4 to 7) and in the README of the
-official release (Figure 5's grid, which the paper only draws) is quoted here
-as data. Nothing in this file was measured or counted:
-:mod:`mnv2_mm.analysis.tables` counts the configs and puts both side by side.
-The cells of Table 3 are in :mod:`mnv2_mm.analysis.table3`.
+Quoted from arXiv 1801.04381 (Tables 4 to 7) and from the README of the official
+release (Figure 5's grid, which the paper only draws). Nothing in this file was
+measured or counted. The cells of Table 3 are in :mod:`mnv2_mm.analysis.table3`.
 
 Where a cell and the count differ by more than a hundredth, the row's note
 says why.
@@ -30,38 +28,22 @@ METRICS = {'4': 'top-1', '6': 'mAP', '7': 'mIOU', 'figure5': 'top-1'}
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """A row of a table.
+    """A row of a table."""
 
-    Attributes:
-        table: '4' to '7' or 'figure5'.
-        name: As the paper has it.
-        config: The file in configs/ that is this network.
-        params: The paper's cell, values; None where there is none.
-        madds: The paper's cell, operations.
-        accuracy: The paper's cell, in per cent.
-        source: Where the cells are from.
-        convention: How the paper's multiply-adds come out, by a name of
-            :data:`mnv2_mm.analysis.complexity.CONVENTIONS`.
-        norm: Whether the paper's parameters include those of batch norm.
-        parts: Modules that the row is about; all if empty.
-        tta: Whether the cost is the sum over test-time augmentation.
-        options: Overrides of the config by key.
-        note: Why count and cell differ, and what else to know.
-    """
-
-    table: str
-    name: str
-    config: str
-    params: float | None
-    madds: float | None
-    accuracy: float | None = None
+    table: str  # '4' to '7' or 'figure5'
+    name: str  # as the paper has it
+    config: str  # the file in configs/ that is this network
+    params: float  # the paper's cells
+    madds: float
+    accuracy: float | None = None  # in percent
     source: str = PAPER
+    # how the paper's multiply-adds come out, of complexity.CONVENTIONS
     convention: str = 'madds'
-    norm: bool = True
-    parts: tuple[str, ...] = ()
-    tta: bool = False
-    options: Mapping[str, object] = field(default_factory=dict)
-    note: str = ''
+    norm: bool = True  # whether the paper's parameters include batch norm's
+    parts: tuple[str, ...] = ()  # modules that the row is about; all if empty
+    tta: bool = False  # whether the cost is the sum over test-time augmentation
+    options: Mapping[str, object] = field(default_factory=dict)  # of the config
+    note: str = ''  # why count and cell differ
 
 
 _V1_MF, _RESNET_MF = (11.15, 941.9, 78.56), (58.16, 4870.6, 82.70)

@@ -1,10 +1,9 @@
 """Table 3: the largest tensor at each resolution, from the built networks.
 
 The paper lists channels and kilobytes (1000 bytes, 16 bits a value) of the
-tensors between blocks; what is inside of a block is disposable. It leaves
-out the 32 channels of the first layer, which are computed in a stream with
-the block after it. Three things in the printed table are not what these
-networks have, and are counted both ways here:
+tensors between blocks, without the 32 channels of the first layer, which are
+computed in a stream with the block after it. Three things in the printed table
+are not what these networks have, and are counted both ways here:
 
 * MobileNetV2, 56 to 7: the channels of the *next* resolution's blocks (32,
   64, 160, 320) at the resolution of their input. There, tensors have 24,
@@ -28,28 +27,15 @@ INPUT = (224, 224)
 
 @dataclass(frozen=True)
 class Column:
-    """A column of Table 3.
-
-    Attributes:
-        name: The network.
-        config: The file in configs/.
-        block: Class of the blocks that are one operation each; '' where
-            every layer is one.
-        stem: Paths of modules that are computed in one stream.
-        paper: (channels, kB) as printed, by resolution; empty for what the
-            table does not have.
-        paper_largest: The kB that the table names as the maximum, where that is
-            not the largest of the column.
-        by_input: Count as the paper does MobileNetV2, see the module.
-    """
+    """A column of Table 3."""
 
     name: str
     config: str
-    block: str = ''
-    stem: tuple[str, ...] = ()
-    paper: tuple[tuple[int, int], ...] = ()
-    paper_largest: int | None = None
-    by_input: bool = False
+    block: str = ''  # class of the blocks that are one operation each
+    stem: tuple[str, ...] = ()  # paths of modules that are computed in one stream
+    paper: tuple[tuple[int, int], ...] = ()  # (channels, kB) by resolution
+    paper_largest: int | None = None  # where it is not the largest of the column
+    by_input: bool = False  # count as the paper does MobileNetV2, see the module
 
 
 _V1 = ((64, 1600), (128, 800), (256, 400), (512, 200), (1024, 199), (1024, 2))
@@ -78,7 +64,7 @@ def kilobytes(resolution: int, channels: int) -> float:
 
 def count_table3(progress: Callable[[str], object]) -> list[dict[str, object]]:
     """One dictionary for each column and resolution, counted and printed."""
-    channels = count_columns(str(config_root()), progress=progress)
+    channels = count_columns(progress)
     results = []
     for column in COLUMNS:
         paper = dict(zip(RESOLUTIONS, column.paper, strict=False))
@@ -104,54 +90,40 @@ def count_table3(progress: Callable[[str], object]) -> list[dict[str, object]]:
 
 
 def count_columns(
-    root: str, *, progress: Callable[[str], object] = lambda name: None
+    progress: Callable[[str], object] = lambda name: None,
 ) -> dict[str, dict[int, int]]:
-    """Channels of the largest tensor, by column and resolution.
-
-    Args:
-        root: Folder of the configs.
-        progress: Gets the name of what is counted.
-    """
+    """Channels of the largest tensor, by column and resolution."""
     records: dict[str, tuple[Trace, dict[str, str]]] = {}
     found = {}
     for column in COLUMNS:
         if column.config not in records:
             progress(f'Table 3: {column.config}')
-            model = build_network(f'{root}/{column.config}')
-            classes = {
-                name: type(module).__name__ for name, module in model.named_modules()
-            }
-            records[column.config] = trace(model, INPUT), classes
-        record, classes = records[column.config]
-        blocks = {
-            name: name
-            for name, kind in classes.items()
-            if column.block and kind == column.block
-        }
-        blocks.update(dict.fromkeys(column.stem, 'stem'))
+            model = build_network(config_root() / column.config)
+            kinds = {name: type(part).__name__ for name, part in model.named_modules()}
+            records[column.config] = trace(model, INPUT), kinds
+        record, kinds = records[column.config]
+        blocks = {name: name for name, kind in kinds.items() if kind == column.block}
+        blocks |= dict.fromkeys(column.stem, 'stem')
+        rows = largest_by_resolution(record, blocks=blocks)
+        channels = {row.size[0]: row.channels for row in rows}
         if column.by_input:
-            found[column.name] = _by_input(record, blocks)
-        else:
-            found[column.name] = {
-                row.size[0]: row.channels
-                for row in largest_by_resolution(record, blocks=blocks)
-            }
+            channels = _by_input(record, blocks, channels)
+        found[column.name] = channels
     return found
 
 
-def _by_input(record: Trace, blocks: dict[str, str]) -> dict[int, int]:
+def _by_input(
+    record: Trace, blocks: dict[str, str], largest: dict[int, int]
+) -> dict[int, int]:
     """The most output channels of the blocks that start at a resolution.
 
     The first row of the paper is an exception, the output of its block, and
     so is the last, which no block makes.
     """
-    channels = {
-        row.size[0]: row.channels
-        for row in largest_by_resolution(record, blocks=blocks)
-        if row.size[0] in (max(RESOLUTIONS), min(RESOLUTIONS))
-    }
+    first, *_, last = RESOLUTIONS
+    channels = {side: largest[side] for side in (first, last)}
     for source, made in transitions(record, blocks):
         side = source[2]
-        if side < max(RESOLUTIONS):
+        if side < first:
             channels[side] = max(channels.get(side, 0), made[1])
     return channels

@@ -15,55 +15,42 @@ from mnv2_mm.utils.errors import InputError
 
 #: The tables that can be counted.
 NAMES = ('3', *TABLES)
-Progress = Callable[[str], None]
 Result = dict[str, object]
 
 
 def count_tables(
-    names: Iterable[str], *, progress: Progress = lambda row: None
+    names: Iterable[str], *, progress: Callable[[str], object] = lambda row: None
 ) -> list[Result]:
-    """Count every row of some tables.
-
-    Args:
-        names: Of :data:`NAMES`.
-        progress: Gets the name of the row that is counted.
+    """Count every row of some tables, named as in :data:`NAMES`.
 
     Returns:
-        One dictionary a row with ``table``, ``row``, ``config``, ``params``
-        (with batch norm), ``params_without_norm``, ``madds`` (plain), the
-        paper's ``paper_params``, ``paper_madds``, ``paper_accuracy`` and
-        ``paper_convention`` with its ``madds_as_paper``, and ``note``.
-        Rows of Table 3 have channels and kilobytes instead of counts.
+        One dictionary a row, see :func:`_count_row`. Those of Table 3 have
+        channels and kilobytes instead of counts.
 
     Raises:
-        InputError: there is no such table, or a config does not build.
+        InputError: a config does not build.
     """
     results = []
-    for name in checked_tables(names):
+    for name in names:
         if name == '3':
             results += count_table3(progress)
-        else:
-            results += [_count_row(row, progress) for row in TABLES[name]]
+        for row in TABLES.get(name, ()):
+            progress(f'{row.table}: {row.name}')
+            results.append(_count_row(row))
     return results
 
 
 def checked_tables(names: Iterable[str]) -> list[str]:
-    """Check that names are those of tables; returns them as a list.
-
-    Raises:
-        InputError: one is not.
-    """
+    """Check that names are those of tables; returns them as a list."""
     names = list(names)
     for name in names:
         if name not in NAMES:
-            raise InputError(
-                f'there is no table {name!r}; give one of ' + ', '.join(NAMES)
-            )
+            known = ', '.join(NAMES)
+            raise InputError(f'there is no table {name!r}; give one of {known}')
     return names
 
 
-def _count_row(row: Row, progress: Progress) -> Result:
-    progress(f'{row.table}: {row.name}')
+def _count_row(row: Row) -> Result:
     counted = count_config(config_root() / row.config, tta=row.tta, options=row.options)
     if row.parts:
         counted = counted.part(*row.parts)

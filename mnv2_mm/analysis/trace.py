@@ -1,9 +1,8 @@
 """What one forward pass does, operation by operation.
 
 A pass on the meta device is recorded below autograd, where torch's composite
-operations are split into those that compute. That sees everything that runs.
-A symbolic trace (torch.fx) fails on the hosts' data-dependent code, and hooks
-on layers miss the operations between them.
+operations are split into those that compute. A symbolic trace (torch.fx) fails
+on the hosts' data-dependent code, and hooks miss the operations between layers.
 
 Tensors are identified by their storage: a view or an in-place result is the
 tensor that it was made from.
@@ -24,44 +23,26 @@ from mnv2_mm.analysis.network import Size, run
 
 @dataclass(frozen=True, kw_only=True)
 class Op:
-    """One operation of a pass.
+    """One operation of a pass."""
 
-    Attributes:
-        name: Of torch, such as ``convolution`` or ``add``.
-        layer: Path of the innermost module that it ran in.
-        reads: Activations that it takes (numbers of tensors).
-        writes: Activations that it makes or overwrites.
-        shape: Of its first output, such as (B, C, H, W).
-        madds: Multiply-adds; 0 for all but convolutions and products.
-        rate: Atrous rate of a convolution, per spatial dimension; empty
-            without one.
-    """
-
-    name: str
-    layer: str
-    reads: tuple[int, ...]
-    writes: tuple[int, ...]
-    shape: tuple[int, ...]
-    madds: int = 0
-    rate: tuple[int, ...] = ()
+    name: str  # of torch, such as ``convolution`` or ``add``
+    layer: str  # path of the innermost module that it ran in
+    reads: tuple[int, ...]  # numbers of the activations that it takes
+    writes: tuple[int, ...]  # of those that it makes or overwrites
+    shape: tuple[int, ...]  # of its first output, such as (B, C, H, W)
+    madds: int = 0  # multiply-adds of convolutions and products
+    rate: tuple[int, ...] = ()  # of an atrous convolution, per spatial dimension
 
 
 @dataclass
 class Trace:
-    """Operations in their order, and the activations between them.
-
-    Attributes:
-        ops: The operations.
-        values: Number of values in each activation; its index is the
-            tensor's number, and 0 is the image.
-        shapes: Shape of each activation.
-        outputs: Activations that the pass returns.
-    """
+    """Operations in their order, and the activations between them."""
 
     ops: list[Op] = field(default_factory=list)
+    # number of values in each activation; activation 0 is the image
     values: list[int] = field(default_factory=list)
     shapes: list[tuple[int, ...]] = field(default_factory=list)
-    outputs: tuple[int, ...] = ()
+    outputs: tuple[int, ...] = ()  # activations that the pass returns
 
 
 def trace(
@@ -69,19 +50,12 @@ def trace(
 ) -> Trace:
     """Record one pass of a model that is on the meta device.
 
-    Args:
-        model: Of :func:`~mnv2_mm.analysis.network.build_network`, or any
-            module on the meta device that takes (B, 3, H, W).
-        size: Height and width of the input.
-        forward: How the model is run.
-
     Raises:
         InputError: the model cannot run at this size.
     """
     recorder = _Recorder(model)
-    hooks = []
-    for name, module in model.named_modules():
-        hooks += recorder.follow(name, module)
+    modules = model.named_modules()
+    hooks = [hook for named in modules for hook in recorder.follow(*named)]
     try:
         with recorder:
             result = forward(model, size)
@@ -126,13 +100,10 @@ class _Recorder(TorchDispatchMode):
                 continue
             storage = leaf.untyped_storage()
             key = storage._cdata
-            if key in self._weights:
-                continue
-            if key not in self._numbers and new:
+            if new and key not in self._numbers and key not in self._weights:
                 self._alive.append(leaf)
                 self._numbers[key] = len(self.trace.values)
-                size = storage.nbytes() // leaf.element_size()
-                self.trace.values.append(size)
+                self.trace.values.append(storage.nbytes() // leaf.element_size())
                 self.trace.shapes.append(tuple(leaf.shape))
             if key in self._numbers:
                 found.append(self._numbers[key])
@@ -155,7 +126,9 @@ class _Recorder(TorchDispatchMode):
         # the others are statistics, empty at inference
         is_norm = packet is torch.ops.aten.native_batch_norm
         made = first if is_norm else result
-        cost = _cost_of(packet)
+        # torch's count has no in-place operations
+        plain = getattr(torch.ops.aten, packet.__name__.removesuffix('_'), None)
+        cost = flop_registry.get(packet) or flop_registry.get(plain)
         self.trace.ops.append(
             Op(
                 name=packet.__name__,
@@ -169,12 +142,6 @@ class _Recorder(TorchDispatchMode):
             )
         )
         return result
-
-
-def _cost_of(packet: torch._ops.OpOverloadPacket) -> Callable | None:
-    """torch's own count of an operation; it has no in-place ones."""
-    plain = getattr(torch.ops.aten, packet.__name__.removesuffix('_'), None)
-    return flop_registry.get(packet) or flop_registry.get(plain)
 
 
 def _rate(func: torch._ops.OpOverload, args: tuple) -> tuple[int, ...]:

@@ -1,8 +1,10 @@
-"""The networks that are compared: the hosts' own as they ship them, and ours."""
+"""The networks that are compared, the hosts' own and ours, and their input."""
 
 import importlib.util
 from pathlib import Path
 
+import cv2
+import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
@@ -12,7 +14,6 @@ from mnv2_mm.utils.config import get_config
 
 #: Our detector, and the classes and side of both.
 OURS, CLASSES, SIDE = 'ssdlite_mnv2_coco', 80, 320
-#: mmdet's config of its SSDLite.
 MMDET = 'ssd/ssdlite_mobilenetv2-scratch_8xb24-600e_coco.py'
 #: How a model of ours can be made for prediction: name, arguments.
 VARIANTS = {
@@ -50,3 +51,10 @@ def detector(*, ours: bool, side: int = SIDE) -> nn.Module:
     if not hasattr(model.bbox_head, 'loss_cls'):
         model.bbox_head.loss_cls = None  # mmdet's SSDHead cannot predict without
     return model
+
+
+def photo(seed: int = 0) -> np.ndarray:
+    """A random image (480, 640, 3) with some structure, BGR."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.integers(0, 256, (15, 20, 3), dtype=np.uint8)
+    return cv2.resize(coarse, (640, 480), interpolation=cv2.INTER_CUBIC)

@@ -8,99 +8,63 @@ good for times, not for accuracy.
 
 import tempfile
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
 import cv2
 import torch
-from mmengine.config import Config
 from mmengine.logging import MMLogger
 from torch import Tensor, nn
 
 from mnv2_mm.api import init_model, prepare
-from mnv2_mm.benchmark.baselines import OURS, SIDE
-from mnv2_mm.benchmark.core import Case, Options, Step
-from mnv2_mm.benchmark.sample_images import photo
+from mnv2_mm.benchmark.baselines import OURS, SIDE, photo
+from mnv2_mm.benchmark.core import Case, Options, Step, case_group
 from mnv2_mm.checkpoints.hub import checkpoint_of, fetch, published_models
 from mnv2_mm.runtime.model import ExportedModel
-from mnv2_mm.utils import compat
-from mnv2_mm.utils.config import config_root
-from mnv2_mm.utils.errors import InputError
+from mnv2_mm.utils.config import config_root, get_config
 
-_DEVIATION, _MEAN = 2.0, -6.0  # of the detector's class logits
+DEVIATION, MEAN = 2.0, -6.0  # of the detector's class logits
 #: The last layers of Google's segmentation file.
-_RESIZE_AND_ARGMAX = {
-    'codebase_config.with_resize': True,
-    'codebase_config.with_argmax': True,
-}
+_ENDING = dict.fromkeys(
+    ('codebase_config.with_resize', 'codebase_config.with_argmax'), True
+)
 
 
 def cases(options: Options) -> list[Case]:
     """Cases of `tools/benchmark.py deploy`."""
-    return [
-        *_cases(
-            f'SSDLite, {SIDE} px, 80 classes, tensor in, boxes out',
-            {'PyTorch, eager': eager_detector},
-            partial(exported_model, threads=options.threads),
-            'det_{}_static',
-        ),
-        *_cases(
-            'classification, 224 px, 8 bits',
-            {'TFLite (XNNPACK)': partial(tflite, 'mnv2_in1k', options.threads)},
-            partial(exported_model, 'mnv2_in1k', threads=options.threads),
-            'cls_{}_int8_static',
-        ),
-        *_cases(
+    groups = (
+        # title, published network or '' for the detector, its deploy configs
+        (f'SSDLite, {SIDE} px, 80 classes, tensor in, boxes out', '', 'det_{}_static'),
+        ('classification, 224 px, 8 bits', 'mnv2_in1k', 'cls_{}_int8_static'),
+        (
             'Mobile DeepLabv3, 513 px, 8 bits, with argmax',
-            {
-                'TFLite (XNNPACK)': partial(
-                    tflite, 'deeplabv3_mnv2_voc', options.threads
-                )
-            },
-            partial(
-                exported_model,
-                'deeplabv3_mnv2_voc',
-                threads=options.threads,
-                overrides=_RESIZE_AND_ARGMAX,
-            ),
+            'deeplabv3_mnv2_voc',
             'seg_{}_int8_static_513',
         ),
-    ]
+    )
+    found, threads = [], options.threads
+    for title, published, config in groups:
+        makes = {'PyTorch, eager': eager_detector}
+        if published:
+            makes = {'TFLite (XNNPACK)': partial(tflite, published, threads)}
+        for backend in ('onnxruntime', 'ncnn'):
+            name = f'{backend} {"int8" if published else "fp32"}'
+            makes[name] = partial(
+                exported_model, published, config.format(backend), threads
+            )
+        found += case_group(title, makes, repeats=5)
+    return found
 
 
-def _cases(
-    group: str,
-    reference: dict[str, Callable[[], Step]],
-    export: Callable[..., Step],
-    deploy_config: str,
-) -> list[Case]:
-    """A reference and the exported models for both backends."""
-    makes = dict(reference)
-    for backend in ('onnxruntime', 'ncnn'):
-        name = f'{backend} {"int8" if "int8" in deploy_config else "fp32"}'
-        makes[name] = partial(export, deploy_config=deploy_config.format(backend))
-    return [
-        Case(name=name, group=group, make=make, repeats=5)
-        for name, make in makes.items()
-    ]
-
-
-def exported_model(
-    published: str = '',
-    *,
-    deploy_config: str,
-    threads: int,
-    overrides: Mapping[str, object] | None = None,
-) -> Step:
+def exported_model(published: str, deploy_config: str, threads: int) -> Step:
     """Export a network; returns a run of it on an image, by its backend.
 
     Args:
-        published: Name of a network of configs/official; by default the
-            detector with spread scores.
+        published: Name of a network of configs/official; '' for the detector
+            with spread scores.
         deploy_config: Name of a file of configs/deploy.
         threads: Of the backend.
-        overrides: Of the deploy config, with keys as in --cfg-options.
 
     Raises:
         InputError: mmdeploy, the backend or the weights are missing.
@@ -110,13 +74,14 @@ def exported_model(
     require()
     from mnv2_mm.deploy.export import Exporter
 
-    cfg = Config.fromfile(config_root() / f'deploy/{deploy_config}.py')
-    cfg.merge_from_dict(overrides or {})
+    cfg = get_config(config_root() / f'deploy/{deploy_config}.py')
+    if deploy_config.startswith('seg'):
+        cfg.merge_from_dict(_ENDING)
     with tempfile.TemporaryDirectory() as name, warnings.catch_warnings():
         warnings.simplefilter('ignore')  # of the hosts about scopes
         folder = Path(name)
         image = folder / 'photo.png'
-        cv2.imwrite(str(image), photo(0))
+        cv2.imwrite(str(image), photo())
         if published:
             network = published_models()[published]
             config, checkpoint = network.config, checkpoint_of(network)
@@ -137,21 +102,17 @@ def exported_model(
 def eager_detector() -> Step:
     """Our detector in PyTorch, tensor in, boxes out."""
     model = spread_detector()
-    data = prepare(model, photo(0))
-    inputs = network_input(model, [data])
-
-    @torch.no_grad()
-    def step() -> object:
-        return model(inputs, [data['data_samples'].clone()], mode='predict')
-
-    return step
+    data = prepare(model, photo())
+    inputs = network_input(model, data)
+    return torch.no_grad()(
+        lambda: model(inputs, [data['data_samples'].clone()], mode='predict')
+    )
 
 
-def network_input(model: nn.Module, data: Sequence[Mapping]) -> Tensor:
-    """Network input (B, 3, H, W) of what the test pipeline returns."""
-    batch = {key: [one[key] for one in data] for key in ('inputs', 'data_samples')}
-    with torch.no_grad():
-        return model.data_preprocessor(batch, False)['inputs']
+def network_input(model: nn.Module, data: Mapping) -> Tensor:
+    """Network input (1, 3, H, W) of what the test pipeline returns."""
+    batch = {key: [value] for key, value in data.items()}
+    return model.data_preprocessor(batch, False)['inputs']
 
 
 def spread_detector() -> nn.Module:
@@ -164,26 +125,17 @@ def spread_detector() -> nn.Module:
     # mmdeploy makes a logger of its own the current one
     MMLogger.get_current_instance().setLevel('WARNING')
     model = init_model(OURS)
-    inputs = network_input(model, [prepare(model, photo(0))])
+    inputs = network_input(model, prepare(model, photo()))
     with torch.no_grad():
         logits, _ = model.bbox_head(model.extract_feat(inputs))
         for layer, level in zip(model.bbox_head.cls_convs, logits, strict=True):
-            layer[-1].weight.mul_(_DEVIATION / level.std())
-            layer[-1].bias.fill_(_MEAN)
+            layer[-1].weight.mul_(DEVIATION / level.std())
+            layer[-1].bias.fill_(MEAN)
     return model
 
 
 def tflite(published: str, threads: int) -> Step:
-    """Run the TFLite file of a published network on an image.
-
-    Raises:
-        InputError: the file or ai-edge-litert is missing.
-    """
-    if not compat.installed('ai_edge_litert'):
-        raise InputError(
-            'TFLite files need ai-edge-litert, which is not installed: pip '
-            'install ai-edge-litert'
-        )
+    """Run the TFLite file of a published network on an image."""
     from ai_edge_litert.interpreter import Interpreter
 
     path = fetch(published_models()[published])
@@ -191,6 +143,6 @@ def tflite(published: str, threads: int) -> Step:
     interpreter.allocate_tensors()
     (details,) = interpreter.get_input_details()
     size = tuple(int(side) for side in details['shape'][2:0:-1])
-    image = cv2.resize(photo(0), size)[None].astype(details['dtype'])
+    image = cv2.resize(photo(), size)[None].astype(details['dtype'])
     interpreter.set_tensor(details['index'], image)
     return interpreter.invoke

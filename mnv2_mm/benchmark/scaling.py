@@ -7,19 +7,15 @@ the batch of 64.
 from functools import partial
 
 from mnv2_mm.benchmark.baselines import SIDE, WARMUP
-from mnv2_mm.benchmark.core import Case, Options
+from mnv2_mm.benchmark.core import Case, Options, case_group
 from mnv2_mm.benchmark.infer import network
 from mnv2_mm.benchmark.train import training_step
 
 BATCHES = (1, 2, 4, 8, 16, 32, 64)
 SIDES = (160, 224, 320, 448, 512, 640)
-BASELINE, OURS = 'mmdet, as shipped', 'mnv2_mm'
-TRAINING = {BASELINE: dict(ours=False), OURS: {}, f'{OURS}, --fast': dict(fast=True)}
-NETWORK = {
-    BASELINE: dict(ours=False),
-    OURS: {},
-    f'{OURS}, optimized': dict(optimize=True),
-}
+_COMMON = {'mmdet, as shipped': dict(ours=False), 'mnv2_mm': {}}
+TRAINING = {**_COMMON, 'mnv2_mm, --fast': dict(fast=True)}
+NETWORK = {**_COMMON, 'mnv2_mm, optimized': dict(optimize=True)}
 
 
 def cases(options: Options) -> list[Case]:
@@ -35,32 +31,24 @@ def cases(options: Options) -> list[Case]:
             *((by_batch, size, size, SIDE) for size in BATCHES),
             *((by_side, side, batch, side) for side in SIDES),
         ):
-            found += [
-                Case(
-                    name=name,
-                    group=group,
-                    point=point,
-                    make=partial(make, size, side, **kwargs),
-                    images=size,
-                    warmup=warmup,
-                )
+            makes = {
+                name: partial(make, size, side, **kwargs)
                 for name, kwargs in variants.items()
-                # mmdet's training fails on a map of one value of a single image
-                if (work, name, size) != ('training', BASELINE, 1)
-            ]
-    return [*found, *_processes(max(batch // 2, 1))]
-
-
-def _processes(batch: int) -> list[Case]:
-    """Twice a batch by one process, and by two that share it."""
+            }
+            if make is training_step and size == 1:
+                # mmdet's fails on a map of one value of a single image
+                del makes['mmdet, as shipped']
+            found += case_group(group, makes, point=point, images=size, warmup=warmup)
+    batch = max(batch // 2, 1)
+    both = partial(training_step, 2 * batch, fast=True)
+    one = partial(training_step, batch, fast=True)
     case = partial(
         Case,
         group=f'training --fast, {SIDE} px, batch {2 * batch} of all processes',
         images=2 * batch,
     )
-    both = partial(training_step, 2 * batch, fast=True)
-    one = partial(training_step, batch, fast=True)
     return [
+        *found,
         case(name='one process, one thread', make=both, threads=1),
         case(name='one process, two threads', make=both, threads=2),
         case(name='two processes, one thread each', make=one, threads=1, processes=2),

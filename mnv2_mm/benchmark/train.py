@@ -1,62 +1,33 @@
-"""A training step of SSDLite against mmdet's own.
+"""A training step of SSDLite against mmdet's own, as shipped.
 
-Both get the same images, boxes and number of classes, random weights, and
-their own settings as shipped.
+Both get the same images, boxes and number of classes, and random weights.
 """
 
 import os
 from functools import partial
 
-import numpy as np
 import torch
-from mmdet.structures import DetDataSample
-from mmengine.structures import InstanceData
+from mmdet.testing import demo_mm_inputs
 from torch.nn.parallel import DistributedDataParallel
 
 from mnv2_mm.benchmark.baselines import CLASSES, SIDE, detector
-from mnv2_mm.benchmark.core import Case, Options, Step
+from mnv2_mm.benchmark.core import Case, Options, Step, case_group
 from mnv2_mm.engine.fast_training import keep_freed_memory
 
 
 def cases(options: Options) -> list[Case]:
     """Cases of `tools/benchmark.py train`."""
-    batch = options.batch_size
-    variants = {
-        'mmdet, as shipped': dict(ours=False),
-        'mnv2_mm': {},
-        'mnv2_mm, channels last': dict(channels_last=True),
-        'mnv2_mm, --fast': dict(fast=True),
-    }
-    return [
-        Case(
-            name=name,
-            group=f'training step of SSDLite, {SIDE} px, batch {batch}',
-            make=partial(training_step, batch, SIDE, **kwargs),
-            images=batch,
-        )
-        for name, kwargs in variants.items()
-    ]
-
-
-def _batch(size: int, side: int) -> dict[str, list]:
-    """Images with three objects each, as a data loader gives them."""
-    rng = np.random.default_rng(0)
-    inputs, samples = [], []
-    shape = side, side
-    for _ in range(size):
-        pixels = rng.integers(0, 256, (3, *shape), dtype=np.uint8)
-        inputs.append(torch.from_numpy(pixels))
-        corner = rng.uniform(0, side / 2, (3, 2))
-        extent = rng.uniform(0.1 * side, side / 2, (3, 2))
-        boxes = np.concatenate([corner, corner + extent], axis=1)
-        meta = dict(img_shape=shape, ori_shape=shape, pad_shape=shape)
-        sample = DetDataSample(metainfo={**meta, 'scale_factor': (1.0, 1.0)})
-        sample.gt_instances = InstanceData(
-            bboxes=torch.tensor(boxes, dtype=torch.float32),
-            labels=torch.tensor(rng.integers(0, CLASSES, 3)),
-        )
-        samples.append(sample)
-    return dict(inputs=inputs, data_samples=samples)
+    step = partial(training_step, options.batch_size, SIDE)
+    return case_group(
+        f'training step of SSDLite, {SIDE} px, batch {options.batch_size}',
+        {
+            'mmdet, as shipped': partial(step, ours=False),
+            'mnv2_mm': step,
+            'mnv2_mm, channels last': partial(step, channels_last=True),
+            'mnv2_mm, --fast': partial(step, fast=True),
+        },
+        images=options.batch_size,
+    )
 
 
 def training_step(
@@ -72,7 +43,7 @@ def training_step(
     """One step: preprocessing, forward, backward, update.
 
     Args:
-        batch_size: Images in a step.
+        batch_size: Images in a step, with three objects each.
         side: Height and width of an image.
         ours: Our SSDLite, or mmdet's.
         channels_last: Layout of the tensors.
@@ -95,7 +66,9 @@ def training_step(
     optimizer = torch.optim.SGD(
         model.parameters(), 1e-4, momentum=0.9, fused=compiled or None
     )
-    batch, forward = _batch(batch_size, side), model
+    shapes, objects = [(3, side, side)] * batch_size, [3] * batch_size
+    batch = demo_mm_inputs(batch_size, shapes, objects, CLASSES)
+    forward = model
     if int(os.environ.get('WORLD_SIZE', 1)) > 1:
         torch.distributed.init_process_group('gloo')
         forward = DistributedDataParallel(model)

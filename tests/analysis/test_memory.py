@@ -14,7 +14,6 @@ from mnv2_mm.analysis.memory import (
 from mnv2_mm.analysis.table3 import count_columns, kilobytes
 from mnv2_mm.analysis.trace import trace
 from mnv2_mm.models import MobileNetV2
-from mnv2_mm.utils.config import config_root
 
 
 class Residual(nn.Module):
@@ -141,7 +140,7 @@ def table3() -> dict[str, list[tuple[int, float]]]:
             for side in (112, 56, 28, 14, 7, 1)
             if side in by_size
         ]
-        for name, by_size in count_columns(str(config_root())).items()
+        for name, by_size in count_columns().items()
     }
 
 

@@ -1,24 +1,22 @@
 """Cases are measured in turn, in processes of their own, and compared."""
 
 import functools
+import itertools
+import json
 import sys
 import time
 
+import cv2
 import pytest
 from benchmark_steps import fail, make, report_environment
 
 from mnv2_mm.benchmark import core
-from mnv2_mm.benchmark.core import Case, Result, in_subprocess, run_interleaved
+from mnv2_mm.benchmark.core import Case, in_subprocess, run_interleaved
 from mnv2_mm.utils.errors import InputError
 
 
-@pytest.fixture(autouse=True)
-def light_server(monkeypatch):
-    monkeypatch.setattr(core, 'PRELOAD', ['mnv2_mm.benchmark.core'])
-
-
 def case(name: str, make: functools.partial, **options) -> Case:
-    return Case(name=name, group='group', make=make, **options)
+    return Case(**{'name': name, 'group': 'group', 'make': make, **options})
 
 
 @pytest.mark.parametrize('processes', [0, 1])
@@ -36,7 +34,7 @@ def test_cases_run_in_turn(tmp_path, processes):
     ]
     results = run_interleaved(cases, 2)
     assert path.read_text() == '(a)a(b)b' + 'aabb' * 2
-    assert [len(result.seconds) for result in results] == [2, 2]
+    assert [len(case.seconds) for case in results] == [2, 2]
 
 
 def test_the_time_is_the_mean_of_the_repeats_without_the_pause():
@@ -56,8 +54,7 @@ def test_ranks_and_threads_reach_the_processes(tmp_path):
 
 
 @pytest.mark.parametrize('processes', [0, 1])
-def test_a_case_that_cannot_run_is_left_out_with_its_reason(processes):
-    lines = []
+def test_a_case_that_cannot_run_is_left_out_with_its_reason(processes, capfd):
     cases = [
         case('first', functools.partial(functools.partial, int)),
         case('second', functools.partial(fail, 'no file'), processes=processes),
@@ -67,10 +64,11 @@ def test_a_case_that_cannot_run_is_left_out_with_its_reason(processes):
             processes=processes,
         ),
     ]
-    results = run_interleaved(cases, 1, progress=lines.append)
-    assert [result.case.name for result in results] == ['first']
-    assert 'left out: second: no file' in lines
-    assert 'left out: third: no_such_package is not installed' in lines
+    results = run_interleaved(cases, 1)
+    assert [case.name for case in results] == ['first']
+    out = capfd.readouterr().out
+    assert 'second: not run (no file)' in out
+    assert 'third: not run (no_such_package is not installed: pip install' in out
 
 
 @pytest.mark.parametrize(
@@ -86,12 +84,115 @@ def test_a_process_that_ends_is_one_message(make, warmup):
         pytest.raises(InputError, match="the process of 'lost' ended"),
         in_subprocess(case('lost', make, warmup=warmup), 1) as timer,
     ):
-        timer(1)
+        timer()
 
 
 def test_ratios_are_taken_within_a_round():
     """A machine that halves its speed changes no ratio."""
-    slow = Result(case('slow', int), [0.4, 0.8, 0.4])
-    fast = Result(case('fast', int), [0.1, 0.2, 0.2])
+    slow = case('slow', int, seconds=[0.4, 0.8, 0.4])
+    fast = case('fast', int, seconds=[0.1, 0.2, 0.2])
     assert fast.ratios(slow) == pytest.approx([4, 4, 2])
     assert fast.median == pytest.approx(200)
+
+
+# ------------------------------------------------------------------ the report
+def result(name: str, *seconds: float, **options) -> Case:
+    return case(name, int, seconds=list(seconds), **options)
+
+
+def test_table_has_medians_range_and_ratios():
+    rows = [result('slow', 0.4, 0.8, 0.4), result('fast', 0.1, 0.2, 0.2)]
+    head, _, slow, fast = core.table(rows).splitlines()
+    assert slow.split() == ['slow', '400.0', 'ms', '400.0', 'ms', '800.0', 'ms']
+    assert fast.split()[3:] == [
+        '100.0',
+        'ms',
+        '200.0',
+        'ms',
+        '4.00',
+        '(2.00',
+        'to',
+        '4.00)',
+    ]
+    assert 'times the first' in head and 'images/s' not in head
+    rows = [result('slow', 0.4, images=5), result('fast', 0.2, images=5)]
+    head, _, slow, fast = core.table(rows).splitlines()
+    assert slow.split()[-1] == '12'
+    assert fast.split()[7] == '25'
+
+
+def test_records_have_the_ratio_to_the_first():
+    rows = [result('slow', 0.4, 0.8), result('fast', 0.1, 0.2, images=3, point=8)]
+    first, second = core.records(rows)
+    assert (first['ratio'], second['ratio']) == (1, 4)
+    assert second['milliseconds'] == pytest.approx([100, 200])
+    assert (second['reference'], second['images'], second['point']) == ('slow', 3, 8)
+
+
+def test_environment_names_the_machine():
+    found = core.environment(3)
+    assert found['threads'] == 3
+    assert set(found) == {
+        'processor',
+        'instruction_set',
+        'threads',
+        'load_average',
+        'torch',
+        'date',
+    }
+    assert all(found.values())
+
+
+def test_instruction_sets_are_read_from_the_processor(monkeypatch):
+    text = 'processor : 0\nflags : fpu avx2 avx512f avx512_bf16\n'
+    monkeypatch.setattr(core.Path, 'read_text', lambda *args, **kwargs: text)
+    assert core.environment(1)['instruction_set'] == 'avx2 avx512f avx512_bf16'
+
+
+def test_curves_and_bars_are_drawn(tmp_path):
+    sizes = [(1, ['ours']), (2, ['theirs', 'ours']), (4, ['theirs', 'ours'])]
+    rows = [
+        [result(name, 0.1 * n, group='by batch', point=n, images=n) for name in names]
+        for n, names in sizes
+    ]
+    rows.append([result('theirs', 0.9, 1.0), result('ours', 0.3, 0.4)])
+    core.plot([*itertools.chain(*rows)], tmp_path / 'times.png', title='here')
+    image = cv2.imread(str(tmp_path / 'times.png'))
+    assert image.shape[1] > 2 * image.shape[0]  # two panels
+    for half in (image[:, : image.shape[1] // 2], image[:, image.shape[1] // 2 :]):
+        assert half.std() > 5
+
+
+# ------------------------------------------------------------------- the tool
+def trivial_cases(options) -> list[Case]:
+    sleep = functools.partial(functools.partial, time.sleep)
+    return [
+        Case(name='theirs', group='one photo', make=functools.partial(sleep, 0.02)),
+        Case(name='ours', group='one photo', make=functools.partial(sleep, 0.01)),
+        Case(name='alone', group='lost', make=functools.partial(sleep, 0.01)),
+    ]
+
+
+def test_tool_prints_writes_and_draws(monkeypatch, run_tool, tmp_path, capfd):
+    pytest.importorskip('mmdet.models')
+    from mnv2_mm.benchmark import train
+
+    monkeypatch.setattr(train, 'cases', trivial_cases)
+    path, png = tmp_path / 'times.json', tmp_path / 'times.png'
+    flags = ['--rounds', 2, '--json', path, '--png', png]
+    assert run_tool('benchmark', 'train', *flags) == 0
+    content = json.loads(path.read_text())
+    _, ours = content['results']
+    assert len(ours['milliseconds']) == 2
+    assert 1 < ours['ratio'] < 3
+    out = capfd.readouterr().out
+    for value in (content['environment']['processor'], 'instruction set', 'one photo'):
+        assert value in out
+    assert 'fewer than two cases' in out
+    assert cv2.imread(str(png)) is not None
+
+
+@pytest.mark.parametrize('flag', ['--rounds', '--batch-size', '--threads'])
+def test_tool_refuses_zero(run_tool, capfd, flag):
+    assert run_tool('benchmark', 'train', flag, 0) == 2
+    assert f'{flag}' in capfd.readouterr().err

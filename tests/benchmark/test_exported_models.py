@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from mnv2_mm.benchmark import exported_models as module
-from mnv2_mm.benchmark.exported_models import Row, find_exported_models
-from mnv2_mm.benchmark.exported_models_report import plot, table
+from mnv2_mm.benchmark.exported_models import Row, find_exported_models, plot, table
 from mnv2_mm.runtime import timing
 from mnv2_mm.utils.errors import InputError
 
@@ -60,10 +59,10 @@ def test_each_folder_with_an_exported_model_is_a_row(add, tmp_path):
     rows = {row.name: row for row in find_exported_models(tmp_path)}
     assert list(rows) == ['ncnn_int8', 'ort']
     assert rows['ort'].bytes == 10**6
-    assert rows['ort'].latency(4)['total']['median'] == 5
-    assert rows['ort'].latency(2) == {}
+    assert rows['ort'].latency[4]['total']['median'] == 5
+    assert list(rows['ort'].latency) == [1, 4]
     assert rows['ncnn_int8'].precision == 'int8'
-    assert rows['ncnn_int8'].threads() == []
+    assert rows['ncnn_int8'].latency == {}
     (row,) = find_exported_models(tmp_path / 'ort')
     assert row.name == 'ort'
 

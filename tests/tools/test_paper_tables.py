@@ -202,7 +202,7 @@ def test_a_file_without_markers_is_named(tmp_path):
     with pytest.raises(InputError, match='there is no file'):
         update(path, [])
     path.write_text('text')
-    with pytest.raises(InputError, match='put the lines <!-- paper_tables'):
+    with pytest.raises(InputError, match='put <!-- paper_tables'):
         update(path, [])
     assert path.read_text() == 'text'
 
