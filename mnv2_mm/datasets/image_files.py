@@ -43,7 +43,7 @@ def problem_of(data: bytes) -> str | None:
             and data.find(_JPEG_END, scan) < 0
         ):
             return 'is a JPEG that is cut off (no end marker)'
-    elif data.startswith(_PNG_START) and _PNG_END not in data:
+    elif data.startswith(_PNG_START) and data.rfind(_PNG_END) < 0:
         return 'is a PNG that is cut off (no end marker)'
     for start, meaning in _FOREIGN:
         if data[:256].lstrip().lower().startswith(start.lower()):
@@ -52,24 +52,13 @@ def problem_of(data: bytes) -> str | None:
 
 
 def problem_of_file(path: str | os.PathLike) -> str | None:
-    """:func:`problem_of` for a file; usually reads only its two ends."""
-    path = Path(path)
+    """:func:`problem_of` for a file."""
     try:
-        with path.open('rb') as file:
-            head = file.read(64)
-            if not head:
-                return 'is empty'
-            file.seek(0, os.SEEK_END)
-            file.seek(max(0, file.tell() - _TAIL))
-            tail = file.read()
+        return problem_of(Path(path).read_bytes())
     except FileNotFoundError:
         return 'is missing'
     except OSError as error:
         return f'cannot be read ({error.strerror})'
-    for start, end in ((_JPEG_START, _JPEG_END), (_PNG_START, _PNG_END)):
-        if head.startswith(start) and end in tail:
-            return None
-    return problem_of(path.read_bytes())
 
 
 def _scan_start(data: bytes) -> int | None:

@@ -174,17 +174,12 @@ def _check_boxes(coco: dict, path: Path, source: Source, used: list[int]) -> Non
     hint = _guess_format(box, size) if rows else ''
     if wrong.any():
         ids = np.array([row['id'] for row in rows])
-        kinds = [
-            f'{mask.sum()} {kind} (annotation ids {listed(ids[mask])})'
-            for mask, kind in (
-                (empty, 'of less than one pixel'),
-                (outside, 'outside their image'),
-            )
-            if mask.any()
-        ]
+        small, far = (listed(ids[mask]) or 'none' for mask in (empty, outside))
         source.warn(
             f'{path}: {wrong.sum()} of {len(rows)} boxes are left out, as mmdet does: '
-            f'{", ".join(kinds)}. Correct or remove them.{hint}'
+            f'{empty.sum()} of less than one pixel (annotation ids {small}), '
+            f'{outside.sum()} outside their image (annotation ids {far}). '
+            f'Correct or remove them.{hint}'
         )
     elif hint:
         source.warn(f'{path}:{hint}')

@@ -166,30 +166,25 @@ def _size_errors(cfg: Config, source: Source) -> Iterator[str]:
     head = (cfg.get('model') or {}).get('bbox_head')
     anchors = head.get('anchor_generator') if isinstance(head, Mapping) else {}
     size = (anchors or {}).get('input_size')
-    resizes = [
-        t
-        for t in source.pipeline
-        if str(t['type']).split('.')[-1] == 'Resize' and t.get('scale')
-    ]
+    kinds = [(str(t['type']).split('.')[-1], t) for t in source.pipeline]
+    resizes = [t for kind, t in kinds if kind == 'Resize' and t.get('scale')]
     if size is None or not resizes:
         return
     wanted, scale = (  # (width, height)
         (side, side) if isinstance(side, int) else tuple(side)
         for side in (size, resizes[-1]['scale'])
     )
-    where, setting = (
-        f'Resize in {source.key}.pipeline',
-        'model.bbox_head.anchor_generator',
-    )
+    where = f'Resize in {source.key}.pipeline'
+    setting = 'model.bbox_head.anchor_generator.input_size'
     if wanted != scale:
         yield (
-            f'{where} makes images of {scale[0]}x{scale[1]}, but {setting}.input_size '
+            f'{where} makes images of {scale[0]}x{scale[1]}, but {setting} '
             f'is {wanted[0]}x{wanted[1]} (width x height). Use one input_size for both.'
         )
     elif resizes[-1].get('keep_ratio'):
         yield (
             f'{where} has keep_ratio=True, so images come in other sizes than the '
-            f'{wanted[0]}x{wanted[1]} of {setting}.input_size. Set keep_ratio=False.'
+            f'{wanted[0]}x{wanted[1]} of {setting}. Set keep_ratio=False.'
         )
 
 

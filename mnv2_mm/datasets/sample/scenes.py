@@ -1,14 +1,10 @@
 """The generated scenes: shapes on textured, cluttered backgrounds.
 
-A scene is an image and the objects in it. Boxes, masks and class labels of the sample
-set come from the same objects, so the three tasks have the same ground truth. Objects
-of a class often share a hue; they differ in texture, size (12 to 60 % of the image's
-shorter side), rotation and proportion, cover each other in part and may extend beyond
-the image. Clutter without a class (bars, arcs, crosses, half discs, small polygons) is
-in the background, most of it as pale as the background itself.
-
-A mask holds the *visible* pixels of an object, and its box is the tight box
-around them, as an annotator would draw it.
+Boxes, masks and class labels of the sample set come from the same objects. Objects of
+a class often share a hue; they differ in texture, size, rotation and proportion, cover
+each other in part and may extend beyond the image. Clutter without a class (bars, arcs,
+crosses, half discs, small polygons) is in the background. A mask holds the *visible*
+pixels of an object, and its box is the tight box around them.
 
 Shapes are filled with numpy and not with OpenCV, whose rules for pixels on an
 edge differ between versions: annotations are the same on every machine.

@@ -170,16 +170,13 @@ def write_sample_set(
     force: bool = False,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> bool:
-    """Write the sample set unless it exists already.
+    """Write the sample set and return True, or False if it exists already.
 
     Args:
         out: Folder of the set.
-        settings: Of the set; the defaults when None.
+        settings: The defaults when None.
         force: Replace a sample set with other settings.
         progress: Called with (images done, images in all).
-
-    Returns:
-        Whether something was written.
 
     Raises:
         InputError: ``out`` holds something else, or a sample set with other

@@ -37,15 +37,11 @@ def sample_distorted_box(
     Args:
         height: Rows of the image.
         width: Columns of the image.
-        boxes: Objects (n, 4) as left, top, right, bottom in pixels; without
-            any the whole image is the object.
-        min_object_covered: Share of the area of at least one object that has
-            to lie in the window.
+        boxes: Objects (n, 4) as left, top, right, bottom in pixels; without any the
+            whole image is the object.
+        min_object_covered: Least share of one object's area in the window.
         aspect_ratio_range: Width over height of the window.
         area_range: Area of the window over the image's.
-
-    Returns:
-        The first window that fulfills everything, or the whole image.
     """
     smallest, largest = np.array(area_range) * height * width
     windows = _draw(height, width, aspect_ratio_range, smallest, largest)

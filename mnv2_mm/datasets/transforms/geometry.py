@@ -50,11 +50,7 @@ class Window(NamedTuple):
 
 
 def corners_of(boxes: 'Boxes | None', transform: str) -> np.ndarray:
-    """Convert boxes to an array (n, 4) of floats; (0, 4) without any.
-
-    Raises:
-        InputError: They have another shape; it names the ``transform``.
-    """
+    """Boxes as an array (n, 4) of floats; another shape is an InputError."""
     if boxes is None:
         return np.zeros((0, 4))
     corners = np.asarray(getattr(boxes, 'tensor', boxes), dtype=float)

@@ -11,18 +11,12 @@ from mnv2_mm.utils.errors import InputError
 
 @TRANSFORMS.register_module()
 class RandomScaleStep(Transform):
-    """Resize by a random factor out of an evenly spaced list.
+    """Resize by one of the factors min_scale, min_scale + step, ..., max_scale.
 
     The DeepLab code's ``get_random_scale`` and ``randomly_scale_image_and_label``: it
-    draws one of the factors 0.5, 0.75, ... 2.0 of the image's own size (the hosts draw
-    from a continuous range or a list of sizes), truncates the sides to whole pixels,
-    and resizes images bilinearly and masks by nearest neighbor. What differs: OpenCV's
-    pixel centers instead of aligned corners.
-
-    Args:
-        min_scale: The smallest factor.
-        max_scale: The largest factor.
-        step: Between two factors.
+    scales the image's own size (the hosts draw from a continuous range or a list of
+    sizes), truncates the sides to whole pixels, and resizes images bilinearly and masks
+    by nearest neighbor. What differs: OpenCV's pixel centers, not aligned corners.
     """
 
     def __init__(
