@@ -2,10 +2,10 @@
 
 ``PhotoMetricDistortion`` and ``SegPhotoMetricDistortion`` give mmdet's and
 mmseg's results from the same random numbers, faster.
-Measured on flipped images, one thread, AMD EPYC: mmdet's at 320x320 2.3 ms ->
-0.9 ms, mmseg's at 513x513 4.2 ms -> 2.4 ms; on images that were not flipped
-1.1 to 1.4 times as fast. ``PhotoMetricDistortion`` with ``to_uint8`` is slower
-than mmdet's on images that were not flipped: about 0.7 times as fast (AVX2).
+Measured, one thread, AMD EPYC. AVX-512: 2.3 -> 0.9 ms for mmdet's at 320x320 on
+flipped images, 4.2 -> 2.4 ms for mmseg's at 513x513, 1.1 to 1.4 times as fast on
+images that were not flipped. AVX2: 0.7 to 1.3 times mmdet's speed with ``to_uint8``,
+and no gain on flipped images.
 
 ``BrightnessSaturation`` is slim's Inception preprocessing in its fast mode, as
 for MobileNet's official classifiers. Unlike the hosts' ``ColorJitter``, it adds
