@@ -38,7 +38,8 @@ EXPORTS = [
     ('det', 'ncnn_static', {}),
     ('seg', 'ncnn_static_513', SEG),
     ('seg', 'ncnn_static_513', SEG | CLASSES),
-    ('cls', 'ncnn_static', {}),
+    # classification has no layers that the others lack
+    pytest.param('cls', 'ncnn_static', {}, marks=pytest.mark.slow),
 ]
 
 

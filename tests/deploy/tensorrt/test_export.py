@@ -36,11 +36,11 @@ from mnv2_mm.utils.errors import InputError
 pytest_plugins = ['deploy_networks', 'fake_tensorrt']
 
 SEG = {'ir_config.input_shape': '[128,128]'}
-SLOW = pytest.mark.slow
+SLOW = pytest.mark.slow  # a precision and its axes run with one task
 EXPORTS = [
     pytest.param('det', 'static', '10.16.1.11', marks=SLOW),
     ('det', 'fp16_dynamic', '11.4.0.106'),
-    ('seg', 'fp16_static_513', '8.6.1'),
+    pytest.param('seg', 'fp16_static_513', '8.6.1', marks=SLOW),
     ('cls', 'int8_static', '11.4.0.106'),
     pytest.param('det', 'dynamic', '8.6.1', marks=SLOW),
     pytest.param('det', 'fp16_static', '8.6.1', marks=SLOW),
@@ -122,7 +122,7 @@ def test_an_engine_predicts_as_pytorch(
     [
         pytest.param('det', 'static', marks=SLOW),
         ('det', 'fp16_dynamic'),
-        ('seg', 'fp16_static_513'),
+        pytest.param('seg', 'fp16_static_513', marks=SLOW),
         ('cls', 'int8_static'),
     ],
 )
