@@ -5,7 +5,7 @@ counters of the frameworks report, and by the convention of the paper's cell.
 The error of the second checks the network.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from mnv2_mm.analysis.complexity import count_config
 from mnv2_mm.analysis.paper import METRICS, TABLES, Row
@@ -40,14 +40,13 @@ def count_tables(
     return results
 
 
-def checked_tables(names: Iterable[str]) -> list[str]:
+def checked_tables(names: Sequence[str]) -> list[str]:
     """Check that names are those of tables; returns them as a list."""
-    names = list(names)
     for name in names:
         if name not in NAMES:
             known = ', '.join(NAMES)
             raise InputError(f'there is no table {name!r}; give one of {known}')
-    return names
+    return list(names)
 
 
 def _count_row(row: Row) -> Result:

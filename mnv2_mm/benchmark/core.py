@@ -231,7 +231,7 @@ def table(cases: Sequence[Case]) -> str:
     for case in cases:
         times = case.median, *(1000 * f(case.seconds) for f in (min, max))
         cells = [case.name, *(f'{time:.1f} ms' for time in times)]
-        cells += [f'{1000 * case.images / case.median:.0f}'] if first.images else []
+        cells += [f'{1000 * case.images / case.median:.1f}'] if first.images else []
         ratio = case.ratios(first)
         median = statistics.median(ratio)
         compared = f'{median:.2f} ({min(ratio):.2f} to {max(ratio):.2f})'

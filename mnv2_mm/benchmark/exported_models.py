@@ -55,7 +55,7 @@ def find_exported_models(work_dir: str | Path) -> list[Row]:
     if not work_dir.is_dir():
         raise InputError(f'there is no folder {work_dir}')
     rows, first = [], None
-    for folder in [work_dir, *sorted(p for p in work_dir.iterdir() if p.is_dir())]:
+    for folder in [work_dir, *sorted(p.parent for p in work_dir.glob(f'*/{JSON}'))]:
         if not (folder / JSON).is_file():
             continue
         row = Row(folder.resolve().name, folder)
@@ -256,7 +256,7 @@ def plot(
         room = max(0.25 * (max(values) - min(values)), 0.05 * max(values))
         axes.set_ylim(min(values) - room, max(values) + room)
     axes.grid(alpha=0.3)
-    place = dict(loc='center left', bbox_to_anchor=(1.01, 0.5), labelspacing=1.8)
+    place = dict(loc='center left', bbox_to_anchor=(1.01, 0.5), markerscale=0.4)
     axes.legend(**place, fontsize=8, title='area: size' if metric else None)
     left_out = ', '.join(row.name for row in rows if row not in shown)
     note = f'\nnot drawn, since a value is missing: {left_out}' if left_out else ''

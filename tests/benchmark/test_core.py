@@ -117,8 +117,8 @@ def test_table_has_medians_range_and_ratios():
     assert 'times the first' in head and 'images/s' not in head
     rows = [result('slow', 0.4, images=5), result('fast', 0.2, images=5)]
     head, _, slow, fast = core.table(rows).splitlines()
-    assert slow.split()[-1] == '12'
-    assert fast.split()[7] == '25'
+    assert slow.split()[-1] == '12.5'
+    assert fast.split()[7] == '25.0'
 
 
 def test_records_have_the_ratio_to_the_first():
