@@ -76,7 +76,7 @@ def shrink_detector(cfg: Config) -> int:
     anchors = head.get('anchor_generator', {})
     if 'input_size' not in anchors:
         return 128
-    if head.type.startswith('mnv2_mm.'):
+    if head.type != 'mnv2_mm.SSDHead':
         anchors.input_size = 128
     # plain SSD's last levels exist at its own size only
     return anchors.input_size
