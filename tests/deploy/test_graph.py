@@ -245,3 +245,24 @@ def test_tensorrt_gets_int8_around_zero():
 def test_nothing_to_calibrate_with():
     with pytest.raises(InputError, match='needs images'):
         quantize(two_convolutions(), [])
+
+
+def test_same_padding_as_torch_exports_it_is_folded_right(tmp_path):
+    """onnxslim's own shape inference pads on the other side."""
+    torch = pytest.importorskip('torch')
+    from mnv2_mm.models.same_conv import SameConv2d
+
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(
+        SameConv2d(3, 4, 3, stride=2), SameConv2d(4, 4, 3, stride=2)
+    )
+    x = torch.rand(1, 3, 8, 8)
+    path = tmp_path / 'same.onnx'
+    torch.onnx.export(
+        net, x, str(path), dynamo=False, opset_version=13,
+        input_names=['x'], output_names=['y'],
+    )  # fmt: skip
+    model = simplify(onnx.load(path))
+    assert 'Pad' not in kinds(model)
+    with torch.no_grad():
+        np.testing.assert_allclose(run(model, x.numpy()), net(x), atol=1e-6)

@@ -8,9 +8,9 @@ from collections import Counter
 from dataclasses import dataclass
 
 import onnx
-import onnxslim
-from onnx import numpy_helper, shape_inference
+from onnx import numpy_helper
 
+from mnv2_mm.deploy.graph import fold
 from mnv2_mm.utils.errors import InputError
 
 _OPSET = 13
@@ -69,7 +69,7 @@ class Graph:
         for value in model.graph.input:
             _check_input(value)
         try:
-            model = _folded(model)
+            model = fold(model)
         except Exception as error:  # of several kinds, from C++
             reason = str(error).strip().splitlines()[-1]
             raise InputError(
@@ -105,20 +105,6 @@ class Graph:
                 'export the network without dynamic axes'
             )
         return self.shapes[name]
-
-
-def _folded(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Infer shapes and fold in turns, until nothing is left to fold.
-
-    onnxslim's own shape inference is off: in 0.1.98 its values of a reversed
-    Slice are wrong, and with them the padding that PyTorch's exporter computes.
-    """
-    count = -1
-    while count != len(model.graph.node):
-        count = len(model.graph.node)
-        model = shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
-        model = onnxslim.slim(model, no_shape_infer=True)
-    return shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
 
 
 def _check_input(value: onnx.ValueInfoProto) -> None:
