@@ -89,7 +89,7 @@ def test_split_divides_the_inner_memory():
     peak = peak_memory(model, (224, 224))
     values = 112**2 * (16 + 48) + 56**2 * 48
     assert peak.layer == 'layer2.0'
-    assert values <= peak.values < values * 1.001  # slices of weights
+    assert values <= peak.values < values * 1.005  # weights with batch norm folded
 
 
 def test_blocks_hide_what_does_not_leave_them(residual: nn.Module):
