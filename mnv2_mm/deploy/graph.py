@@ -36,9 +36,10 @@ def simplify(
 def fold(model: onnx.ModelProto) -> onnx.ModelProto:
     """Infer shapes and fold with onnxslim in turns, until nothing is left to fold.
 
-    On SSDLite 240 of 1061 nodes are left, none of them a ``Pad``. onnxslim's own
-    shape inference is off: in 0.1.98 its values of a reversed Slice are wrong, and
-    with them the SAME padding that PyTorch's exporter computes.
+    Of the 864 nodes of SSDLite's network at 320 px 157 are left, none of them a
+    ``Pad``, and the outputs are the same. onnxslim's own shape inference is off: in
+    0.1.98 its values of a reversed Slice are wrong, and with them the SAME padding
+    that PyTorch's exporter computes.
     """
     import onnxslim
 

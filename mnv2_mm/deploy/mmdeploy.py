@@ -6,6 +6,7 @@ called once, when :mod:`mnv2_mm.deploy` is imported.
 
 import contextlib
 import functools
+import inspect
 import sys
 import warnings
 from collections.abc import Callable, Mapping
@@ -80,7 +81,8 @@ def export_by_tracing(*args: object, **kwargs: object) -> object:
     from torch.jit import TracerWarning
 
     ctx = FUNCTION_REWRITER.get_context()
-    kwargs.setdefault('dynamo', False)
+    if 'dynamo' in inspect.signature(ctx.origin_func).parameters:  # not in older torch
+        kwargs.setdefault('dynamo', False)
     with warnings.catch_warnings():
         # about itself, and Python numbers, which are constants on purpose
         for category in (DeprecationWarning, UserWarning, TracerWarning):
