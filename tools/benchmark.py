@@ -19,6 +19,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from mnv2_mm.utils.cli import tool_parser
 from mnv2_mm.utils.errors import InputError, command
 
+#: Sub-command: module of mnv2_mm.benchmark, which has a function SUBJECT_cases.
+MODULES = {
+    'train': 'throughput',
+    'infer': 'infer',
+    'data': 'data',
+    'deploy': 'deploy',
+    'scaling': 'throughput',
+    'gpu': 'throughput',
+}
+
 
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
@@ -29,7 +39,7 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument(
         'subject',
-        choices=('train', 'infer', 'data', 'deploy', 'scaling', 'gpu'),
+        choices=MODULES,
         help='train: a step of SSDLite at 320; infer: one photo, its decoding and '
         'NMS alone, networks alone; data: the training pipelines; deploy: exported '
         'models against PyTorch and TFLite; scaling: against batch, resolution and '
@@ -68,10 +78,9 @@ def main() -> int:
     filter_warnings()
     torch.set_num_threads(args.threads)
     with suppress_import_output():  # here, since each needs other packages
-        module = importlib.import_module(f'mnv2_mm.benchmark.{args.subject}')
+        module = importlib.import_module(f'mnv2_mm.benchmark.{MODULES[args.subject]}')
     MMLogger.get_instance('benchmark', log_level='WARNING')  # random starts
     measured: list[core.Case] = []
-    records: list[dict] = []
     with tempfile.TemporaryDirectory(prefix='mnv2_mm_benchmark_') as folder:
         options = core.Options(
             batch_size=args.batch_size,
@@ -79,7 +88,7 @@ def main() -> int:
             device=args.device,
             folder=Path(folder),
         )
-        cases = module.cases(options)
+        cases = getattr(module, f'{args.subject}_cases')(options)
         environment = core.environment(
             args.threads, args.device if args.subject == 'gpu' else 'cpu'
         )
@@ -95,10 +104,10 @@ def main() -> int:
                 continue
             print(core.table(found), flush=True)
             measured += found
-            records += core.records(found)
     if args.json:
         command = 'python tools/benchmark.py ' + ' '.join(sys.argv[1:])
-        content = dict(environment=environment, command=command, results=records)
+        results = [case.record() for case in measured]
+        content = dict(environment=environment, command=command, results=results)
         args.json.write_text(json.dumps(content, indent=1) + '\n')
         print(f'written to {args.json}')
     if args.png and measured:

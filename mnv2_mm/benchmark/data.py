@@ -16,14 +16,30 @@ import cv2
 import numpy as np
 from mmengine.registry import DATASETS, TRANSFORMS, init_default_scope
 
-from mnv2_mm.benchmark.baselines import detector_config
 from mnv2_mm.benchmark.core import Case, Options, Step, case_group
+from mnv2_mm.benchmark.detectors import MMDET, shipped_config
 from mnv2_mm.datasets.sample.scenes import CLASSES
 from mnv2_mm.datasets.sample.writer import SampleSettings, write_sample_set
 from mnv2_mm.utils.config import get_config
 
 Pipeline = list[dict]
 IMAGES = 24
+#: The sample set for each host.
+_DATASETS = {
+    'mmdet': dict(
+        type='CocoDataset',
+        metainfo=dict(classes=CLASSES),
+        ann_file='annotations/train.json',
+        data_prefix=dict(img='images/train'),
+    ),
+    'mmseg': dict(
+        type='BaseSegDataset',
+        data_prefix=dict(img_path='images/train', seg_map_path='masks/train'),
+    ),
+    'mmpretrain': dict(
+        type='CustomDataset', data_prefix='images/train', with_label=False
+    ),
+}
 #: Transforms of ours that a host has under another name.
 _HOST_NAMES = {
     'LoadImage': 'LoadImageFromFile',
@@ -39,51 +55,41 @@ _MMPRETRAIN = [
 ]
 
 
-def cases(options: Options) -> list[Case]:
+def data_cases(options: Options) -> list[Case]:
     """Cases of `tools/benchmark.py data`."""
     cv2.setNumThreads(0)  # as in a worker; before processes are forked
     root = options.folder / 'sample'
     write_sample_set(root, SampleSettings(width=640, height=480, train=IMAGES, val=1))
-    images = dict(
-        type='CocoDataset',
-        metainfo=dict(classes=CLASSES),
-        ann_file='annotations/train.json',
-        data_prefix=dict(img='images/train'),
-    )
-    folders = dict(img_path='images/train', seg_map_path='masks/train')
-    masks = dict(type='BaseSegDataset', data_prefix=folders)
-    plain = dict(type='CustomDataset', data_prefix='images/train', with_label=False)
-
-    crop = training_pipeline('ssdlite_mnv2_coco')
-    zoom_out = training_pipeline('ssdlite_mnv2_coco_sgd_600e')
-    photometric = training_pipeline('ssdlite_bccd')
+    zoom_out = training_pipeline(get_config('ssdlite_mnv2_coco_sgd_600e'))
+    photometric = training_pipeline(get_config('ssdlite_bccd'))
     photometric[3].scale = zoom_out[4].scale  # 320
-    mmdet = detector_config(ours=False).train_dataloader.dataset.dataset.pipeline
-    seg = training_pipeline('deeplabv3_mnv2_voc_adamw_40k')
-    cls = training_pipeline('mnv2_in1k')
+    crop = training_pipeline(get_config('ssdlite_mnv2_coco'))
+    seg = training_pipeline(get_config('deeplabv3_mnv2_voc_adamw_40k'))
+    cls = training_pipeline(get_config('mnv2_in1k'))
+    mmdet = training_pipeline(shipped_config('mmdet', MMDET))
     ssdlite = 'SSDLite 320: crop, resize, flip'
     found = []
-    for title, host, dataset, ours, theirs in (
-        (f'{ssdlite}, photometric, expand', 'mmdet', images, zoom_out, mmdet),
-        (f'{ssdlite}, photometric', 'mmdet', images, photometric, None),
-        (ssdlite, 'mmdet', images, crop, None),
-        ('DeepLabv3 513: scale, crop, flip, photometric', 'mmseg', masks, seg, None),
-        ('MobileNetV2 224: crop, resize, flip', 'mmpretrain', plain, cls, _MMPRETRAIN),
+    for title, host, ours, theirs in (
+        (f'{ssdlite}, photometric, expand', 'mmdet', zoom_out, mmdet),
+        (f'{ssdlite}, photometric', 'mmdet', photometric, None),
+        (ssdlite, 'mmdet', crop, None),
+        ('DeepLabv3 513: scale, crop, flip, photometric', 'mmseg', seg, None),
+        ('MobileNetV2 224: crop, resize, flip', 'mmpretrain', cls, _MMPRETRAIN),
     ):
-        load = partial(one_pass, host, dict(dataset, data_root=str(root)))
-        makes = {
-            f"{host}'s transforms": partial(load, theirs or host_copy(ours, host)),
-            'mnv2_mm': partial(load, ours),
+        table = {
+            f"{host}'s transforms": dict(pipeline=theirs or host_copy(ours, host)),
+            'mnv2_mm': dict(pipeline=ours),
         }
-        found += case_group(title, makes, images=IMAGES)
+        make = partial(one_pass, host, str(root))
+        found += case_group(title, make, table, images=IMAGES)
     return found
 
 
-def training_pipeline(name: str) -> Pipeline:
-    """Training pipeline of a config of ours."""
-    dataset = get_config(name).train_dataloader.dataset
-    while 'pipeline' not in dataset:  # a ConcatDataset of two
-        dataset = dataset.datasets[0]
+def training_pipeline(cfg: dict) -> Pipeline:
+    """Training pipeline of a config."""
+    dataset = cfg.train_dataloader.dataset
+    while 'pipeline' not in dataset:  # a ConcatDataset of two, a RepeatDataset
+        dataset = dataset.get('dataset') or dataset.datasets[0]
     return dataset.pipeline
 
 
@@ -98,12 +104,14 @@ def host_copy(pipeline: Pipeline, host: str) -> Pipeline:
     return steps
 
 
-def one_pass(host: str, dataset: dict, pipeline: Pipeline) -> Step:
-    """One pass over a data set."""
+def one_pass(host: str, root: str, pipeline: Pipeline) -> Step:
+    """One pass over the sample set."""
     cv2.setNumThreads(0)
     init_default_scope(host)
     with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints
-        images = DATASETS.build(dict(dataset, pipeline=pipeline))
+        images = DATASETS.build(
+            dict(_DATASETS[host], data_root=root, pipeline=pipeline)
+        )
     seeds = itertools.count()
 
     def step() -> None:

@@ -1,0 +1,145 @@
+"""SSDLite of mmdet and ours for the comparisons: configs, steps, input."""
+
+import importlib.util
+import os
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import cv2
+import numpy as np
+import torch
+from mmcv.transforms import Compose
+from mmdet.apis import inference_detector
+from mmdet.testing import demo_mm_inputs
+from mmdet.utils import get_test_pipeline_cfg
+from mmengine.config import Config
+from mmengine.model import MMDistributedDataParallel
+from mmengine.optim import AmpOptimWrapper, OptimWrapper
+from mmengine.registry import MODELS, init_default_scope
+from torch import nn
+
+from mnv2_mm.api import init_model, predict
+from mnv2_mm.benchmark.core import Step
+from mnv2_mm.engine.fast_training import BFloat16OptimWrapper, keep_freed_memory
+from mnv2_mm.engine.optimized_inference import optimize_for_inference
+from mnv2_mm.utils.config import get_config
+
+#: Our detector, and the classes and side of both.
+OURS, CLASSES, SIDE = 'ssdlite_mnv2_coco', 80, 320
+MMDET = 'ssd/ssdlite_mobilenetv2-scratch_8xb24-600e_coco.py'
+#: How a model of ours can be made for prediction: name, arguments.
+VARIANTS = {
+    'mnv2_mm': {},
+    'mnv2_mm, optimized': {'optimize': True},
+    'mnv2_mm, bfloat16': {'dtype': 'bfloat16'},
+}
+#: Arguments of :func:`prediction`, the host's and ours.
+PREDICTIONS = {
+    "mmdet's inference_detector": dict(ours=False),
+    **{f'{name}, api.predict': kwargs for name, kwargs in VARIANTS.items()},
+}
+PHOTO_GROUP = 'one photo of 640x480, array in, boxes out'
+#: Steps until an optimized model has made all its graphs.
+WARMUP = 5
+
+
+def shipped_config(package: str, name: str) -> Config:
+    """Read a config that an installed host ships.
+
+    mmengine's hub is not used: it installs what it takes to be missing, and
+    so puts upstream's mmsegmentation over the installed one.
+    """
+    root = Path(importlib.util.find_spec(package).origin).parent
+    return Config.fromfile(root / '.mim/configs' / name)
+
+
+def detector(
+    *, ours: bool, side: int = SIDE, device: str = 'cpu', compiled: bool = False
+) -> nn.Module:
+    """SSDLite, ours or mmdet's, from random weights of the same seed."""
+    init_default_scope('mmdet')
+    torch.manual_seed(0)
+    cfg = get_config(OURS) if ours else shipped_config('mmdet', MMDET)
+    cfg.model.bbox_head.anchor_generator.input_size = side
+    model = MODELS.build(cfg.model)
+    model.init_weights()
+    model.cfg = cfg
+    if not hasattr(model.bbox_head, 'loss_cls'):
+        model.bbox_head.loss_cls = None  # mmdet's SSDHead cannot predict without
+    for part in (model.backbone, model.neck, model.bbox_head) if compiled else ():
+        part.compile()
+    return model.to(device)
+
+
+def photo(seed: int = 0) -> np.ndarray:
+    """A random image (480, 640, 3) with some structure, BGR."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.integers(0, 256, (15, 20, 3), dtype=np.uint8)
+    return cv2.resize(coarse, (640, 480), interpolation=cv2.INTER_CUBIC)
+
+
+def training_step(
+    batch_size: int,
+    side: int = SIDE,
+    *,
+    ours: bool = True,
+    channels_last: bool = False,
+    fast: bool = False,
+    compiled: bool = False,
+    device: str = 'cpu',
+) -> Step:
+    """One step on images of the host: preprocessing, forward, backward, update.
+
+    The images have three objects each. ``fast`` is `tools/train.py --fast`;
+    ``compiled`` also fuses the optimizer.
+    """
+    wrapper = OptimWrapper
+    if fast and torch.device(device).type == 'cpu':
+        keep_freed_memory()
+        wrapper = BFloat16OptimWrapper
+    elif fast:
+        wrapper = AmpOptimWrapper
+    model = detector(ours=ours, side=side, device=device, compiled=compiled).train()
+    if channels_last or fast:
+        model.to(memory_format=torch.channels_last)
+    optimizer = torch.optim.SGD(
+        model.parameters(), 1e-4, momentum=0.9, fused=compiled or None
+    )
+    shapes, objects = [(3, side, side)] * batch_size, [3] * batch_size
+    batch = demo_mm_inputs(batch_size, shapes, objects, CLASSES)
+    if int(os.environ.get('WORLD_SIZE', 1)) > 1:
+        torch.distributed.init_process_group('gloo')
+        model = MMDistributedDataParallel(model)
+    return partial(model.train_step, batch, wrapper(optimizer=optimizer))
+
+
+def network(
+    batch_size: int,
+    side: int = SIDE,
+    *,
+    ours: bool = True,
+    optimize: bool = False,
+    dtype: Literal['float32', 'bfloat16'] = 'float32',
+    compiled: bool = False,
+    device: str = 'cpu',
+) -> Step:
+    """Backbone, neck and head of SSDLite in eval mode, without decoding."""
+    model = detector(ours=ours, side=side, device=device, compiled=compiled).eval()
+    if optimize:
+        optimize_for_inference(model, dtype)
+    x = torch.rand(batch_size, 3, side, side, device=device)
+    return torch.no_grad()(lambda: model.bbox_head(model.extract_feat(x)))
+
+
+def prediction(*, ours: bool = True, device: str = 'cpu', **kwargs: bool | str) -> Step:
+    """Prediction of a photo, array in, boxes out.
+
+    By predict, with the arguments of init_model, or by mmdet's own function.
+    """
+    if ours:
+        return partial(predict, init_model(OURS, device=device, **kwargs), photo())
+    model = detector(ours=False, device=device).eval()
+    steps = get_test_pipeline_cfg(model.cfg)
+    steps[0].type = 'mmdet.LoadImageFromNDArray'
+    return partial(inference_detector, model, photo(), test_pipeline=Compose(steps))

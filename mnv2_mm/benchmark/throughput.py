@@ -1,0 +1,111 @@
+"""SSDLite against mmdet's as shipped: a training step, its scaling, on a GPU.
+
+Scaling goes over batch, resolution and processes. One pass takes about ten
+minutes on two cores, and about 12 GB of memory for the batch of 64. On a GPU,
+models are to be compared at the batch size that suits each best; compiled parts
+and a fused optimizer, which are not on by default, are cases of their own.
+"""
+
+from functools import partial
+
+import torch
+
+from mnv2_mm.benchmark.core import Case, Options, case_group
+from mnv2_mm.benchmark.detectors import (
+    PHOTO_GROUP,
+    PREDICTIONS,
+    SIDE,
+    WARMUP,
+    network,
+    prediction,
+    training_step,
+)
+from mnv2_mm.utils.errors import InputError
+
+BATCHES = (1, 2, 4, 8, 16, 32, 64)
+SIDES = (160, 224, 320, 448, 512, 640)
+#: Batch sizes on a GPU; a case whose batch does not fit into memory is left out.
+TRAINED, PREDICTED = (24, 64, 128, 256), (1, 32)
+#: Arguments of training_step and network by name of the case.
+_SHIPPED = {'mmdet, as shipped': dict(ours=False)}
+_PLAIN = {**_SHIPPED, 'mnv2_mm': {}}
+_FAST = {'mnv2_mm, --fast': dict(fast=True)}
+_OPTIMIZED = {'mnv2_mm, optimized': dict(optimize=True)}
+_BFLOAT16 = dict(optimize=True, dtype='bfloat16')
+#: What is timed on a GPU.
+_GPU_TRAINING = {
+    **_PLAIN,
+    **_FAST,
+    'mnv2_mm, --fast, compiled, fused': dict(fast=True, compiled=True),
+}
+_GPU_NETWORK = {
+    **_SHIPPED,
+    **_OPTIMIZED,
+    'mnv2_mm, bfloat16': _BFLOAT16,
+    'mnv2_mm, bfloat16, compiled': dict(_BFLOAT16, compiled=True),
+}
+
+
+def train_cases(options: Options) -> list[Case]:
+    """Cases of `tools/benchmark.py train`."""
+    title = f'training step of SSDLite, {SIDE} px, batch {options.batch_size}'
+    table = {**_PLAIN, 'mnv2_mm, channels last': dict(channels_last=True), **_FAST}
+    make = partial(training_step, options.batch_size, SIDE)
+    return case_group(title, make, table, images=options.batch_size)
+
+
+def scaling_cases(options: Options) -> list[Case]:
+    """Cases of `tools/benchmark.py scaling`."""
+    batch, found = options.batch_size, []
+    for work, make, table, warmup in (
+        ('training', training_step, {**_PLAIN, **_FAST}, 2),
+        ('network', network, {**_PLAIN, **_OPTIMIZED}, WARMUP),
+    ):
+        by_batch = f'{work}: images/s, {SIDE} px, by batch size'
+        by_side = f'{work}: images/s, batch {batch}, by side in px'
+        for title, point, size, side in (
+            *((by_batch, size, size, SIDE) for size in BATCHES),
+            *((by_side, side, batch, side) for side in SIDES),
+        ):
+            about = dict(point=point, images=size, warmup=warmup)
+            found += case_group(title, partial(make, size, side), table, **about)
+    # mmdet's training fails on a map of one value of a single image
+    del found[0]
+    half = max(batch // 2, 1)
+    title = f'training --fast, {SIDE} px, batch {2 * half} of all processes'
+    for name, size, threads, processes in (
+        ('one process, one thread', 2 * half, 1, 1),
+        ('one process, two threads', 2 * half, 2, 1),
+        ('two processes, one thread each', half, 1, 2),
+    ):
+        about = dict(images=2 * half, threads=threads, processes=processes)
+        make = partial(training_step, size, SIDE)
+        found += case_group(title, make, {name: dict(fast=True)}, **about)
+    return found
+
+
+def gpu_cases(options: Options) -> list[Case]:
+    """Cases of `tools/benchmark.py gpu`.
+
+    Raises:
+        InputError: the device cannot be used.
+    """
+    device = options.device
+    try:
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).partition('\n')[0]
+        raise InputError(f'--device {device} cannot be used: {reason}') from error
+    about = dict(warmup=WARMUP, processes=0)
+    found = []
+    for work, make, table, sizes, repeats in (
+        ('training', training_step, _GPU_TRAINING, TRAINED, 1),
+        ('network', network, _GPU_NETWORK, PREDICTED, 10),
+    ):
+        title = f'{work}, images/s by batch size'
+        for size in sizes:
+            own = dict(about, point=size, images=size, repeats=repeats)
+            made = partial(make, size, SIDE, device=device)
+            found += case_group(title, made, table, **own)
+    make = partial(prediction, device=device)
+    return found + case_group(PHOTO_GROUP, make, PREDICTIONS, **about, repeats=5)
