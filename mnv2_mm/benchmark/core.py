@@ -146,16 +146,15 @@ def prepared(case: Case, threads: int) -> Iterator[Timer]:
             worker = ProcessPoolExecutor(1, context, _set_up, args)
             workers.append(stack.enter_context(worker))
 
-        def ask(case: Case | None = None) -> float:
+        def ask(made: Case | None = None) -> float:
             try:
-                answers = [worker.submit(_answer, case) for worker in workers]
+                answers = [worker.submit(_answer, made) for worker in workers]
                 return max(answer.result() for answer in answers)
             except BrokenProcessPool as error:
                 raise InputError(
-                    f'the process of {name!r} ended; see its output above'
+                    f'the process of {case.name!r} ended; see its output above'
                 ) from error
 
-        name = case.name
         ask(case)
         yield ask
 

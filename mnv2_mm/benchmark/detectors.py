@@ -126,7 +126,7 @@ def network(
 ) -> Step:
     """Backbone, neck and head of SSDLite in eval mode, without decoding."""
     model = detector(ours=ours, side=side, device=device, compiled=compiled).eval()
-    if optimize:
+    if optimize or dtype != 'float32':
         optimize_for_inference(model, dtype)
     x = torch.rand(batch_size, 3, side, side, device=device)
     return torch.no_grad()(lambda: model.bbox_head(model.extract_feat(x)))

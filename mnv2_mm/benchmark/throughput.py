@@ -15,6 +15,7 @@ from mnv2_mm.benchmark.detectors import (
     PHOTO_GROUP,
     PREDICTIONS,
     SIDE,
+    VARIANTS,
     WARMUP,
     network,
     prediction,
@@ -31,7 +32,6 @@ _SHIPPED = {'mmdet, as shipped': dict(ours=False)}
 _PLAIN = {**_SHIPPED, 'mnv2_mm': {}}
 _FAST = {'mnv2_mm, --fast': dict(fast=True)}
 _OPTIMIZED = {'mnv2_mm, optimized': dict(optimize=True)}
-_BFLOAT16 = dict(optimize=True, dtype='bfloat16')
 #: What is timed on a GPU.
 _GPU_TRAINING = {
     **_PLAIN,
@@ -40,9 +40,8 @@ _GPU_TRAINING = {
 }
 _GPU_NETWORK = {
     **_SHIPPED,
-    **_OPTIMIZED,
-    'mnv2_mm, bfloat16': _BFLOAT16,
-    'mnv2_mm, bfloat16, compiled': dict(_BFLOAT16, compiled=True),
+    **VARIANTS,
+    'mnv2_mm, bfloat16, compiled': dict(dtype='bfloat16', compiled=True),
 }
 
 
