@@ -1,6 +1,8 @@
 """Predict for images, folders and videos, draw, and write results.json."""
 
 import json
+import os
+import sys
 import time
 from argparse import Namespace
 from collections.abc import Sequence
@@ -13,16 +15,17 @@ from torch import nn
 
 from mnv2_mm.api import init_model, predict
 from mnv2_mm.checkpoints.hub import resolve
+from mnv2_mm.datasets.read_image import check_size, read_image
 from mnv2_mm.utils.console import filter_warnings
-from mnv2_mm.utils.errors import InputError
+from mnv2_mm.utils.errors import TRACEBACK_VARIABLE, InputError
 from mnv2_mm.utils.visualize import Painter, summarize
 
 IMAGES = ('.bmp', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp')
 VIDEOS = ('.avi', '.m4v', '.mkv', '.mov', '.mp4', '.webm')
 
 
-def demo(args: Namespace) -> list[str]:
-    """Predict by the flags of tools/demo.py; returns the sources that failed."""
+def demo(args: Namespace) -> dict[str, str]:
+    """Predict by the flags of tools/demo.py; returns what failed, with the reason."""
     filter_warnings()
     sources = find_sources(args.images)
     out_dir = Path(args.out_dir).expanduser()
@@ -36,7 +39,9 @@ def demo(args: Namespace) -> list[str]:
     finally:
         path = run.write()
         done = f'{len(run.results)} of {len(sources)} done'
-        print(f'{done}; images in {out_dir}, results in {path}')
+        print(f'{done}; images in {out_dir}, results in {path}', flush=True)
+        for source, reason in run.failed.items():
+            print(f'failed: {source}: {reason}', file=sys.stderr)
     return run.failed
 
 
@@ -44,14 +49,16 @@ def find_sources(names: Sequence[str]) -> list[Path]:
     """Files to work on, folders replaced by what they hold."""
     sources: list[Path] = []
     for name in names:
-        path = Path(name).expanduser()
-        if path.is_file():
-            sources.append(path)
-            continue
-        if not path.is_dir():
-            raise InputError(f'there is no image, folder or video {name}')
-        known = IMAGES + VIDEOS
-        inside = sorted(f for f in path.iterdir() if f.suffix.lower() in known)
+        path, known = Path(name).expanduser(), IMAGES + VIDEOS
+        try:
+            if path.is_file():
+                sources.append(path)
+                continue
+            if not path.is_dir():
+                raise InputError(f'there is no image, folder or video {name}')
+            inside = sorted(f for f in path.iterdir() if f.suffix.lower() in known)
+        except OSError as error:
+            raise InputError(f'{name} cannot be read: {error.strerror}') from error
         if not inside:
             raise InputError(
                 f'folder {name} holds no image or video ({" ".join(known)})'
@@ -68,7 +75,7 @@ class Demo:
         self.painter = Painter(model, score_thr=score_thr)
         self.out_dir = out_dir
         self.results: list[dict] = []
-        self.failed: list[str] = []
+        self.failed: dict[str, str] = {}
         self._taken: set[str] = {'results.json'}
 
     def _target(self, source: Path, ending: str) -> str:
@@ -81,12 +88,7 @@ class Demo:
 
     def image(self, source: Path) -> str:
         """Do one image; returns a line for the console."""
-        image = cv2.imread(str(source), cv2.IMREAD_COLOR)
-        if image is None:
-            raise InputError(
-                f'{source} cannot be read as an image: it is cut off, empty, or of '
-                'another format'
-            )
+        image = read_image(source)
         sample = predict(self.model, image)
         drawn = self._target(source, '.jpg')
         _write(drawn, self.painter.draw(image, sample))
@@ -102,13 +104,16 @@ class Demo:
         """Do all frames of a video; returns a line for the console."""
         capture = cv2.VideoCapture(str(source))
         total = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
-        rate = capture.get(cv2.CAP_PROP_FPS) or 25.0
+        rate = capture.get(cv2.CAP_PROP_FPS)
+        rate = rate if 0 < rate < 1000 else 25.0  # of a header: any number, or none
         frames: list[dict] = []
         entry = {'video': str(source), 'frames_per_second': rate, 'frames': frames}
+        sides = (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT)
         writer = None
         try:
+            check_size(source, *(max(int(capture.get(side)), 0) for side in sides))
             reads = iter(capture.read, (False, None))
-            shown = track(reads, 'frames', total or None, transient=True)
+            shown = track(reads, 'frames', max(total, 0) or None, transient=True)
             for number, (_, frame) in enumerate(shown):
                 sample = predict(self.model, frame)
                 drawing = self.painter.draw(frame, sample)
@@ -118,6 +123,8 @@ class Demo:
                     code = cv2.VideoWriter_fourcc(*'mp4v')
                     size = drawing.shape[1::-1]
                     writer = cv2.VideoWriter(entry['drawn'], code, rate, size)
+                    if not writer.isOpened():
+                        raise InputError(f'{entry["drawn"]} cannot be written')
                 writer.write(drawing)
                 frames.append({'frame': number, **self.painter.describe(sample)})
         finally:
@@ -139,9 +146,13 @@ class Demo:
             start = time.monotonic()
             try:
                 text = (self.video if is_video else self.image)(source)
-            except InputError as error:
-                self.failed.append(str(source))
-                text = f'error: {error}'
+            except Exception as error:  # whatever it is, the others are promised
+                if os.environ.get(TRACEBACK_VARIABLE) == '1':
+                    raise
+                kind = '' if isinstance(error, InputError) else type(error).__name__
+                text = f'{kind} {error}'.strip().partition('\n')[0]
+                self.failed[str(source)] = text
+                text = f'error: {text}'
             seconds = time.monotonic() - start
             count = f'[{number:{width}}/{len(sources)}]'
             print(f'{count} {source.name}: {text} ({seconds:.2f} s)', flush=True)

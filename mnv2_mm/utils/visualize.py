@@ -19,6 +19,7 @@ _VISUALIZERS = {
     'mmpretrain': 'UniversalVisualizer',
 }
 _SHORT_SIDE = 480  # pixels; smaller images are enlarged for drawing
+_LONG_SIDE = 1920  # but not beyond this
 _TOP = 5  # classes of a classification that are reported
 
 
@@ -105,7 +106,8 @@ class Painter:
 
     def draw(self, image: np.ndarray, sample: BaseDataElement) -> np.ndarray:
         """Draw on a copy, (H, W, 3) uint8 BGR; a small image comes back enlarged."""
-        factor = max(1.0, _SHORT_SIDE / min(image.shape[:2]))
+        short, long = sorted(image.shape[:2])
+        factor = max(1.0, min(_SHORT_SIDE / short, _LONG_SIDE / long))
         size = [round(side * factor) for side in image.shape[1::-1]]
         canvas = enlarged(image, size)
         sample = sample.cpu().clone()

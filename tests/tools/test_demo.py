@@ -8,6 +8,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from image_headers import png_header
+
+from mnv2_mm.commands import demo as commands
 
 Tool = Callable[..., int]
 Trained = Callable[[str], tuple[Path, Path]]
@@ -57,6 +60,7 @@ def test_bad_images_do_not_stop_the_others(
     run_tool: Tool,
     tiny_data: Path,
     tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture,
 ) -> None:
     config, checkpoint = trained('cls')
@@ -67,6 +71,22 @@ def test_bad_images_do_not_stop_the_others(
     (folder / 'b_empty.png').write_bytes(b'')
     shutil.copy(good, folder / 'c_good.jpg')
     (folder / 'd_broken.mp4').write_bytes(b'no video')
+    (folder / 'e_large.png').write_bytes(png_header(60000, 60000))
+    cv2.imwrite(str(folder / 'f_strip.png'), np.zeros((1, 4000, 3), np.uint8))
+    (folder / 'g_folder.jpg').mkdir()
+    shutil.copy(good, folder / 'h_memory.jpg')
+    shutil.copy(good, folder / 'i_good.jpg')
+    real = commands.predict
+
+    def predict(model: object, image: np.ndarray) -> object:
+        if len(calls) == 1:
+            calls.append('fails')
+            raise MemoryError('too little memory')
+        calls.append('works')
+        return real(model, image)
+
+    calls: list[str] = []
+    monkeypatch.setattr(commands, 'predict', predict)
     (folder / 'notes.txt').write_text('not looked at')
     out = tmp_path / 'out'
     flags = ['--weights', checkpoint, '--out-dir', out]
@@ -75,8 +95,14 @@ def test_bad_images_do_not_stop_the_others(
     assert 'a_broken.jpg cannot be read as an image' in output.out
     assert 'd_broken.mp4 cannot be read as a video' in output.out
     content = json.loads((out / 'results.json').read_text())
-    assert [Path(r['image']).name for r in content['results']] == ['c_good.jpg']
-    assert len(content['failed']) == 3
+    done = [Path(result['image']).name for result in content['results']]
+    assert done == ['c_good.jpg', 'i_good.jpg']
+    failed = {Path(name).name: reason for name, reason in content['failed'].items()}
+    assert [name[0] for name in failed] == list('abdefgh')
+    assert '60000x60000' in failed['e_large.png']
+    assert failed['h_memory.jpg'] == 'MemoryError too little memory'
+    summary = output.err[output.err.index('failed: ') :]
+    assert all(name in summary for name in failed)
 
 
 def test_video(
