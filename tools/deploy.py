@@ -76,22 +76,6 @@ def overrides(options: Sequence[str] | None) -> dict:
     return parser.parse_args(['--options', *(options or [])]).options
 
 
-def read_image(path: str) -> 'np.ndarray':
-    """The image, (H, W, 3) uint8 BGR.
-
-    Raises:
-        InputError: the file is missing or no image.
-    """
-    import cv2
-
-    if not Path(path).is_file():
-        raise InputError(f'there is no image {path}')
-    image = cv2.imread(path, cv2.IMREAD_COLOR)
-    if image is None:
-        raise InputError(f'{path} cannot be read as an image')
-    return image
-
-
 def benchmark(folder: Path, image: 'np.ndarray') -> str:
     """Time an exported model as on a device; the result in words.
 
@@ -117,9 +101,10 @@ def main() -> None:
 
     from mnv2_mm.checkpoints.file import check_file
     from mnv2_mm.checkpoints.hub import local_checkpoint
+    from mnv2_mm.datasets.read_image import read_image
     from mnv2_mm.deploy import require
+    from mnv2_mm.runtime.description import read_info
     from mnv2_mm.runtime.drawing import draw
-    from mnv2_mm.runtime.model import read_info
     from mnv2_mm.utils.config import get_config
     from mnv2_mm.utils.config_errors import readable_config_errors
     from mnv2_mm.utils.console import filter_warnings

@@ -1,6 +1,6 @@
 """Run an exported model on an image, without torch and OpenMMLab.
 
-A device needs `pip install mnv2_mm` (it requires nothing), numpy,
+A device needs `pip install mnv2_mm` (it requires pydantic only), numpy,
 opencv-python and the backend.
 """
 
@@ -84,11 +84,15 @@ def main() -> int:
 
     import cv2
 
+    from mnv2_mm.runtime.description import read_info
     from mnv2_mm.runtime.drawing import draw
-    from mnv2_mm.runtime.model import ExportedModel, read_info
+    from mnv2_mm.runtime.model import ExportedModel
 
     folder, info = read_info(args.model)  # before the image: the first argument
-    image = cv2.imread(args.image, cv2.IMREAD_COLOR)
+    try:
+        image = cv2.imread(args.image, cv2.IMREAD_COLOR)
+    except cv2.error:  # more pixels than OpenCV's limit, or than memory
+        image = None
     if image is None:
         raise InputError(f'{args.image} cannot be read as an image')
     if args.benchmark:

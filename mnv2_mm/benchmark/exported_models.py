@@ -17,14 +17,14 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 
 from mnv2_mm.api import init_model, predict
+from mnv2_mm.datasets.read_image import read_image
 from mnv2_mm.runtime import timing
+from mnv2_mm.runtime.description import JSON, read_info
 from mnv2_mm.runtime.machine import cores, describe
-from mnv2_mm.runtime.model import JSON, read_info
 from mnv2_mm.utils.config import config_root
 from mnv2_mm.utils.errors import InputError
 
@@ -74,7 +74,7 @@ def find_exported_models(work_dir: str | Path) -> list[Row]:
         except InputError as error:
             row.problems.append(str(error))
             continue
-        row.bytes, row.times = timing.size_of(row.path, row.info), timing.read(row.path)
+        row.bytes, row.times = timing.size_of(row.info), timing.read(row.path)
     first, *others = [row for row in rows if row.info] or [None]
     if first is None:
         reasons = '; '.join(row.problems[0] for row in rows)
@@ -131,9 +131,7 @@ def pytorch_row(config: object, checkpoint: str, image: str) -> Row:
     Raises:
         InputError: the checkpoint does not fit, or there is no image.
     """
-    pixels = cv2.imread(image, cv2.IMREAD_COLOR)
-    if pixels is None:
-        raise InputError(f'{image} cannot be read as an image')
+    pixels = read_image(image)
     model = init_model(config, checkpoint)
     run = timeit.Timer(partial(predict, model, pixels))
     times = []

@@ -18,7 +18,7 @@ from mnv2_mm.checkpoints.file import check_file
 from mnv2_mm.checkpoints.hub import local_checkpoint
 from mnv2_mm.engine.fast_training import keep_freed_memory
 from mnv2_mm.engine.launch import build_runner, preflight, set_launcher, set_work_dir
-from mnv2_mm.runtime.model import find as find_build
+from mnv2_mm.runtime.description import find as find_build
 from mnv2_mm.utils.config import apply_options, evaluation_dataset, get_config
 from mnv2_mm.utils.config_errors import host_of, readable_config_errors
 from mnv2_mm.utils.console import filter_warnings, print_rank0, print_warnings

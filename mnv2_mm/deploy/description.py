@@ -1,12 +1,15 @@
 """Describe an exported model for model.json, from its config."""
 
+import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from mmdeploy.codebase.base import BaseTask
 from mmdeploy.utils import get_backend_config, get_ir_config
 from torch import nn
 
 from mnv2_mm.checkpoints.guard import rgb
+from mnv2_mm.runtime.description import File, parse
 from mnv2_mm.utils.config import config_name
 from mnv2_mm.utils.errors import InputError
 from mnv2_mm.utils.visualize import default_palette
@@ -19,7 +22,7 @@ _IGNORED = ('LoadImage', 'LoadAnnotations', 'CheckSegMask', 'Pack')
 def describe(
     processor: BaseTask,
     model: nn.Module,
-    files: Sequence[str],
+    files: Sequence[str | Path],
     *,
     input_size: Sequence[int | None],
 ) -> dict:
@@ -28,12 +31,12 @@ def describe(
     Args:
         processor: Task processor of the export.
         model: The PyTorch model.
-        files: Names of the backend's files.
+        files: The backend's files.
         input_size: (B, 3, H, W) of the graph, None for a dynamic axis.
 
     Raises:
         InputError: the classes have no names, or the test pipeline has an
-            unknown transform.
+            unknown transform, or a value that :mod:`mnv2_mm.runtime` does not take.
     """
     cfg, deploy_cfg = processor.model_cfg, processor.deploy_cfg
     task = {'mmdet': 'det', 'mmseg': 'seg', 'mmpretrain': 'cls'}[cfg.default_scope]
@@ -52,7 +55,7 @@ def describe(
         'config': config_name(cfg),
         'backend': options['type'],
         'precision': options.get('precision', 'fp32'),
-        'files': list(files),
+        'files': [File.of(Path(file)).model_dump() for file in files],
         'input': {'name': ir['input_names'][0], 'shape': list(input_size)},
         # the runtime splits the one output of an ncnn detector into two
         'outputs': ['dets', 'labels'] if task == 'det' else list(ir['output_names']),
@@ -66,7 +69,7 @@ def describe(
         resize, argmax = graph_ending(deploy_cfg)
         corners = bool(model.decode_head.align_corners)
         info['ending'] = dict(resize=resize, argmax=argmax, align_corners=corners)
-    return info
+    return parse(json.dumps(info)).model_dump()
 
 
 def preprocessing(pipeline: Sequence[Mapping], model: nn.Module) -> dict:

@@ -20,7 +20,7 @@ from mmengine.config import Config
 from torch import Tensor, nn
 
 from mnv2_mm.deploy import require
-from mnv2_mm.runtime.model import JSON
+from mnv2_mm.runtime.description import JSON
 from mnv2_mm.utils.config import config_name, get_config
 from mnv2_mm.utils.config_errors import host_of
 from mnv2_mm.utils.errors import InputError
@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from mmdeploy.backend.base import BaseBackendManager
     from mmdeploy.codebase.base import BaseTask
 
-#: Deploy config in the folder, for evaluation and mmdeploy's own tools.
+#: Deploy config in the folder, for its reader and mmdeploy's own tools. Nothing here
+#: reads it: it is Python, and the folder may come from a stranger.
 DEPLOY_CONFIG = 'deploy_config.py'
 
 
@@ -100,7 +101,7 @@ class Exporter:
         info = describe(
             self.processor,
             self.model,
-            [Path(file).name for file in files],
+            files,
             input_size=[dim.dim_value or None for dim in dims],
         )
         text = json.dumps(info, indent=1) + '\n'

@@ -8,11 +8,11 @@ backend, and model.json, which describes them. Nothing here needs torch or
 OpenMMLab.
 """
 
-import json
 from pathlib import Path
 
 import numpy as np
 
+from mnv2_mm.runtime.description import JSON, read_info
 from mnv2_mm.runtime.masks import to_mask
 from mnv2_mm.runtime.ncnn import Ncnn
 from mnv2_mm.runtime.onnxruntime import OnnxRuntime
@@ -20,54 +20,10 @@ from mnv2_mm.runtime.preprocess import prepare
 from mnv2_mm.runtime.tensorrt import TensorRT
 from mnv2_mm.utils.errors import InputError
 
-#: Name of the description in the folder of an exported model.
-JSON = 'model.json'
-#: Keys that it must have.
-_KEYS = 'task backend precision files input outputs classes palette preprocessing'
 #: ``BACKENDS[name](files, threads=0)`` loads; a call runs (B, 3, H, W) float32 ->
 #: outputs by name. ``outputs`` are their names, ``version`` is the backend's, and
 #: ``on_cpu`` says whether threads count.
 BACKENDS = {'onnxruntime': OnnxRuntime, 'ncnn': Ncnn, 'tensorrt': TensorRT}
-
-
-def find(place: str | Path) -> Path | None:
-    """Folder of the exported model that a folder or one of its files names."""
-    place = Path(place)
-    folder = place if place.is_dir() else place.parent
-    known = place.is_dir() or place.suffix not in ('.pth', '.pt')
-    return folder if known and (folder / JSON).is_file() else None
-
-
-def read_info(place: str | Path) -> tuple[Path, dict]:
-    """The folder of an exported model, and the content of its model.json.
-
-    Raises:
-        InputError: no model.json, a damaged one, or a file that it names is
-            missing.
-    """
-    folder = find(place)
-    if folder is None:
-        raise InputError(
-            f'{place} is no exported model, as it has no {JSON}; export the model '
-            'with tools/deploy.py'
-        )
-    try:
-        info = json.loads((folder / JSON).read_text(encoding='utf-8'))
-    except ValueError as error:
-        raise InputError(f'{folder / JSON} is not valid JSON: {error}') from error
-    known = info if isinstance(info, dict) else {}
-    missing = [key for key in _KEYS.split() if key not in known]
-    if missing:
-        raise InputError(
-            f'{folder / JSON} lacks {", ".join(missing)}; export the model '
-            'again with tools/deploy.py'
-        )
-    for name in info['files']:
-        if not (folder / name).is_file():
-            raise InputError(
-                f'{folder} lacks {name}, which its {JSON} names; copy the whole folder'
-            )
-    return folder, info
 
 
 class ExportedModel:
@@ -82,25 +38,29 @@ class ExportedModel:
         network: The backend's wrapper, see :data:`BACKENDS`.
 
     Raises:
-        InputError: no exported model, or its backend is unknown or not
+        InputError: no exported model, a damaged one, or its backend is not
             installed.
     """
 
     def __init__(self, place: str | Path, *, threads: int = 0) -> None:
         folder, self.info = read_info(place)
-        name = self.info['backend']
-        if name not in BACKENDS:
-            raise InputError(
-                f'{folder} is for the backend {name!r}; known are {", ".join(BACKENDS)}'
-            )
-        files = [folder / file for file in self.info['files']]
+        files = [folder / file['name'] for file in self.info['files']]
         try:
-            self.network = BACKENDS[name](files, threads=threads)
+            self.network = BACKENDS[self.info['backend']](files, threads=threads)
         except ImportError as error:
             raise InputError(
                 f'{folder} needs {error.name}, which is not installed: pip '
                 f'install {error.name}'
             ) from error
+        if not set(self.info['outputs']) <= set(self.network.outputs):
+            raise self._other_network(f'the outputs {", ".join(self.network.outputs)}')
+
+    def _other_network(self, found: str) -> InputError:
+        wanted = f'{len(self.info["classes"])} classes in {self.info["outputs"]}'
+        return InputError(
+            f'the network has {found}, and its {JSON} states {wanted}; export the '
+            'model again with tools/deploy.py'
+        )
 
     def __call__(self, image: np.ndarray) -> dict[str, np.ndarray]:
         """Predict for one image.
@@ -128,15 +88,43 @@ class ExportedModel:
         ``size`` is rows and columns of the image, ``inside`` those of the
         network input that are not padding.
         """
-        first, *others = (outputs[name][0] for name in self.info['outputs'])
+        found = [outputs[name] for name in self.info['outputs']]
+        first, *others = self._checked(found, inside)
         if self.info['task'] == 'cls':
             return {'probabilities': first}
         if self.info['task'] == 'seg':
             return {'mask': to_mask(first, size, inside, self.info)}
-        real = first[:, 4] > 0  # the rest pads to a constant number
+        real = _real(first)
         scale = np.array([size[1] / inside[1], size[0] / inside[0]] * 2, np.float32)
         return {
             'boxes': first[real, :4] * scale,
             'scores': first[real, 4],
             'labels': others[0][real].astype(int),
         }
+
+    def _checked(
+        self, outputs: list[np.ndarray], inside: tuple[int, int]
+    ) -> list[np.ndarray]:
+        """The first image's outputs; raises an InputError for another network's."""
+        count, ending = len(self.info['classes']), self.info['ending'] or {}
+        if not all(len(x.shape) and len(x) and x.dtype.kind in 'fiu' for x in outputs):
+            raise self._other_network('no outputs of numbers')
+        first, *others = firsts = [x[0] for x in outputs]
+        labels = np.zeros(0)
+        if others:
+            good = first.shape == (others[0].size, 5) and others[0].ndim == 1
+            labels = others[0][_real(first)] if good else labels
+        elif ending.get('argmax'):
+            good, labels = first.ndim == 3 and len(first) == 1, first
+        else:
+            good = len(first.shape) == (3 if ending else 1) and len(first) == count
+        if ending.get('resize') or ending.get('argmax'):
+            good = good and np.all(np.greater_equal(first.shape[1:], inside))
+        if not good or not np.all((labels >= 0) & (labels < count)):
+            raise self._other_network(f'an output of the shape {first.shape}')
+        return firsts
+
+
+def _real(dets: np.ndarray) -> np.ndarray:
+    """Which rows are detections; the rest pads to a constant number."""
+    return (dets[:, 4] > 0) & np.isfinite(dets).all(1)

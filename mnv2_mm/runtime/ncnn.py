@@ -57,7 +57,10 @@ class Ncnn:
                     f'ncnn {self.version} does not accept {path}, which may be '
                     'damaged; export the model again'
                 )
-        (self._input,) = self._net.input_names()
+        inputs = self._net.input_names()
+        if len(inputs) != 1:
+            raise InputError(f'{files[0]} has not one input; export the model again')
+        self._input = inputs[0]
         self._names = list(self._net.output_names())
         blobs = self._net.blobs()
         self._detections = [

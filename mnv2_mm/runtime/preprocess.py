@@ -8,8 +8,11 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from mnv2_mm.utils.errors import InputError
+
 #: OpenCV's numbers of interpolations (cv2.INTER_NEAREST and so on).
 INTERPOLATIONS = {'nearest': 0, 'bilinear': 1, 'bicubic': 2, 'area': 3}
+_LARGEST = 1 << 28  # pixels of a resized image
 
 
 def prepare(image: np.ndarray, spec: Mapping) -> tuple[np.ndarray, tuple[int, int]]:
@@ -22,6 +25,9 @@ def prepare(image: np.ndarray, spec: Mapping) -> tuple[np.ndarray, tuple[int, in
     Returns:
         The network input (1, 3, H', W') float32, and the rows and columns of
         it that are not padding.
+
+    Raises:
+        InputError: the image is too narrow or too long for a step.
     """
     for step in spec['steps']:
         image = _STEPS[step['do']](image, step)
@@ -50,14 +56,20 @@ def _resize(image: np.ndarray, step: Mapping) -> np.ndarray:
     import cv2
 
     height, width = image.shape[:2]
-    if 'side' in step:
-        side, short = step['side'], min(height, width)
+    short, size = min(height, width), (0, 0)
+    if short and 'side' in step:
+        side = step['side']
         size = int(side * width / short), int(side * height / short)
-    else:
+    elif short:
         size = tuple(step['size'])
         if step['keep_ratio']:
-            scale = min(max(size) / max(height, width), min(size) / min(height, width))
+            scale = min(max(size) / max(height, width), min(size) / short)
             size = int(width * scale + 0.5), int(height * scale + 0.5)
+    if not 0 < size[0] * size[1] <= _LARGEST:
+        raise InputError(
+            f'an image of {width}x{height} pixels cannot be resized to '
+            f'{size[0]}x{size[1]}; crop it to another shape'
+        )
     how = INTERPOLATIONS[step['interpolation']]
     return cv2.resize(image, size, interpolation=how)
 

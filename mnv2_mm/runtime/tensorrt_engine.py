@@ -372,13 +372,23 @@ def _compare_detections(wanted: Mapping, found: Mapping) -> tuple[list[str], boo
 
 
 def read(folder: Path) -> dict:
-    """Content of end2end.trt.json; raises if a file that it names is missing."""
+    """Content of end2end.trt.json; raises if it, or a file it names, is not usable."""
     if not (folder / JSON).is_file():
         raise EngineError(
             f'there is no {JSON} in {folder}; give the folder of a TensorRT '
             'model that tools/deploy.py has exported'
         )
-    spec = json.loads((folder / JSON).read_text(encoding='utf-8'))
+    try:
+        spec = json.loads((folder / JSON).read_text(encoding='utf-8'))
+        names = [spec[key] for key in ('onnx', 'reference', 'engine')]
+        good = all(Path(name).name == name and '\\' not in name for name in names)
+    except (ValueError, LookupError, TypeError, RecursionError):
+        good = False
+    if not good:
+        raise EngineError(
+            f'{folder / JSON} is damaged, or names files of another folder; export '
+            'the model again with tools/deploy.py'
+        )
     for key in ('onnx', 'reference'):
         if not (folder / spec[key]).is_file():
             raise EngineError(

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
+from mnv2_mm.runtime.description import read_info
 from mnv2_mm.runtime.machine import cores, describe
-from mnv2_mm.runtime.model import ExportedModel, read_info
+from mnv2_mm.runtime.model import ExportedModel
 from mnv2_mm.runtime.preprocess import prepare
 from mnv2_mm.version import __version__
 
@@ -47,7 +48,7 @@ def benchmark(
     Returns:
         Content of benchmark.json, with times in milliseconds.
     """
-    folder, info = read_info(place)
+    _, info = read_info(place)
     found, version = [], ''
     for count in threads or sorted({1, cores()}):
         model = ExportedModel(place, threads=count)
@@ -67,16 +68,16 @@ def benchmark(
         'image': list(image.shape[1::-1]),
         'input': info['input']['shape'],
         'in_network': inside_network(info),
-        'bytes': size_of(folder, info),
+        'bytes': size_of(info),
         'runs': runs,
         'warmup': warmup,
         'times': found,
     }
 
 
-def size_of(folder: Path, info: Mapping) -> int:
+def size_of(info: Mapping) -> int:
     """Bytes of the model's files, without the description."""
-    return sum((folder / name).stat().st_size for name in info['files'])
+    return sum(file['bytes'] for file in info['files'])
 
 
 def _stages(model: ExportedModel, image: np.ndarray, runs: int, warmup: int) -> dict:

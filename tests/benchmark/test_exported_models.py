@@ -1,5 +1,6 @@
 """The table of all exported models: rows, mistakes, table and image."""
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -13,18 +14,29 @@ from mnv2_mm.runtime import timing
 from mnv2_mm.utils.errors import InputError
 
 HERE = Path()
+CONTENT = bytes(10**6)
+DIGEST = dict(name='a.onnx', bytes=10**6, sha256=hashlib.sha256(CONTENT).hexdigest())
 INFO = dict(
     task='cls',
     config='mnv2_pets',
     backend='onnxruntime',
     precision='fp32',
-    files=['a.onnx'],
+    files=[DIGEST],
     input=dict(name='input', shape=[1, 3, 8, 8]),
     outputs=['output'],
     classes=['cat', 'dog'],
     palette=[[0, 0, 0]] * 2,
-    preprocessing={},
+    preprocessing=dict(
+        steps=[],
+        mean=[0.0] * 3,
+        std=[1.0] * 3,
+        rgb=True,
+        pad_to=None,
+        pad_multiple=1,
+        pad_value=0,
+    ),
 )
+ENDING = ('resize', 'argmax', 'align_corners')
 
 
 def times(median, machine='a phone', threads=(1, 4)):
@@ -42,7 +54,7 @@ def add(tmp_path):
     def make(name, *, timed=None, **changes):
         folder = tmp_path / name
         folder.mkdir()
-        (folder / 'a.onnx').write_bytes(bytes(10**6))
+        (folder / 'a.onnx').write_bytes(CONTENT)
         (folder / 'model.json').write_text(json.dumps(INFO | changes))
         if timed:
             (folder / 'benchmark.json').write_text(json.dumps(timed))
@@ -77,18 +89,23 @@ def test_a_damaged_export_keeps_its_row(add, tmp_path):
     problems = {row.name: row.problems for row in find_exported_models(tmp_path)}
     assert problems.pop('whole') == []
     assert 'model.json' in problems['cut'][0]
-    assert 'lacks backend, precision' in problems['old'][0]
-    assert 'lacks task' in problems['list'][0]
+    assert 'backend' in problems['old'][0]
+    assert 'list/model.json' in problems['list'][0]
     assert 'lacks a.onnx' in problems['half'][0]
 
 
 @pytest.mark.parametrize(
-    'changes', [dict(task='seg'), dict(config='other'), dict(classes=['cat', 'cow'])]
+    'changes',
+    [
+        dict(task='seg', ending=dict.fromkeys(ENDING, False)),
+        dict(config='other'),
+        dict(classes=['cat', 'cow']),
+    ],
 )
 def test_exports_of_two_models_are_refused(add, tmp_path, changes):
     add('a')
     add('b', **changes)
-    (key,) = changes
+    key = next(iter(changes))
     with pytest.raises(InputError, match=f'a and b .* {key} '):
         find_exported_models(tmp_path)
 
@@ -118,12 +135,11 @@ def test_a_damaged_benchmark_file_counts_as_none(tmp_path, text):
 def test_a_tool_that_fails_costs_its_row(add, tmp_path):
     image = tmp_path / 'image.png'
     cv2.imwrite(str(image), np.zeros((9, 9, 3), np.uint8))
-    folder = add('engine', backend='tensorcore')
-    lost = Row('engine', folder)
+    lost = Row('engine', add('engine', precision='fp99'))
     module.measure_latency(lost, str(image))
     assert lost.times == {}
     (problem,) = lost.problems
-    assert str(folder) in problem and 'tensorcore' in problem
+    assert str(lost.path) in problem and 'precision' in problem
 
 
 def test_a_tool_that_crashes_costs_its_row(monkeypatch, tmp_path):

@@ -1,6 +1,7 @@
 """Exported models of tiny random networks predict and evaluate as PyTorch does."""
 
 import json
+import shutil
 
 import cv2
 import numpy as np
@@ -125,13 +126,20 @@ def test_files_of_an_exported_model(built, task):
 
 @pytest.mark.parametrize('task', ['det', 'seg', 'cls'])
 def test_evaluation_gives_the_figures_of_pytorch(
-    network, built, run_tool, tmp_path, task
+    network, built, run_tool, tmp_path, tiny_config, task
 ):
+    """Training hooks of the config, which expect weights, are left out."""
     config, checkpoint, _ = network(task)
+    folder = built(task, 'dynamic')
+    deploy = tmp_path / 'copy/deploy_config.py'  # Python of a stranger
+    shutil.copytree(folder, deploy.parent)
+    deploy.write_text('raise SystemExit("this file has been run")')
+    ema = "custom_hooks = [dict(type='EMAHook')]"
+    with_hook = tiny_config(task, ema, name=f'{task}_ema')
     figures = []
-    for what in (checkpoint, built(task, 'dynamic')):
+    for cfg, what in ((config, checkpoint), (with_hook, deploy.parent)):
         flags = ['--work-dir', tmp_path / what.name]
-        assert run_tool('test', config, what, *flags) == 0
+        assert run_tool('test', cfg, what, *flags) == 0
         text = (tmp_path / what.name / 'metrics.json').read_text()
         figures.append(json.loads(text)['metrics'])
     assert KEYS[task] in figures[0]

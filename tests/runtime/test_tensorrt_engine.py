@@ -320,6 +320,19 @@ def test_a_folder_that_lacks_a_file(gpu, folder, monkeypatch, capsys, lacking):
     assert lacking in message(place, monkeypatch, capsys)
 
 
+@pytest.mark.parametrize('name', ['../end2end.onnx', '/etc/passwd', '..\\a.onnx', 5])
+@pytest.mark.parametrize('key', ['onnx', 'reference', 'engine'])
+def test_names_of_other_folders_are_refused(folder, key, name):
+    place = folder()
+    spec = json.loads((place / trt.JSON).read_text())
+    (place / trt.JSON).write_text(json.dumps(spec | {key: name}))
+    with pytest.raises(trt.EngineError, match='another folder'):
+        trt.read(place)
+    (place / trt.JSON).write_text('{"onnx": ')
+    with pytest.raises(trt.EngineError, match='is damaged'):
+        trt.read(place)
+
+
 # ---------------------------------------------------------------- comparison
 def detections(*rows):
     dets = np.float32([row[:5] for row in rows])[None]

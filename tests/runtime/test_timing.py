@@ -9,6 +9,7 @@ import pytest
 
 from mnv2_mm.runtime import machine, timing
 from mnv2_mm.runtime import model as exported
+from mnv2_mm.runtime.description import File
 from mnv2_mm.utils.errors import InputError
 
 SLOW = 0.004  # seconds of a run of the backend below
@@ -18,7 +19,7 @@ COLD = 2  # first runs, which take longer
 class Backend:
     """Stands for onnxruntime and the like; slower than all around it."""
 
-    version, on_cpu = '1.2', True
+    version, on_cpu, outputs = '1.2', True, ['output']
 
     def __init__(self, files, *, threads):
         self.threads, self.runs = threads, 0
@@ -43,15 +44,18 @@ MADE = []
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     """An exported model for one of the backends above."""
-    known = {'slow': Backend, 'accelerator': Accelerator}
+    known = {'ncnn': Backend, 'tensorrt': Accelerator}
     monkeypatch.setattr(exported, 'BACKENDS', known)
     MADE.clear()
     size = dict(do='resize', keep_ratio=False, interpolation='bilinear')
+    (tmp_path / 'a.bin').write_bytes(bytes(100))
+    (tmp_path / 'b.bin').write_bytes(bytes(20))
+    files = [File.of(tmp_path / name) for name in ('a.bin', 'b.bin')]
     info = dict(
         task='cls',
-        backend='slow',
+        backend='ncnn',
         precision='int8',
-        files=['a.bin', 'b.bin'],
+        files=[file.model_dump() for file in files],
         input=dict(name='input', shape=[1, 3, 8, 8]),
         outputs=['output'],
         classes=['a', 'b', 'c'],
@@ -66,8 +70,6 @@ def folder(tmp_path, monkeypatch):
             pad_value=0,
         ),
     )
-    (tmp_path / 'a.bin').write_bytes(bytes(100))
-    (tmp_path / 'b.bin').write_bytes(bytes(20))
     (tmp_path / 'model.json').write_text(json.dumps(info))
     return tmp_path
 
@@ -95,7 +97,7 @@ def test_stages_are_timed_apart(folder):
     words = timing.in_words(found)
     assert machine.describe() in words
     assert 'includes softmax' in words
-    assert 'slow 1.2, int8, 0.00 MB' in words
+    assert 'ncnn 1.2, int8, 0.00 MB' in words
 
 
 def test_one_thread_and_all_cores(folder, monkeypatch):
@@ -108,7 +110,7 @@ def test_one_thread_and_all_cores(folder, monkeypatch):
 
 def test_threads_mean_nothing_to_an_accelerator(folder):
     text = (folder / 'model.json').read_text()
-    (folder / 'model.json').write_text(text.replace('slow', 'accelerator'))
+    (folder / 'model.json').write_text(text.replace('ncnn', 'tensorrt'))
     image = np.zeros((9, 9, 3), np.uint8)
     found = timing.benchmark(folder, image, threads=[1, 8], runs=1)
     assert [row['threads'] for row in found['times']] == [None]

@@ -88,7 +88,7 @@ class TensorrtManager(InstalledManager, BaseBackendManager):
             with input_errors():
                 data = tensorrt_engine.build(file.parent, spec)
             file.with_name(spec['engine']).write_bytes(data)
-        return [str(file), str(file.with_name(tensorrt_engine.JSON))]
+        return [str(file)]  # its description may be edited, and has a fixed name
 
     @classmethod
     def note(cls, folder: Path) -> str:
