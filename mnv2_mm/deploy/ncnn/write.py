@@ -12,6 +12,7 @@ of the layers in order, little-endian, each padded to four bytes.
 
 import math
 import tempfile
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -34,7 +35,7 @@ TAGS = {
     np.dtype(np.int8): 0x000D4B38,
 }
 _ARRAY = -23300
-_LONGEST_NAME = 255  # ncnn reads %255s
+_LONGEST_NAME = 255  # bytes; ncnn reads %255s
 
 
 def write(
@@ -112,12 +113,14 @@ def number(value: int | float) -> str:
     ('-3.33333343e-01', '7')
     """
     if isinstance(value, int | np.integer):
-        return str(int(value))
-    with np.errstate(over='ignore'):
-        rounded = float(np.float32(value))
-    if not math.isfinite(rounded):
+        good, text = -(2**31) <= value < 2**31, str(int(value))
+    else:
+        with np.errstate(over='ignore'):
+            rounded = float(np.float32(value))
+        good, text = math.isfinite(rounded), f'{rounded:.8e}'
+    if not good:
         raise InputError(f'{value} cannot be written into an ncnn file')
-    return f'{rounded:.8e}'
+    return text
 
 
 def _parameter(key: int, value: Value) -> str:
@@ -130,10 +133,12 @@ def _parameter(key: int, value: Value) -> str:
 def _line(layer: Layer) -> str:
     names = [layer.name, *layer.inputs, *layer.outputs]
     for name in names:
-        if not name or len(name) > _LONGEST_NAME or len(name.split()) != 1:
+        # what is printable can be encoded, and has no white space but a blank
+        good = name.isprintable() and ' ' not in name
+        if not good or not 1 <= len(name.encode()) <= _LONGEST_NAME:
             raise InputError(
-                f'{name!r}, a name in the graph, must have 1 to {_LONGEST_NAME} '
-                'characters and no space; rename it'
+                f'{name!r}, a name in the graph, must have 1 to {_LONGEST_NAME} bytes, '
+                'printable and no space; rename it'
             )
     counts = f'{len(layer.inputs)} {len(layer.outputs)}'
     head = f'{layer.type:<24} {layer.name:<24} {counts}'
@@ -142,9 +147,15 @@ def _line(layer: Layer) -> str:
 
 
 def param_text(layers: Sequence[Layer]) -> str:
-    """Content of the .param file."""
-    blobs = sum(len(layer.outputs) for layer in layers)
-    lines = ['7767517', f'{len(layers)} {blobs}', *map(_line, layers)]
+    """Content of the .param file.
+
+    Raises:
+        InputError: a name or number that ncnn cannot read, or a name of two blobs.
+    """
+    blobs = Counter(name for layer in layers for name in layer.outputs)
+    if twice := [name for name, count in blobs.items() if count > 1]:
+        raise InputError(f'{twice[0]!r} names two blobs of the network; rename one')
+    lines = ['7767517', f'{len(layers)} {len(blobs)}', *map(_line, layers)]
     return '\n'.join(lines) + '\n'
 
 
