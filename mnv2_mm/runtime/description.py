@@ -167,8 +167,8 @@ def find(place: str | os.PathLike) -> Path | None:
 def read_info(place: str | os.PathLike) -> tuple[Path, dict]:
     """The folder of an exported model, and the content of its model.json.
 
-    Every file that it names has been compared with its size and SHA-256 (10 ms for
-    14 MB), so a backend never sees a damaged one.
+    Every file that it names has been compared with its size and SHA-256 (50 ms for
+    14 MB on one core), so a backend never sees a damaged one.
 
     Raises:
         InputError: no model.json, a damaged one, one of a version before the digests,
