@@ -42,8 +42,7 @@ def draw(
 
 def _paint(drawn: np.ndarray, mask: np.ndarray, info: Mapping) -> np.ndarray:
     """Blend the colors of the classes in; the background is left unchanged."""
-    table = np.zeros((256, 3), np.uint8)
-    table[: len(info['palette'])] = np.array(info['palette'])[:, ::-1]
+    table = np.array(info['palette'], np.uint8)[:, ::-1].copy()
     if 'background' in info['classes']:
         table[info['classes'].index('background')] = 0
     seen = table[mask].any(axis=-1, keepdims=True)

@@ -24,6 +24,7 @@ BENCHMARK = 'benchmark.json'
 #: What is timed; the last is the sum of the others.
 STAGES = ('preprocessing', 'network', 'postprocessing', 'total')
 LEAST_RUNS = 30
+_QUARTILES = ('quarter', 'median', 'three_quarters')
 _WIDTH = 24  # of a column on the console
 
 
@@ -100,8 +101,8 @@ def _stages(model: ExportedModel, image: np.ndarray, runs: int, warmup: int) -> 
 def quartiles(seconds: np.ndarray) -> list[dict[str, float]]:
     """Quartiles in milliseconds of each column of (runs, columns)."""
     found = 1000 * np.percentile(seconds, (25, 50, 75), axis=0).T
-    names = ('quarter', 'median', 'three_quarters')
-    return [dict(zip(names, row, strict=True)) for row in found.round(3).tolist()]
+    rows = found.round(3).tolist()
+    return [dict(zip(_QUARTILES, row, strict=True)) for row in rows]
 
 
 @contextlib.contextmanager
@@ -137,9 +138,14 @@ def read(folder: str | Path) -> dict:
     """Content of benchmark.json; empty if it is missing or damaged."""
     try:
         found = json.loads((Path(folder) / BENCHMARK).read_text(encoding='utf-8'))
-    except (OSError, ValueError):
+        rows = found['times']
+        numbers = [row[s][q] for row in rows for s in STAGES for q in _QUARTILES]
+        whole = isinstance(found['machine'], str) and all(
+            isinstance(row['threads'], int | None) for row in rows
+        )
+        whole = whole and all(isinstance(n, int | float) for n in numbers)
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
         return {}
-    whole = isinstance(found, dict) and {'machine', 'times'} <= found.keys()
     return found if whole else {}
 
 

@@ -41,7 +41,8 @@ ENDING = ('resize', 'argmax', 'align_corners')
 
 def times(median, machine='a phone', threads=(1, 4)):
     """Content of benchmark.json, quartiles a tenth apart."""
-    stage = dict(quarter=0.9 * median, median=median, three_quarters=1.1 * median)
+    low, high = (median, median) if median == 'fast' else (0.9 * median, 1.1 * median)
+    stage = dict(quarter=low, median=median, three_quarters=high)
     stages = ('preprocessing', 'network', 'postprocessing', 'total')
     rows = [dict.fromkeys(stages, stage) | {'threads': n} for n in threads]
     return dict(machine=machine, times=rows)
@@ -126,7 +127,19 @@ def test_folders_without_exported_models(add, tmp_path):
         find_exported_models(tmp_path)
 
 
-@pytest.mark.parametrize('text', ['', '[]', '{"times": [1]}', '{"machine": '])
+@pytest.mark.parametrize(
+    'text',
+    [
+        '',
+        '[]',
+        '[' * 10**5,
+        '{"times": [1]}',
+        '{"machine": ',
+        '{"machine": "a", "times": [{"threads": 1}]}',
+        json.dumps(times('fast')),
+        json.dumps(times(1.0, threads=([],))),
+    ],
+)
 def test_a_damaged_benchmark_file_counts_as_none(tmp_path, text):
     (tmp_path / 'benchmark.json').write_text(text)
     assert timing.read(tmp_path) == {}

@@ -104,7 +104,7 @@ def test_times_are_written_into_the_folder(network, run_tool, tmp_path, capfd, b
     assert found['backend'] == backend
     assert found['image'] == [64, 64]
     files = json.loads((tmp_path / 'new/model.json').read_text())['files']
-    sizes = [(tmp_path / 'new' / name).stat().st_size for name in files]
+    sizes = [(tmp_path / 'new' / file['name']).stat().st_size for file in files]
     assert found['bytes'] == sum(sizes)
     threads = [row['threads'] for row in found['times']]
     assert threads == sorted({1, cores()})
