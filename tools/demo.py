@@ -46,6 +46,8 @@ def main() -> int:
 
     from mnv2_mm.commands.demo import demo
 
+    # a file's name may not be text; it must not end the run
+    sys.stdout.reconfigure(errors='backslashreplace')
     return 1 if demo(args) else 0
 
 

@@ -119,12 +119,12 @@ class Demo:
                 drawing = self.painter.draw(frame, sample)
                 if writer is None:
                     entry['drawn'] = self._target(source, '.mp4')
-                    self.results.append(entry)  # kept if it is interrupted
                     code = cv2.VideoWriter_fourcc(*'mp4v')
                     size = drawing.shape[1::-1]
                     writer = cv2.VideoWriter(entry['drawn'], code, rate, size)
                     if not writer.isOpened():
                         raise InputError(f'{entry["drawn"]} cannot be written')
+                    self.results.append(entry)  # kept if it is interrupted
                 writer.write(drawing)
                 frames.append({'frame': number, **self.painter.describe(sample)})
         finally:
