@@ -12,6 +12,7 @@ import torch
 from mmengine.config import Config
 
 from mnv2_mm.checkpoints.file import checkpoints, latest_checkpoint, read
+from mnv2_mm.checkpoints.loading import safe_loading
 from mnv2_mm.engine.fast_training import (
     keep_freed_memory,
     set_mixed_precision,
@@ -24,6 +25,7 @@ from mnv2_mm.utils.console import filter_warnings, print_rank0, print_warnings
 from mnv2_mm.utils.errors import InputError
 
 
+@safe_loading()
 def train(args: Namespace) -> None:
     """Train by the flags of tools/train.py, and print where the results are."""
     filter_warnings()

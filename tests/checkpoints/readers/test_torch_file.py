@@ -246,7 +246,7 @@ def claiming(data, count):
         (torch_bytes({0: A}), 'holds no weights'),
         (torch_bytes({'state_dict': {}}), 'holds no weights'),
         (torch_bytes({'a': torch.tensor([1])}), 'no floating-point'),
-        (torch_bytes({'a': torch.empty(1 << 40, device='meta')}), 'no floating-point'),
+        (torch_bytes({'a': torch.empty(9, device='meta')}), 'no floating-point'),
     ],
 )
 def test_other_files_are_refused(content, said, path):
