@@ -70,7 +70,7 @@ def _is_history(value: object) -> bool:
     return all(isinstance(array, np.ndarray) and array.ndim == 1 for array in data)
 
 
-def _are_histories(value: object) -> bool:
+def _are_histories(value: Any) -> bool:
     return _is_named(value) and all(map(_is_history, value.values()))
 
 

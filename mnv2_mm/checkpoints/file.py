@@ -13,7 +13,6 @@ directory can be listed is complete.
 import contextlib
 import io
 import os
-import pickletools
 import re
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -26,6 +25,7 @@ from torch import Tensor
 
 from mnv2_mm.checkpoints.addresses import local_file
 from mnv2_mm.checkpoints.content import check_content
+from mnv2_mm.checkpoints.pickles import check_pickle
 from mnv2_mm.utils.compat import allow_checkpoints, required, why_unreadable
 from mnv2_mm.utils.errors import InputError
 
@@ -37,8 +37,6 @@ _BEGINNINGS = {
 }
 _DAMAGED = 'is damaged or cut off; download or copy it again'
 _DEPTH = 4  # of nested dictionaries
-#: Tuples in tuples; Python computes hashes by recursion, which ends the process.
-_TUPLES = 50
 #: Memory beyond a few times the size of a file; a few bytes of pickle can ask for any.
 _MEMORY = 512 << 20
 #: Names that CheckpointHook gives; the best checkpoint has no optimizer.
@@ -202,7 +200,7 @@ def _load_torch(path: str, trust: bool) -> object:
         archive = file.read(2) == b'PK'
     allow_checkpoints()
     with contextlib.nullcontext() if trust else _limited_memory(os.path.getsize(path)):
-        (_check_archive if archive else _check_storages)(path)
+        (_check_archive if archive else _check_pickles)(path)
         # mapped, no tensor can reach beyond the file
         return torch.load(
             path, map_location='cpu', weights_only=not trust, mmap=archive
@@ -256,73 +254,19 @@ def _check_archive(path: str) -> None:
             with archive.open(entry) as content:
                 # torch finds it in any case
                 if entry.filename.lower().endswith('data.pkl'):
-                    _check_pickle(io.BytesIO(content.read()), path)
+                    check_pickle(io.BytesIO(content.read()), path)
                 while content.read(1 << 20):
                     pass
 
 
-def _check_storages(path: str) -> None:
-    """Compare the sizes that a file of the old format claims with its own.
-
-    The values follow four pickles (a magic number, versions, the objects).
-    """
-    data = Path(path).read_bytes()
-    if _MAGIC not in data[:64]:
+def _check_pickles(path: str) -> None:
+    """Check a file of the old format: a magic number, versions and the objects."""
+    content = io.BytesIO(Path(path).read_bytes())
+    if _MAGIC not in content.read(64):
         raise InputError(
             f'{path} is a pickle, but not one of PyTorch; where you trust it, load it '
             'and save its weights with torch.save'
         )
-    content = io.BytesIO(data)
-    for _ in range(4):
-        for size in _check_pickle(content, path):
-            if size > len(data):
-                raise InputError(
-                    f'{path} {_DAMAGED} (it claims {size} values in one tensor)'
-                )
-
-
-def _check_pickle(content: io.BytesIO, path: str) -> list[int]:
-    """Refuse tuples that are nested deeply; returns the largest integer of each tensor.
-
-    Follows the depth of tuples over the stack of the unpickler. In the old format the
-    largest integer in a persistent id is the number of values.
-    """
-    stack: list[int | None] = []  # depth of each value, None for a mark
-    memo: dict[int, int | None] = {}
-    sizes: list[int] = []
-    largest = 0
-    for opcode, argument, _ in pickletools.genops(content):
-        name = opcode.name
-        if name == 'MARK':
-            largest = 0
-            stack.append(None)
-        elif name[-3:] == 'GET':
-            stack.append(memo.get(int(argument), 0))
-        elif name[-3:] == 'PUT' or name == 'MEMOIZE':
-            memo[len(memo) if argument is None else int(argument)] = stack[-1]
-        else:
-            taken = _popped(stack, opcode.stack_before)
-            depth = max(taken, default=0) + 1 if name.startswith('TUPLE') else 0
-            if depth > _TUPLES:
-                raise InputError(f'{path} {_DAMAGED} (its tuples are nested deeply)')
-            stack += [depth for _ in opcode.stack_after]
-            if name == 'BINPERSID':
-                sizes.append(largest)
-            elif isinstance(argument, int):
-                largest = max(largest, argument)
-    return sizes
-
-
-def _popped(stack: list[int | None], before: list) -> list[int]:
-    """Take from the stack what an operation of pickle takes."""
-    taken: list[int] = []
-    for kind in reversed(before):
-        if kind is pickletools.stackslice:
-            continue  # all down to the mark
-        while stack:
-            top = stack.pop()
-            if top is not None:
-                taken.append(top)
-            if kind is not pickletools.markobject or top is None:
-                break
-    return taken
+    content.seek(0)
+    for _ in range(5):  # the last one has the names of the values that follow
+        check_pickle(content, path)
