@@ -20,6 +20,7 @@ from toy_runner import Toy, toy_runner
 from mnv2_mm.api import inferencer, init_model
 from mnv2_mm.checkpoints import load_backbone
 from mnv2_mm.checkpoints.file import read
+from mnv2_mm.checkpoints.guard import load
 from mnv2_mm.checkpoints.loading import safe_loading
 from mnv2_mm.models import MobileNetV2
 from mnv2_mm.utils.errors import InputError
@@ -148,12 +149,14 @@ def test_names_of_mmengine_are_resolved(
 
 
 @pytest.fixture(scope='module')
-def segmentor(tiny_config, tiny_data: Path) -> tuple[Path, dict, Path]:
-    """Config of a small network of 6 classes, a checkpoint of it, and an image."""
+def segmentor(tiny_config, tiny_data: Path) -> tuple[Path, dict, Path, nn.Module]:
+    """Config of a small network of 6 classes, a checkpoint, an image, the model."""
     config = tiny_config('seg', name='damaged_seg')
+    model = init_model(config)
     meta = {'dataset_meta': {'classes': tuple('abcdef')}}
-    content = {'state_dict': init_model(config).state_dict(), 'meta': meta}
-    return config, content, next(tiny_data.rglob('*.jpg'))
+    weights = {key: value.clone() for key, value in model.state_dict().items()}
+    content = {'state_dict': weights, 'meta': meta}
+    return config, content, next(tiny_data.rglob('*.jpg')), model
 
 
 def biases(value: torch.Tensor) -> dict:
@@ -182,16 +185,16 @@ DAMAGE = {
 def test_damaged_values_are_one_message(
     name: str, segmentor, tmp_path, run_tool, capsys
 ):
-    config, good, image = segmentor
+    config, good, image, model = segmentor
     damage = dict(DAMAGE[name])
     path = tmp_path / 'a.pth'
     weights = {**good['state_dict'], **damage.pop('weights', {})}
     torch.save({**good, **damage, 'state_dict': weights}, path)
     with pytest.raises(InputError) as error:
-        init_model(config, path)
+        load(model, str(path))
     assert 'a.pth' in str(error.value)
     out = tmp_path / 'out'
-    if name == 'not a number':  # one is enough: all build the model by init_model
+    if name == 'not a number':  # one is enough: all load by guard.load
         with pytest.raises(InputError):
             inferencer(config, path)
         arguments = (config, image, '--weights', path, '--out-dir', out)
@@ -219,7 +222,13 @@ def test_a_damaged_state_is_not_resumed(damage: dict, tmp_path: Path) -> None:
     content = read(tmp_path / 'run/epoch_1.pth') | damage
     path = tmp_path / 'damaged.pth'
     torch.save(content, path)
-    runner = toy_runner(tmp_path / 'run', Toy(), load_from=str(path), resume=True)
+    runner = toy_runner(
+        tmp_path / 'run',
+        Toy(),
+        load_from=str(path),
+        resume=True,
+        param_scheduler=[dict(type='ConstantLR', factor=1.0)],
+    )
     runner.__class__ = ToolRunner
     with pytest.raises(InputError, match='damaged'), safe_loading():
         runner.train()
@@ -229,7 +238,7 @@ def test_a_damaged_state_is_not_resumed(damage: dict, tmp_path: Path) -> None:
 def test_a_trusted_file_becomes_a_safe_one(
     trust: bool, segmentor, tmp_path, run_tool
 ) -> None:
-    config, good, _ = segmentor
+    config, good, *_ = segmentor
     marker, path, out = tmp_path / 'ran', tmp_path / 'a.pth', tmp_path / 'out.pth'
     torch.save({**good, 'extra': Creates(marker)}, path)
     arguments = [path, out, '--config', config, *(['--trust'] if trust else [])]
@@ -242,7 +251,7 @@ def test_a_trusted_file_becomes_a_safe_one(
 @pytest.mark.slow
 @pytest.mark.parametrize('tool', ['demo', 'test', 'train', 'resume', 'deploy'])
 def test_no_tool_runs_code(tool: str, segmentor, tmp_path: Path) -> None:
-    config, good, image = segmentor
+    config, good, image, _ = segmentor
     marker, path = tmp_path / 'ran', tmp_path / 'evil.pth'
     torch.save({**good, 'meta': Creates(marker)}, path)
     arguments = {
