@@ -50,13 +50,13 @@ def _are_colors(value: object) -> bool:
 
 
 def _is_scaling(value: object) -> bool:
-    """Mean and positive deviation, one number or one for each channel."""
+    """Mean and positive deviation of three channels."""
     if not isinstance(value, Mapping):
         return False
     pair = [value.get(name) for name in ('mean', 'std')]
     return all(
         isinstance(numbers, list | tuple)
-        and len(numbers) in (1, 3)
+        and len(numbers) == 3
         and all(isinstance(v, int | float) and math.isfinite(v) for v in numbers)
         for numbers in pair
     ) and all(v > 0 for v in value['std'])

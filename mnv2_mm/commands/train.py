@@ -109,7 +109,7 @@ def _is_finished(cfg: Config, path: str) -> bool:
     """Whether a checkpoint stands at the end of the config's training."""
     state = read(path)
     meta = state.get('meta') or {}
-    if 'iter' not in meta:
+    if None in (meta.get('epoch'), meta.get('iter')):
         raise InputError(
             f'--resume: {path} holds weights but no state of a training; start a new '
             f'training from it by --cfg-options load_from={path}'
