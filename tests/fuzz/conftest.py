@@ -21,7 +21,7 @@ import pytest
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis.strategies import SearchStrategy
 
-EXAMPLES = {False: 50, True: 200}  # in one round
+EXAMPLES = {False: 30, True: 200}  # in one round
 SECONDS = 120  # a module, long form
 #: For one example; a file that takes more memory or time is a defect.
 GIGABYTE, MILLISECONDS = 1 << 30, 2000
