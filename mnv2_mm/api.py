@@ -77,6 +77,7 @@ def init_model(
 
     from mnv2_mm.checkpoints.guard import load
     from mnv2_mm.checkpoints.hub import local_checkpoint
+    from mnv2_mm.checkpoints.loading import safe_loading
     from mnv2_mm.engine.optimized_inference import optimize_for_inference
     from mnv2_mm.utils.config import config_meta
     from mnv2_mm.utils.config_errors import host_of, readable_config_errors
@@ -84,11 +85,11 @@ def init_model(
     cfg = copy.deepcopy(get_config(config))
     init_default_scope(host_of(cfg))
     meta = config_meta(cfg)
-    with readable_config_errors(cfg):
+    with readable_config_errors(cfg), safe_loading():
         model = revert_sync_batchnorm(MODELS.build(cfg.model))
-    if weights is None:
-        model.init_weights()
-    else:
+        if weights is None:
+            model.init_weights()
+    if weights is not None:
         path = local_checkpoint(weights)
         checkpoint, _ = load(model, path, classes=meta.get('classes'))
         trained = (checkpoint.get('meta') or {}).get('dataset_meta') or {}
@@ -177,6 +178,10 @@ def inferencer(
     """
     if weights is None:
         raise InputError('an inferencer needs weights: the path of a .pth')
+    from mnv2_mm.checkpoints.hub import local_checkpoint
+    from mnv2_mm.checkpoints.loading import safe_loading
+
+    weights = local_checkpoint(weights)
     # checks everything, and knows the class names
     model = init_model(config, weights, device=device)
     cfg, meta = copy.deepcopy(model.cfg), model.dataset_meta
@@ -193,6 +198,7 @@ def inferencer(
         from mmseg.apis import MMSegInferencer as Inferencer
 
         kwargs = dict(classes=meta.get('classes'), palette=meta.get('palette')) | kwargs
-    result = Inferencer(cfg, os.fspath(weights), **kwargs)
+    with safe_loading():
+        result = Inferencer(cfg, weights, **kwargs)
     result.model.dataset_meta = result.visualizer.dataset_meta = meta
     return result

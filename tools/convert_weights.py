@@ -38,6 +38,12 @@ def main() -> None:
         help='let tensors of the network without a source, and heads of another '
         'shape, keep their initial values',
     )
+    parser.add_argument(
+        '--trust',
+        action='store_true',
+        help='let the file run code while it is read, as a file of your own that is '
+        'refused otherwise',
+    )
     add_cfg_options(parser)
     parser.add_argument('--quiet', action='store_true', help='print the summary only')
     args = parser.parse_args()
@@ -53,7 +59,7 @@ def main() -> None:
     from mnv2_mm.utils.console import filter_warnings, print_warnings
 
     filter_warnings()
-    source = read_weights(args.source)
+    source = read_weights(args.source, trust=args.trust)
     name = args.config or config_for(source)
     cfg = get_config(name)
     print_warnings(apply_options(cfg, args.cfg_options))

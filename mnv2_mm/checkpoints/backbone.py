@@ -10,6 +10,7 @@ from mmengine.logging import print_log
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from mnv2_mm.checkpoints.content import check_values
 from mnv2_mm.checkpoints.file import read, state_dict_of
 from mnv2_mm.checkpoints.hub import local_checkpoint
 from mnv2_mm.checkpoints.key_maps.backbones import key_map_of, known_key_maps
@@ -68,6 +69,7 @@ def load_backbone(
     names = {key_map.convert(key) or key: key for key in weights}
     weights = {ours: weights[theirs] for ours, theirs in names.items()}
     own = backbone.state_dict()
+    check_values(weights, own, source)
     report = WeightReport.compare(weights, own, source=source, names=names)
     report.key_map = key_map.name
     for key, (theirs, ours) in report.reshaped.items():

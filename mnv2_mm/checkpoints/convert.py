@@ -15,8 +15,10 @@ from mmengine.registry import MODELS, init_default_scope
 from torch import nn
 
 from mnv2_mm.checkpoints.assign import assign
+from mnv2_mm.checkpoints.guard import class_count
 from mnv2_mm.checkpoints.key_maps.slim import is_slim, translate_slim
 from mnv2_mm.checkpoints.key_maps.torch_models import translate_torch
+from mnv2_mm.checkpoints.loading import safe_loading
 from mnv2_mm.checkpoints.readers.tensorflow import is_tensorflow, read_tensorflow
 from mnv2_mm.checkpoints.readers.tflite import is_tflite, read_tflite
 from mnv2_mm.checkpoints.readers.torch_file import read_torch
@@ -28,8 +30,8 @@ from mnv2_mm.utils.errors import InputError
 from mnv2_mm.version import __version__
 
 
-def read_weights(path: str | os.PathLike) -> Source:
-    """Read a file of any known format."""
+def read_weights(path: str | os.PathLike, *, trust: bool = False) -> Source:
+    """Read a file of any known format; ``trust`` lets one of PyTorch run code."""
     path = Path(path).expanduser()
     if is_tensorflow(path):
         return read_tensorflow(path)
@@ -38,7 +40,7 @@ def read_weights(path: str | os.PathLike) -> Source:
             f'there is no file {path}; give a TFLite file, a checkpoint or frozen '
             'graph of TensorFlow, or a state dict of PyTorch'
         )
-    return read_tflite(path) if is_tflite(path) else read_torch(path)
+    return read_tflite(path) if is_tflite(path) else read_torch(path, trust=trust)
 
 
 def needs_conversion(path: str | os.PathLike) -> bool:
@@ -83,11 +85,11 @@ def convert(
         source = read_weights(source)
     cfg = get_config(config)
     init_default_scope(host_of(cfg))
-    with readable_config_errors(cfg):
+    with readable_config_errors(cfg), safe_loading():
         model = MODELS.build(cfg.model)
-    if allow_missing:
-        MMLogger.get_instance('conversion', log_level='WARNING')
-        model.init_weights()
+        if allow_missing:
+            MMLogger.get_instance('conversion', log_level='WARNING')
+            model.init_weights()
     slot = getattr(getattr(model, 'bbox_head', None), 'background_slot', True)
     translation = translate(source, background_slot=slot)
     weights, report = assign(translation, model, source, allow_missing=allow_missing)
@@ -113,9 +115,7 @@ def _dataset_meta(
     cfg: Config, model: nn.Module, classes: Sequence[str] | None
 ) -> dict[str, Sequence]:
     """Class names and colors, compared with the class count of the network."""
-    heads = (getattr(model, f'{name}head', None) for name in ('bbox_', 'decode_', ''))
-    counts = (getattr(head, 'num_classes', None) for head in heads)
-    count = next((count for count in counts if count is not None), None)
+    count = class_count(model)
     meta = config_meta(cfg)
     if classes is not None:
         # TF's label files of ImageNet begin with the background

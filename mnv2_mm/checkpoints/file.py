@@ -3,15 +3,16 @@
 Every file of PyTorch or safetensors that this package reads comes through :func:`read`.
 A checkpoint is a pickle, and pickles can run code: only tensors and plain values are
 read. Sizes and checksums are compared with the file before torch sees it, since a few
-bytes can claim any size, and torch allocates first and ignores checksums.
+bytes can claim any size, and torch allocates first and ignores checksums. What is read
+may still hold any value; :mod:`mnv2_mm.checkpoints.content` checks it.
 
 torch writes a checkpoint as a zip file whose directory comes last: a file whose
 directory can be listed is complete.
 """
 
+import contextlib
 import io
 import os
-import pickletools
 import re
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -20,9 +21,11 @@ from pickle import UnpicklingError
 from typing import TypeGuard
 
 import torch
-from mmengine.runner.checkpoint import CheckpointLoader
 from torch import Tensor
 
+from mnv2_mm.checkpoints.addresses import local_file
+from mnv2_mm.checkpoints.content import check_content
+from mnv2_mm.checkpoints.pickles import check_pickle
 from mnv2_mm.utils.compat import allow_checkpoints, required, why_unreadable
 from mnv2_mm.utils.errors import InputError
 
@@ -34,15 +37,18 @@ _BEGINNINGS = {
 }
 _DAMAGED = 'is damaged or cut off; download or copy it again'
 _DEPTH = 4  # of nested dictionaries
+#: Memory beyond a few times the size of a file; a few bytes of pickle can ask for any.
+_MEMORY = 512 << 20
 #: Names that CheckpointHook gives; the best checkpoint has no optimizer.
 _NAME = re.compile(r'(?:epoch|iter)_(\d+)\.pth')
 
 
-def read(source: str | os.PathLike) -> dict:
+def read(source: str | os.PathLike, *, trust: bool = False) -> dict:
     """Read a checkpoint on the CPU.
 
     Args:
         source: A file of torch.save or safetensors, or an address that mmengine knows.
+        trust: Let this file run code. Only ``tools/convert_weights.py --trust`` does.
 
     Returns:
         A dictionary with tensors at some depth. They may be mapped from the file: copy
@@ -51,17 +57,17 @@ def read(source: str | os.PathLike) -> dict:
     Raises:
         InputError: the file is missing, damaged, without weights, or would run code.
     """
-    source = os.path.expanduser(os.fspath(source))
+    source = path = os.path.expanduser(os.fspath(source))
     try:
         if '://' in source:
-            content = CheckpointLoader.load_checkpoint(
-                source, map_location='cpu', logger='silent'
-            )
-        elif is_safetensors(source):
+            path = local_file(source)
+        if is_safetensors(path):
             reader = required('safetensors.torch', f'reading {source}')
-            content = reader.load_file(source)
+            content = reader.load_file(path)
         else:
-            content = _load_torch(source)
+            content = _load_torch(path, trust)
+        content = _checked(content, source, _DEPTH)
+        check_content(content, source, os.path.getsize(path))
     except InputError:
         raise
     except (UnpicklingError, OSError) as error:
@@ -71,7 +77,7 @@ def read(source: str | os.PathLike) -> dict:
         raise InputError(f'checkpoint {source} cannot be read: {reason}') from error
     except Exception as error:  # of damaged bytes
         raise InputError(f'{source} {_DAMAGED} ({first_line(error)})') from error
-    return _checked(content, source, _DEPTH)
+    return content
 
 
 def check_file(path: str | os.PathLike) -> None:
@@ -148,6 +154,12 @@ def state_dict_of(checkpoint: object, source: str) -> dict[str, Tensor]:
     if isinstance(checkpoint, Mapping) and 'state_dict' in checkpoint:
         weights = checkpoint['state_dict']
     weights = _checked(weights, source, 1)
+    for key, value in weights.items():
+        if not isinstance(key, str) or not isinstance(value, Tensor):
+            raise InputError(
+                f'{source} is damaged: {key!r} among its weights is no tensor with a '
+                'name'
+            )
     return {key.removeprefix('module.'): v for key, v in weights.items()}
 
 
@@ -178,7 +190,7 @@ def _checked(content: object, source: str, depth: int) -> dict:
     )
 
 
-def _load_torch(path: str) -> object:
+def _load_torch(path: str, trust: bool) -> object:
     check_file(path)
     if path.endswith('.safetensors'):
         raise InputError(
@@ -186,10 +198,33 @@ def _load_torch(path: str) -> object:
         )
     with open(path, 'rb') as file:
         archive = file.read(2) == b'PK'
-    (_check_archive if archive else _check_storages)(path)
     allow_checkpoints()
-    # mapped, no tensor can reach beyond the file
-    return torch.load(path, map_location='cpu', weights_only=True, mmap=archive)
+    with contextlib.nullcontext() if trust else _limited_memory(os.path.getsize(path)):
+        (_check_archive if archive else _check_pickles)(path)
+        # mapped, no tensor can reach beyond the file
+        return torch.load(
+            path, map_location='cpu', weights_only=not trust, mmap=archive
+        )
+
+
+@contextlib.contextmanager
+def _limited_memory(size: int) -> Iterator[None]:
+    """Limit what reading a file of ``size`` bytes may allocate; on Linux only."""
+    try:
+        import resource
+
+        pages = int(Path('/proc/self/statm').read_text().split()[0])
+    except (ImportError, OSError):
+        yield
+        return
+    old = resource.getrlimit(resource.RLIMIT_AS)
+    limit = pages * resource.getpagesize() + 4 * size + _MEMORY
+    limit = min([limit, *(value for value in old if value != resource.RLIM_INFINITY)])
+    resource.setrlimit(resource.RLIMIT_AS, (limit, old[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, old)
 
 
 def _check_archive(path: str) -> None:
@@ -214,39 +249,24 @@ def _check_archive(path: str) -> None:
         if sum(entry.file_size for entry in entries) > os.path.getsize(path):
             raise InputError(f'{path} {_DAMAGED} (its parts overlap)')
         for entry in entries:
-            if entry.CRC:  # torch can be told to write no checksums
-                with archive.open(entry) as content:
-                    while content.read(1 << 20):
-                        pass
+            if not entry.CRC:  # torch can be told to write no checksums
+                del entry.CRC
+            with archive.open(entry) as content:
+                # torch finds it in any case
+                if entry.filename.lower().endswith('data.pkl'):
+                    check_pickle(io.BytesIO(content.read()), path)
+                while content.read(1 << 20):
+                    pass
 
 
-def _check_storages(path: str) -> None:
-    """Compare the sizes that a file of the old format claims with its own.
-
-    The values follow four pickles (a magic number, versions, the objects).
-    """
-    data = Path(path).read_bytes()
-    if _MAGIC not in data[:64]:
+def _check_pickles(path: str) -> None:
+    """Check a file of the old format: a magic number, versions and the objects."""
+    content = io.BytesIO(Path(path).read_bytes())
+    if _MAGIC not in content.read(64):
         raise InputError(
             f'{path} is a pickle, but not one of PyTorch; where you trust it, load it '
             'and save its weights with torch.save'
         )
-    content = io.BytesIO(data)
-    for _ in range(4):
-        for size in _storage_sizes(content):
-            if size > len(data):
-                raise InputError(
-                    f'{path} {_DAMAGED} (it claims {size} values in one tensor)'
-                )
-
-
-def _storage_sizes(content: io.BytesIO) -> Iterator[int]:
-    """Numbers of values: the largest integers in persistent ids."""
-    largest = 0
-    for opcode, argument, _ in pickletools.genops(content):
-        if opcode.name == 'MARK':
-            largest = 0
-        elif opcode.name == 'BINPERSID':
-            yield largest
-        elif isinstance(argument, int) and opcode.name[-3:] not in ('PUT', 'GET'):
-            largest = max(largest, argument)
+    content.seek(0)
+    for _ in range(5):  # the last one has the names of the values that follow
+        check_pickle(content, path)

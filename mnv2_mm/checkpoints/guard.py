@@ -25,6 +25,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import BaseLoop, Runner
 from torch import Tensor, nn
 
+from mnv2_mm.checkpoints.content import check_values
 from mnv2_mm.checkpoints.file import read, state_dict_of
 from mnv2_mm.checkpoints.key_maps.backbones import key_map_of
 from mnv2_mm.checkpoints.report import WeightReport
@@ -116,6 +117,13 @@ def load(
     """Read, check and load a checkpoint; returns it and what fits."""
     model, checkpoint = unwrap(model), read(source)
     report = check(checkpoint, model, source=source, use=use, classes=classes)
+    trained = ((checkpoint.get('meta') or {}).get('dataset_meta') or {}).get('classes')
+    count = class_count(model)
+    if use == 'test' and trained is not None and len(trained) < (count or 0):
+        raise InputError(
+            f'{source} is damaged: {len(trained)} class names for a network of {count} '
+            'classes; copy it again, or take another checkpoint'
+        )
     weights = state_dict_of(checkpoint, source)
     weights = {key: v for key, v in weights.items() if key not in report.reshaped}
     model.load_state_dict(weights, strict=False)
@@ -144,6 +152,7 @@ def check(
     """
     weights = state_dict_of(checkpoint, source)
     own = unwrap(model).state_dict()
+    check_values(weights, own, source)
     report = WeightReport.compare(weights, own, source=source)
     if report.exact:
         return report
@@ -153,6 +162,13 @@ def check(
     if use == 'resume' or (use == 'test' and (report.reshaped or report.missing)):
         raise InputError(_unfit(report, use, checkpoint, classes))
     return report
+
+
+def class_count(model: nn.Module) -> int | None:
+    """Number of classes of a model's head, None without one."""
+    heads = (getattr(model, f'{name}head', None) for name in ('bbox_', 'decode_', ''))
+    counts = (getattr(head, 'num_classes', None) for head in heads)
+    return next((count for count in counts if count is not None), None)
 
 
 def _foreign(report: WeightReport, backbone: str, weights: Mapping) -> str:

@@ -16,6 +16,7 @@ from mmengine.runner import Runner
 
 from mnv2_mm.checkpoints.file import check_file
 from mnv2_mm.checkpoints.hub import local_checkpoint
+from mnv2_mm.checkpoints.loading import safe_loading
 from mnv2_mm.engine.fast_training import keep_freed_memory
 from mnv2_mm.engine.launch import build_runner, preflight, set_launcher, set_work_dir
 from mnv2_mm.runtime.description import find as find_build
@@ -36,6 +37,7 @@ _TTA_MODELS = {
 }
 
 
+@safe_loading()
 def test(args: Namespace) -> None:
     """Evaluate by the flags of tools/test.py."""
     filter_warnings()

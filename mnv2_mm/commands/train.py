@@ -12,6 +12,7 @@ import torch
 from mmengine.config import Config
 
 from mnv2_mm.checkpoints.file import checkpoints, latest_checkpoint, read
+from mnv2_mm.checkpoints.loading import safe_loading
 from mnv2_mm.engine.fast_training import (
     keep_freed_memory,
     set_mixed_precision,
@@ -24,6 +25,7 @@ from mnv2_mm.utils.console import filter_warnings, print_rank0, print_warnings
 from mnv2_mm.utils.errors import InputError
 
 
+@safe_loading()
 def train(args: Namespace) -> None:
     """Train by the flags of tools/train.py, and print where the results are."""
     filter_warnings()
@@ -107,7 +109,7 @@ def _is_finished(cfg: Config, path: str) -> bool:
     """Whether a checkpoint stands at the end of the config's training."""
     state = read(path)
     meta = state.get('meta') or {}
-    if 'iter' not in meta:
+    if None in (meta.get('epoch'), meta.get('iter')):
         raise InputError(
             f'--resume: {path} holds weights but no state of a training; start a new '
             f'training from it by --cfg-options load_from={path}'

@@ -118,6 +118,7 @@ def why_unreadable(error: UnpicklingError) -> str:
     if found is None:
         return str(error).strip().partition('\n')[0]
     return (
-        f'it holds more than tensors and would run {found[1]} when read, which '
-        'is refused; save its "state_dict" alone where you trust it'
+        f'it holds more than tensors and would run {found[1]} when read, which is '
+        'refused; where you trust it, make a safe copy: python '
+        'tools/convert_weights.py FILE OUT.pth --trust'
     )

@@ -11,6 +11,8 @@ from mmengine.dist import is_distributed, is_main_process
 from mmengine.logging import MMLogger
 from mmengine.runner import Runner
 
+from mnv2_mm.utils.errors import InputError
+
 
 def print_rank0(text: str) -> None:
     """Print on the first process only."""
@@ -88,6 +90,19 @@ def filter_warnings() -> None:
 
 class ToolRunner(Runner):
     """mmengine's runner, with a console that a person can read."""
+
+    def load_or_resume(self) -> None:
+        """Load or resume; one message for a checkpoint with values of wrong types."""
+        try:
+            super().load_or_resume()
+        except InputError:
+            raise
+        except Exception as error:  # the state of a training can hold anything
+            reason = f'{type(error).__name__}: {error}'.partition('\n')[0]
+            raise InputError(
+                f'checkpoint {self._load_from or self.work_dir} cannot be loaded '
+                f'({reason[:200]}); copy it again, or take another one'
+            ) from error
 
     def build_logger(self, *args: object, **kwargs: object) -> MMLogger:
         """Send the long and the known records to the log file only."""

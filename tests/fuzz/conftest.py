@@ -1,6 +1,6 @@
 """Property-based fuzzing: a short form in every run, a long one by ``-m fuzz``.
 
-A test here takes the fixture ``fuzz`` and gives it a check and a strategy of hypothesis::
+A test here takes the fixture ``fuzz`` and gives it a check and a strategy::
 
     def test_reader(fuzz, tmp_path):
         def check(content): ...  # raises for a defect
@@ -21,7 +21,7 @@ import pytest
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis.strategies import SearchStrategy
 
-EXAMPLES = {False: 50, True: 1000}  # in one round
+EXAMPLES = {False: 30, True: 200}  # in one round
 SECONDS = 120  # a module, long form
 #: For one example; a file that takes more memory or time is a defect.
 GIGABYTE, MILLISECONDS = 1 << 30, 2000

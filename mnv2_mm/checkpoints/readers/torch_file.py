@@ -26,14 +26,18 @@ WEIGHTS = ('state_dict', 'model_state_dict', 'model', 'net', 'module')
 WRAPPERS = ('module.', '_orig_mod.', 'model.')
 
 
-def read_torch(path: str | os.PathLike) -> Source:
+def read_torch(path: str | os.PathLike, *, trust: bool = False) -> Source:
     """Read the floating-point tensors of a state dict or a checkpoint.
+
+    Args:
+        path: The file.
+        trust: Let the file run code; see :func:`~mnv2_mm.checkpoints.file.read`.
 
     Returns:
         Copies in float32, by the names in the file without :data:`WRAPPERS`.
     """
     path = Path(path).expanduser()
-    found, where, set_aside = _innermost(read(path))
+    found, where, set_aside = _innermost(read(path, trust=trust))
     named = {
         key: value
         for key, value in found.items()
@@ -51,14 +55,6 @@ def read_torch(path: str | os.PathLike) -> Source:
         raise InputError(
             f'{path} holds no floating-point weights, only {len(named)} tensors of '
             'other kinds; give the file of a float network'
-        )
-    # A view can repeat few stored values many times. Twice the bytes of the file leave
-    # room for shared weights of one byte.
-    claimed = sum(value.numel() for value in tensors.values())
-    if claimed > 2 * path.stat().st_size:
-        raise InputError(
-            f'{path} claims {claimed} weights, more than it has room for; save the '
-            'state dict again with contiguous tensors'
         )
     # copies, since torch maps the file, which may be overwritten
     tensors = {

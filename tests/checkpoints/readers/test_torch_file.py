@@ -240,13 +240,13 @@ def claiming(data, count):
         # a terabyte, and two billion values
         (safetensors_of([10**12], 4 * 10**12) + bytes(24), 'damaged'),
         ((1 << 60).to_bytes(8, 'little') + b'{' + bytes(99), 'damaged'),
-        (claiming(LEGACY, b'J\xff\xff\xff\x7f'), '2147483647 values'),
+        (claiming(LEGACY, b'J\xff\xff\xff\x7f'), 'damaged'),
         (torch_bytes({'a': A[:1].expand(1 << 20, 1 << 20)}), 'room for'),
         (torch_bytes([A]), 'holds no weights'),
         (torch_bytes({0: A}), 'holds no weights'),
         (torch_bytes({'state_dict': {}}), 'holds no weights'),
         (torch_bytes({'a': torch.tensor([1])}), 'no floating-point'),
-        (torch_bytes({'a': torch.empty(1 << 40, device='meta')}), 'no floating-point'),
+        (torch_bytes({'a': torch.empty(9, device='meta')}), 'no floating-point'),
     ],
 )
 def test_other_files_are_refused(content, said, path):
