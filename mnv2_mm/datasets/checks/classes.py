@@ -74,10 +74,10 @@ def _files_in_folders(folder: Path, source: Source) -> list[Path]:
 def _files_of_listing(listing: Path, folder: Path, source: Source) -> list[Path]:
     """Check a text file with lines 'path label'; return the images."""
     files, classes = [], source.classes
-    for number, line in enumerate(listing.read_text('utf-8').splitlines(), 1):
+    for number, line in enumerate(source.read_text(listing).splitlines(), 1):
         name, _, label = line.strip().rpartition(' ')
         where = f'{listing}, line {number}'
-        if not name or not label.isdigit():
+        if not name or not label.isdecimal():
             source.stop(
                 f"{where}: {line.strip()!r} is not an image's path, a space and a "
                 'label number.'

@@ -53,7 +53,7 @@ def _stems(folder: Path, suffix: str, source: Source) -> list[str]:
     listing = source.annotations
     if listing is not None:
         source.require_file(listing, f'{source.key}.ann_file')
-        lines = listing.read_text('utf-8').splitlines()
+        lines = source.read_text(listing).splitlines()
         return [line.strip() for line in lines if line.strip()]
     stems = [n.removesuffix(suffix) for n in walk(folder) if n.endswith(suffix)]
     if not stems:

@@ -71,7 +71,7 @@ def check(
             with contextlib.suppress(StopChecks):
                 _CONTENT_CHECKS[name](source)
         with contextlib.suppress(StopChecks):
-            _check_evaluator(cfg, source)
+            _check_evaluator(source)
     errors = [text for text, is_error in findings.items() if is_error]
     if len(errors) == 1:
         raise InputError(*errors)
@@ -83,21 +83,21 @@ def check(
 
 def _sources(
     cfg: Config, splits: Sequence[str], findings: dict[str, bool]
-) -> list[Source]:
+) -> Iterator[Source]:
     """The data sets of a config whose class is known, also inside wrappers."""
     text = str(cfg.get('data_help') or '').strip()
     scope = cfg.get('default_scope') or 'mmengine'
-    sources = []
-    with DATASETS.switch_scope_and_registry(scope) as registry:
-        for split in splits:
-            loader = cfg.get(f'{split}_dataloader') or {}
-            entry = loader.get('dataset') or {}
-            for key, part in _leaves(f'{split}_dataloader.dataset', entry):
+    for split in splits:
+        entry = (cfg.get(f'{split}_dataloader') or {}).get('dataset') or {}
+        given = cfg.get(f'{split}_evaluator') or []
+        given = [given] if isinstance(given, Mapping) else given
+        for key, part in _leaves(f'{split}_dataloader.dataset', entry):
+            with DATASETS.switch_scope_and_registry(scope) as registry:
                 cls = part.get('type')
                 cls = registry.get(cls) if isinstance(cls, str) else cls
-                if cls:  # an unknown class is reported when it is built
-                    sources.append(Source(split, key, part, cls, text, findings))
-    return sources
+            if cls:  # an unknown class is reported when it is built
+                with contextlib.suppress(StopChecks):
+                    yield Source(split, key, part, cls, text, findings, given)
 
 
 def _leaves(key: str, entry: Mapping) -> Iterator[tuple[str, Mapping]]:
@@ -188,13 +188,12 @@ def _size_errors(cfg: Config, source: Source) -> Iterator[str]:
         )
 
 
-def _check_evaluator(cfg: Config, source: Source) -> None:
+def _check_evaluator(source: Source) -> None:
     """Compare the evaluator's annotation file with the data set's."""
     if source.split == 'train' or 'CocoDataset' not in source.ancestors:
         return
-    evaluators = cfg.get(f'{source.split}_evaluator') or []
     setting = f'{source.split}_evaluator.ann_file'
-    for evaluator in [evaluators] if isinstance(evaluators, Mapping) else evaluators:
+    for evaluator in source.evaluators:
         name = evaluator.get('ann_file')
         if not name or '://' in name:
             continue

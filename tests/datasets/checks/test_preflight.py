@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 from mmengine.config import Config
+from PIL import ExifTags, Image
 
 from mnv2_mm.datasets.checks import source as check_source
 from mnv2_mm.datasets.checks.preflight import check
@@ -138,6 +139,29 @@ def setting(key, value):
     return lambda root, cfg: cfg.merge_from_dict({key: value})
 
 
+def save_as(encoding):
+    return lambda root, cfg: (root / ANN).write_text(
+        (root / ANN).read_text(), encoding=encoding
+    )
+
+
+def change_rows(table='annotations', rows=slice(0, 3, 2), **values):
+    return edit_train(lambda c: set_all(c[table][rows], **values))
+
+
+def with_masks(root, cfg):
+    cfg.train_dataloader.dataset.pipeline[1].with_mask = True
+    change_rows(segmentation='outline')(root, cfg)
+
+
+def turn_images(root, cfg):
+    for path in (root / 'images/train').iterdir():
+        with Image.open(path) as image:
+            exif = image.getexif()
+            exif[ExifTags.Base.Orientation] = 6
+            image.save(path, exif=exif)
+
+
 TRAIN = 'train_dataloader.dataset'
 ANN = 'annotations/train.json'
 HEAD80 = setting('model', dict(bbox_head=dict(num_classes=80)))
@@ -150,25 +174,58 @@ ERRORS = {
     'no annotations': ('det', remove(ANN), f'{ANN} is missing'
                        r'.*dataset.ann_file.*has val.json.*make_sample_data'),
     'empty file': ('det', write(ANN, ''), f'{ANN} is empty. Fetch or write'),
-    'not JSON': ('det', write(ANN, '{"images": ['), f'{ANN} is not JSON'
+    'not JSON': ('det', write(ANN, '{"images": ['), f'{ANN} is not COCO'
                  '.*line 1.*write it again'),
-    'a list': ('det', write(ANN, '[]'), 'JSON but not COCO: it holds a list'),
+    'a list': ('det', write(ANN, '[]'), 'should be an object'),
     'other JSON': ('det', write(ANN, '{"shapes": [], "flags": {}}'),
-                   "'images' is missing. It has the keys shapes, flags"),
+                   "'images': .*it has the keys shapes, flags"),
     'no categories': ('det', edit_train(lambda c: c.pop('categories')),
-                      "the list 'categories' is missing"),
+                      "is not COCO JSON .'categories'"),
     'no area': ('det', drop_key('annotations', 'area'),
-                r"1 of \d+ entries in 'annotations' lack the key 'area'"
+                r"1 entries in 'annotations' lack the key 'area'"
                 r'.*width \* height'),
     'no width': ('det', drop_key('images', 'width'), "lack the key 'width'"),
     'bad bbox': ('det', edit_train(
         lambda c: c['annotations'][3].update(bbox=[1, 2, None])),
-        r'bbox that is not four numbers.*ids 4'),
+        r"wrong 'bbox'.*annotations\[3\].*x, y, width, height"),
+    'with BOM': ('det', save_as('utf-8-sig'), f'{ANN} begins with .*BOM.*Save'),
+    'UTF-16': ('det', save_as('utf-16'), f'{ANN} is not UTF-8 .*byte 0.*Save'),
+    'NaN': ('det', change_rows(bbox=[0, float('nan'), 5, 5]),
+            "wrong 'bbox' .*finite.*NaN"),
+    '1e300': ('det', change_rows(bbox=[0, 0, 1e300, 5]), "wrong 'bbox' .*1e.300"),
+    'area as text': ('det', change_rows(area='big'),
+                     r"""2 entries in 'annotations' have a wrong 'area' .*"big".*"""
+                     r'annotations\[0\], annotations\[2\]\.'),
+    'list as id': ('det', change_rows(id=[7]), r"wrong 'id' .*\[7\]"),
+    'truth as id': ('det', change_rows(image_id=True), "wrong 'image_id' .*true"),
+    'text as iscrowd': ('det', change_rows(iscrowd='no'), "wrong 'iscrowd' .*no"),
+    'row': ('det', edit_train(lambda c: c['images'].append('x.jpg')),
+            r"'images' are no objects.*x.jpg.*images\[6\]"),
+    'no file_name': ('det', change_rows('images', file_name=None),
+                     "wrong 'file_name' .*null"),
+    'width as text': ('det', change_rows('images', width='640'),
+                      "wrong 'width' .*640"),
+    'no height': ('det', change_rows('images', height=0), "wrong 'height' .*0"),
+    'number as name': ('det', change_rows('categories', name=3), "wrong 'name' .*3"),
+    'masks': ('det', with_masks, "wrong 'segmentation'"),
+    'iscrowd for evaluation': ('det', lambda root, cfg: edit(
+        root / 'annotations/val.json', lambda c: c['annotations'][1].pop('iscrowd')),
+        r"lack the key 'iscrowd': annotations\[1\]"),
+    'key twice': ('det', lambda root, cfg: (root / ANN).write_text(
+        (root / ANN).read_text().replace('"area"', '"area": 9, "area"', 2)),
+        r"same key twice.*'area' \(2\)"),
+    'name twice': ('det', change_rows('categories', name='ring'),
+                   "names in 'categories' are not unique: ring"),
+    'other size': ('det', change_rows('images', slice(6), width=99),
+                   '6 of 6 train images .*00000.jpg is 256x192, its annotation says '
+                   '99x192'),
+    'turned': ('det', turn_images, 'is 192x256, turned by its EXIF orientation, its '
+               'annotation says 256x192.*color_ignore_orientation'),
     'repeated ids': ('det', edit_train(
         lambda c: set_all(c['annotations'][:2], id=9)),
         "ids in 'annotations' are not unique: 9.*Number the entries again"),
     'no images': ('det', edit_train(lambda c: c.update(images=[])),
-                  'list of images is empty'),
+                  "'images': .*at least 1"),
     'class name': ('det', rename_class, "lacks 1 of the 5 classes.*'Squares' "
                    r"\(meant: 'square'\?\).*'triangle'.*write the names"),
     'classes of COCO': ('det', without_classes, 'lacks 80 of the 80 classes.*'
@@ -200,7 +257,7 @@ ERRORS = {
     'filter': ('det', setting(f'{TRAIN}.filter_cfg.min_size', 500),
                'filter_cfg leaves none of the 6 images.*Lower min_size'),
     'no boxes': ('det', edit_train(lambda c: c.update(annotations=[])),
-                 'no boxes to train on'),
+                 'no usable box to train on'),
     'relative boxes': ('det', edit_train(lambda c: set_all(
         c['annotations'], bbox=[0.1, 0.1, 0.5, 0.5])),
         'no usable box to train on.*look like relative boxes'),
@@ -281,6 +338,14 @@ WARNINGS = {
     'class without boxes': ('det', edit_train(
         lambda c: set_all(c['annotations'], category_id=1)),
         'has no box of: square, triangle, star, ring'),
+    'unknown category': ('det', change_rows(category_id=77),
+                         r"category_id 77 \(2\) .*no entry in 'categories'"),
+    'absolute path': ('det', lambda root, cfg: change_rows(
+        'images', file_name=str(root / 'images/train/00001.jpg'))(root, cfg),
+        '1 images have a file_name that leads out of .*00001.jpg'),
+    'turned image': ('det', lambda root, cfg: change_rows(
+        'images', width=192, height=256)(root, cfg),
+        '2 of 6 train images .*is 256x192, its annotation says 192x256'),
     'stray': ('det', edit_train(
         lambda c: c['annotations'][0].update(image_id=77)),
         '1 annotations belong to no image'),
