@@ -8,6 +8,7 @@ of JPEG and PNG show it at almost no cost.
 import os
 from pathlib import Path
 
+import cv2
 from PIL import ExifTags, Image
 
 _JPEG_START, _JPEG_END = b'\xff\xd8', b'\xff\xd9'
@@ -54,9 +55,12 @@ def problem_of(data: bytes) -> str | None:
 
 
 def problem_of_file(path: str | os.PathLike) -> str | None:
-    """:func:`problem_of` for a file."""
+    """:func:`problem_of` for a file; also refuses what no decoder knows."""
     try:
-        return problem_of(Path(path).read_bytes())
+        problem = problem_of(Path(path).read_bytes())
+        if problem or loaded_size(path) or cv2.haveImageReader(str(path)):
+            return problem
+        return 'is in no format that OpenCV or Pillow reads'
     except FileNotFoundError:
         return 'is missing'
     except OSError as error:

@@ -23,7 +23,6 @@ def check_coco(source: Source) -> None:
     path = source.annotations
     if path is None:
         source.stop(f'{source.key}.ann_file is not set.')
-    source.require_file(path, f'{source.key}.ann_file')
     # COCO's annotations are millions of objects, none of them garbage
     collects = gc.isenabled()
     gc.disable()
@@ -62,22 +61,16 @@ def _check_classes(coco: dict, path: Path, source: Source) -> set[int | str]:
             f'be swapped. Write classes=({listed(map(repr, order), 100)}).'
         )
     counts = Counter(row['category_id'] for row in coco['annotations'])
-    unused = [
-        f'{name} ({counts[i]})'
-        for name, i in ids.items()
-        if name not in classes and counts[i]
+    names = {i: name for name, i in ids.items()}
+    left = [
+        f'{names.get(i, f"the unknown category_id {i}")} ({count})'
+        for i, count in counts.items()
+        if names.get(i) not in classes
     ]
-    if unused:
+    if left:
         source.warn(
-            f'{path}: the annotations of {listed(unused)} are left out, '
-            f'since {key} lacks these classes.'
-        )
-    unknown = [f'{i!r} ({counts[i]})' for i in counts.keys() - ids.values()]
-    if unknown:
-        source.warn(
-            f'{path}: the annotations of the category_id {listed(sorted(unknown))} '
-            "are left out, since no entry in 'categories' has it. Correct it, or add "
-            'the category.'
+            f'{path}: the annotations of {listed(left)} are left out, since {key} '
+            "or the file's categories lack them."
         )
     idle = [name for name in order if not counts[ids[name]]]
     if idle and source.split == 'train':

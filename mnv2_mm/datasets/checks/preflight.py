@@ -70,8 +70,7 @@ def check(
         for name in _CONTENT_CHECKS.keys() & source.ancestors:
             with contextlib.suppress(StopChecks):
                 _CONTENT_CHECKS[name](source)
-        with contextlib.suppress(StopChecks):
-            _check_evaluator(source)
+        _check_evaluator(source)
     errors = [text for text, is_error in findings.items() if is_error]
     if len(errors) == 1:
         raise InputError(*errors)
@@ -174,34 +173,23 @@ def _size_errors(cfg: Config, source: Source) -> Iterator[str]:
         (side, side) if isinstance(side, int) else tuple(side)
         for side in (size, resizes[-1]['scale'])
     )
-    where = f'Resize in {source.key}.pipeline'
-    setting = 'model.bbox_head.anchor_generator.input_size'
-    if wanted != scale:
+    ratio = resizes[-1].get('keep_ratio')
+    if wanted != scale or ratio:
         yield (
-            f'{where} makes images of {scale[0]}x{scale[1]}, but {setting} '
-            f'is {wanted[0]}x{wanted[1]} (width x height). Use one input_size for both.'
-        )
-    elif resizes[-1].get('keep_ratio'):
-        yield (
-            f'{where} has keep_ratio=True, so images come in other sizes than the '
-            f'{wanted[0]}x{wanted[1]} of {setting}. Set keep_ratio=False.'
+            f'Resize in {source.key}.pipeline makes images of {scale[0]}x{scale[1]}'
+            f'{" or smaller (keep_ratio=True)" if ratio else ""}, but '
+            f'model.bbox_head.anchor_generator.input_size is {wanted[0]}x{wanted[1]} '
+            '(width x height). Use one input_size for both, and keep_ratio=False.'
         )
 
 
 def _check_evaluator(source: Source) -> None:
     """Compare the evaluator's annotation file with the data set's."""
-    if source.split == 'train' or 'CocoDataset' not in source.ancestors:
+    if 'CocoDataset' not in source.ancestors or source.annotations is None:
         return
-    setting = f'{source.split}_evaluator.ann_file'
-    for evaluator in source.evaluators:
-        name = evaluator.get('ann_file')
-        if not name or '://' in name:
-            continue
-        path = Path(name)
-        source.require_file(path, setting)
-        annotations = source.annotations
-        if annotations and annotations.exists() and not path.samefile(annotations):
+    for name in filter(None, (e.get('ann_file') for e in source.evaluators)):
+        if '://' not in name and Path(name).resolve() != source.annotations.resolve():
             source.error(
-                f'{setting} is {path}, but {source.key} reads '
-                f'{annotations}. Both must be the same file.'
+                f'{source.split}_evaluator.ann_file is {name}, but {source.key} reads '
+                f'{source.annotations}. Both must be the same file.'
             )

@@ -46,7 +46,8 @@ class Source:
         #: the classes that the data set will have, None for unknown
         classes = self.own_classes
         if isinstance(classes, str) and os.path.isfile(classes):
-            classes = self.read_text(Path(classes)).splitlines()
+            text = self.read_text(Path(classes), 'metainfo.classes')
+            classes = text.splitlines()
         if classes is None:
             classes = getattr(self.cls, 'METAINFO', {}).get('classes')
         self.classes = None if classes is None else tuple(classes)
@@ -93,11 +94,7 @@ class Source:
     def require_file(self, path: Path, setting: str) -> None:
         """Stop unless an annotation file exists and has content."""
         if not path.is_file():
-            names = (
-                sorted(map(str, os.listdir(path.parent)))
-                if path.parent.is_dir()
-                else []
-            )
+            names = sorted(os.listdir(path.parent)) if path.parent.is_dir() else []
             near = get_close_matches(path.name, names, 3, 0.4) or names[:5]
             hint = f'{path.parent} has {", ".join(near)}. ' if near else ''
             self.stop(
@@ -107,20 +104,18 @@ class Source:
         if not path.stat().st_size:
             self.stop(f'The annotation file {path} is empty. Fetch or write it again.')
 
-    def read_text(self, path: Path) -> str:
-        """The content of a text file; stop unless the hosts read it too."""
+    def read_text(self, path: Path, setting: str = 'ann_file') -> str:
+        """The content of a file; stop unless it is there and the hosts can read it."""
+        self.require_file(path, f'{self.key}.{setting}')
         try:
             text = path.read_bytes().decode('utf-8')
+            problem = (
+                text.startswith('\ufeff') and 'begins with a byte-order mark (BOM)'
+            )
         except UnicodeDecodeError as error:
-            self.stop(
-                f'{path} is not UTF-8 text (byte {error.start}: {error.reason}). '
-                'Save it as UTF-8 without BOM.'
-            )
-        if text.startswith('\ufeff'):
-            self.stop(
-                f'{path} begins with a byte-order mark (BOM), which the hosts take for '
-                'text. Save it as UTF-8 without BOM.'
-            )
+            problem = f'is not UTF-8 text (byte {error.start})'
+        if problem:
+            self.stop(f'{path} {problem}. Save it as UTF-8 without BOM, as hosts read.')
         return text
 
     def require_folder(self, path: Path | None, setting: str) -> None:

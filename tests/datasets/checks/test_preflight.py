@@ -127,9 +127,9 @@ def write(name, text):
     return lambda root, cfg: (root / name).write_text(text)
 
 
-def use_listing(text):
+def use_listing(text, encoding='utf-8'):
     def run(root, cfg):
-        (root / 'train.txt').write_text(text)
+        (root / 'train.txt').write_text(text, encoding=encoding)
         cfg.train_dataloader.dataset.ann_file = 'train.txt'
 
     return run
@@ -154,12 +154,16 @@ def with_masks(root, cfg):
     change_rows(segmentation='outline')(root, cfg)
 
 
+def exif_of(orientation):
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    return exif
+
+
 def turn_images(root, cfg):
     for path in (root / 'images/train').iterdir():
         with Image.open(path) as image:
-            exif = image.getexif()
-            exif[ExifTags.Base.Orientation] = 6
-            image.save(path, exif=exif)
+            image.save(path, exif=exif_of(6))
 
 
 TRAIN = 'train_dataloader.dataset'
@@ -262,7 +266,7 @@ ERRORS = {
         c['annotations'], bbox=[0.1, 0.1, 0.5, 0.5])),
         'no usable box to train on.*look like relative boxes'),
     'evaluator': ('det', setting('val_evaluator.ann_file', 'data/other.json'),
-                  r'data/other.json is missing \(val_evaluator.ann_file\)'),
+                  r'val_evaluator.ann_file is data/other.json.* must be the same'),
     # ---- segmentation ---------------------------------------------------
     'mask folder': ('seg', remove('masks/train'), 'masks/train is missing'
                     '.*data_prefix.seg_map_path.*make_sample_data.py'),
@@ -280,6 +284,14 @@ ERRORS = {
     'color mask': ('seg', color_mask, '00001.png is a color image'),
     'cut mask': ('seg', write('masks/val/00000.png', '?'),
                  '00000.png or its image is unreadable'),
+    'fractions': ('seg', lambda root, cfg: Image.fromarray(
+        np.full((192, 256), 0.5, np.float32)).save(
+            root / 'masks/train/00000.png', format='TIFF'),
+        '00000.png has fractions'),
+    'seg list with a gap': ('seg', use_listing('00000\n\n00001'),
+                            'images/train/.jpg'),
+    'seg list in Latin-1': ('seg', use_listing('b\xe4r', 'latin-1'),
+                            'train.txt is not UTF-8'),
     'decode head': ('seg', setting('model', dict(decode_head=dict(
         num_classes=21))), 'model.decode_head.num_classes is 21.*6 classes'),
     'check': ('seg', setting(f'{TRAIN}.pipeline', [dict(
@@ -303,6 +315,16 @@ ERRORS = {
         num_classes=1000)), 'data_preprocessor.num_classes is 1000'),
     'no label': ('cls', use_listing('classify/a.jpg'), 'train.txt, line 1: '
                  ".*is not an image's path, a space and a label number"),
+    'no digit': ('cls', use_listing('a.jpg \xb2'), 'train.txt, line 1: '),
+    'cls list with BOM': ('cls', use_listing('a.jpg 1', 'utf-8-sig'),
+                          'train.txt begins with .*BOM'),
+    'classes in Latin-1': ('cls', lambda root, cfg: (
+        (root / 'names.txt').write_text('b\xe4r', encoding='latin-1'),
+        each_dataset(cfg, metainfo=dict(classes=str(root / 'names.txt')))),
+        'names.txt is not UTF-8'),
+    'no image': ('cls', lambda root, cfg: next(
+        (root / 'classify/val/star').iterdir()).write_text('hello'),
+        'is in no format'),
     'label': ('cls', use_listing('a.jpg 5'), 'line 1: the label 5 is out of '
               'range.*0 to 4 are allowed'),
     'cut crop': ('cls', lambda root, cfg: next(
@@ -339,7 +361,7 @@ WARNINGS = {
         lambda c: set_all(c['annotations'], category_id=1)),
         'has no box of: square, triangle, star, ring'),
     'unknown category': ('det', change_rows(category_id=77),
-                         r"category_id 77 \(2\) .*no entry in 'categories'"),
+                         r'unknown category_id 77 \(2\) .*left out'),
     'absolute path': ('det', lambda root, cfg: change_rows(
         'images', file_name=str(root / 'images/train/00001.jpg'))(root, cfg),
         '1 images have a file_name that leads out of .*00001.jpg'),
@@ -370,6 +392,19 @@ def test_warnings(case, sample):
 @pytest.mark.parametrize('task', HOSTS)
 def test_good_data_passes_without_warning(task, made):
     assert check(config(task, made)) == []
+
+
+def test_masks_fit_images_as_they_are_loaded(sample):
+    """An image that its EXIF orientation turns has an upright mask."""
+    cfg = config('seg', sample)
+    path = sample / 'images/train/00000.jpg'
+    with Image.open(path) as image:
+        turned = image.transpose(Image.Transpose.ROTATE_90)
+        turned.save(path, exif=exif_of(6))
+    assert check(cfg, splits=['train']) == []
+    cfg.train_dataloader.dataset.pipeline[0].color_type = 'color_ignore_orientation'
+    with pytest.raises(InputError, match=r'00000.png is 256x192, its image 192x256'):
+        check(cfg, splits=['train'])
 
 
 def test_test_set_needs_no_training_data(sample):
