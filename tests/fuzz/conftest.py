@@ -1,6 +1,6 @@
 """Property-based fuzzing: a short form in every run, a long one by ``-m fuzz``.
 
-A test here takes the fixture ``fuzz`` and gives it a check and a strategy of hypothesis::
+A test here takes the fixture ``fuzz`` and gives it a check and a strategy::
 
     def test_reader(fuzz, tmp_path):
         def check(content): ...  # raises for a defect
