@@ -48,9 +48,8 @@ def check(
     for source in _sources(cfg, splits, findings):
         for message in (*_class_errors(cfg, source), *_size_errors(cfg, source)):
             source.error(message)
-        kinds = [str(t['type']) for t in source.pipeline]
-        lacks_loader = 'LoadImageFromFile' not in kinds and 'mnv2_mm.LoadImage' in kinds
-        if source.split == 'test' and lacks_loader:
+        own_loader = source.loader.get('type') == 'mnv2_mm.LoadImage'
+        if source.split == 'test' and own_loader:
             source.warn(
                 f'{source.key}.pipeline begins with mnv2_mm.LoadImage, which the '
                 "hosts' inferencers do not know; use LoadImageFromFile there."

@@ -283,7 +283,7 @@ ERRORS = {
                   '256x192.*nearest neighbor'),
     'color mask': ('seg', color_mask, '00001.png is a color image'),
     'cut mask': ('seg', write('masks/val/00000.png', '?'),
-                 '00000.png or its image is unreadable'),
+                 '00000.png is in no format'),
     'fractions': ('seg', lambda root, cfg: Image.fromarray(
         np.full((192, 256), 0.5, np.float32)).save(
             root / 'masks/train/00000.png', format='TIFF'),
