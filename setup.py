@@ -2,8 +2,8 @@
 
 Upstream's OpenMMLab packages and the maintained ``onedl-*`` continuation own
 the same import folders (``mmdet``, ``mmcv``, ...), so a hard requirement on
-either would overwrite the other. Nothing is required; the extras name what
-is needed and ``python -m mnv2_mm.check`` says what is missing.
+either would overwrite the other. Only pydantic is required; the extras name
+what is needed and ``python -m mnv2_mm.check`` says what is missing.
 
 Wheels carry ``mnv2_mm/.mim`` with the configs, the tools and the model
 index, where mim and mmengine look for them (``mnv2_mm::name``). An editable
@@ -93,6 +93,7 @@ setup(
     python_requires='>=3.10',  # no upper bound: untested is not forbidden
     packages=find_packages(include=['mnv2_mm', 'mnv2_mm.*']),
     cmdclass={'build_py': BuildWithMim},
+    install_requires=requirements('base'),
     extras_require={
         'onedl': pinned('onedl'),
         'convert': requirements('convert'),

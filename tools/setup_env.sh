@@ -69,7 +69,7 @@ case $stack in
     upstream) folder=.venv-upstream mmcv=mmcv other=onedl-mmengine ;;
     *) bad_option "unknown stack '$stack': onedl or upstream" ;;
 esac
-lists=("$stack")
+lists=(base "$stack")
 [ $dev = no ] || lists+=(dev)
 if [ $deploy = yes ]; then
     [ $stack = onedl ] ||

@@ -8,6 +8,9 @@ of JPEG and PNG show it at almost no cost.
 import os
 from pathlib import Path
 
+import cv2
+from PIL import ExifTags, Image
+
 _JPEG_START, _JPEG_END = b'\xff\xd8', b'\xff\xd9'
 _JPEG_SCAN = 0xDA
 _PNG_START, _PNG_END = b'\x89PNG\r\n\x1a\n', b'IEND\xaeB`\x82'
@@ -52,13 +55,36 @@ def problem_of(data: bytes) -> str | None:
 
 
 def problem_of_file(path: str | os.PathLike) -> str | None:
-    """:func:`problem_of` for a file."""
+    """:func:`problem_of` for a file; also refuses what no decoder knows."""
     try:
-        return problem_of(Path(path).read_bytes())
+        problem = problem_of(Path(path).read_bytes())
+        if problem or loaded_size(path) or cv2.haveImageReader(str(path)):
+            return problem
+        return 'is in no format that OpenCV or Pillow reads'
     except FileNotFoundError:
         return 'is missing'
     except OSError as error:
         return f'cannot be read ({error.strerror})'
+
+
+def loaded_size(
+    path: str | os.PathLike, *, color_type: str = 'color'
+) -> tuple[int, int] | None:
+    """(width, height) of an image as mmcv loads it, from its header; None if unknown.
+
+    Like OpenCV, ``color_type`` 'color' and 'grayscale' turn a JPEG or PNG by its EXIF
+    orientation; the others do not.
+    """
+    try:
+        with Image.open(path) as image:
+            width, height = image.size
+            turned = image.getexif().get(ExifTags.Base.Orientation) in (5, 6, 7, 8)
+            turned &= image.format in ('JPEG', 'MPO', 'PNG')
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return None  # the check of the file, or the decoder, says why
+    if turned and color_type in ('color', 'grayscale'):
+        return height, width
+    return width, height
 
 
 def _scan_start(data: bytes) -> int | None:

@@ -8,8 +8,6 @@ from pathlib import Path
 
 from mnv2_mm.datasets.checks.source import Source, listed, walk
 
-_EXTENSIONS = ('.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif')
-
 
 def check_classification(source: Source) -> None:
     """Check class folders or the list of labels against the classes."""
@@ -28,7 +26,6 @@ def check_classification(source: Source) -> None:
     if listing is None:
         files = _files_in_folders(folder, source)
     else:
-        source.require_file(listing, f'{source.key}.ann_file')
         files = _files_of_listing(listing, folder, source)
     source.check_images(files)
 
@@ -57,15 +54,19 @@ def _files_in_folders(folder: Path, source: Source) -> list[Path]:
             'so the names would be swapped. '
             f'Write classes=({listed(map(repr, names), 1000)}).'
         )
-    files, empty = [], []
+    files, empty, endings = (
+        [],
+        [],
+        tuple(map(str.lower, source.option('extensions', ()))),
+    )
     for name in names:
-        found = [p for p in walk(folder / name) if p.lower().endswith(_EXTENSIONS)]
+        found = [p for p in walk(folder / name) if p.lower().endswith(endings)]
         files += [folder / name / path for path in found]
         empty += [] if found else [name]
     if empty:
         report = source.error if source.split == 'train' else source.warn
         report(
-            f'{folder} has no images ({", ".join(_EXTENSIONS)}) of: '
+            f'{folder} has no images ({", ".join(endings)}) of: '
             f'{listed(empty)}. Add some, or remove the folder and the class.'
         )
     return files
@@ -74,10 +75,10 @@ def _files_in_folders(folder: Path, source: Source) -> list[Path]:
 def _files_of_listing(listing: Path, folder: Path, source: Source) -> list[Path]:
     """Check a text file with lines 'path label'; return the images."""
     files, classes = [], source.classes
-    for number, line in enumerate(listing.read_text('utf-8').splitlines(), 1):
+    for number, line in enumerate(source.read_text(listing).splitlines(), 1):
         name, _, label = line.strip().rpartition(' ')
         where = f'{listing}, line {number}'
-        if not name or not label.isdigit():
+        if not name or not label.isdecimal():
             source.stop(
                 f"{where}: {line.strip()!r} is not an image's path, a space and a "
                 'label number.'

@@ -7,7 +7,6 @@ file, not of the config, so a different order in the config swaps the names.
 """
 
 import gc
-import json
 import os
 from collections import Counter
 from difflib import get_close_matches
@@ -15,17 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
+from mnv2_mm.datasets.checks.coco_schema import parse_coco
 from mnv2_mm.datasets.checks.source import Source, listed
-
-_TABLES = {
-    'images': ('id', 'file_name', 'width', 'height'),
-    'annotations': ('id', 'image_id', 'category_id', 'bbox', 'area'),
-    'categories': ('id', 'name'),
-}
-_REMEDIES = {
-    'area': ' For boxes it is width * height.',
-    'bbox': ' It is [x, y, width, height] in pixels.',
-}
 
 
 def check_coco(source: Source) -> None:
@@ -33,12 +23,11 @@ def check_coco(source: Source) -> None:
     path = source.annotations
     if path is None:
         source.stop(f'{source.key}.ann_file is not set.')
-    source.require_file(path, f'{source.key}.ann_file')
     # COCO's annotations are millions of objects, none of them garbage
     collects = gc.isenabled()
     gc.disable()
     try:
-        coco = _load(path, source)
+        coco = parse_coco(source.read_text(path), source)
         used = _check_classes(coco, path, source)
         _check_boxes(coco, path, source, used)
         _check_files(coco, source)
@@ -47,65 +36,8 @@ def check_coco(source: Source) -> None:
             gc.enable()
 
 
-def _load(path: Path, source: Source) -> dict:
-    """Read the annotation file and check that it has what mmdet reads."""
-    try:
-        coco = json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as error:
-        source.stop(
-            f'The annotation file {path} is not JSON ({error}). It may be '
-            'cut off, or of another format: write it again, as COCO JSON.'
-        )
-    if not isinstance(coco, dict):
-        source.stop(
-            f'The annotation file {path} is JSON but not COCO: it holds a '
-            f'{type(coco).__name__} instead of an object with the keys '
-            f'{listed(_TABLES)}.'
-        )
-    if source.split == 'test':  # a test set may have none
-        coco.setdefault('annotations', [])
-    problems = []
-    for table, keys in _TABLES.items():
-        rows = coco.get(table)
-        if not isinstance(rows, list):
-            problems.append(
-                f'The annotation file {path} is not COCO: the list {table!r} '
-                f'is missing. It has the keys {listed(coco, 8) or "none"}.'
-            )
-            continue
-        lacking = Counter(key for row in rows for key in keys if key not in row)
-        problems += [
-            f'{path}: {count} of {len(rows)} entries in {table!r} '
-            f'lack the key {key!r}.{_REMEDIES.get(key, "")}'
-            for key, count in lacking.items()
-        ]
-        ids = Counter(row['id'] for row in rows if 'id' in row)
-        repeated = [key for key, count in ids.items() if count > 1]
-        if repeated:
-            problems.append(
-                f'{path}: ids in {table!r} are not unique: '
-                f'{listed(repeated)}. Number the entries again.'
-            )
-        if table == 'images' and not rows:
-            problems.append(f'{path}: the list of images is empty.')
-    source.stop(*problems)
-    bad = [row['id'] for row in coco['annotations'] if not _is_box(row['bbox'])]
-    if bad:
-        source.stop(
-            f'{path}: {len(bad)} annotations have a bbox that is not four '
-            f'numbers [x, y, width, height] (ids {listed(bad)}).'
-        )
-    return coco
-
-
-def _is_box(box: list | None) -> bool:
-    """Whether a bbox is four numbers."""
-    four = isinstance(box, list) and len(box) == 4
-    return four and {*map(type, box)} <= {int, float}
-
-
-def _check_classes(coco: dict, path: Path, source: Source) -> list[int]:
-    """Return the category ids that the config's classes use, in file order."""
+def _check_classes(coco: dict, path: Path, source: Source) -> set[int | str]:
+    """Return the category ids that the config's classes use."""
     ids = {row['name']: row['id'] for row in coco['categories']}
     classes = source.classes or ()
     key = f'{source.key}.metainfo.classes'
@@ -121,7 +53,7 @@ def _check_classes(coco: dict, path: Path, source: Source) -> list[int]:
             f'{listed(hints)}. It has {listed(map(repr, ids), 10) or "none"}; write '
             f'the names as they are there.{"" if source.own_classes else default}'
         )
-    order = [r['name'] for r in coco['categories'] if r['name'] in classes]
+    order = [name for name in ids if name in classes]
     if order != list(classes):
         source.stop(
             f'{key} and {path} order the classes differently, and mmdet '
@@ -129,30 +61,31 @@ def _check_classes(coco: dict, path: Path, source: Source) -> list[int]:
             f'be swapped. Write classes=({listed(map(repr, order), 100)}).'
         )
     counts = Counter(row['category_id'] for row in coco['annotations'])
-    unused = [
-        f'{name} ({counts[i]})'
-        for name, i in ids.items()
-        if name not in classes and counts[i]
+    names = {i: name for name, i in ids.items()}
+    left = [
+        f'{names.get(i, f"the unknown category_id {i}")} ({count})'
+        for i, count in counts.items()
+        if names.get(i) not in classes
     ]
-    if unused:
+    if left:
         source.warn(
-            f'{path}: the annotations of {listed(unused)} are left out, '
-            f'since {key} lacks these classes.'
+            f'{path}: the annotations of {listed(left)} are left out, since {key} '
+            "or the file's categories lack them."
         )
     idle = [name for name in order if not counts[ids[name]]]
     if idle and source.split == 'train':
         source.warn(f'{path} has no box of: {listed(idle, 10)}.')
-    return [ids[name] for name in order]
+    return {ids[name] for name in order}
 
 
-def _meant(name: str, names: dict[str, int]) -> str:
+def _meant(name: str, names: dict[str, int | str]) -> str:
     """Which of ``names`` looks most like ``name``, as a hint."""
     lower = {other.lower(): other for other in reversed(names)}
     near = get_close_matches(name.lower(), lower, 1, 0.6)
     return f' (meant: {lower[near[0]]!r}?)' if near else ''
 
 
-def _check_boxes(coco: dict, path: Path, source: Source, used: list[int]) -> None:
+def _check_boxes(coco: dict, path: Path, source: Source, used: set[int | str]) -> None:
     """Report unusable boxes, and filters that leave no image."""
     sizes = {row['id']: (row['width'], row['height']) for row in coco['images']}
     rows = [row for row in coco['annotations'] if row['image_id'] in sizes]
@@ -165,7 +98,7 @@ def _check_boxes(coco: dict, path: Path, source: Source, used: list[int]) -> Non
     box = np.array([row['bbox'] for row in rows], np.float64).reshape(-1, 4)
     size = np.array([sizes[row['image_id']] for row in rows], np.float64).reshape(-1, 2)
     area = np.array([row['area'] for row in rows], np.float64)
-    known = np.isin([row['category_id'] for row in rows], used)
+    known = np.array([row['category_id'] in used for row in rows], bool)
     start, extent = box[:, :2], box[:, 2:]
     inside = np.minimum(start + extent, size) - np.maximum(start, 0)
     empty = (extent < 1).any(1) | (area <= 0)
@@ -173,8 +106,10 @@ def _check_boxes(coco: dict, path: Path, source: Source, used: list[int]) -> Non
     wrong = empty | outside
     hint = _guess_format(box, size) if rows else ''
     if wrong.any():
-        ids = np.array([row['id'] for row in rows])
-        small, far = (listed(ids[mask]) or 'none' for mask in (empty, outside))
+        small, far = (
+            listed(rows[i]['id'] for i in np.flatnonzero(mask)) or 'none'
+            for mask in (empty, outside)
+        )
         source.warn(
             f'{path}: {wrong.sum()} of {len(rows)} boxes are left out, as mmdet does: '
             f'{empty.sum()} of less than one pixel (annotation ids {small}), '
@@ -184,11 +119,9 @@ def _check_boxes(coco: dict, path: Path, source: Source, used: list[int]) -> Non
     elif hint:
         source.warn(f'{path}:{hint}')
     usable = {rows[i]['image_id'] for i in np.flatnonzero(~wrong & known)}
-    if source.split == 'train' and not rows:
-        source.error(f'{path} has no boxes to train on.')
-    elif source.split == 'train' and not usable:
+    if source.split == 'train' and not usable:
         source.error(
-            f'{path} has no usable box to train on: all {len(rows)} are '
+            f'{path} has no usable box to train on: of its {len(rows)} boxes, all are '
             f'empty, outside their image or of other classes.{hint}'
         )
     rules = source.cfg.get('filter_cfg')
@@ -197,10 +130,9 @@ def _check_boxes(coco: dict, path: Path, source: Source, used: list[int]) -> Non
     # as mmdet filters: also by boxes that it drops later
     least = rules.get('min_size', 0)
     large = {i for i, sides in sizes.items() if min(sides) >= least}
+    left = large
     if rules.get('filter_empty_gt'):
         left = large & {rows[i]['image_id'] for i in np.flatnonzero(known)}
-    else:
-        left = large
     if not left:
         source.error(
             f'{path}: {source.key}.filter_cfg leaves none of the {len(sizes)} '
@@ -227,23 +159,31 @@ def _guess_format(box: np.ndarray, size: np.ndarray) -> str:
 
 
 def _check_files(coco: dict, source: Source) -> None:
-    """Report missing and broken image files."""
+    """Report missing and broken image files, and images of another size."""
     folder = source.folder('img') or Path(source.root)
     setting = f'{source.key}.data_prefix.img'
     source.require_folder(folder, setting)
-    names = [row['file_name'] for row in coco['images']]
+    rows = {row['file_name']: row for row in coco['images']}
     # one listing of a folder is faster than a look at every file
     found = {
-        sub: set(os.listdir(folder / sub)) if (folder / sub).is_dir() else set()
-        for sub in {os.path.dirname(name) for name in names}
+        sub: set(os.listdir(folder / sub)) if os.path.isdir(folder / sub) else set()
+        for sub in {os.path.dirname(name) for name in rows}
     }
-    missing = dict.fromkeys(
-        n for n in names if os.path.basename(n) not in found[os.path.dirname(n)]
-    )
+    missing = [n for n in rows if os.path.basename(n) not in found[os.path.dirname(n)]]
     if missing:
         source.error(
-            f'{len(missing)} of the {len(names)} images of '
+            f'{len(missing)} of the {len(rows)} images of '
             f'{source.annotations} are not in {folder}: {listed(missing, 3)}. '
             f'Correct {setting}, or fetch the images. {source.help}'
         )
-    source.check_images([folder / name for name in names if name not in missing])
+    outside = [n for n in rows if os.path.isabs(n) or '..' in Path(n).parts]
+    if outside:
+        source.warn(
+            f'{source.annotations}: {len(outside)} images have a file_name that leads '
+            f'out of {folder}: {listed(outside, 3)}. Write paths below it.'
+        )
+    for name in missing:
+        del rows[name]
+    if source.check_images([folder / name for name in rows]) and coco['annotations']:
+        sizes = [(folder / n, (r['width'], r['height'])) for n, r in rows.items()]
+        source.check_sizes(sizes)

@@ -35,7 +35,7 @@ def check_segmentation(source: Source) -> None:
         (images, 'images', 'img_suffix'),
         (masks, 'masks', 'seg_map_suffix'),
     ):
-        lacking = [path for path in files if not path.is_file()]
+        lacking = [path for path in files if not os.path.isfile(path)]
         if lacking:
             parent = lacking[0].parent
             source.stop(
@@ -51,10 +51,8 @@ def check_segmentation(source: Source) -> None:
 def _stems(folder: Path, suffix: str, source: Source) -> list[str]:
     """The images' paths below ``folder`` without suffix."""
     listing = source.annotations
-    if listing is not None:
-        source.require_file(listing, f'{source.key}.ann_file')
-        lines = listing.read_text('utf-8').splitlines()
-        return [line.strip() for line in lines if line.strip()]
+    if listing is not None:  # mmseg takes an empty line for a name, too
+        return [line.strip() for line in source.read_text(listing).splitlines()]
     stems = [n.removesuffix(suffix) for n in walk(folder) if n.endswith(suffix)]
     if not stems:
         source.stop(
@@ -83,15 +81,22 @@ def _check_labels(images: list[Path], masks: list[Path], source: Source) -> None
     seen: set[int] = set()
     for image, path in evenly(list(zip(images, masks, strict=True)), MASKS_READ):
         try:
-            with Image.open(path) as file, Image.open(image) as other:
-                mask, shape = np.asarray(file), other.size[::-1]
-        except OSError as error:  # UnidentifiedImageError too
-            source.stop(f'{path} or its image is unreadable: {error}.')
+            with Image.open(path) as file:
+                mask = np.asarray(file)
+        except (OSError, Image.DecompressionBombError) as error:
+            source.stop(f'The mask {path} is unreadable: {error}.')
+        if mask.dtype.kind == 'f' or mask.min() < 0:
+            source.stop(
+                f'The mask {path} has fractions or negative numbers. '
+                'Save it with one label a pixel (PNG mode L or P).'
+            )
         mask = mask.astype(np.uint8) if mask.dtype == bool else mask
         seen |= set(np.unique(mask).tolist())
         if reduce and mask.ndim == 2:
             mask = np.where(mask == 0, 255, mask - 1)
-        problem = mask_problem(mask, count, ignore_index=ignore, image_shape=shape)
+        size = source.loaded_size(image)
+        rules = dict(ignore_index=ignore, image_shape=size and size[::-1])
+        problem = mask_problem(mask, count, **rules)
         if problem:
             source.stop(f'The mask {path} {problem}')
     read = min(len(masks), MASKS_READ)

@@ -48,9 +48,8 @@ def check(
     for source in _sources(cfg, splits, findings):
         for message in (*_class_errors(cfg, source), *_size_errors(cfg, source)):
             source.error(message)
-        kinds = [str(t['type']) for t in source.pipeline]
-        lacks_loader = 'LoadImageFromFile' not in kinds and 'mnv2_mm.LoadImage' in kinds
-        if source.split == 'test' and lacks_loader:
+        own_loader = source.loader.get('type') == 'mnv2_mm.LoadImage'
+        if source.split == 'test' and own_loader:
             source.warn(
                 f'{source.key}.pipeline begins with mnv2_mm.LoadImage, which the '
                 "hosts' inferencers do not know; use LoadImageFromFile there."
@@ -70,8 +69,7 @@ def check(
         for name in _CONTENT_CHECKS.keys() & source.ancestors:
             with contextlib.suppress(StopChecks):
                 _CONTENT_CHECKS[name](source)
-        with contextlib.suppress(StopChecks):
-            _check_evaluator(cfg, source)
+        _check_evaluator(source)
     errors = [text for text, is_error in findings.items() if is_error]
     if len(errors) == 1:
         raise InputError(*errors)
@@ -83,21 +81,21 @@ def check(
 
 def _sources(
     cfg: Config, splits: Sequence[str], findings: dict[str, bool]
-) -> list[Source]:
+) -> Iterator[Source]:
     """The data sets of a config whose class is known, also inside wrappers."""
     text = str(cfg.get('data_help') or '').strip()
     scope = cfg.get('default_scope') or 'mmengine'
-    sources = []
-    with DATASETS.switch_scope_and_registry(scope) as registry:
-        for split in splits:
-            loader = cfg.get(f'{split}_dataloader') or {}
-            entry = loader.get('dataset') or {}
-            for key, part in _leaves(f'{split}_dataloader.dataset', entry):
+    for split in splits:
+        entry = (cfg.get(f'{split}_dataloader') or {}).get('dataset') or {}
+        given = cfg.get(f'{split}_evaluator') or []
+        given = [given] if isinstance(given, Mapping) else given
+        for key, part in _leaves(f'{split}_dataloader.dataset', entry):
+            with DATASETS.switch_scope_and_registry(scope) as registry:
                 cls = part.get('type')
                 cls = registry.get(cls) if isinstance(cls, str) else cls
-                if cls:  # an unknown class is reported when it is built
-                    sources.append(Source(split, key, part, cls, text, findings))
-    return sources
+            if cls:  # an unknown class is reported when it is built
+                with contextlib.suppress(StopChecks):
+                    yield Source(split, key, part, cls, text, findings, given)
 
 
 def _leaves(key: str, entry: Mapping) -> Iterator[tuple[str, Mapping]]:
@@ -174,35 +172,23 @@ def _size_errors(cfg: Config, source: Source) -> Iterator[str]:
         (side, side) if isinstance(side, int) else tuple(side)
         for side in (size, resizes[-1]['scale'])
     )
-    where = f'Resize in {source.key}.pipeline'
-    setting = 'model.bbox_head.anchor_generator.input_size'
-    if wanted != scale:
+    ratio = resizes[-1].get('keep_ratio')
+    if wanted != scale or ratio:
         yield (
-            f'{where} makes images of {scale[0]}x{scale[1]}, but {setting} '
-            f'is {wanted[0]}x{wanted[1]} (width x height). Use one input_size for both.'
-        )
-    elif resizes[-1].get('keep_ratio'):
-        yield (
-            f'{where} has keep_ratio=True, so images come in other sizes than the '
-            f'{wanted[0]}x{wanted[1]} of {setting}. Set keep_ratio=False.'
+            f'Resize in {source.key}.pipeline makes images of {scale[0]}x{scale[1]}'
+            f'{" or smaller (keep_ratio=True)" if ratio else ""}, but '
+            f'model.bbox_head.anchor_generator.input_size is {wanted[0]}x{wanted[1]} '
+            '(width x height). Use one input_size for both, and keep_ratio=False.'
         )
 
 
-def _check_evaluator(cfg: Config, source: Source) -> None:
+def _check_evaluator(source: Source) -> None:
     """Compare the evaluator's annotation file with the data set's."""
-    if source.split == 'train' or 'CocoDataset' not in source.ancestors:
+    if 'CocoDataset' not in source.ancestors or source.annotations is None:
         return
-    evaluators = cfg.get(f'{source.split}_evaluator') or []
-    setting = f'{source.split}_evaluator.ann_file'
-    for evaluator in [evaluators] if isinstance(evaluators, Mapping) else evaluators:
-        name = evaluator.get('ann_file')
-        if not name or '://' in name:
-            continue
-        path = Path(name)
-        source.require_file(path, setting)
-        annotations = source.annotations
-        if annotations and annotations.exists() and not path.samefile(annotations):
+    for name in filter(None, (e.get('ann_file') for e in source.evaluators)):
+        if '://' not in name and Path(name).resolve() != source.annotations.resolve():
             source.error(
-                f'{setting} is {path}, but {source.key} reads '
-                f'{annotations}. Both must be the same file.'
+                f'{source.split}_evaluator.ann_file is {name}, but {source.key} reads '
+                f'{source.annotations}. Both must be the same file.'
             )

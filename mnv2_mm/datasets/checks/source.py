@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
-from mnv2_mm.datasets.image_files import REMEDY, problem_of_file
+from mnv2_mm.datasets.image_files import REMEDY, loaded_size, problem_of_file
 
 #: Image files that are opened at most, evenly picked.
 MAX_OPENED = 2000
@@ -28,6 +28,7 @@ class Source:
     help: str  #: how to get the data
     #: messages of all data sets, in the order found, and whether each is an error
     findings: dict[str, bool]
+    evaluators: Sequence[Mapping] = ()  #: those of its split
 
     def __post_init__(self) -> None:
         """Read the settings that most checks need."""
@@ -36,13 +37,17 @@ class Source:
         name = self.option('ann_file')
         self.annotations = Path(self.root, name) if name else None
         self.pipeline = [t for t in self.cfg.get('pipeline') or () if 'type' in t]
+        loaders = (t for t in self.pipeline if 'LoadImage' in str(t['type']))
+        #: the step that loads images
+        self.loader = next(loaders, {})
         #: the classes that the config gives, None where it gives none
         metainfo = self.cfg.get('metainfo') or {}
         self.own_classes = metainfo.get('classes', self.cfg.get('classes'))
         #: the classes that the data set will have, None for unknown
         classes = self.own_classes
         if isinstance(classes, str) and os.path.isfile(classes):
-            classes = Path(classes).read_text('utf-8').splitlines()
+            text = self.read_text(Path(classes), 'metainfo.classes')
+            classes = text.splitlines()
         if classes is None:
             classes = getattr(self.cls, 'METAINFO', {}).get('classes')
         self.classes = None if classes is None else tuple(classes)
@@ -89,11 +94,7 @@ class Source:
     def require_file(self, path: Path, setting: str) -> None:
         """Stop unless an annotation file exists and has content."""
         if not path.is_file():
-            names = (
-                sorted(map(str, os.listdir(path.parent)))
-                if path.parent.is_dir()
-                else []
-            )
+            names = sorted(os.listdir(path.parent)) if path.parent.is_dir() else []
             near = get_close_matches(path.name, names, 3, 0.4) or names[:5]
             hint = f'{path.parent} has {", ".join(near)}. ' if near else ''
             self.stop(
@@ -102,6 +103,20 @@ class Source:
             )
         if not path.stat().st_size:
             self.stop(f'The annotation file {path} is empty. Fetch or write it again.')
+
+    def read_text(self, path: Path, setting: str = 'ann_file') -> str:
+        """The content of a file; stop unless it is there and the hosts can read it."""
+        self.require_file(path, f'{self.key}.{setting}')
+        try:
+            text = path.read_bytes().decode('utf-8')
+            problem = (
+                text.startswith('\ufeff') and 'begins with a byte-order mark (BOM)'
+            )
+        except UnicodeDecodeError as error:
+            problem = f'is not UTF-8 text (byte {error.start})'
+        if problem:
+            self.stop(f'{path} {problem}. Save it as UTF-8 without BOM, as hosts read.')
+        return text
 
     def require_folder(self, path: Path | None, setting: str) -> None:
         """Stop unless a folder is set and exists."""
@@ -116,8 +131,7 @@ class Source:
         Returns:
             Whether all can be used, or are skipped (``ignore_empty``).
         """
-        loaders = (t for t in self.pipeline if str(t['type']).endswith('LoadImage'))
-        if next(loaders, {}).get('ignore_empty'):
+        if self.loader.get('ignore_empty'):
             return True
         problems = [(path, problem_of_file(path)) for path in evenly(paths, MAX_OPENED)]
         broken = [f'{path} {problem}' for path, problem in problems if problem]
@@ -127,6 +141,33 @@ class Source:
                 f'{listed(broken, 3, separator="; ")}. {REMEDY}'
             )
         return not broken
+
+    def loaded_size(self, path: Path) -> tuple[int, int] | None:
+        """(width, height) of an image as the pipeline loads it."""
+        return loaded_size(path, color_type=self.loader.get('color_type', 'color'))
+
+    def check_sizes(self, sizes: Sequence[tuple[Path, tuple[float, float]]]) -> None:
+        """Compare images with their annotated (width, height)."""
+        wrong = []
+        opened = evenly(sizes, MAX_OPENED)
+        for path, wanted in opened:
+            size = self.loaded_size(path)
+            if size and size != wanted:
+                turned = loaded_size(path, color_type='unchanged') == wanted
+                how = ', turned by its EXIF orientation' if turned else ''
+                wrong.append(
+                    f'{path} is {size[0]}x{size[1]}{how}, '
+                    f'its annotation says {wanted[0]:g}x{wanted[1]:g}'
+                )
+        if wrong:
+            report = self.error if len(wrong) > len(opened) / 2 else self.warn
+            report(
+                f'{len(wrong)} of {len(opened)} {self.split} images have not the size '
+                f'(width x height) that is annotated, so boxes lie elsewhere: '
+                f'{listed(wrong, 3, separator="; ")}. Correct width, height and boxes, '
+                'or fetch the original images; for EXIF set '
+                "color_type='color_ignore_orientation' of the step that loads images."
+            )
 
 
 def evenly(items: Sequence, most: int) -> list:

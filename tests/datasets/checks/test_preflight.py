@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 from mmengine.config import Config
+from PIL import ExifTags, Image
 
 from mnv2_mm.datasets.checks import source as check_source
 from mnv2_mm.datasets.checks.preflight import check
@@ -126,9 +127,9 @@ def write(name, text):
     return lambda root, cfg: (root / name).write_text(text)
 
 
-def use_listing(text):
+def use_listing(text, encoding='utf-8'):
     def run(root, cfg):
-        (root / 'train.txt').write_text(text)
+        (root / 'train.txt').write_text(text, encoding=encoding)
         cfg.train_dataloader.dataset.ann_file = 'train.txt'
 
     return run
@@ -136,6 +137,33 @@ def use_listing(text):
 
 def setting(key, value):
     return lambda root, cfg: cfg.merge_from_dict({key: value})
+
+
+def save_as(encoding):
+    return lambda root, cfg: (root / ANN).write_text(
+        (root / ANN).read_text(), encoding=encoding
+    )
+
+
+def change_rows(table='annotations', rows=slice(0, 3, 2), **values):
+    return edit_train(lambda c: set_all(c[table][rows], **values))
+
+
+def with_masks(root, cfg):
+    cfg.train_dataloader.dataset.pipeline[1].with_mask = True
+    change_rows(segmentation='outline')(root, cfg)
+
+
+def exif_of(orientation):
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    return exif
+
+
+def turn_images(root, cfg):
+    for path in (root / 'images/train').iterdir():
+        with Image.open(path) as image:
+            image.save(path, exif=exif_of(6))
 
 
 TRAIN = 'train_dataloader.dataset'
@@ -150,25 +178,58 @@ ERRORS = {
     'no annotations': ('det', remove(ANN), f'{ANN} is missing'
                        r'.*dataset.ann_file.*has val.json.*make_sample_data'),
     'empty file': ('det', write(ANN, ''), f'{ANN} is empty. Fetch or write'),
-    'not JSON': ('det', write(ANN, '{"images": ['), f'{ANN} is not JSON'
+    'not JSON': ('det', write(ANN, '{"images": ['), f'{ANN} is not COCO'
                  '.*line 1.*write it again'),
-    'a list': ('det', write(ANN, '[]'), 'JSON but not COCO: it holds a list'),
+    'a list': ('det', write(ANN, '[]'), 'should be an object'),
     'other JSON': ('det', write(ANN, '{"shapes": [], "flags": {}}'),
-                   "'images' is missing. It has the keys shapes, flags"),
+                   "'images': .*it has the keys shapes, flags"),
     'no categories': ('det', edit_train(lambda c: c.pop('categories')),
-                      "the list 'categories' is missing"),
+                      "is not COCO JSON .'categories'"),
     'no area': ('det', drop_key('annotations', 'area'),
-                r"1 of \d+ entries in 'annotations' lack the key 'area'"
+                r"1 entries in 'annotations' lack the key 'area'"
                 r'.*width \* height'),
     'no width': ('det', drop_key('images', 'width'), "lack the key 'width'"),
     'bad bbox': ('det', edit_train(
         lambda c: c['annotations'][3].update(bbox=[1, 2, None])),
-        r'bbox that is not four numbers.*ids 4'),
+        r"wrong 'bbox'.*annotations\[3\].*x, y, width, height"),
+    'with BOM': ('det', save_as('utf-8-sig'), f'{ANN} begins with .*BOM.*Save'),
+    'UTF-16': ('det', save_as('utf-16'), f'{ANN} is not UTF-8 .*byte 0.*Save'),
+    'NaN': ('det', change_rows(bbox=[0, float('nan'), 5, 5]),
+            "wrong 'bbox' .*finite.*NaN"),
+    '1e300': ('det', change_rows(bbox=[0, 0, 1e300, 5]), "wrong 'bbox' .*1e.300"),
+    'area as text': ('det', change_rows(area='big'),
+                     r"""2 entries in 'annotations' have a wrong 'area' .*"big".*"""
+                     r'annotations\[0\], annotations\[2\]\.'),
+    'list as id': ('det', change_rows(id=[7]), r"wrong 'id' .*\[7\]"),
+    'truth as id': ('det', change_rows(image_id=True), "wrong 'image_id' .*true"),
+    'text as iscrowd': ('det', change_rows(iscrowd='no'), "wrong 'iscrowd' .*no"),
+    'row': ('det', edit_train(lambda c: c['images'].append('x.jpg')),
+            r"'images' are no objects.*x.jpg.*images\[6\]"),
+    'no file_name': ('det', change_rows('images', file_name=None),
+                     "wrong 'file_name' .*null"),
+    'width as text': ('det', change_rows('images', width='640'),
+                      "wrong 'width' .*640"),
+    'no height': ('det', change_rows('images', height=0), "wrong 'height' .*0"),
+    'number as name': ('det', change_rows('categories', name=3), "wrong 'name' .*3"),
+    'masks': ('det', with_masks, "wrong 'segmentation'"),
+    'iscrowd for evaluation': ('det', lambda root, cfg: edit(
+        root / 'annotations/val.json', lambda c: c['annotations'][1].pop('iscrowd')),
+        r"lack the key 'iscrowd': annotations\[1\]"),
+    'key twice': ('det', lambda root, cfg: (root / ANN).write_text(
+        (root / ANN).read_text().replace('"area"', '"area": 9, "area"', 2)),
+        r"same key twice.*'area' \(2\)"),
+    'name twice': ('det', change_rows('categories', name='ring'),
+                   "names in 'categories' are not unique: ring"),
+    'other size': ('det', change_rows('images', slice(6), width=99),
+                   '6 of 6 train images .*00000.jpg is 256x192, its annotation says '
+                   '99x192'),
+    'turned': ('det', turn_images, 'is 192x256, turned by its EXIF orientation, its '
+               'annotation says 256x192.*color_ignore_orientation'),
     'repeated ids': ('det', edit_train(
         lambda c: set_all(c['annotations'][:2], id=9)),
         "ids in 'annotations' are not unique: 9.*Number the entries again"),
     'no images': ('det', edit_train(lambda c: c.update(images=[])),
-                  'list of images is empty'),
+                  "'images': .*at least 1"),
     'class name': ('det', rename_class, "lacks 1 of the 5 classes.*'Squares' "
                    r"\(meant: 'square'\?\).*'triangle'.*write the names"),
     'classes of COCO': ('det', without_classes, 'lacks 80 of the 80 classes.*'
@@ -200,12 +261,12 @@ ERRORS = {
     'filter': ('det', setting(f'{TRAIN}.filter_cfg.min_size', 500),
                'filter_cfg leaves none of the 6 images.*Lower min_size'),
     'no boxes': ('det', edit_train(lambda c: c.update(annotations=[])),
-                 'no boxes to train on'),
+                 'no usable box to train on'),
     'relative boxes': ('det', edit_train(lambda c: set_all(
         c['annotations'], bbox=[0.1, 0.1, 0.5, 0.5])),
         'no usable box to train on.*look like relative boxes'),
     'evaluator': ('det', setting('val_evaluator.ann_file', 'data/other.json'),
-                  r'data/other.json is missing \(val_evaluator.ann_file\)'),
+                  r'val_evaluator.ann_file is data/other.json.* must be the same'),
     # ---- segmentation ---------------------------------------------------
     'mask folder': ('seg', remove('masks/train'), 'masks/train is missing'
                     '.*data_prefix.seg_map_path.*make_sample_data.py'),
@@ -222,7 +283,15 @@ ERRORS = {
                   '256x192.*nearest neighbor'),
     'color mask': ('seg', color_mask, '00001.png is a color image'),
     'cut mask': ('seg', write('masks/val/00000.png', '?'),
-                 '00000.png or its image is unreadable'),
+                 '00000.png is in no format'),
+    'fractions': ('seg', lambda root, cfg: Image.fromarray(
+        np.full((192, 256), 0.5, np.float32)).save(
+            root / 'masks/train/00000.png', format='TIFF'),
+        '00000.png has fractions'),
+    'seg list with a gap': ('seg', use_listing('00000\n\n00001'),
+                            'images/train/.jpg'),
+    'seg list in Latin-1': ('seg', use_listing('b\xe4r', 'latin-1'),
+                            'train.txt is not UTF-8'),
     'decode head': ('seg', setting('model', dict(decode_head=dict(
         num_classes=21))), 'model.decode_head.num_classes is 21.*6 classes'),
     'check': ('seg', setting(f'{TRAIN}.pipeline', [dict(
@@ -246,6 +315,16 @@ ERRORS = {
         num_classes=1000)), 'data_preprocessor.num_classes is 1000'),
     'no label': ('cls', use_listing('classify/a.jpg'), 'train.txt, line 1: '
                  ".*is not an image's path, a space and a label number"),
+    'no digit': ('cls', use_listing('a.jpg \xb2'), 'train.txt, line 1: '),
+    'cls list with BOM': ('cls', use_listing('a.jpg 1', 'utf-8-sig'),
+                          'train.txt begins with .*BOM'),
+    'classes in Latin-1': ('cls', lambda root, cfg: (
+        (root / 'names.txt').write_text('b\xe4r', encoding='latin-1'),
+        each_dataset(cfg, metainfo=dict(classes=str(root / 'names.txt')))),
+        'names.txt is not UTF-8'),
+    'no image': ('cls', lambda root, cfg: next(
+        (root / 'classify/val/star').iterdir()).write_text('hello'),
+        'is in no format'),
     'label': ('cls', use_listing('a.jpg 5'), 'line 1: the label 5 is out of '
               'range.*0 to 4 are allowed'),
     'cut crop': ('cls', lambda root, cfg: next(
@@ -281,6 +360,14 @@ WARNINGS = {
     'class without boxes': ('det', edit_train(
         lambda c: set_all(c['annotations'], category_id=1)),
         'has no box of: square, triangle, star, ring'),
+    'unknown category': ('det', change_rows(category_id=77),
+                         r'unknown category_id 77 \(2\) .*left out'),
+    'absolute path': ('det', lambda root, cfg: change_rows(
+        'images', file_name=str(root / 'images/train/00001.jpg'))(root, cfg),
+        '1 images have a file_name that leads out of .*00001.jpg'),
+    'turned image': ('det', lambda root, cfg: change_rows(
+        'images', width=192, height=256)(root, cfg),
+        '2 of 6 train images .*is 256x192, its annotation says 192x256'),
     'stray': ('det', edit_train(
         lambda c: c['annotations'][0].update(image_id=77)),
         '1 annotations belong to no image'),
@@ -305,6 +392,19 @@ def test_warnings(case, sample):
 @pytest.mark.parametrize('task', HOSTS)
 def test_good_data_passes_without_warning(task, made):
     assert check(config(task, made)) == []
+
+
+def test_masks_fit_images_as_they_are_loaded(sample):
+    """An image that its EXIF orientation turns has an upright mask."""
+    cfg = config('seg', sample)
+    path = sample / 'images/train/00000.jpg'
+    with Image.open(path) as image:
+        turned = image.transpose(Image.Transpose.ROTATE_90)
+        turned.save(path, exif=exif_of(6))
+    assert check(cfg, splits=['train']) == []
+    cfg.train_dataloader.dataset.pipeline[0].color_type = 'color_ignore_orientation'
+    with pytest.raises(InputError, match=r'00000.png is 256x192, its image 192x256'):
+        check(cfg, splits=['train'])
 
 
 def test_test_set_needs_no_training_data(sample):
