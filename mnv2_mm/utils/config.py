@@ -117,7 +117,7 @@ def apply_options(cfg: Config, options: Sequence[str] | None) -> list[str]:
     if not options:
         return []
     for option in options:
-        if '=' not in option:
+        if '=' not in option.lstrip('='):
             raise InputError(
                 f'--cfg-options {option} is not of the form key=value (model.type=SSD)'
             )
