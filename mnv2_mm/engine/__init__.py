@@ -2,6 +2,7 @@
 
 from mnv2_mm.engine.averaged_model import TFExponentialMovingAverage
 from mnv2_mm.engine.fast_training import BFloat16OptimWrapper, ChannelsLastHook
+from mnv2_mm.engine.finite_loss import FiniteLossHook
 from mnv2_mm.engine.optimized_inference import OptimizedInferenceHook
 from mnv2_mm.engine.optimizers import RMSpropTF
 from mnv2_mm.engine.progress import ProgressHook
@@ -10,6 +11,7 @@ from mnv2_mm.engine.unfuse_conv_bn import UnfuseConvBNHook
 __all__ = [
     'BFloat16OptimWrapper',
     'ChannelsLastHook',
+    'FiniteLossHook',
     'OptimizedInferenceHook',
     'ProgressHook',
     'RMSpropTF',

@@ -19,6 +19,7 @@ default_hooks = dict(
     sampler_seed=dict(type='DistSamplerSeedHook'),
     visualization=dict(type='VisualizationHook', enable=False),
     guard=dict(type='mnv2_mm.CheckpointGuardHook'),
+    finite_loss=dict(type='mnv2_mm.FiniteLossHook'),
     progress=dict(type='mnv2_mm.ProgressHook'),
 )
 

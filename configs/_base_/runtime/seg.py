@@ -21,6 +21,7 @@ default_hooks = dict(
     sampler_seed=dict(type='DistSamplerSeedHook'),
     visualization=dict(type='SegVisualizationHook'),
     guard=dict(type='mnv2_mm.CheckpointGuardHook'),
+    finite_loss=dict(type='mnv2_mm.FiniteLossHook'),
     progress=dict(type='mnv2_mm.ProgressHook'),
 )
 
