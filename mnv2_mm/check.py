@@ -16,6 +16,7 @@ import sys
 from mnv2_mm.utils import compat, deploy_check
 from mnv2_mm.utils.cli import repository_root
 from mnv2_mm.utils.environment import repair_torchvision
+from mnv2_mm.utils.errors import command
 from mnv2_mm.utils.import_check import HOSTS, MODULES, ImportResult, check_imports
 from mnv2_mm.version import __version__
 
@@ -244,4 +245,4 @@ def main() -> int:
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    command(main)()

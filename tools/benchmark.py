@@ -8,7 +8,6 @@ own, except on a GPU.
 import argparse
 import importlib
 import itertools
-import json
 import os
 import sys
 import tempfile
@@ -16,8 +15,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from mnv2_mm.utils.cli import tool_parser
+from mnv2_mm.utils.cli import output_file, output_image, tool_parser
 from mnv2_mm.utils.errors import InputError, command
+from mnv2_mm.utils.files import write_json
 
 #: Sub-command: module of mnv2_mm.benchmark, which has a function SUBJECT_cases.
 MODULES = {
@@ -53,8 +53,12 @@ def parse_args() -> argparse.Namespace:
         '--threads', type=int, default=1, help='of each process (default: 1)'
     )
     parser.add_argument('--device', default='cuda:0', help='of gpu (default: cuda:0)')
-    parser.add_argument('--json', type=Path, help='also write the times to this file')
-    parser.add_argument('--png', type=Path, help='also draw the times into this file')
+    parser.add_argument(
+        '--json', type=output_file, help='also write the times to this file'
+    )
+    parser.add_argument(
+        '--png', type=output_image, help='also draw the times into this file'
+    )
     return parser.parse_args()
 
 
@@ -108,7 +112,7 @@ def main() -> int:
         command = 'python tools/benchmark.py ' + ' '.join(sys.argv[1:])
         results = [case.record() for case in measured]
         content = dict(environment=environment, command=command, results=results)
-        args.json.write_text(json.dumps(content, indent=1) + '\n')
+        write_json(args.json, content)
         print(f'written to {args.json}')
     if args.png and measured:
         title = '{processor}, {threads} threads, {date}'.format(**environment)

@@ -16,6 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from mnv2_mm.utils.cli import tool_parser
 from mnv2_mm.utils.errors import InputError, command
+from mnv2_mm.utils.files import check_output, write_text
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -122,6 +123,8 @@ def main() -> int:
     filter_warnings()
     cfg = checked_config(args)
     rows = exported_models.find_exported_models(args.work_dir)
+    stem = args.out or str(Path(args.work_dir) / 'exported_models')
+    check_output(f'{stem}.md')
     image = args.image or (cfg and first_image(cfg))
     for row in rows:
         if row.bytes is None or (row.times and not args.again):
@@ -145,16 +148,9 @@ def main() -> int:
     if args.limit and metric:
         text += f'\n{metric} on {args.limit} images of the test set.\n'
     print(f'\n{text}')
-    stem = args.out or str(Path(args.work_dir) / 'exported_models')
-    try:
-        Path(stem).parent.mkdir(parents=True, exist_ok=True)
-        Path(f'{stem}.md').write_text(text, encoding='utf-8')
-        title = Path(args.work_dir).resolve().name
-        drawn = exported_models.plot(rows, f'{stem}.png', metric=metric, title=title)
-    except OSError as error:
-        raise InputError(
-            f'{stem}.md cannot be written ({error.strerror}); give --out'
-        ) from error
+    write_text(f'{stem}.md', text)
+    title = Path(args.work_dir).resolve().name
+    drawn = exported_models.plot(rows, f'{stem}.png', metric=metric, title=title)
     print(f'written to {stem}.md' + (f' and {stem}.png' if drawn else ''))
     return 0
 

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from mnv2_mm.utils.cli import output_folder
 from mnv2_mm.utils.errors import InputError, command, message_of
+from mnv2_mm.utils.files import check_output, write_image
 
 if TYPE_CHECKING:  # slow imports; --help does not need them
     from mmengine.config import Config
@@ -39,6 +41,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--split', choices=['train', 'val', 'test'], default='train')
     parser.add_argument(
         '--out-dir',
+        type=output_folder,
         help='folder of the images (default: work_dirs/browse/<config>_<split>)',
     )
     parser.add_argument(
@@ -92,11 +95,9 @@ def draw(
     dataset: 'BaseDataset', visualizer: 'GtVisualizer', *, num: int, out: Path
 ) -> list[Path]:
     """Draw ``num`` images into ``out``; skip broken ones with a warning."""
-    import cv2
-
     from mnv2_mm.datasets.checks.source import evenly
 
-    out.mkdir(parents=True, exist_ok=True)
+    check_output(out, folder=True)
     written = []
     for index in evenly(range(len(dataset)), num):
         info = dataset.get_data_info(index)
@@ -108,8 +109,7 @@ def draw(
             continue
         image = visualizer.draw(data['inputs'], data['data_samples'])
         path = out / f'{index:06d}_{stem}.jpg'
-        if not cv2.imwrite(str(path), image):
-            raise InputError(f'{path} cannot be written')
+        write_image(path, image)
         written.append(path)
     return written
 

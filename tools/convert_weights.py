@@ -7,13 +7,14 @@ state dicts of torchvision, timm, d-li14, mmpretrain, mmdet and mmseg (.pth,
 
 import os
 import sys
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')  # see tools/train.py
 
-from mnv2_mm.utils.cli import add_cfg_options, tool_parser
-from mnv2_mm.utils.errors import InputError, command
+from mnv2_mm.utils.cli import add_cfg_options, output_file, tool_parser
+from mnv2_mm.utils.errors import command
 
 
 @command
@@ -26,7 +27,8 @@ def main() -> None:
         'ssdlite_mnv2_coco --labels labels.txt',
     )
     parser.add_argument('source', help='file of weights')
-    parser.add_argument('out', help='checkpoint to write, OUT.pth')
+    out_pth = partial(output_file, endings=('.pth',))
+    parser.add_argument('out', type=out_pth, help='checkpoint to write, OUT.pth')
     parser.add_argument(
         '--config',
         help='config of the network, path or name (default: by the heads in the file)',
@@ -48,10 +50,6 @@ def main() -> None:
     parser.add_argument('--quiet', action='store_true', help='print the summary only')
     args = parser.parse_args()
     out = Path(args.out).expanduser()
-    if not out.parent.is_dir():
-        raise InputError(f'there is no folder {out.parent}; create it first')
-    if out.suffix != '.pth':
-        raise InputError(f'{out}: the name of a checkpoint ends in .pth')
 
     from mnv2_mm.checkpoints.convert import convert, read_labels, read_weights, save
     from mnv2_mm.checkpoints.hub import config_for

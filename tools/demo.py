@@ -12,7 +12,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')  # see tools/train.py
 
-from mnv2_mm.utils.cli import tool_parser
+from mnv2_mm.utils.cli import output_folder, tool_parser
 from mnv2_mm.utils.errors import command
 
 
@@ -33,7 +33,10 @@ def main() -> int:
         '(default: the published one of this name)',
     )
     parser.add_argument(
-        '--out-dir', default='demo_results', help='default: demo_results'
+        '--out-dir',
+        type=output_folder,
+        default='demo_results',
+        help='default: demo_results',
     )
     parser.add_argument(
         '--score-thr',

@@ -15,8 +15,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 # OMP_WAIT_POLICY stays unset, unlike in the other tools: with waiting threads
 # that are passive, ncnn takes twice as long
 
-from mnv2_mm.utils.cli import tool_parser
+from mnv2_mm.utils.cli import output_folder, tool_parser
 from mnv2_mm.utils.errors import InputError, command
+from mnv2_mm.utils.files import write_image
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,7 +39,10 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('checkpoint', help='.pth file of a training, or mnv2_mm://NAME')
     parser.add_argument('image', help='an image to compare the predictions on')
     parser.add_argument(
-        '--work-dir', required=True, help='folder of the exported model'
+        '--work-dir',
+        type=output_folder,
+        required=True,
+        help='folder of the exported model',
     )
     parser.add_argument(
         '--score-thr',
@@ -96,7 +100,6 @@ def main() -> None:
     """Export, compare, draw."""
     args = parse_args()
 
-    import cv2
     import numpy as np
 
     from mnv2_mm.checkpoints.file import check_file
@@ -135,7 +138,7 @@ def main() -> None:
             for result in (found.reference, found.found)
         )
         line = np.full((image.shape[0], 8, 3), 255, np.uint8)
-        cv2.imwrite(str(folder / 'comparison.jpg'), np.hstack([left, line, right]))
+        write_image(folder / 'comparison.jpg', np.hstack([left, line, right]))
         note = backend_note(info['backend'], folder)
         times = benchmark(folder, image) if args.benchmark else ''
     print(

@@ -10,7 +10,6 @@ with two threads does.
 import argparse
 import datetime
 import json
-import os
 import shlex
 import subprocess
 import sys
@@ -19,8 +18,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from mnv2_mm.utils.cli import tool_parser
+from mnv2_mm.utils.cli import output_folder, tool_parser
 from mnv2_mm.utils.errors import InputError, command
+from mnv2_mm.utils.files import write_json
 
 VARIANTS = ('paper', 'relu6', 'expansion', 'none')
 ROOT = Path(__file__).resolve().parents[1]
@@ -74,7 +74,9 @@ def parse_args() -> argparse.Namespace:
         default=list(VARIANTS),
         help='train only these (default: all)',
     )
-    parser.add_argument('--out', help='folder (default: work_dirs/figure6_<data>)')
+    parser.add_argument(
+        '--out', type=output_folder, help='folder (default: work_dirs/figure6_<data>)'
+    )
     parser.add_argument(
         '--cfg-options',
         nargs='+',
@@ -135,7 +137,7 @@ def check_settings(args: argparse.Namespace, options: list[str]) -> dict:
     )
     path = args.out / SETTINGS
     if not path.exists():
-        write(path, settings)
+        write_json(path, settings)
     elif (old := json.loads(path.read_text())) != settings:
         named = sorted({*old['options']} ^ {*options}) or [old['config']]
         raise InputError(
@@ -143,14 +145,6 @@ def check_settings(args: argparse.Namespace, options: list[str]) -> dict:
             f'({", ".join(named)}); give another --out'
         )
     return settings
-
-
-def write(path: Path, content: dict) -> None:
-    """Write JSON so that another process never reads part of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f'{path.name}.{os.getpid()}')
-    part.write_text(json.dumps(content, indent=1), encoding='utf-8')
-    part.replace(path)
 
 
 def train(work_dir: Path, settings: dict, variant: str, seed: int) -> dict[str, object]:
@@ -220,7 +214,7 @@ def collect(out: Path, settings: dict) -> dict:
         json.loads(path.read_text()) for path in sorted(out.glob(f'*_seed*/{RESULT}'))
     ]
     records = dict(settings, runs=runs)
-    write(out / RECORDS, records)
+    write_json(out / RECORDS, records)
     return records
 
 
@@ -240,7 +234,7 @@ def main() -> int:
         if (work_dir / RESULT).is_file():
             continue
         print(f'\n== {number} of {len(todo)}: {work_dir}', flush=True)
-        write(work_dir / RESULT, train(work_dir, settings, variant, seed))
+        write_json(work_dir / RESULT, train(work_dir, settings, variant, seed))
         collect(args.out, settings)
     records = collect(args.out, settings)
     print(f'\n{settings["title"]}, top-1 in percent:\n{summary(records)}')

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from mnv2_mm.utils.cli import add_cfg_options, tool_parser
+from mnv2_mm.utils.cli import add_cfg_options, output_folder, tool_parser
 from mnv2_mm.utils.errors import InputError, command
 
 if TYPE_CHECKING:
@@ -33,7 +33,9 @@ def parse_args() -> argparse.Namespace:
         'python tools/figures.py --figure 7 --config mnv2_sample --weights FILE.pth',
     )
     parser.add_argument('--figure', type=int, nargs='+', choices=DRAW, required=True)
-    parser.add_argument('--out', default='figures', help='folder of the PNGs')
+    parser.add_argument(
+        '--out', type=output_folder, default='figures', help='folder of the PNGs'
+    )
     parser.add_argument(
         '--seed',
         type=int,
@@ -164,10 +166,6 @@ def main() -> int:
     if args.seed < 0:
         raise InputError(f'--seed is {args.seed}; give 0 or more')
     out = Path(args.out).expanduser()
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f'--out {out} cannot be a folder: {error}') from error
     for number in args.figure:
         path = out / f'figure{number}.png'
         DRAW[number](args, path)

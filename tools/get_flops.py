@@ -5,15 +5,15 @@ count needs no weights and no data, and is exact for any input size.
 """
 
 import argparse
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from mnv2_mm.utils.cli import add_cfg_options, tool_parser
+from mnv2_mm.utils.cli import add_cfg_options, output_file, tool_parser
 from mnv2_mm.utils.errors import InputError, command
+from mnv2_mm.utils.files import write_json
 
 if TYPE_CHECKING:
     from mnv2_mm.analysis.complexity import Complexity
@@ -50,7 +50,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--per-layer', action='store_true', help='a line for each layer too'
     )
-    parser.add_argument('--json', metavar='FILE', help='write the numbers')
+    parser.add_argument(
+        '--json', type=output_file, metavar='FILE', help='write the numbers'
+    )
     add_cfg_options(parser)
     return parser.parse_args()
 
@@ -124,8 +126,7 @@ def main() -> int:
     found = summary(counted, args.convention)
     show(found, rule.text, args.per_layer)
     if args.json:
-        Path(args.json).parent.mkdir(parents=True, exist_ok=True)
-        Path(args.json).write_text(json.dumps(found, indent=1) + '\n')
+        write_json(args.json, found)
         print(f'written to {args.json}')
     return 0
 

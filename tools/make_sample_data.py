@@ -10,6 +10,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from mnv2_mm.utils.cli import output_folder
 from mnv2_mm.utils.errors import command
 
 EXAMPLES = """examples:
@@ -26,7 +27,10 @@ def parse_args() -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        '--out', default='data/sample', help='folder (default: data/sample)'
+        '--out',
+        type=output_folder,
+        default='data/sample',
+        help='folder (default: data/sample)',
     )
     # the defaults are those of SampleSettings, whose import is slow
     for name, text in (

@@ -5,15 +5,15 @@ data is needed. Accuracies are quoted, and marked so.
 """
 
 import argparse
-import json
 import sys
 import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from mnv2_mm.utils.cli import tool_parser
+from mnv2_mm.utils.cli import output_file, output_folder, tool_parser
 from mnv2_mm.utils.errors import InputError, command
+from mnv2_mm.utils.files import write_json, write_text
 
 DOCUMENT = Path(__file__).resolve().parents[1] / 'docs/paper_tables.md'
 NAMES = ('3', '4', '5', '6', '7', 'figure5')
@@ -33,14 +33,25 @@ def parse_args() -> argparse.Namespace:
         default=list(NAMES),
         help=f'of {", ".join(NAMES)} (default: all)',
     )
-    parser.add_argument('--markdown', metavar='FILE', help='write Markdown')
     parser.add_argument(
-        '--json', metavar='FILE', help='write a list of one object a row'
+        '--markdown', type=output_file, metavar='FILE', help='write Markdown'
     )
-    parser.add_argument('--png', metavar='DIR', help='draw Figure 5 into this folder')
+    parser.add_argument(
+        '--json',
+        type=output_file,
+        metavar='FILE',
+        help='write a list of one object a row',
+    )
+    parser.add_argument(
+        '--png',
+        type=output_folder,
+        metavar='DIR',
+        help='draw Figure 5 into this folder',
+    )
     document = dict(metavar='FILE', nargs='?', const=DOCUMENT)
     parser.add_argument(
         '--write',
+        type=output_file,
         **document,
         help='put all tables between the markers of a Markdown file (default: '
         'docs/paper_tables.md)',
@@ -75,13 +86,6 @@ class Progress:
             print(f'\r{"":<70}\r', end='', file=sys.stderr, flush=True)
 
 
-def write(path: str, text: str) -> None:
-    """Write a file, and its folder."""
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    Path(path).write_text(text, encoding='utf-8')
-    print(f'written to {path}')
-
-
 @command
 def main() -> int:
     """Count and print."""
@@ -112,9 +116,11 @@ def main() -> int:
     else:
         print(plain_text(markdown(results)))
     if args.markdown:
-        write(args.markdown, markdown(results))
+        write_text(args.markdown, markdown(results))
+        print(f'written to {args.markdown}')
     if args.json:
-        write(args.json, json.dumps(results, indent=1) + '\n')
+        write_json(args.json, results)
+        print(f'written to {args.json}')
     if args.png:
         from mnv2_mm.analysis.figure5 import plot_figure5
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from mnv2_mm.utils.cli import tool_parser
+from mnv2_mm.utils.cli import output_file, tool_parser
 from mnv2_mm.utils.errors import command
 
 
@@ -18,7 +18,9 @@ def main() -> None:
         'python tools/plot_curves.py work_dirs/ssdlite_sample --out curves.png',
     )
     parser.add_argument('work_dir', help='--work-dir of tools/train.py')
-    parser.add_argument('--out', help='default: <work dir>/curves.png')
+    parser.add_argument(
+        '--out', type=output_file, help='default: <work dir>/curves.png'
+    )
     args = parser.parse_args()
 
     from mnv2_mm.utils.curves import plot, read_curves

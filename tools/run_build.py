@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from mnv2_mm.utils.cli import tool_parser
+from mnv2_mm.utils.cli import output_image, tool_parser
 from mnv2_mm.utils.errors import InputError, command
+from mnv2_mm.utils.files import write_image
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,7 +30,8 @@ def parse_args() -> argparse.Namespace:
     add = parser.add_argument
     add('model', help='folder of the exported model, or a file in it')
     add('image', help='the image')
-    add('--out', default='drawn.jpg', help='drawn image (default: %(default)s)')
+    text = 'drawn image (default: %(default)s)'
+    add('--out', type=output_image, default='drawn.jpg', help=text)
     text = 'boxes with a lower score are not drawn (default: %(default)s)'
     add('--score-thr', type=float, default=0.3, help=text)
     text = "threads of the backend (default: the backend's own)"
@@ -69,10 +71,7 @@ def benchmark(args: argparse.Namespace, image: 'np.ndarray', folder: Path) -> No
     threads = [args.threads] if args.threads else []
     found = timing.benchmark(folder, image, threads=threads, runs=args.runs)
     print(timing.in_words(found))
-    try:
-        print(f'written: {timing.write(folder, found)}')
-    except OSError as error:
-        print(f'{timing.BENCHMARK} is not written: {error}', file=sys.stderr)
+    print(f'written: {timing.write(folder, found)}')
 
 
 @command
@@ -103,15 +102,7 @@ def main() -> int:
     found = model(image)
     spent = 1000 * (time.perf_counter() - started)
     drawn = draw(image, found, info, args.score_thr)
-    try:
-        written = cv2.imwrite(args.out, drawn)
-    except cv2.error:  # unknown extension
-        written = False
-    if not written:
-        raise InputError(
-            f'{args.out} cannot be written; give --out the path of a .jpg or '
-            '.png in an existing folder'
-        )
+    write_image(args.out, drawn)
     words = in_words(found, info, args.score_thr)
     print(f'{words} ({spent:.1f} ms), drawn to {args.out}')
     return 0

@@ -5,12 +5,19 @@ The flags are those of mmdet's tools/test.py, for all three tasks.
 
 import os
 import sys
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')  # see tools/train.py
 
-from mnv2_mm.utils.cli import add_cfg_options, add_launcher, tool_parser
+from mnv2_mm.utils.cli import (
+    add_cfg_options,
+    add_launcher,
+    output_file,
+    output_folder,
+    tool_parser,
+)
 from mnv2_mm.utils.errors import command
 
 
@@ -29,15 +36,23 @@ def main() -> None:
     )
     parser.add_argument(
         '--work-dir',
+        type=output_folder,
         help='where logs and metrics.json go (default: work_dirs/<config name>)',
     )
     parser.add_argument(
-        '--out', metavar='FILE.pkl', help='write the predictions to this file'
+        '--out',
+        type=partial(output_file, endings=('.pkl', '.pickle')),
+        metavar='FILE.pkl',
+        help='write the predictions to this file',
     )
     parser.add_argument(
         '--show', action='store_true', help='show each image in a window'
     )
-    parser.add_argument('--show-dir', help='write each image with its prediction here')
+    parser.add_argument(
+        '--show-dir',
+        type=output_folder,
+        help='write each image with its prediction here',
+    )
     parser.add_argument(
         '--wait-time', type=float, default=2, help='seconds per --show window'
     )
@@ -62,8 +77,6 @@ def main() -> None:
     add_cfg_options(parser)
     add_launcher(parser)
     args = parser.parse_args()
-    if args.out and not args.out.endswith(('.pkl', '.pickle')):
-        parser.error(f'--out {args.out}: the name must end in .pkl or .pickle')
 
     from mnv2_mm.commands.test import test
 

@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 # on the CPU takes up to a hundred times as long otherwise.
 os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
 
-from mnv2_mm.utils.cli import add_cfg_options, add_launcher, tool_parser
+from mnv2_mm.utils.cli import add_cfg_options, add_launcher, output_folder, tool_parser
 from mnv2_mm.utils.errors import command
 
 
@@ -28,6 +28,7 @@ def main() -> None:
     parser.add_argument('config', help='config file, or the name of one')
     parser.add_argument(
         '--work-dir',
+        type=output_folder,
         help='where logs and checkpoints go (default: work_dirs/<config name>)',
     )
     parser.add_argument(

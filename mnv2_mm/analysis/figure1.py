@@ -21,6 +21,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mnv2_mm.utils.errors import InputError
+from mnv2_mm.utils.files import save_figure
 
 #: The dimensions of the paper's figure.
 DIMENSIONS = (2, 3, 5, 15, 30)
@@ -107,5 +108,5 @@ def plot_figure1(path: str | os.PathLike, *, seed: int = 0) -> list[Embedding]:
         f'(seed {seed}); color: place on the spiral',
         fontsize=10,
     )
-    figure.savefig(path, dpi=150)
+    save_figure(figure, path, dpi=150)
     return found

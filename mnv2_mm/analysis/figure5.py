@@ -5,9 +5,9 @@ counted from the configs. Nothing was trained for it.
 """
 
 import os
-from pathlib import Path
 
 from mnv2_mm.analysis.paper import GRID, RELEASE
+from mnv2_mm.utils.files import save_figure
 
 #: Lines whose labels stand above them, so that neighbors do not overlap.
 _ABOVE = (0.5, 0.75, 1.3)
@@ -43,5 +43,4 @@ def plot_figure5(results: list[dict], path: str | os.PathLike) -> None:
     axes.set_title(f'MobileNetV2 by width and resolution, top-1 {RELEASE}', fontsize=10)
     axes.grid(alpha=0.3, which='both')
     axes.legend()
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=120)
+    save_figure(figure, path, dpi=120)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from mnv2_mm.utils.errors import InputError
+from mnv2_mm.utils.files import save_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -181,7 +182,7 @@ def plot_figure6(records: Mapping, path: str | os.PathLike) -> None:
         'standard deviation',
         fontsize=10,
     )
-    figure.savefig(path, dpi=130)
+    save_figure(figure, path, dpi=130)
 
 
 def _draw(axes: 'Axes', seeds: Sequence[np.ndarray], label: str, color: str) -> None:

@@ -32,6 +32,7 @@ from mnv2_mm.api import prepare
 from mnv2_mm.datasets.checks.source import evenly
 from mnv2_mm.models.mobilenet_v2 import MobileNetV2
 from mnv2_mm.utils.errors import InputError
+from mnv2_mm.utils.files import save_figure
 
 BATCH = 16  # images in a pass
 
@@ -220,4 +221,4 @@ def plot_figure7(
         f"Figure 7: channels that the expansions' ReLU6 leaves positive\n{source}",
         fontsize=10,
     )
-    figure.savefig(path, dpi=130)
+    save_figure(figure, path, dpi=130)

@@ -9,6 +9,7 @@ from mnv2_mm.analysis.paper import METRICS, TITLES
 from mnv2_mm.analysis.table3 import COLUMNS, RESOLUTIONS
 from mnv2_mm.analysis.tables import Result
 from mnv2_mm.utils.errors import InputError
+from mnv2_mm.utils.files import write_text
 
 #: Markers of the generated part of a Markdown file.
 BEGIN = '<!-- paper_tables:begin -->'
@@ -132,7 +133,7 @@ def update(path: str | Path, results: list[Result], *, write: bool = True) -> bo
         raise InputError(f'{path} lacks its markers; put {BEGIN} and {END} into it')
     new = f'{before}{BEGIN}\n\n{markdown(results)}\n{END}{after}'
     if write and new != text:
-        path.write_text(new, encoding='utf-8')
+        write_text(path, new)
     return new != text
 
 

@@ -26,6 +26,7 @@ from mnv2_mm.analysis.markdown import aligned
 from mnv2_mm.runtime.machine import describe
 from mnv2_mm.utils.console import suppress_import_output
 from mnv2_mm.utils.errors import InputError
+from mnv2_mm.utils.files import save_figure
 
 Step = Callable[[], object]
 #: Runs the step of a case as often as it says; returns the mean in milliseconds.
@@ -265,4 +266,4 @@ def plot(cases: Sequence[Case], path: str | os.PathLike, *, title: str) -> None:
         axes.minorticks_off()
         axes.set(ylim=(0, None), ylabel='images/s')
         axes.legend(fontsize=8)
-    figure.savefig(path, dpi=110)
+    save_figure(figure, path, dpi=110)

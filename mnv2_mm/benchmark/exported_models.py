@@ -27,6 +27,7 @@ from mnv2_mm.runtime.description import JSON, read_info
 from mnv2_mm.runtime.machine import cores, describe
 from mnv2_mm.utils.config import config_root
 from mnv2_mm.utils.errors import InputError
+from mnv2_mm.utils.files import save_figure
 
 _COLORS = {'PyTorch': 'C7', 'onnxruntime': 'C0', 'ncnn': 'C1', 'tensorrt': 'C2'}
 _QUARTILES = ('quarter', 'three_quarters')
@@ -220,5 +221,5 @@ def plot(
     axes.set(xlabel='ms for an image (median, quartiles)', ylabel=metric or 'size, MB')
     place = dict(loc='center left', bbox_to_anchor=(1.01, 0.5), markerscale=0.4)
     axes.legend(**place, fontsize=8, title='area: size')
-    figure.savefig(path, dpi=130)
+    save_figure(figure, path, dpi=130)
     return True

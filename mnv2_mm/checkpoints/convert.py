@@ -4,6 +4,7 @@ The content of the file tells its format, its keys tell the code base, and a con
 gives the network; see :mod:`mnv2_mm.checkpoints.source`.
 """
 
+import io
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,6 +28,7 @@ from mnv2_mm.checkpoints.source import Source, Translation
 from mnv2_mm.utils.config import config_meta, config_name, get_config
 from mnv2_mm.utils.config_errors import host_of, readable_config_errors
 from mnv2_mm.utils.errors import InputError
+from mnv2_mm.utils.files import write_bytes
 from mnv2_mm.version import __version__
 
 
@@ -141,13 +143,7 @@ def read_labels(path: str | os.PathLike) -> list[str]:
 
 def save(checkpoint: dict, path: str | os.PathLike) -> None:
     """Write a complete checkpoint, or none."""
-    path = Path(path).expanduser()
-    part = path.with_name(f'{path.name}.{os.getpid()}.part')
-    try:
-        torch.save(checkpoint, part)
-        part.replace(path)
-    except (OSError, RuntimeError) as error:
-        reason = str(error).partition('\n')[0]
-        raise InputError(f'{path} cannot be written: {reason}') from error
-    finally:
-        part.unlink(missing_ok=True)
+    # to memory first: torch says nothing about what a disk refuses
+    data = io.BytesIO()
+    torch.save(checkpoint, data)
+    write_bytes(path, data.getvalue())

@@ -1,6 +1,6 @@
 """Predict for images, folders and videos, draw, and write results.json."""
 
-import json
+import errno
 import os
 import sys
 import time
@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
-import numpy as np
 from rich.progress import track
 from torch import nn
 
@@ -18,6 +17,7 @@ from mnv2_mm.checkpoints.hub import resolve
 from mnv2_mm.datasets.read_image import check_size, read_image
 from mnv2_mm.utils.console import filter_warnings
 from mnv2_mm.utils.errors import TRACEBACK_VARIABLE, InputError
+from mnv2_mm.utils.files import write_image, write_json
 from mnv2_mm.utils.visualize import Painter, summarize
 
 IMAGES = ('.bmp', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp')
@@ -91,12 +91,12 @@ class Demo:
         image = read_image(source)
         sample = predict(self.model, image)
         drawn = self._target(source, '.jpg')
-        _write(drawn, self.painter.draw(image, sample))
+        write_image(drawn, self.painter.draw(image, sample))
         described = self.painter.describe(sample)
         entry = {'image': str(source), **described, 'drawn': drawn}
         if self.painter.host == 'mmseg':
             entry['mask'] = self._target(source, '_mask.png')
-            _write(entry['mask'], self.painter.mask(sample))
+            write_image(entry['mask'], self.painter.mask(sample))
         self.results.append(entry)
         return summarize(entry)
 
@@ -136,6 +136,9 @@ class Demo:
                 f'{source} cannot be read as a video: it is cut off, empty, or in a '
                 'format that OpenCV does not know'
             )
+        written = cv2.VideoCapture(entry['drawn']).get(cv2.CAP_PROP_FRAME_COUNT)
+        if written < len(frames):  # OpenCV does not say so
+            raise OSError(errno.EIO, os.strerror(errno.EIO), entry['drawn'])
         return f'{len(frames)} frames'
 
     def run(self, sources: list[Path]) -> None:
@@ -147,7 +150,9 @@ class Demo:
             try:
                 text = (self.video if is_video else self.image)(source)
             except Exception as error:  # whatever it is, the others are promised
-                if os.environ.get(TRACEBACK_VARIABLE) == '1':
+                name = str(getattr(error, 'filename', ''))
+                full = name.startswith(str(self.out_dir))  # the others would fail too
+                if full or os.environ.get(TRACEBACK_VARIABLE) == '1':
                     raise
                 kind = '' if isinstance(error, InputError) else type(error).__name__
                 text = f'{kind} {error}'.strip().partition('\n')[0]
@@ -166,11 +171,5 @@ class Demo:
             'results': self.results,
             'failed': self.failed,
         }
-        path.write_text(json.dumps(content, indent=1), encoding='utf-8')
+        write_json(path, content)
         return path
-
-
-def _write(path: str, image: np.ndarray) -> None:
-    """Write an image; OpenCV alone would be silent when it cannot."""
-    if not cv2.imwrite(path, image):
-        raise InputError(f'{path} cannot be written')

@@ -4,9 +4,9 @@ The metrics go to <work dir>/metrics.json too.
 """
 
 import copy
-import json
 import os
 from argparse import Namespace
+from contextlib import nullcontext
 
 import numpy as np
 from mmengine.config import Config, ConfigDict
@@ -21,9 +21,11 @@ from mnv2_mm.engine.fast_training import keep_freed_memory
 from mnv2_mm.engine.launch import build_runner, preflight, set_launcher, set_work_dir
 from mnv2_mm.runtime.description import find as find_build
 from mnv2_mm.utils.config import apply_options, evaluation_dataset, get_config
+from mnv2_mm.utils.config_checks import check_values
 from mnv2_mm.utils.config_errors import host_of, readable_config_errors
 from mnv2_mm.utils.console import filter_warnings, print_rank0, print_warnings
 from mnv2_mm.utils.errors import InputError
+from mnv2_mm.utils.files import whole_file, write_json
 
 #: Test-time augmentation where the config has none of its own: the mirrored
 #: image, averaged (for boxes: all of both, then NMS).
@@ -79,6 +81,7 @@ def test(args: Namespace) -> None:
                 "mmpretrain's drawing hook cannot work with --tta; leave one out"
             )
         _set_tta(cfg, host)
+    check_values(cfg, splits=('test',))
     set_launcher(cfg, args.launcher, args.local_rank)
     preflight(cfg, splits=('test',))
     with readable_config_errors(cfg):
@@ -88,9 +91,11 @@ def test(args: Namespace) -> None:
         runner = make(cfg)
         if args.limit is not None:
             limit_metrics(runner)
-        if args.out:
-            _add_dump(runner, host, args.out)
-        metrics = runner.test()
+        writes = args.out and is_main_process()
+        with whole_file(args.out) if writes else nullcontext(args.out) as path:
+            if args.out:
+                _add_dump(runner, host, str(path))
+            metrics = runner.test()
     _report(cfg, args.checkpoint, metrics)
     if args.out:
         print_rank0(f'predictions are in {args.out}')
@@ -166,7 +171,6 @@ def _add_dump(runner: Runner, host: str, path: str) -> None:
         from mmdet.evaluation import DumpDetResults as Dump
     else:
         from mmengine.evaluator import DumpResults as Dump
-    os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
     runner.test_evaluator.metrics.append(Dump(out_file_path=path))
 
 
@@ -177,8 +181,7 @@ def _report(cfg: Config, checkpoint: str, metrics: dict) -> None:
     path = os.path.join(cfg.work_dir, 'metrics.json')
     figures = {key: float(value) for key, value in metrics.items()}
     content = dict(config=cfg.filename, checkpoint=checkpoint, metrics=figures)
-    with open(path, 'w', encoding='utf-8') as file:
-        json.dump(content, file, indent=2)
+    write_json(path, content)
     print(f'\nresult of {checkpoint}:')
     for key, value in figures.items():
         print(f'  {key}: {value:.4f}')

@@ -20,6 +20,7 @@ from mnv2_mm.engine.fast_training import (
 )
 from mnv2_mm.engine.launch import build_runner, preflight, set_launcher, set_work_dir
 from mnv2_mm.utils.config import apply_options, config_name, get_config
+from mnv2_mm.utils.config_checks import check_values
 from mnv2_mm.utils.config_errors import host_of, readable_config_errors
 from mnv2_mm.utils.console import filter_warnings, print_rank0, print_warnings
 from mnv2_mm.utils.errors import InputError
@@ -78,6 +79,7 @@ def _prepare(args: Namespace) -> Config:
         cfg.auto_scale_lr.enable = True
     if args.seed is not None:
         cfg.setdefault('randomness', {})['seed'] = args.seed
+    check_values(cfg, splits=('train', 'val'))
     return cfg
 
 

@@ -23,7 +23,8 @@ from mnv2_mm.deploy import require
 from mnv2_mm.runtime.description import JSON
 from mnv2_mm.utils.config import config_name, get_config
 from mnv2_mm.utils.config_errors import host_of
-from mnv2_mm.utils.errors import InputError
+from mnv2_mm.utils.errors import InputError, name_path
+from mnv2_mm.utils.files import check_output
 
 if TYPE_CHECKING:
     from mmdeploy.backend.base import BaseBackendManager
@@ -189,14 +190,12 @@ def staging(work_dir: str | os.PathLike) -> Iterator[Path]:
         InputError: ``work_dir`` cannot be written.
     """
     target = Path(work_dir)
+    check_output(target, folder=True)
+    target.mkdir(parents=True, exist_ok=True)
+    stage = Path(tempfile.mkdtemp(prefix='.unfinished_', dir=target))
     try:
-        target.mkdir(parents=True, exist_ok=True)
-        stage = Path(tempfile.mkdtemp(prefix='.unfinished_', dir=target))
-    except OSError as error:
-        what = f'--work-dir {work_dir} cannot be written to: {error.strerror}'
-        raise InputError(f'{what}; choose another folder') from error
-    try:
-        yield stage
+        with name_path(target):
+            yield stage
         for file in sorted(stage.iterdir()):
             os.replace(file, target / file.name)
     finally:

@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 
 import torch
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 from mmengine.registry import RUNNERS, init_default_scope
 from mmengine.runner import Runner
 
@@ -12,6 +12,7 @@ from mnv2_mm.datasets.checks.preflight import check as check_data
 from mnv2_mm.utils.config import config_name
 from mnv2_mm.utils.console import ToolRunner, print_warnings
 from mnv2_mm.utils.errors import InputError
+from mnv2_mm.utils.files import check_output
 
 
 def set_work_dir(cfg: Config, work_dir: str | None) -> None:
@@ -20,6 +21,7 @@ def set_work_dir(cfg: Config, work_dir: str | None) -> None:
         cfg.work_dir = work_dir
     elif cfg.get('work_dir') is None:
         cfg.work_dir = os.path.join('work_dirs', config_name(cfg))
+    check_output(cfg.work_dir, folder=True)
 
 
 def set_launcher(cfg: Config, launcher: str, local_rank: int = 0) -> None:
@@ -60,5 +62,7 @@ def preflight(cfg: Config, *, splits: Sequence[str]) -> None:
 
 def build_runner(cfg: Config) -> Runner:
     """Build the runner; call it inside of ``readable_config_errors``."""
+    hooks = cfg.setdefault('default_hooks', ConfigDict())
+    hooks.setdefault('finite_loss', dict(type='mnv2_mm.FiniteLossHook'))
     init_default_scope(cfg.get('default_scope', 'mmengine'))
     return RUNNERS.build(cfg) if 'runner_type' in cfg else ToolRunner.from_cfg(cfg)

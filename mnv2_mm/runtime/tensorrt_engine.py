@@ -408,8 +408,11 @@ def make(folder: Path, runs: int) -> bool:
     spent = time.perf_counter() - started
     target = folder / spec['engine']
     partial = target.with_name(target.name + '.unfinished')
-    partial.write_bytes(data)
-    os.replace(partial, target)
+    try:
+        partial.write_bytes(data)
+        os.replace(partial, target)
+    finally:
+        partial.unlink(missing_ok=True)
     text = f'engine of {len(data) / 1e6:.2f} MB in {spent:.0f} s: {target}'
     print(spec['precision'], text)
     with np.load(folder / spec['reference']) as arrays:
@@ -441,9 +444,12 @@ def main() -> int:
     args = parser.parse_args()
     try:
         good = make(args.folder, max(args.runs, 30))
-    except EngineError as error:
+    except (EngineError, OSError) as error:
         print(f'error: {error}', file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print('interrupted', file=sys.stderr)
+        return 130
     if not good:
         text = 'the engine computes something else than onnxruntime; do not use it'
         print(f'error: {text}', file=sys.stderr)

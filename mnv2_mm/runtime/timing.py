@@ -17,6 +17,7 @@ from mnv2_mm.runtime.description import read_info
 from mnv2_mm.runtime.machine import cores, describe
 from mnv2_mm.runtime.model import ExportedModel
 from mnv2_mm.runtime.preprocess import prepare
+from mnv2_mm.utils.files import write_json
 from mnv2_mm.version import __version__
 
 #: File with the times, in the folder of the exported model.
@@ -130,7 +131,7 @@ def inside_network(info: Mapping) -> list[str]:
 def write(folder: Path, found: Mapping) -> Path:
     """Write benchmark.json into the folder of an exported model."""
     path = folder / BENCHMARK
-    path.write_text(json.dumps(found, indent=1) + '\n', encoding='utf-8')
+    write_json(path, found)
     return path
 
 

@@ -5,7 +5,11 @@ misspelt flag are answered at once.
 """
 
 import argparse
+import functools
 from pathlib import Path
+
+from mnv2_mm.utils.errors import InputError
+from mnv2_mm.utils.files import check_output
 
 
 def repository_root() -> Path:
@@ -22,6 +26,24 @@ def tool_parser(description: str, *examples: str) -> argparse.ArgumentParser:
         epilog='\n  '.join(('examples:', *examples)),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+
+
+def output_file(
+    path: str, *, endings: tuple[str, ...] = (), folder: bool = False
+) -> str:
+    """Type of a flag that names an output: try it before hours of work."""
+    try:
+        if endings and not path.endswith(endings):
+            raise InputError(f'{path}: the name must end in {" or ".join(endings)}')
+        check_output(path, folder=folder)
+    except InputError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    return path
+
+
+output_folder = functools.partial(output_file, folder=True)
+#: matplotlib and OpenCV know these.
+output_image = functools.partial(output_file, endings=('.png', '.jpg', '.jpeg'))
 
 
 def add_cfg_options(parser: argparse.ArgumentParser) -> None:

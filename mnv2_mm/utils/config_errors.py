@@ -13,7 +13,7 @@ from mmengine.registry import Registry
 from mnv2_mm.utils.compat import installed
 from mnv2_mm.utils.config import config_name
 from mnv2_mm.utils.console import suppress_import_output
-from mnv2_mm.utils.errors import InputError, message_of
+from mnv2_mm.utils.errors import InputError, message_of, name_path
 
 HOSTS = ('mmdet', 'mmseg', 'mmpretrain')
 
@@ -45,7 +45,8 @@ def readable_config_errors(cfg: Config) -> Iterator[None]:
     run starts; both belong inside.
     """
     try:
-        yield
+        with name_path(cfg.get('work_dir') or 'work_dirs'):
+            yield
     except RuntimeError as error:
         if 'operator torchvision::' not in str(error):
             raise
@@ -53,7 +54,9 @@ def readable_config_errors(cfg: Config) -> Iterator[None]:
             'torchvision does not fit the installed torch, and the OpenMMLab packages '
             'import it; run `python -m mnv2_mm.check --repair`'
         ) from error
-    except (KeyError, TypeError) as error:
+    except InputError:
+        raise
+    except (KeyError, TypeError, ValueError, AssertionError) as error:
         frames = {f.name for f in traceback.extract_tb(error.__traceback__)}
         text = _explain(error) if 'build_from_cfg' in frames else None
         if 'build_optim_wrapper' in frames and 'None is not' in str(error):
@@ -71,6 +74,11 @@ def _explain(error: Exception) -> str | None:
         text = str(error.args[0]) if error.args else ''
         match = re.search(r'(\S+) is not in the (?:(\w+)::)?(.+?) registry', text)
         return match and _unknown(match[1], match[2] or 'mmengine', match[3])
+    if isinstance(error, ValueError | AssertionError):
+        frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+        builds = [f.f_locals for f in frames if f.f_code.co_name == 'build_from_cfg']
+        kind = builds[-1].get('obj_type')
+        return f"type='{kind}' refuses its arguments: {message_of(error)}"
     for pattern, verb in {
         r"(\w+)\.__init__\(\) got an .*argument ('\w+')": 'takes no argument',
         r'(\w+)\.__init__\(\) missing .*: (.+)$': 'needs the argument',

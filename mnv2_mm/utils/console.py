@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from mmengine.dist import is_distributed, is_main_process
 from mmengine.logging import MMLogger
-from mmengine.runner import Runner
+from mmengine.runner import BaseLoop, EpochBasedTrainLoop, Runner
 
 from mnv2_mm.utils.errors import InputError
 
@@ -86,6 +86,8 @@ def filter_warnings() -> None:
     for text in _WARNINGS:
         warnings.filterwarnings('ignore', text)
     warnings.filterwarnings('ignore', category=DeprecationWarning)
+    # or a full disk gives a traceback for each record of the log
+    logging.raiseExceptions = False
 
 
 class ToolRunner(Runner):
@@ -103,6 +105,17 @@ class ToolRunner(Runner):
                 f'checkpoint {self._load_from or self.work_dir} cannot be loaded '
                 f'({reason[:200]}); copy it again, or take another one'
             ) from error
+
+    def build_train_loop(self, loop: BaseLoop | dict) -> BaseLoop:
+        """Refuse a loader without a batch; mmengine's schedulers fail at it."""
+        built = super().build_train_loop(loop)
+        loader = built.dataloader
+        if isinstance(built, EpochBasedTrainLoop) and not len(loader):
+            raise InputError(
+                f'train_dataloader has {len(loader.dataset)} usable images, too few '
+                'for one batch_size in each process with drop_last; lower batch_size'
+            )
+        return built
 
     def build_logger(self, *args: object, **kwargs: object) -> MMLogger:
         """Send the long and the known records to the log file only."""

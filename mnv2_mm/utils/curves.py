@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from mnv2_mm.utils.errors import InputError
+from mnv2_mm.utils.files import save_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -128,8 +129,7 @@ def plot(curves: Curves, path: str | os.PathLike, *, title: str = '') -> list[st
         if axes.get_legend_handles_labels()[1]:
             axes.legend(fontsize=8)
     figure.suptitle(title)
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110)
+    save_figure(figure, path, dpi=110)
     return list(metrics)
 
 

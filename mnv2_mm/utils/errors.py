@@ -1,17 +1,61 @@
-"""Error for bad input, and the decorator by which a command line prints it."""
+"""Errors that a command line prints as one message: bad input, and full disks."""
 
+import contextlib
+import errno
 import functools
 import os
 import re
+import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from types import FrameType
 
 #: Set to 1 to see the Python traceback below an error message.
 TRACEBACK_VARIABLE = 'MNV2_MM_TRACEBACK'
 
 
+#: Errors of a disk: it is full or broken, or the path cannot be written.
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
+_REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.EISDIR}
+_REFUSED |= {errno.ENOTDIR, errno.ENAMETOOLONG}
+
+
 class InputError(ValueError):
     """Bad input; the message names the thing and the remedy."""
+
+
+@contextlib.contextmanager
+def name_path(path: str | os.PathLike, *, part: object = None) -> Iterator[None]:
+    """Name ``path`` in an OSError that names none, or its temporary name ``part``.
+
+    open() names the file in its error, write() and close() do not.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None or str(error.filename) == str(part):
+            error.filename, error.filename2 = os.fspath(path), None
+        raise
+
+
+def disk_message(error: BaseException) -> str | None:
+    """One sentence about a disk that refuses a file; None for other errors."""
+    free = 'free space, raise the limit, or choose another disk'
+    for seen in _chain(error):  # torch.save raises a RuntimeError over that of the disk
+        if isinstance(seen, OSError) and seen.errno in _FULL | _REFUSED:
+            path, why = seen.filename or 'the output', os.strerror(seen.errno).lower()
+            remedy = free if seen.errno in _FULL else 'choose another path'
+            return f'{path}: {why}; {remedy}'
+    if re.search('PytorchStreamWriter failed|iostream error', str(error)):
+        return f'the checkpoint cannot be written; {free}'
+    return None
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """The error and those behind it."""
+    while error is not None:
+        yield error
+        error = error.__context__
 
 
 def message_of(error: BaseException) -> str:
@@ -26,22 +70,50 @@ def message_of(error: BaseException) -> str:
 def command(main: Callable[[], int | None]) -> Callable[[], None]:
     """Turn ``main`` into an entry point that ends with a plain message.
 
-    An :class:`InputError` prints ``error: <message>`` and exits with 2, an interrupt
-    exits with 130. Every other exception is a defect of the program and keeps its
-    traceback.
+    An :class:`InputError`, and an error of a disk that refuses a file, print ``error:
+    <message>`` and exit with 2; an interrupt exits with 130. Every other exception is a
+    defect of the program and keeps its traceback.
     """
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        """Leave at once while ``main`` imports: torch's C++ aborts at an exception."""
+        inner = ''
+        while frame is not None:
+            if frame.f_code is main.__code__ and inner.startswith('<frozen importlib'):
+                os.write(2, b'\ninterrupted\n')
+                os._exit(130)
+            inner, frame = frame.f_code.co_filename, frame.f_back
+        raise KeyboardInterrupt
 
     @functools.wraps(main)
     def run() -> None:
+        # a shell ignores interrupts for what runs in the background; so be it
+        before = signal.getsignal(signal.SIGINT)
+        if before == signal.default_int_handler:
+            signal.signal(signal.SIGINT, interrupt)
         try:
             sys.exit(main())
-        except InputError as error:
-            if os.environ.get(TRACEBACK_VARIABLE) == '1':
+        except Exception as error:
+            text = message_of(error) if isinstance(error, InputError) else None
+            text = text or disk_message(error)
+            # mmengine turns an interrupt into an error where it formats a config
+            if any(isinstance(e, KeyboardInterrupt) for e in _chain(error)):
+                _interrupted()
+            if text is None or os.environ.get(TRACEBACK_VARIABLE) == '1':
                 raise
-            print(f'\nerror: {message_of(error)}', file=sys.stderr)
+            print(f'\nerror: {text}', file=sys.stderr)
             sys.exit(2)
         except KeyboardInterrupt:
-            print('\ninterrupted', file=sys.stderr)
-            sys.exit(130)
+            _interrupted()
+        finally:
+            if signal.getsignal(signal.SIGINT) == interrupt:
+                signal.signal(signal.SIGINT, before)
 
     return run
+
+
+def _interrupted() -> None:
+    """End; a second interrupt would give the clean-up a traceback."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    print('\ninterrupted', file=sys.stderr)
+    sys.exit(130)

@@ -206,7 +206,7 @@ def test_figure_7_of_a_start_and_a_training(
         (['--figure', 7], 'needs --config'),
         (['--figure', 7, '--config', 'mnv2_simple'], 'mnv2_sample'),
         (['--figure', 1, '--seed', -1], '--seed is -1'),
-        (['--figure', 1, '--out', '{tmp}/bad/x'], 'cannot be a folder'),
+        (['--figure', 1, '--out', '{tmp}/bad/x'], 'not a directory'),
     ],
 )
 def test_bad_input_is_one_message(

@@ -244,7 +244,7 @@ def test_the_tool_keeps_times(add, run_tool, tmp_path, capfd):
         (['--checkpoint', 'a.pth'], '--checkpoint and --limit need --config'),
         (['--image', 'none.jpg'], 'there is no image none.jpg'),
         (['--config', 'no_such_config'], 'no_such_config'),
-        (['--out', '{}/file/table'], 'cannot be written'),
+        (['--out', '{}/file/table'], 'not a directory'),
     ],
 )
 def test_mistakes_are_named(add, run_tool, tmp_path, capfd, flags, message):

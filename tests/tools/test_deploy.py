@@ -142,7 +142,7 @@ def test_a_work_dir_that_cannot_be(network, run_tool, tmp_path, capfd):
         image,
     )
     assert code == 2
-    assert 'cannot be written to' in capfd.readouterr().err
+    assert 'not a directory' in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -115,8 +115,9 @@ def test_options_beyond_a_list_are_an_error() -> None:
 
 
 def test_an_option_without_a_value_is_named() -> None:
-    with pytest.raises(InputError, match='foo is not of the form key=value'):
-        apply_options(options_config(), ['foo'])
+    for option in ('foo', '=3'):
+        with pytest.raises(InputError, match=f'{option} is not of the form key=value'):
+            apply_options(options_config(), [option])
 
 
 # -- messages ----------------------------------------------------------------
@@ -138,6 +139,8 @@ def test_an_option_without_a_value_is_named() -> None:
         (['--resume', 'none.pth'], 'there is no checkpoint none.pth'),
         (['--cfg-options', 'train_dataloader.dataset.data_root=nowhere'], 'nowhere'),
         (['--cfg-options', 'default_scope=mmyolo'], "default_scope='mmyolo'"),
+        (['--cfg-options', 'train_dataloader.batch_size=9999'], 'usable images'),
+        (['--cfg-options', 'default_hooks.logger.interval=0'], 'LoggerHook'),
     ],
 )
 def test_mistakes_get_one_message(

@@ -1,8 +1,13 @@
 """What a user sees of an InputError, wherever it was raised."""
 
+import errno
 import functools
+import os
+import signal
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,7 +15,14 @@ from mmengine.registry import MODELS as ROOT_MODELS
 from mmengine.registry import Registry
 from torch.utils.data import DataLoader, Dataset
 
-from mnv2_mm.utils.errors import TRACEBACK_VARIABLE, InputError, command, message_of
+from mnv2_mm.utils.errors import (
+    TRACEBACK_VARIABLE,
+    InputError,
+    command,
+    disk_message,
+    message_of,
+    name_path,
+)
 
 MESSAGE = 'images/a.jpg: cut off after 12 bytes;\n  copy it again'
 
@@ -69,6 +81,14 @@ def test_message_that_quotes_a_class_is_kept():
     assert message_of(InputError(text)) == text
 
 
+@pytest.fixture(autouse=True)
+def own_interrupts():
+    """After an interrupt a tool ignores others until it ends; pytest must not."""
+    before = signal.getsignal(signal.SIGINT)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def exit_of(main):
     with pytest.raises(SystemExit) as caught:
         command(main)()
@@ -93,6 +113,97 @@ def test_command_prints_one_message(capsys):
 def test_command_is_interrupted_without_a_traceback(capsys):
     assert exit_of(raising(KeyboardInterrupt())) == 130
     assert capsys.readouterr().err == '\ninterrupted\n'
+
+
+def test_a_second_interrupt_does_not_disturb_the_end():
+    assert exit_of(raising(KeyboardInterrupt())) == 130
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_an_interrupt_behind_another_error_is_one(capsys):
+    def main():
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(9)
+        except BaseException:
+            raise SyntaxError('cannot be formatted')  # noqa: B904  as in mmengine
+
+    assert exit_of(main) == 130
+    assert capsys.readouterr().err == '\ninterrupted\n'
+
+
+def test_the_handler_is_given_back():
+    before = signal.getsignal(signal.SIGINT)
+    exit_of(lambda: 0)
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_an_interrupt_during_an_import_leaves_at_once(tmp_path):
+    """Some packages swallow a KeyboardInterrupt; C++ aborts at it."""
+    (tmp_path / 'swallows.py').write_text(
+        'import os, signal\n'
+        'try:\n'
+        '    os.kill(os.getpid(), signal.SIGINT)\n'
+        '    signal.sigtimedwait([], 5)\n'
+        'except BaseException:\n'
+        '    print("swallowed")\n'
+    )
+    code = (
+        'from mnv2_mm.utils.errors import command\n'
+        'def main():\n'
+        '    import swallows\n'
+        'command(main)()\n'
+    )
+    done = subprocess.run(
+        [sys.executable, '-c', code],
+        capture_output=True,
+        text=True,
+        env=os.environ | {'PYTHONPATH': os.pathsep.join([str(tmp_path), *sys.path])},
+    )
+    assert done.returncode == 130
+    assert (done.stdout, done.stderr) == ('', '\ninterrupted\n')
+
+
+@pytest.mark.parametrize(
+    ('error', 'said'),
+    [
+        (OSError(errno.ENOSPC, 'full', 'a/b.pth'), 'a/b.pth: no space left'),
+        (OSError(errno.ENOSPC, 'full'), 'the output: no space left'),
+        (PermissionError(errno.EACCES, 'no', 'a'), 'a: permission denied'),
+        (OSError(errno.EROFS, 'no', 'a'), 'a: read-only file system'),
+        (RuntimeError('PytorchStreamWriter failed writing file'), 'checkpoint'),
+    ],
+)
+def test_a_disk_that_refuses_is_one_message(capsys, error, said):
+    assert exit_of(raising(error)) == 2
+    err = capsys.readouterr().err
+    assert err.startswith(f'\nerror: {said}') or said in err
+    assert err.count('\n') == 2
+
+
+def test_the_disk_behind_the_error_of_torch_is_named():
+    with pytest.raises((OSError, RuntimeError)) as caught:
+        torch.save(torch.rand(9), '/dev/full')
+    assert 'free space' in disk_message(caught.value)
+    errors = OSError, RuntimeError
+    with pytest.raises(errors) as caught, open('/dev/full', 'wb', 0) as file:
+        torch.save(torch.rand(9), file)
+    assert 'no space left' in disk_message(caught.value)
+
+
+@pytest.mark.parametrize(
+    'error', [FileNotFoundError(errno.ENOENT, 'no', 'a'), RuntimeError('a defect')]
+)
+def test_other_system_errors_keep_their_traceback(error):
+    with pytest.raises(type(error)):
+        command(raising(error))()
+
+
+def test_a_write_without_a_name_gets_one():
+    for path, named in (('/dev/full', 'work_dirs/x'), ('/none/file', '/none/file')):
+        with pytest.raises(OSError) as caught, name_path('work_dirs/x'):
+            Path(path).write_bytes(b'1')
+        assert caught.value.filename == named
 
 
 @pytest.mark.parametrize('code', [None, 0, 1])

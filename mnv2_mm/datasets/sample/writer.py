@@ -25,6 +25,7 @@ import numpy as np
 
 from mnv2_mm.datasets.sample.scenes import CLASSES, Scene, make_scene
 from mnv2_mm.utils.errors import InputError
+from mnv2_mm.utils.files import write_image, write_text
 
 #: Increased with every change of an image or an annotation.
 GENERATOR_VERSION = 7
@@ -153,14 +154,12 @@ def _write_split(root: Path, split: str, settings: SampleSettings) -> Iterator[N
 def _write_image(path: Path, image: np.ndarray, quality: int | None = None) -> None:
     """Write a PNG, or a JPEG of a quality of 0 to 100."""
     jpeg = [] if quality is None else [cv2.IMWRITE_JPEG_QUALITY, quality]
-    if not cv2.imwrite(str(path), image, jpeg):
-        raise OSError(f'{path} could not be written')
+    write_image(path, image, *jpeg)
 
 
 def _write_json(path: Path, content: dict) -> None:
     """Write JSON, byte for byte the same for the same content."""
-    text = json.dumps(content, separators=(',', ':'))
-    path.write_text(text + '\n', encoding='utf-8')
+    write_text(path, json.dumps(content, separators=(',', ':')) + '\n')
 
 
 def write_sample_set(
@@ -204,7 +203,7 @@ def write_sample_set(
         for done, _ in enumerate(chain.from_iterable(images), 1):
             progress(done, settings.train + settings.val)
         _write_json(made / 'meta.json', settings.meta())
-        (made / 'README.md').write_text(_readme(settings), encoding='utf-8')
+        write_text(made / 'README.md', _readme(settings))
         if out.exists():
             out.rename(work / 'old')
         made.rename(out)

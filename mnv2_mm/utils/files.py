@@ -1,0 +1,108 @@
+"""Write a file whole or not at all, and try a place before hours of work.
+
+The standard library has the parts (os.replace, tempfile) and nothing that joins them;
+OpenCV's imwrite does not say why it failed. No heavy imports: the command lines use it
+while they read their flags.
+"""
+
+import contextlib
+import errno
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mnv2_mm.utils.errors import InputError, disk_message, name_path
+
+if TYPE_CHECKING:
+    import numpy as np
+    from matplotlib.figure import Figure
+
+StrPath = str | os.PathLike
+
+
+def check_output(path: StrPath, *, folder: bool = False) -> None:
+    """Raise an InputError if a file or a folder cannot be written; leaves nothing.
+
+    Of folders that are missing, the nearest one that exists is tried.
+    """
+    path = Path(path).expanduser()
+    try:
+        place = path if folder else path.parent
+        if path.is_dir() and not folder:
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if _is_device(path):
+            return
+        while not place.exists():
+            place = place.parent
+        with tempfile.TemporaryFile(dir=place) as file:
+            file.write(bytes(4096))
+    except OSError as error:
+        error.filename = path
+        message = disk_message(error) or f'{path} cannot be written: {error.strerror}'
+        raise InputError(message) from error
+
+
+def _is_device(path: Path) -> bool:
+    """Whether it is something like /dev/null or /dev/stdout."""
+    return path.exists() and not path.is_file() and not path.is_dir()
+
+
+@contextlib.contextmanager
+def whole_file(path: StrPath) -> Iterator[Path]:
+    """A name in the same folder to write to, which becomes ``path`` at the end.
+
+    It has the same ending, by which some writers choose the format. After an error or
+    an interrupt nothing is left. An OSError has ``path`` as its ``filename``.
+    """
+    path = Path(path).expanduser()
+    target = Path(os.path.realpath(path))  # a link stays one
+    part = target.with_name(f'.{os.getpid()}.{target.name}')
+    with name_path(path, part=part):
+        if _is_device(path):
+            yield path
+            return
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield part
+            os.replace(part, target)
+        finally:
+            part.unlink(missing_ok=True)
+
+
+def write_bytes(path: StrPath, data: bytes) -> None:
+    """Write bytes."""
+    with whole_file(path) as part:
+        part.write_bytes(data)
+
+
+def write_text(path: StrPath, text: str) -> None:
+    """Write text as UTF-8."""
+    write_bytes(path, text.encode())
+
+
+def write_json(path: StrPath, content: object) -> None:
+    """Write JSON for people."""
+    write_text(path, json.dumps(content, indent=1) + '\n')
+
+
+def write_image(path: StrPath, image: 'np.ndarray', *parameters: int) -> None:
+    """Write uint8 (H, W) or (H, W, 3) BGR with parameters of cv2.imwrite."""
+    import cv2
+
+    try:
+        _, data = cv2.imencode(Path(path).suffix, image, parameters)
+    except cv2.error as error:
+        raise InputError(f'{path}: give a name that ends in .jpg or .png') from error
+    write_bytes(path, data.tobytes())
+
+
+def save_figure(figure: 'Figure', path: StrPath, *, dpi: int) -> None:
+    """Write a figure of matplotlib."""
+    try:
+        with whole_file(path) as part:
+            figure.savefig(part, dpi=dpi)
+    except ValueError as error:  # an ending that matplotlib does not know
+        raise InputError(f'{path}: {error}') from error
