@@ -13,7 +13,6 @@ from types import FrameType
 #: Set to 1 to see the Python traceback below an error message.
 TRACEBACK_VARIABLE = 'MNV2_MM_TRACEBACK'
 
-
 #: Errors of a disk: it is full or broken, or the path cannot be written.
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 _REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.EISDIR}
@@ -33,7 +32,8 @@ def name_path(path: str | os.PathLike, *, part: object = None) -> Iterator[None]
     try:
         yield
     except OSError as error:
-        if error.filename is None or str(error.filename) == str(part):
+        # without an errno the text is all, and a name would replace it
+        if error.errno and (error.filename is None or str(error.filename) == str(part)):
             error.filename, error.filename2 = os.fspath(path), None
         raise
 
@@ -41,6 +41,8 @@ def name_path(path: str | os.PathLike, *, part: object = None) -> Iterator[None]
 def disk_message(error: BaseException) -> str | None:
     """One sentence about a disk that refuses a file; None for other errors."""
     free = 'free space, raise the limit, or choose another disk'
+    if not isinstance(error, OSError | RuntimeError):
+        return None
     for seen in _chain(error):  # torch.save raises a RuntimeError over that of the disk
         if isinstance(seen, OSError) and seen.errno in _FULL | _REFUSED:
             path, why = seen.filename or 'the output', os.strerror(seen.errno).lower()

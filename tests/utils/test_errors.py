@@ -204,6 +204,19 @@ def test_a_write_without_a_name_gets_one():
         with pytest.raises(OSError) as caught, name_path('work_dirs/x'):
             Path(path).write_bytes(b'1')
         assert caught.value.filename == named
+    with pytest.raises(OSError, match=r'^cut off$'), name_path('work_dirs/x'):
+        raise OSError('cut off')
+
+
+def test_a_defect_after_a_disk_error_keeps_its_traceback():
+    def main():
+        try:
+            os.mkdir('/')
+        except OSError:
+            raise ZeroDivisionError from None
+
+    with pytest.raises(ZeroDivisionError):
+        command(main)()
 
 
 @pytest.mark.parametrize('code', [None, 0, 1])
