@@ -149,7 +149,12 @@ def left_over(folder: Path) -> list[str]:
     ('tool', 'arguments', 'free', 'left'),
     [
         ('test', ['{config}', '{weights}', '--work-dir', '{tmp}', '--out'], 4, []),
-        ('demo', ['{config}', '{image}', '--weights', '{weights}', '--out-dir'], 8, []),
+        (
+            'demo',
+            ['{config}', '{image}', '--weights', '{weights}', '--out-dir'],
+            8,
+            ['new/results.json'],
+        ),
         ('browse_dataset', ['{config}', '--out-dir'], 8, []),
         ('convert_weights', ['{weights}', '--config', '{config}'], 64, []),
         ('plot_curves', ['{run}', '--out'], 16, []),
