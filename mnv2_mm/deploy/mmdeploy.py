@@ -8,8 +8,9 @@ import contextlib
 import functools
 import inspect
 import sys
+import traceback
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from mnv2_mm.utils import compat
 from mnv2_mm.utils.deploy_check import MMDEPLOY, REQUIRED
@@ -41,12 +42,14 @@ def require() -> None:
 
 def patch() -> None:
     """Import mmdeploy and patch it in this process."""
-    import mmdeploy.backend.ncnn
-    import mmdeploy.backend.onnxruntime
-    import mmdeploy.pytorch.functions
+    with frames_only():
+        import mmdeploy.apis
+        import mmdeploy.backend.ncnn
+        import mmdeploy.backend.onnxruntime
+        import mmdeploy.pytorch.functions
 
-    with contextlib.suppress(Exception):  # may fail with TensorRT 11
-        import mmdeploy.backend.tensorrt  # noqa: F401
+        with contextlib.suppress(Exception):  # may fail with TensorRT 11
+            import mmdeploy.backend.tensorrt  # noqa: F401
     from mmdeploy.backend.base import BACKEND_MANAGERS
     from mmdeploy.core import FUNCTION_REWRITER
     from mmdeploy.core.rewriters import function_rewriter
@@ -56,11 +59,67 @@ def patch() -> None:
     function_rewriter._wrapped_fns_to_patch = []
     function_rewriter.get_frame_func = function_of_frame
     FUNCTION_REWRITER.register_rewriter('torch.onnx.export')(export_by_tracing)
+    patch_replacing()
     patch_device_check()
     # mmdeploy's are registered by the imports above, ours after them
     for name in ('ncnn', 'onnxruntime', 'tensorrt'):
         BACKEND_MANAGERS._module_dict.pop(name, None)
     patch_ncnn_rewriters()
+
+
+@contextlib.contextmanager
+def frames_only() -> Iterator[None]:
+    """Within it, ``inspect.stack`` gives frames without their source.
+
+    mmdeploy reads the source of the whole stack six times when it is imported,
+    to learn the name of one module: 1 s, or 7 s below pytest.
+    """
+    original = inspect.stack
+    inspect.stack = lambda context=1: list(traceback.walk_stack(sys._getframe(1)))
+    try:
+        yield
+    finally:
+        inspect.stack = original
+
+
+def patch_replacing() -> None:
+    """Search all modules once for the functions that an export replaces.
+
+    mmdeploy asks the garbage collector for each of them, twice in an export: 2 s,
+    or 10 s where much is in memory.
+    """
+    from mmdeploy.core import FUNCTION_REWRITER
+    from mmdeploy.core.rewriters import function_rewriter
+
+    places: dict[int, list[dict]] = {}  # by id of a function that they name
+
+    def search() -> None:
+        contexts = [c for cs in FUNCTION_REWRITER._func_contexts.values() for c in cs]
+        places.update({id(f): [] for c in contexts for f in (c.func, c.origin_func)})
+        spaces = [getattr(module, '__dict__', {}) for module in [*sys.modules.values()]]
+        # a rewriter runs with a copy of its module's names
+        for names in spaces + [c.func.__globals__ for c in contexts]:
+            for key in places.keys() & map(id, names.values()):
+                places[key].append(names)
+
+    def replace(obj: object, new_obj: object, **_: object) -> None:
+        if not places:
+            search()
+        for names in places.get(id(obj), ()):
+            names.update({k: new_obj for k, value in names.items() if value is obj})
+
+    def searching_again(method: Callable) -> Callable:
+        @functools.wraps(method)
+        def call(*args: object, **kwargs: object) -> None:
+            places.clear()  # modules are imported also while a model is exported
+            method(*args, **kwargs)
+
+        return call
+
+    function_rewriter._replace_all_obj = replace
+    for name in ('enter', 'exit'):
+        method = getattr(FUNCTION_REWRITER, name)
+        setattr(FUNCTION_REWRITER, name, searching_again(method))
 
 
 def function_of_frame(top: int = 1) -> Callable:

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -262,6 +263,31 @@ def test_the_exporter_is_the_tracing_one_while_mmdeploy_exports():
     with RewriterContext({}, backend='onnxruntime'):
         assert torch.onnx.export is not before
     assert torch.onnx.export is before
+
+
+def test_a_rewritten_function_is_so_under_all_its_names(monkeypatch):
+    """In modules, in rewriters' copies of them; undone also in new modules."""
+    pytest.importorskip('mmdeploy', reason='deployment is not installed')
+    import copy
+
+    import mmdeploy.pytorch.functions.copy as of_mmdeploy
+    from mmdeploy.core import FUNCTION_REWRITER, RewriterContext
+
+    import mnv2_mm.deploy  # noqa: F401
+
+    original = copy.deepcopy
+    for name in ('early', 'late'):
+        monkeypatch.setitem(sys.modules, name, ModuleType(name))
+    sys.modules['early'].another_name = original
+    monkeypatch.setattr(of_mmdeploy, 'a_copy', original, raising=False)
+    with RewriterContext({}, backend='onnxruntime'):
+        rewritten = sys.modules['late'].deepcopy = copy.deepcopy
+        assert rewritten is not original
+        assert sys.modules['early'].another_name is rewritten
+        (context,) = FUNCTION_REWRITER._func_contexts['copy.deepcopy']
+        assert context.func.__globals__['a_copy'] is rewritten
+    assert copy.deepcopy is sys.modules['late'].deepcopy is original
+    assert sys.modules['early'].another_name is original
 
 
 def test_a_tensorrt_graph_is_written_without_a_gpu():
