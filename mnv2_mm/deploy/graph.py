@@ -41,15 +41,17 @@ def fold(model: onnx.ModelProto) -> onnx.ModelProto:
     0.1.98 its values of a reversed Slice are wrong, and with them the SAME padding
     that PyTorch's exporter computes.
     """
-    import onnxslim
+    from onnxslim.core import OptimizationSettings, freeze, optimize
 
+    freeze(model)
+    OptimizationSettings.reset()
     count = -1
     while count != len(model.graph.node):
         count = len(model.graph.node)
         model = onnx.shape_inference.infer_shapes(
             model, strict_mode=True, data_prop=True
         )
-        model = onnxslim.slim(model, no_shape_infer=True)
+        model = optimize(model)  # slim() would do it again in each turn
     return onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
 
 
