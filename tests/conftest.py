@@ -4,6 +4,7 @@
 seconds: the real bases, a few small images, a narrow network.
 """
 
+import gc
 import importlib.util
 import os
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 from unittest import mock
 
 import pytest
+from filelock import FileLock
 
 # before torch is loaded; see tools/train.py
 os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
@@ -74,15 +76,40 @@ _LENGTH = {
 }
 
 
+def pytest_collection_finish() -> None:
+    """Spare what the imports left from every later collection of garbage."""
+    gc.freeze()
+
+
 @pytest.fixture(scope='session')
-def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def once(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Callable[[str, Callable[[Path], object]], Path]:
+    """Make a folder by its name, one time for all processes of a session."""
+    root = tmp_path_factory.getbasetemp()
+    if 'PYTEST_XDIST_WORKER' in os.environ:
+        root = root.parent  # of all processes
+    root /= 'shared'
+    root.mkdir(exist_ok=True)
+
+    def get(name: str, make: Callable[[Path], object]) -> Path:
+        folder = root / name
+        with FileLock(f'{folder}.lock'):
+            if not (done := root / f'{name}.done').exists():
+                make(folder)
+                done.touch()
+        return folder
+
+    return get
+
+
+@pytest.fixture(scope='session')
+def tiny_data(once: Callable[..., Path]) -> Path:
     """The generated sample set, with 16 + 8 images of 64 x 64 pixels."""
     from mnv2_mm.datasets.sample.writer import SampleSettings, write_sample_set
 
-    root = tmp_path_factory.mktemp('tiny') / 'sample'
     settings = SampleSettings(train=16, val=8, width=64, height=64, crop_size=32)
-    write_sample_set(root, settings)
-    return root
+    return once('sample', lambda folder: write_sample_set(folder, settings))
 
 
 @pytest.fixture(scope='session')
@@ -145,18 +172,17 @@ def run_tool() -> Callable[..., int]:
 def trained(
     tiny_config: Callable[..., Path],
     run_tool: Callable[..., int],
-    tmp_path_factory: pytest.TempPathFactory,
+    once: Callable[..., Path],
 ) -> Callable[[str], tuple[Path, Path]]:
     """Config and checkpoint of a finished short training of a task."""
-    done: dict[str, tuple[Path, Path]] = {}
 
     def get(task: str) -> tuple[Path, Path]:
-        if task not in done:
-            work_dir = tmp_path_factory.mktemp(f'trained_{task}')
-            config = tiny_config(task)
+        config = tiny_config(task)
+
+        def train(work_dir: Path) -> None:
             assert run_tool('train', config, '--work-dir', work_dir) == 0
-            unit = 'iter' if task == 'seg' else 'epoch'
-            done[task] = config, work_dir / f'{unit}_2.pth'
-        return done[task]
+
+        unit = 'iter' if task == 'seg' else 'epoch'
+        return config, once(f'trained_{task}', train) / f'{unit}_2.pth'
 
     return get

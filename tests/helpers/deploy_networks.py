@@ -6,12 +6,10 @@ changes one takes a copy.
 """
 
 import hashlib
-import os
 from pathlib import Path
 
 import pytest
 import torch
-from filelock import FileLock
 
 from mnv2_mm.api import init_model
 
@@ -47,31 +45,26 @@ def network(tiny_config, tiny_data, tmp_path_factory):
 
 
 @pytest.fixture(scope='session')
-def built(network, run_tool, tmp_path_factory):
+def built(network, run_tool, once):
     """Folder of a task's network, exported with a deploy config."""
-    root = tmp_path_factory.getbasetemp()
-    if 'PYTEST_XDIST_WORKER' in os.environ:
-        root = root.parent  # of all processes
-    root /= 'exported'
-    root.mkdir(exist_ok=True)
 
     def get(task, kind='static', **options):
         flags = [f'{k}={v}' for k, v in options.items()]
         digest = hashlib.sha256(' '.join(flags).encode()).hexdigest()[:8]
-        folder = root / f'{task}_{kind}_{digest}'
-        with FileLock(f'{folder}.lock'):
-            if not folder.exists():
-                named = kind.startswith(('ncnn_', 'tensorrt_'))
-                backend = '' if named else 'onnxruntime_'
-                code = run_tool(
-                    'deploy',
-                    CONFIGS / f'{task}_{backend}{kind}.py',
-                    *network(task),
-                    '--work-dir',
-                    folder,
-                    *(['--cfg-options', *flags] if flags else []),
-                )
-                assert code == 0
-        return folder
+
+        def deploy(folder):
+            named = kind.startswith(('ncnn_', 'tensorrt_'))
+            backend = '' if named else 'onnxruntime_'
+            code = run_tool(
+                'deploy',
+                CONFIGS / f'{task}_{backend}{kind}.py',
+                *network(task),
+                '--work-dir',
+                folder,
+                *(['--cfg-options', *flags] if flags else []),
+            )
+            assert code == 0
+
+        return once(f'{task}_{kind}_{digest}', deploy)
 
     return get
