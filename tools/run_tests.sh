@@ -37,17 +37,15 @@ fi
 say 'environment'
 "$bin/python" -m mnv2_mm.check
 if [ "$stack" = onedl ]; then
-    say 'style, spelling, import direction, documentation, types'
+    say 'style, spelling, import direction, types'
     "$bin/ruff" check .
     "$bin/ruff" format --check .
     "$bin/codespell"
     "$bin/lint-imports" --no-cache
-    [ ! -x "$bin/sphinx-build" ] || # none on Python 3.10
-        "$bin/sphinx-build" -W -q -b html docs work_dirs/docs
     wait $mypy || { code=$?; cat work_dirs/mypy.txt; exit $code; }
     cat work_dirs/mypy.txt
 fi
 say 'tests'
 # a process a core, with one thread each; a later -n counts
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
-exec "$bin/python" -m pytest -n 2 --dist loadfile "$@"
+exec "$bin/python" -m pytest -n 2 --dist worksteal "$@"
