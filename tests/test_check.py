@@ -274,6 +274,7 @@ def test_with_nothing_installed(tmp_path):
         assert line in done.stdout
 
 
+@pytest.mark.slow  # tools/run_tests.sh runs the same at its start
 def test_this_environment_is_usable():
     done = run_check(sys.executable)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -152,11 +152,16 @@ def test_classification(answers, tmp_path):
 @pytest.mark.parametrize(
     'wrong',
     [
-        {'model.backbone.padding': 'symmetric'},
-        {'model.backbone.act_cfg': dict(type='ReLU')},
-        {'model.data_preprocessor.to_rgb': False},
+        pytest.param({'model.backbone.padding': 'symmetric'}, id='padding'),
+        pytest.param(
+            {'model.backbone.act_cfg': dict(type='ReLU')},
+            id='ReLU',
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            {'model.data_preprocessor.to_rgb': False}, id='BGR', marks=pytest.mark.slow
+        ),
     ],
-    ids=['padding', 'ReLU', 'BGR'],
 )
 def test_a_wrong_classifier_is_told_apart(answers, tmp_path, wrong):
     """What other MobileNetV2s do differently costs agreement."""

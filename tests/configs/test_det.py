@@ -111,6 +111,7 @@ def test_detector_trains_a_step_and_predicts(name):
         assert len(labels) and labels.max() < classes
 
 
+@pytest.mark.slow  # tests/analysis/test_complexity.py builds and runs it
 def test_faster_rcnn_trains_a_step():
     model = initialized(load('examples/faster_rcnn_mnv2_coco'))
     data = model.data_preprocessor(batch([(96, 128)] * 2, [2, 0]), True)

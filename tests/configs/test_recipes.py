@@ -197,8 +197,17 @@ def test_detector_pipelines_on_data(name, tiny_data):
         assert (boxes[:, 2:] > boxes[:, :2]).all()
 
 
-@pytest.mark.parametrize('recipes', [OFFICIAL, SECOND], ids=['official', 'second'])
-@pytest.mark.parametrize('task', OFFICIAL)
+@pytest.mark.parametrize(
+    ('task', 'recipes'),
+    [
+        *((task, OFFICIAL) for task in OFFICIAL),
+        ('seg', SECOND),
+        # SGD with a warm-up, as the official recipe of segmentation and the second
+        pytest.param('det', SECOND, marks=pytest.mark.slow),
+        pytest.param('cls', SECOND, marks=pytest.mark.slow),
+    ],
+    ids=lambda v: {id(OFFICIAL): 'official', id(SECOND): 'second'}.get(id(v), v),
+)
 def test_schedule_runs(task, recipes, tiny_config, run_tool, tmp_path):
     """Optimizer, rates and average of a recipe in a run of two epochs."""
     recipe = load(recipes[task])

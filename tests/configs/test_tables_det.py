@@ -79,7 +79,14 @@ def train_and_predict(model, size, counts):
         assert found.labels.max() < model.bbox_head.num_classes
 
 
-@pytest.mark.parametrize('name', COUNTED)
+@pytest.mark.parametrize(
+    'name',
+    [
+        # test_paper_tables.py has the same numbers in the fast tests
+        n if n == SSD512 else pytest.param(n, marks=pytest.mark.slow)
+        for n in COUNTED
+    ],
+)
 def test_counts(name):
     side, parameters, multiply_adds = COUNTED[name]
     model = meta_model(name)

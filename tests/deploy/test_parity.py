@@ -146,7 +146,7 @@ def test_classification(wanted, built):
     [
         pytest.param('det', '', marks=SLOW),
         pytest.param('seg', '_513', marks=SLOW),
-        ('cls', ''),
+        pytest.param('cls', '', marks=SLOW),
     ],
 )
 def test_tensorrts_float16_in_onnxruntime(wanted, built, task, size):
@@ -169,7 +169,7 @@ def test_tensorrts_float16_in_onnxruntime(wanted, built, task, size):
             assert 1e-6 < np.abs(gap).max() < 0.01
 
 
-@pytest.mark.parametrize('symmetric', [False, True])
+@pytest.mark.parametrize('symmetric', [False, pytest.param(True, marks=SLOW)])
 def test_eight_bits_name_the_same_classes(wanted, built, tmp_path, symmetric):
     """Both forms of int8: onnxruntime's and, run in it, TensorRT's."""
     model = ExportedModel(built('cls', 'static'), threads=1)

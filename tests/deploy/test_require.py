@@ -219,6 +219,7 @@ def test_bases_of_deploy_configs_have_no_name():
 
 
 # --------------------------------------------------------- patched mmdeploy
+@pytest.mark.slow
 def test_pkg_resources_is_neither_needed_nor_faked():
     """setuptools 82 has none; mmdeploy reads versions with it."""
     pytest.importorskip('mmdeploy', reason='deployment is not installed')

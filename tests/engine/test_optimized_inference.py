@@ -37,8 +37,16 @@ def _answer(model):
     return torch.cat([x.flatten() for maps in found for x in maps])
 
 
-@pytest.mark.parametrize('name', MODELS)
-@pytest.mark.parametrize(('dtype', 'bound'), [('float32', 1e-5), ('bfloat16', 0.05)])
+@pytest.mark.parametrize(
+    ('name', 'dtype', 'bound'),
+    [
+        *((name, 'float32', 1e-5) for name in MODELS),
+        ('mnv2_sample', 'bfloat16', 0.05),
+        # slow without the instructions
+        pytest.param('ssdlite_sample', 'bfloat16', 0.05, marks=pytest.mark.slow),
+        pytest.param('deeplabv3_sample', 'bfloat16', 0.05, marks=pytest.mark.slow),
+    ],
+)
 def test_the_same_up_to_rounding(name, dtype, bound):
     model = _settled(name)
     expected = _answer(model)

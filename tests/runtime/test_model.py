@@ -37,7 +37,8 @@ EXPORTS = [
     ('cls', 'static', {}),
     ('cls', 'dynamic', {}),
     ('det', 'ncnn_static', {}),
-    ('seg', 'ncnn_static_513', SEG),
+    # the same network as the next, less what follows its logits
+    pytest.param('seg', 'ncnn_static_513', SEG, marks=pytest.mark.slow),
     ('seg', 'ncnn_static_513', SEG | CLASSES),
     # classification has no layers that the others lack
     pytest.param('cls', 'ncnn_static', {}, marks=pytest.mark.slow),

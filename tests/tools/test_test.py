@@ -53,8 +53,15 @@ def test_time_augmentation(
     assert KEYS[task] in result['metrics']
 
 
-@pytest.mark.parametrize('task', ['det', 'cls'])
-@pytest.mark.parametrize('flags', [['--optimize'], ['--dtype=bfloat16', '--tta']])
+@pytest.mark.parametrize(
+    ('task', 'flags'),
+    [
+        ('det', ['--optimize']),
+        ('cls', ['--optimize']),
+        ('cls', ['--dtype=bfloat16', '--tta']),
+        pytest.param('det', ['--dtype=bfloat16', '--tta'], marks=pytest.mark.slow),
+    ],
+)
 def test_the_optimized_network_is_evaluated(
     trained: Trained,
     run_tool: Tool,
@@ -73,7 +80,7 @@ def test_the_optimized_network_is_evaluated(
     config, checkpoint = trained(task)
     figures = {}
     for name, how in dict(eager=flags[1:], optimized=flags).items():
-        place = ['--work-dir', tmp_path / name]
+        place = ['--work-dir', tmp_path / name, '--limit', 3]
         assert run_tool('test', config, checkpoint, *place, *how) == 0
         result = json.loads((tmp_path / name / 'metrics.json').read_text())
         figures[name] = result['metrics']

@@ -183,7 +183,15 @@ def test_trains_and_reuses_a_finished_run(
     assert checkpoint.stat().st_mtime_ns == stamp
 
 
-@pytest.mark.parametrize('task', ['det', 'seg', 'cls'])
+@pytest.mark.parametrize(
+    'task',
+    [
+        'det',
+        # the same wrapper and hook
+        pytest.param('seg', marks=pytest.mark.slow),
+        pytest.param('cls', marks=pytest.mark.slow),
+    ],
+)
 def test_fast_training_says_what_it_does(
     tiny_config: Write, run_tool: Tool, tmp_path: Path, task: str
 ) -> None:

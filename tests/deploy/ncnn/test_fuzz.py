@@ -200,15 +200,16 @@ def any_activation(draw, b, x, shape, blobs):
     return b.add(kind, x, *limits), shape
 
 
-@settings(
-    max_examples=150,
-    deadline=None,
-    derandomize=True,
-    suppress_health_check=list(HealthCheck),
-)
-@given(case=graphs())
-def test_random_graphs(case, tmp_path_factory):
-    builder, model = case
-    folder = tmp_path_factory.getbasetemp() / 'fuzz'
-    folder.mkdir(exist_ok=True)
-    assert_same(builder, model, folder)
+@pytest.mark.parametrize('count', [50, pytest.param(500, marks=pytest.mark.slow)])
+def test_random_graphs(count, tmp_path):
+    @settings(
+        max_examples=count,
+        deadline=None,
+        derandomize=True,
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(case=graphs())
+    def same(case):
+        assert_same(*case, tmp_path)
+
+    same()

@@ -232,7 +232,10 @@ def assert_like_predict(model, folder, seed=0):
     return assert_matched(rows, instances, (128, 128)), rows
 
 
-@pytest.mark.parametrize('kind', HEADS)
+@pytest.mark.parametrize(
+    'kind',
+    ['sigmoid', pytest.param('sigmoid alone', marks=pytest.mark.slow), 'softmax'],
+)
 def test_every_kind_of_head(small, kind, tmp_path):
     model = small(HEADS[kind])
     count, _ = assert_like_predict(model, tmp_path)

@@ -356,6 +356,7 @@ def test_gradient_reaches_every_parameter():
     sum(losses.values()).backward()
 
 
+@pytest.mark.slow
 def test_it_learns_one_image_and_gives_it_back():
     """Boxes come back in the original image, twice as large."""
     torch.manual_seed(0)
