@@ -5,15 +5,11 @@ A checkpoint is a pickle, and pickles can run code: only tensors and plain value
 read. Sizes and checksums are compared with the file before torch sees it, since a few
 bytes can claim any size, and torch allocates first and ignores checksums. What is read
 may still hold any value; :mod:`mnv2_mm.checkpoints.content` checks it.
-
-torch writes a checkpoint as a zip file whose directory comes last: a file whose
-directory can be listed is complete.
 """
 
 import contextlib
 import io
 import os
-import re
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -26,6 +22,7 @@ from torch import Tensor
 from mnv2_mm.checkpoints.addresses import local_file
 from mnv2_mm.checkpoints.content import check_content
 from mnv2_mm.checkpoints.pickles import check_pickle
+from mnv2_mm.checkpoints.resume import is_complete
 from mnv2_mm.utils.compat import allow_checkpoints, required, why_unreadable
 from mnv2_mm.utils.errors import InputError
 
@@ -39,8 +36,6 @@ _DAMAGED = 'is damaged or cut off; download or copy it again'
 _DEPTH = 4  # of nested dictionaries
 #: Memory beyond a few times the size of a file; a few bytes of pickle can ask for any.
 _MEMORY = 512 << 20
-#: Names that CheckpointHook gives; the best checkpoint has no optimizer.
-_NAME = re.compile(r'(?:epoch|iter)_(\d+)\.pth')
 
 
 def read(source: str | os.PathLike, *, trust: bool = False) -> dict:
@@ -103,40 +98,6 @@ def check_file(path: str | os.PathLike) -> None:
         raise InputError(
             f'{path} is not a checkpoint of PyTorch; give the .pth file of a training'
         )
-
-
-def is_complete(path: str | os.PathLike) -> bool:
-    """Whether the zip file that torch.save writes has its end."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return bool(archive.namelist())
-    except Exception:  # damaged bytes can end in any exception
-        return False
-
-
-def checkpoints(work_dir: str) -> list[str]:
-    """Paths of the checkpoints of a training, newest first, complete or not.
-
-    mmengine trusts the file ``last_checkpoint``, which a killed run leaves empty or
-    wrong.
-    """
-    found = [
-        # by time, not by number: an older, longer run may have used the folder
-        (path.stat().st_mtime_ns, int(match[1]), str(path))
-        for path in Path(work_dir).glob('*.pth')
-        if (match := _NAME.fullmatch(path.name))
-    ]
-    return [path for *_, path in sorted(found, reverse=True)]
-
-
-def latest_checkpoint(work_dir: str) -> tuple[str | None, list[str]]:
-    """Path of the newest complete checkpoint, or None; the newer, cut off ones."""
-    broken: list[str] = []
-    for path in checkpoints(work_dir):
-        if is_complete(path):
-            return path, broken
-        broken.append(path)
-    return None, broken
 
 
 def is_safetensors(path: str | os.PathLike) -> bool:

@@ -15,7 +15,7 @@ import yaml
 from mmengine.config import Config
 
 from mnv2_mm.checkpoints.convert import convert, needs_conversion, save, translate
-from mnv2_mm.checkpoints.file import is_complete
+from mnv2_mm.checkpoints.resume import is_complete
 from mnv2_mm.checkpoints.source import Source, sha256_of
 from mnv2_mm.utils.config import config_root, get_config
 from mnv2_mm.utils.errors import InputError

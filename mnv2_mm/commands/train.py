@@ -11,8 +11,9 @@ from argparse import Namespace
 import torch
 from mmengine.config import Config
 
-from mnv2_mm.checkpoints.file import checkpoints, latest_checkpoint, read
+from mnv2_mm.checkpoints.file import read
 from mnv2_mm.checkpoints.loading import safe_loading
+from mnv2_mm.checkpoints.resume import checkpoints, latest_checkpoint
 from mnv2_mm.engine.fast_training import (
     keep_freed_memory,
     set_mixed_precision,

@@ -1,7 +1,5 @@
 """Files that can be read, and what is said of the others."""
 
-import os
-import time
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +8,7 @@ import torch
 from toy_runner import Toy, truncate
 
 from mnv2_mm.checkpoints import load_backbone
-from mnv2_mm.checkpoints.file import check_file, is_complete, latest_checkpoint, read
+from mnv2_mm.checkpoints.file import check_file, read
 from mnv2_mm.checkpoints.guard import load
 from mnv2_mm.checkpoints.readers.torch_file import read_torch
 from mnv2_mm.models import MobileNetV2
@@ -78,34 +76,3 @@ def test_safetensors_are_read_as_any_checkpoint(tmp_path: Path) -> None:
     net = MobileNetV2(0.35)
     save_file(net.state_dict(), tmp_path / 'a.safetensors')
     assert load_backbone(MobileNetV2(0.35), str(tmp_path / 'a.safetensors')).exact
-
-
-def make_checkpoints(folder: Path, names: list[str]) -> None:
-    for age, name in enumerate(reversed(names)):
-        path = folder / name
-        torch.save({'weights': torch.ones(100)}, path)
-        stamp = time.time() - 100 * age
-        os.utime(path, (stamp, stamp))
-
-
-def test_latest_checkpoint_is_the_newest_complete_one(tmp_path: Path) -> None:
-    assert latest_checkpoint(str(tmp_path / 'none')) == (None, [])
-    # epoch_20 is of an older, longer run in the same folder
-    make_checkpoints(tmp_path, ['epoch_20.pth', 'epoch_9.pth', 'epoch_10.pth'])
-    make_checkpoints(tmp_path, ['best_mIoU_epoch_9.pth'])
-    # what a run killed at this very moment leaves
-    (tmp_path / 'last_checkpoint').write_text('')
-    newest = str(tmp_path / 'epoch_10.pth')
-    assert latest_checkpoint(str(tmp_path)) == (newest, [])
-
-
-def test_cut_off_checkpoints_are_passed_over(tmp_path: Path) -> None:
-    make_checkpoints(tmp_path, ['iter_1.pth', 'iter_2.pth', 'iter_3.pth'])
-    times = os.stat(tmp_path / 'iter_3.pth')
-    truncate(tmp_path / 'iter_3.pth')
-    (tmp_path / 'iter_2.pth').write_bytes(b'')
-    os.utime(tmp_path / 'iter_3.pth', (times.st_atime, times.st_mtime))
-    assert not is_complete(str(tmp_path / 'iter_3.pth'))
-    path, broken = latest_checkpoint(str(tmp_path))
-    assert path == str(tmp_path / 'iter_1.pth')
-    assert {Path(name).name for name in broken} == {'iter_2.pth', 'iter_3.pth'}
