@@ -14,11 +14,16 @@ from mmengine.runner import BaseLoop, EpochBasedTrainLoop, Runner
 from mnv2_mm.utils.errors import InputError
 
 
+def is_first_process() -> bool:
+    """Whether this process has rank 0, also before the processes are joined."""
+    # before that only the launcher knows the rank
+    rank = os.environ.get('RANK') or os.environ.get('SLURM_PROCID') or '0'
+    return is_main_process() and (is_distributed() or rank == '0')
+
+
 def print_rank0(text: str) -> None:
     """Print on the first process only."""
-    # before the processes are joined only the launcher knows the rank
-    rank = os.environ.get('RANK') or os.environ.get('SLURM_PROCID') or '0'
-    if is_main_process() and (is_distributed() or rank == '0'):
+    if is_first_process():
         print(text, flush=True)
 
 
@@ -52,7 +57,7 @@ _FILE_ONLY = (
     '"FileClient" will be deprecated',
     '"HardDiskBackend" is the alias',
     # a recipe without a schedule has none to save
-    '`save_param_scheduler` is True but `self.param_schedulers` is None',
+    '_param_scheduler` is True but `self.param_schedulers` is None',
 )
 _WARNINGS = (
     # torch.meshgrid without indexing=, in mmdet's anchor generators
