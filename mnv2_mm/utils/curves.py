@@ -59,8 +59,9 @@ def read_curves(work_dir: str | os.PathLike) -> Curves:
             train = [r for r in train if r['step'] < first]
             # a metric belongs to the iterations before it, so first itself is left out
             metrics = [r for r in metrics if r['step'] < first]
-        last_of_epoch = {r['epoch']: r['step'] for r in new if 'epoch' in r}
         train += new
+        # of all starts: a resumed one may validate where the last one was killed
+        last_of_epoch = {r['epoch']: r['step'] for r in train if 'epoch' in r}
         for record in records:
             if 'lr' in record:
                 continue
@@ -87,12 +88,12 @@ def _records(file: Path) -> list[dict]:
 
 
 def _by_key(records: list[dict]) -> dict[str, Curve]:
-    curves: dict[str, Curve] = defaultdict(list)
+    curves: dict[str, dict[int, float]] = defaultdict(dict)
     for record in sorted(records, key=lambda r: r['step']):
         for key, value in record.items():
             if key not in _NOT_CURVES and isinstance(value, int | float):
-                curves[key].append((record['step'], float(value)))
-    return dict(curves)
+                curves[key][record['step']] = float(value)  # the later one counts
+    return {key: [*curve.items()] for key, curve in curves.items()}
 
 
 def plot(curves: Curves, path: str | os.PathLike, *, title: str = '') -> list[str]:

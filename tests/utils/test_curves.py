@@ -44,6 +44,17 @@ def test_starts_are_joined(tmp_path: Path) -> None:
     assert curves.last == {'mAP': 0.4}
 
 
+def test_a_validation_done_again_is_one_point(tmp_path: Path) -> None:
+    *trained, _ = epochs(1, 2, loss=2.0)
+    # killed in the validation of epoch 2; then in the next step, and after it
+    write(tmp_path, '20260101_000000', trained)
+    write(tmp_path, '20260102_000000', [dict(mAP=0.2, step=2)])
+    write(tmp_path, '20260103_000000', [dict(mAP=0.3, step=2), *epochs(3, 3, loss=1.0)])
+    curves = read_curves(tmp_path)
+    assert curves.metrics == {'mAP': [(2, 0.1), (4, 0.3), (6, 0.3)]}
+    assert [step for step, _ in curves.train['loss']] == [1, 2, 3, 4, 5, 6]
+
+
 def test_a_new_training_in_the_same_folder_counts_alone(tmp_path: Path) -> None:
     write(tmp_path, '20260101_000000', epochs(1, 3, loss=2.0))
     write(tmp_path, '20260102_000000', epochs(1, 1, loss=1.0))
