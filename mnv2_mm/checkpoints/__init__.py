@@ -10,5 +10,12 @@ has the published networks by name.
 from mnv2_mm.checkpoints.backbone import PretrainedBackbone, load_backbone
 from mnv2_mm.checkpoints.guard import CheckpointGuardHook
 from mnv2_mm.checkpoints.report import WeightReport
+from mnv2_mm.checkpoints.saving import AtomicCheckpointHook
 
-__all__ = ['CheckpointGuardHook', 'PretrainedBackbone', 'WeightReport', 'load_backbone']
+__all__ = [
+    'AtomicCheckpointHook',
+    'CheckpointGuardHook',
+    'PretrainedBackbone',
+    'WeightReport',
+    'load_backbone',
+]

@@ -8,10 +8,14 @@ directory can be listed is complete.
 import os
 import re
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 
 #: Names that CheckpointHook gives; the best checkpoint has no optimizer.
 _NAME = re.compile(r'(?:epoch|iter)_(\d+)\.pth')
+
+#: File beside ``last_checkpoint``: the iteration of the last complete validation.
+LAST_VALIDATION = 'last_validation'
 
 
 def is_complete(path: str | os.PathLike) -> bool:
@@ -42,3 +46,32 @@ def latest_checkpoint(work_dir: str) -> tuple[str | None, list[str]]:
             return path, broken
         broken.append(path)
     return None, broken
+
+
+def last_validation(work_dir: str) -> int | None:
+    """Iteration after which a training was last validated; None if it never was."""
+    try:
+        return int((Path(work_dir) / LAST_VALIDATION).read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def best_checkpoint(work_dir: str, state: Mapping) -> tuple[str, float] | None:
+    """The best checkpoint by its score: a path and the score, or None.
+
+    Args:
+        work_dir: Folder of the training.
+        state: Its newest checkpoint. mmengine compares the scores and notes the best
+            one there; names of files say nothing, since older trainings leave theirs.
+    """
+    hub = state.get('message_hub')
+    info = hub.get('runtime_info') if isinstance(hub, Mapping) else None
+    if not isinstance(info, Mapping):
+        return None
+    for key, name in info.items():
+        if str(key).startswith('best_ckpt') and isinstance(name, str):
+            path = os.path.join(work_dir, os.path.basename(name))
+            score = info.get(key.replace('best_ckpt', 'best_score'))
+            if is_complete(path) and isinstance(score, int | float):
+                return path, float(score)
+    return None

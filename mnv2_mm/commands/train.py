@@ -2,24 +2,31 @@
 
 mmengine's runner trains. What differs from mmdet's tools/train.py: the data set
 and the checkpoint are checked before anything starts, a resume takes the newest
-checkpoint that is complete, and processes without a GPU are joined by gloo.
+checkpoint that is complete and equals an uninterrupted training, a work dir belongs to
+one training at a time, and processes without a GPU are joined by gloo.
 """
 
 import os
 from argparse import Namespace
 
 import torch
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 
 from mnv2_mm.checkpoints.file import read
 from mnv2_mm.checkpoints.loading import safe_loading
-from mnv2_mm.checkpoints.resume import checkpoints, latest_checkpoint
+from mnv2_mm.checkpoints.resume import (
+    best_checkpoint,
+    checkpoints,
+    last_validation,
+    latest_checkpoint,
+)
 from mnv2_mm.engine.fast_training import (
     keep_freed_memory,
     set_mixed_precision,
     use_channels_last,
 )
 from mnv2_mm.engine.launch import build_runner, preflight, set_launcher, set_work_dir
+from mnv2_mm.engine.work_dir_lock import lock_work_dir
 from mnv2_mm.utils.config import apply_options, config_name, get_config
 from mnv2_mm.utils.config_checks import check_values
 from mnv2_mm.utils.config_errors import host_of, readable_config_errors
@@ -33,6 +40,12 @@ def train(args: Namespace) -> None:
     filter_warnings()
     cfg = _prepare(args)
     set_launcher(cfg, args.launcher, args.local_rank)
+    with lock_work_dir(cfg.work_dir):
+        _train(cfg, args)
+
+
+def _train(cfg: Config, args: Namespace) -> None:
+    """Train in a work dir that no other process uses."""
     path = _set_resume(cfg, args.resume)
     if path is not None and _is_finished(cfg, path):
         print_rank0('this training is complete already; nothing to do')
@@ -47,16 +60,35 @@ def train(args: Namespace) -> None:
         f'training {config_name(cfg)} for {length} on the {place}; log and checkpoints '
         f'in {cfg.work_dir}'
     )
+    before = _newest(cfg)
     try:
         with readable_config_errors(cfg):
             build_runner(cfg).train()
     except KeyboardInterrupt:
-        print_rank0(
-            f'\nstopped; continue with: python tools/train.py {args.config} '
-            f'--work-dir {cfg.work_dir} --resume'
-        )
+        command = f'python tools/train.py {args.config} --work-dir {cfg.work_dir}'
+        if path is not None or _newest(cfg) != before:
+            print_rank0(f'\nstopped; continue with: {command} --resume')
+        else:  # --resume would take the checkpoint of another training
+            print_rank0(f'\nstopped before its first checkpoint; start with: {command}')
         raise
     _report(cfg)
+
+
+def _newest(cfg: Config) -> tuple[str, int] | None:
+    """Newest complete checkpoint of the work dir and its time."""
+    path, _ = latest_checkpoint(cfg.work_dir)
+    return path and (path, os.stat(path).st_mtime_ns)
+
+
+def _add_hooks(cfg: Config) -> None:
+    """Let any config save and resume as those of this project."""
+    hooks = cfg.setdefault('default_hooks', ConfigDict())
+    exact = hooks.setdefault('exact_resume', ConfigDict())
+    if exact is not None:
+        exact.setdefault('type', 'mnv2_mm.ExactResumeHook')
+    saving = hooks.setdefault('checkpoint', ConfigDict(interval=1))
+    if saving and saving.get('type', 'CheckpointHook') == 'CheckpointHook':
+        saving.type = 'mnv2_mm.AtomicCheckpointHook'
 
 
 def _prepare(args: Namespace) -> Config:
@@ -65,6 +97,7 @@ def _prepare(args: Namespace) -> Config:
     print_warnings(apply_options(cfg, args.cfg_options))
     set_work_dir(cfg, args.work_dir)
     host_of(cfg)
+    _add_hooks(cfg)
     if args.amp or args.fast:
         print_warnings(set_mixed_precision(cfg))
     if args.fast:
@@ -123,7 +156,9 @@ def _is_finished(cfg: Config, path: str) -> bool:
         if end is not None:
             print_rank0(f'continuing from {path}: {unit} {meta[unit]} of {end}')
             if meta[unit] >= end:
-                return True
+                # killed during its last validation, it has still to choose the best
+                evaluated = last_validation(cfg.work_dir) == meta['iter']
+                return evaluated or not cfg.get('val_dataloader')
     if 'optimizer' not in state:
         print_rank0(
             f'warning: {path} holds no state of the optimizer (the best_* files have '
@@ -135,11 +170,13 @@ def _is_finished(cfg: Config, path: str) -> bool:
 
 def _report(cfg: Config) -> None:
     """Say where the results are and what to do next."""
-    best = sorted(name for name in os.listdir(cfg.work_dir) if name.startswith('best_'))
-    last, _ = latest_checkpoint(cfg.work_dir)
-    weights = os.path.join(cfg.work_dir, best[-1]) if best else last
+    weights, _ = latest_checkpoint(cfg.work_dir)
+    note = ''
+    if weights is not None and (best := best_checkpoint(cfg.work_dir, read(weights))):
+        weights, score = best
+        note = f'  # the best, with {score:.4g}'
     print_rank0(
         f'\ntraining is complete; everything is in {cfg.work_dir}\n'
-        f'  evaluate: python tools/test.py {cfg.filename} {weights}\n'
+        f'  evaluate: python tools/test.py {cfg.filename} {weights}{note}\n'
         f'  curves:   python tools/plot_curves.py {cfg.work_dir}'
     )

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -247,6 +248,30 @@ def test_resume_without_checkpoint_starts(
     config = tiny_config('cls')
     assert run_tool('train', config, '--work-dir', tmp_path, *flags) == 0
     assert 'starting from the beginning' in capfd.readouterr().out
+
+
+@pytest.mark.parametrize('saves', [True, False])
+def test_interrupt_names_the_command_that_continues(
+    trained: Callable[[str], tuple[Path, Path]],
+    run_tool: Tool,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    saves: bool,
+) -> None:
+    config, checkpoint = trained('cls')
+    shutil.copy2(checkpoint, tmp_path)  # of an older training
+
+    class Stopped:
+        def train(self) -> None:
+            if saves:
+                shutil.copy(checkpoint, tmp_path / 'epoch_1.pth')
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr('mnv2_mm.commands.train.build_runner', lambda cfg: Stopped())
+    assert run_tool('train', config, '--work-dir', tmp_path) == 130
+    (line,) = re.findall('stopped.*', capfd.readouterr().out)
+    assert line.endswith('--resume') == saves
 
 
 def test_killed_run_continues_from_its_last_checkpoint(

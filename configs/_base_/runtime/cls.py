@@ -8,9 +8,8 @@ default_hooks = dict(
     timer=dict(type='IterTimerHook'),
     logger=dict(type='LoggerHook', interval=100),
     param_scheduler=dict(type='ParamSchedulerHook'),
-    # Two or more: a run killed while it writes one still has the other.
     checkpoint=dict(
-        type='CheckpointHook',
+        type='mnv2_mm.AtomicCheckpointHook',
         interval=1,
         max_keep_ckpts=3,
         save_best='accuracy/top1',
@@ -19,6 +18,7 @@ default_hooks = dict(
     sampler_seed=dict(type='DistSamplerSeedHook'),
     visualization=dict(type='VisualizationHook', enable=False),
     guard=dict(type='mnv2_mm.CheckpointGuardHook'),
+    exact_resume=dict(type='mnv2_mm.ExactResumeHook'),
     finite_loss=dict(type='mnv2_mm.FiniteLossHook'),
     progress=dict(type='mnv2_mm.ProgressHook'),
 )

@@ -9,9 +9,8 @@ default_hooks = dict(
     timer=dict(type='IterTimerHook'),
     logger=dict(type='LoggerHook', interval=50, log_metric_by_epoch=False),
     param_scheduler=dict(type='ParamSchedulerHook'),
-    # Two or more: a run killed while it writes one still has the other.
     checkpoint=dict(
-        type='CheckpointHook',
+        type='mnv2_mm.AtomicCheckpointHook',
         by_epoch=False,
         interval=2000,
         max_keep_ckpts=3,
@@ -21,6 +20,7 @@ default_hooks = dict(
     sampler_seed=dict(type='DistSamplerSeedHook'),
     visualization=dict(type='SegVisualizationHook'),
     guard=dict(type='mnv2_mm.CheckpointGuardHook'),
+    exact_resume=dict(type='mnv2_mm.ExactResumeHook'),
     finite_loss=dict(type='mnv2_mm.FiniteLossHook'),
     progress=dict(type='mnv2_mm.ProgressHook'),
 )
