@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from mmengine.hooks import Hook
 from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, Runner
+from torch import Tensor
 
 from mnv2_mm.engine.seeded_loading import seed_generators, seed_loader
 from mnv2_mm.registry import HOOKS
@@ -65,10 +66,12 @@ class ExactResumeHook(Hook):
         sampler = loop.dataloader.batch_sampler.sampler
         if hasattr(sampler, 'seed') and isinstance(resumed.get('sampler_seed'), int):
             sampler.seed = resumed['sampler_seed']
-        gradients = resumed.get('gradients') or {}
-        for name, parameter in unwrap(runner.model).named_parameters():
-            if name in gradients:
-                parameter.grad = gradients[name].to(parameter).view_as(parameter)
+        gradients = resumed.get('gradients')
+        if isinstance(gradients, Mapping):
+            for name, parameter in unwrap(runner.model).named_parameters():
+                gradient = gradients.get(name)
+                if isinstance(gradient, Tensor) and gradient.shape == parameter.shape:
+                    parameter.grad = gradient.to(parameter)
         self._resumed = {}
         seed_loader(loop, runner.seed)
 
