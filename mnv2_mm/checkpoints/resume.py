@@ -9,6 +9,7 @@ import os
 import re
 import zipfile
 from collections.abc import Mapping
+from numbers import Real
 from pathlib import Path
 
 #: Names that CheckpointHook gives; the best checkpoint has no optimizer.
@@ -72,6 +73,6 @@ def best_checkpoint(work_dir: str, state: Mapping) -> tuple[str, float] | None:
         if str(key).startswith('best_ckpt') and isinstance(name, str):
             path = os.path.join(work_dir, os.path.basename(name))
             score = info.get(key.replace('best_ckpt', 'best_score'))
-            if is_complete(path) and isinstance(score, int | float):
+            if is_complete(path) and isinstance(score, Real):
                 return path, float(score)
     return None

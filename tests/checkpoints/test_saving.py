@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 from unittest import mock
 
+import numpy as np
 import pytest
 import torch
 from mmengine.evaluator import BaseMetric
@@ -36,7 +37,7 @@ class Score(BaseMetric):
         score = next(self.scores)
         if score is None:
             raise KeyboardInterrupt
-        return {'acc': score}
+        return {'acc': np.float32(score)}  # as mmseg's
 
 
 def run(
@@ -81,7 +82,7 @@ def run(
 
 def best_of(work_dir: Path, name: str) -> tuple[str, float] | None:
     found = best_checkpoint(str(work_dir), read(work_dir / name))
-    return found and (Path(found[0]).name, found[1])
+    return found and (Path(found[0]).name, round(found[1], 4))
 
 
 def test_best_is_chosen_by_its_score(tmp_path: Path) -> None:
