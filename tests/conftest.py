@@ -76,6 +76,13 @@ _LENGTH = {
 }
 
 
+@pytest.fixture(autouse=True)
+def _no_default_scope() -> None:
+    """Forget the scope that an earlier test has set, in whatever order they run."""
+    if 'mmengine.registry' in sys.modules:
+        sys.modules['mmengine.registry'].DefaultScope._instance_dict.clear()
+
+
 def pytest_collection_finish() -> None:
     """Spare what the imports left from every later collection of garbage."""
     gc.freeze()

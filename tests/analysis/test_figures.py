@@ -253,6 +253,7 @@ def experiment(tiny_data: Path) -> list[object]:
     ]
 
 
+@pytest.mark.slow
 def test_experiment_trains_once_and_resumes(
     run_tool: Tool,
     experiment: list[object],

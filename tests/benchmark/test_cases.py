@@ -48,7 +48,12 @@ def tiny(monkeypatch, tmp_path) -> Options:
 
 @pytest.mark.parametrize(
     'make',
-    [throughput.train_cases, throughput.gpu_cases, infer.infer_cases, data.data_cases],
+    [
+        throughput.train_cases,
+        pytest.param(throughput.gpu_cases, marks=pytest.mark.slow),
+        infer.infer_cases,
+        data.data_cases,
+    ],
 )
 def test_every_case_runs(tiny, make):
     cases = make(tiny)

@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 from mnv2_mm.registry import HOOKS, WEIGHT_INITIALIZERS
 
 
@@ -12,6 +14,7 @@ def test_config_entries_find_their_classes() -> None:
     assert initializer.__name__ == 'PretrainedBackbone'
 
 
+@pytest.mark.slow
 def test_readers_import_their_packages_when_they_read() -> None:
     """safetensors may be there already, by the hosts."""
     code = (

@@ -149,18 +149,13 @@ def test_classification(answers, tmp_path):
     assert shown('logits', correlation(found, wanted)) >= 0.995
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     'wrong',
     [
         pytest.param({'model.backbone.padding': 'symmetric'}, id='padding'),
-        pytest.param(
-            {'model.backbone.act_cfg': dict(type='ReLU')},
-            id='ReLU',
-            marks=pytest.mark.slow,
-        ),
-        pytest.param(
-            {'model.data_preprocessor.to_rgb': False}, id='BGR', marks=pytest.mark.slow
-        ),
+        pytest.param({'model.backbone.act_cfg': dict(type='ReLU')}, id='ReLU'),
+        pytest.param({'model.data_preprocessor.to_rgb': False}, id='BGR'),
     ],
 )
 def test_a_wrong_classifier_is_told_apart(answers, tmp_path, wrong):

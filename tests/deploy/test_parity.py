@@ -125,7 +125,8 @@ def test_detection(wanted, built, kind):
     assert total > 100
 
 
-@pytest.mark.parametrize('kind', ['static_513', pytest.param('dynamic', marks=SLOW)])
+@pytest.mark.slow
+@pytest.mark.parametrize('kind', ['static_513', 'dynamic'])
 def test_segmentation(wanted, built, kind):
     seen = set()
     for reference, found in pairs(wanted('seg'), built('seg', kind)):

@@ -62,7 +62,7 @@ def test_relative_links_exist(page):
 @each_page
 def test_commands_and_files_exist(page):
     text = page.read_text(encoding='utf-8')
-    names = set(re.findall(r'\btools/\w+\.(?:py|sh)\b', text))
+    names = set(re.findall(r'(?<![\w/])tools/\w+\.(?:py|sh)\b', text))
     names |= set(re.findall(r'(?<![\w/])configs/[\w/]+\.(?:py|yml)\b', text))
     names |= set(re.findall(r'\btests/[\w/]+\.py\b', text))
     names |= set(re.findall(r'\bmnv2_mm/[\w/]+\.py\b', text))

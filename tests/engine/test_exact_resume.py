@@ -145,22 +145,26 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., dic
     return get
 
 
+SLOW = pytest.mark.slow  # other workers through the same code
+
+
 @pytest.mark.parametrize(
     ('settings', 'stop', 'checkpoint'),
     [
         (dict(), 6, 'epoch_1.pth'),
         (dict(workers=2), 11, 'epoch_2.pth'),
-        (dict(workers=2, persistent=True), 10, 'epoch_2.pth'),
+        pytest.param(dict(workers=2, persistent=True), 10, 'epoch_2.pth', marks=SLOW),
         # in the middle of an epoch, and of an accumulation
         (dict(interval=3, accumulate=2), 10, 'iter_9.pth'),
         # by iteration: over the ends of the data
         (dict(by_epoch=False, sampler='InfiniteSampler'), 6, 'iter_6.pth'),
-        (
+        pytest.param(
             dict(by_epoch=False, sampler='InfiniteSampler', workers=2, persistent=True),
             7,
             'iter_7.pth',
+            marks=SLOW,
         ),
-        (dict(by_epoch=False, workers=2), 5, 'iter_5.pth'),
+        pytest.param(dict(by_epoch=False, workers=2), 5, 'iter_5.pth', marks=SLOW),
         # a drawn seed
         (dict(by_epoch=False, seed=None), 5, 'iter_5.pth'),
     ],

@@ -93,6 +93,7 @@ def test_channels_last_is_asked_for_once(place):
 
 
 @linux
+@pytest.mark.slow
 def test_freed_memory_is_used_again():
     """Blocks that were handed back come with a fault for every page."""
     code = """

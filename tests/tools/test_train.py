@@ -274,6 +274,7 @@ def test_interrupt_names_the_command_that_continues(
     assert line.endswith('--resume') == saves
 
 
+@pytest.mark.slow
 def test_killed_run_continues_from_its_last_checkpoint(
     tiny_config: Write, run_tool: Tool, tmp_path: Path, capfd: pytest.CaptureFixture
 ) -> None:

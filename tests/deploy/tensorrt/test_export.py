@@ -30,6 +30,7 @@ from mnv2_mm.deploy.compare import match, plain
 from mnv2_mm.deploy.tensorrt.backend import TensorrtManager
 from mnv2_mm.deploy.tensorrt.files import profile
 from mnv2_mm.runtime import tensorrt_engine
+from mnv2_mm.runtime.description import File
 from mnv2_mm.runtime.model import ExportedModel
 from mnv2_mm.utils.errors import InputError
 
@@ -228,6 +229,10 @@ def test_with_tensorrt_the_engine_is_built_at_once(
         shutil.copy(file, place)
     name = json.loads((place / 'end2end.trt.json').read_text())['engine']
     assert name != engine.name
+    info = json.loads((place / 'model.json').read_text())
+    files = [File.of(place / file['name']) for file in info['files']]
+    info['files'] = [file.model_dump() for file in files]
+    (place / 'model.json').write_text(json.dumps(info))
     # the runner and the evaluation run it too
     _, _, image = network('cls')
     out = ['--out', tmp_path / 'd.png']
