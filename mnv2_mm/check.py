@@ -1,11 +1,12 @@
 """``python -m mnv2_mm.check``: what is installed, what is missing, and the remedy.
 
 A failure is only what makes the plug-in unusable: torch, mmengine or mmcv (with its
-compiled ops) missing, broken or mixed from two families, or none of the three hosts
+ops) missing, broken or mixed from two families, or none of the three hosts
 there. An untested version is a warning: the hosts' upper-bound asserts have locked out
 more users than they protected. ``--deploy`` adds what deployment needs
 (:mod:`mnv2_mm.utils.deploy_check`), ``--repair`` first repairs torchvision in place
-(:mod:`mnv2_mm.utils.environment`). It runs without any other package installed.
+(:mod:`mnv2_mm.utils.environment`) and adds the stand-ins for the ops of an mmcv without
+any (:mod:`mnv2_mm.utils.mmcv_ops`). It runs without any other package installed.
 """
 
 import argparse
@@ -18,6 +19,7 @@ from mnv2_mm.utils.cli import repository_root
 from mnv2_mm.utils.environment import repair_torchvision
 from mnv2_mm.utils.errors import command
 from mnv2_mm.utils.import_check import HOSTS, MODULES, ImportResult, check_imports
+from mnv2_mm.utils.mmcv_ops import SENTENCES, add_standin_ops
 from mnv2_mm.version import __version__
 
 #: Per host what of mnv2_mm it makes available.
@@ -31,7 +33,12 @@ NEEDED = ('torch', 'mmengine', 'mmcv', 'mmcv.ops')
 #: Distributions whose name is not that of their module.
 DISTRIBUTIONS = {'cv2': 'opencv-python', 'PIL': 'pillow', 'yaml': 'pyyaml'}
 DISTRIBUTIONS |= {'skimage': 'scikit-image'}
-PYTHONS = ('3.10', '3.11', '3.12')
+PYTHONS = ('3.10', '3.11', '3.12', '3.13')
+
+
+#: Parts of the errors that REPAIR fixes.
+REPAIRABLE = ('operator torchvision::', "No module named 'mmcv._ext'")
+REPAIR = f'{shlex.quote(sys.executable)} -m mnv2_mm.check --repair'
 
 
 class Report:
@@ -59,8 +66,8 @@ class Report:
                 self._ops()
         if not any(results[host].works for host in HOSTS):
             text = 'none of mmdet, mmseg and mmpretrain works; install what you want'
-            fix = '\n'.join(self._install(host) for host in HOSTS)
-            self.problems.append((text, fix))
+            fixes = [self._fix_import(results[host]) for host in HOSTS]
+            self.problems.append((text, '\n'.join(dict.fromkeys(fixes))))
         for host, gives in GIVES.items():
             state = 'available'
             if not results[host].found:
@@ -89,8 +96,8 @@ class Report:
             self._row(name, '-', 'missing', text, _pip(f'install {what}'))
         elif found.error:
             fix = _pip(f'install --force-reinstall {what}')
-            if 'operator torchvision::' in found.error:
-                fix = f'{shlex.quote(sys.executable)} -m mnv2_mm.check --repair'
+            if any(sign in found.error for sign in REPAIRABLE):
+                fix = REPAIR
             text = f'{name} cannot be imported: {found.error}'
             self._row(name, version, 'broken', text, fix)
         else:
@@ -126,32 +133,39 @@ class Report:
     def _ops(self) -> None:
         found, torch = self.results['mmcv.ops'], self.results['torch'].facts
         again = self._install('mmcv', again=True)
+        if REPAIRABLE[1] in found.error:
+            text = 'mmcv has no ops; put the stand-ins of mnv2_mm there'
+            self._row('mmcv.ops', '', 'missing', text, REPAIR)
+            return
         if not found.works:
             text = (
-                f"mmcv's compiled ops do not load beside this torch ({found.error}); "
-                'compile them again, which takes ten minutes and a C++ compiler'
+                f"mmcv's ops do not load beside this torch ({found.error}); install "
+                'mmcv without them, and the stand-ins of mnv2_mm'
             )
             self._row('mmcv.ops', '', 'broken', text, again)
             return
-        cuda = found.facts['cuda']
-        for_gpu = cuda != 'not available'
-        state = f'compiled for CUDA {cuda}' if for_gpu else 'compiled for CPU'
+        cuda, state = found.facts['cuda'], SENTENCES[found.facts['kind']]
+        if found.facts['kind'] == 'compiled':
+            for_gpu = cuda != 'not available'
+            state = f'compiled for CUDA {cuda}' if for_gpu else 'compiled for CPU'
+            if 'gpu' in torch and not for_gpu:
+                text = (
+                    "mmcv's ops are compiled for the CPU alone, so NMS on the GPU "
+                    'fails; the stand-ins of mnv2_mm work there:'
+                )
+                self.warnings.append((text, again))
         self._row('mmcv.ops', '', state)
-        if 'gpu' in torch and not for_gpu:
-            text = (
-                "mmcv's ops are compiled for the CPU alone, so NMS on the GPU fails; "
-                f'to compile them for it, with nvcc of CUDA {torch["cuda"]}:'
-            )
-            self.warnings.append((text, again))
 
     def _fix_import(self, found: ImportResult) -> str:
-        """Command for a package that is there but fails to import."""
+        """Command for a package that is not there or fails to import."""
+        if any(sign in found.error for sign in REPAIRABLE):
+            return REPAIR
         lacking = found.missing.partition('.')[0]
         if lacking in compat.PACKAGES and lacking != found.module:
             return self._install(lacking)
         if lacking and lacking != found.module:
             return _pip(f'install {self._pinned(lacking)}')
-        return self._install(found.module, again=True)
+        return self._install(found.module, again=found.found)
 
     def _untested(self, distribution: str, version: str) -> None:
         pin = self.pins.get(distribution)
@@ -165,10 +179,12 @@ class Report:
         forced = '--force-reinstall --no-deps ' if again else ''
         if module != 'mmcv':
             return _pip(f'install {forced}{what}')
-        forced += '--no-cache-dir ' if again else ''
-        tools = _pip("install 'setuptools<81' wheel ninja packaging numpy")
-        mmcv = _pip(f'install --no-build-isolation {forced}{what}')
-        return f'{tools}\nMMCV_WITH_OPS=1 {mmcv}'
+        first = ''
+        if self.family == 'upstream':
+            what = self._pinned('mmcv-lite')
+            first = _pip('uninstall -y mmcv\n') if again else ''
+        # built in isolation, without torch, it has no ops; a cached build may have
+        return f'{first}{_pip(f"install {forced}--no-cache-dir {what}")}\n{REPAIR}'
 
     def _pinned(self, name: str) -> str:
         name = DISTRIBUTIONS.get(name, name)
@@ -209,11 +225,14 @@ def main() -> int:
     parser.add_argument(
         '--repair',
         action='store_true',
-        help='first repair a torchvision that does not fit this torch',
+        help='first repair a torchvision that does not fit this torch, and give an '
+        'mmcv without ops the stand-ins of mnv2_mm',
     )
     args = parser.parse_args()
-    if args.repair and (done := repair_torchvision()):
-        print(f'repaired: {done}')
+    if args.repair:
+        for done in (repair_torchvision(), add_standin_ops()):
+            if done:
+                print(f'repaired: {done}')
     # mmcv decides: it is the one that is hard to replace
     family = next(iter(compat.families('mmcv')), compat.stack())
     family = 'upstream' if family == 'upstream' else 'onedl'

@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[1]
 FACTS = {
     'torch': {'version': '2.13.0+cpu', 'cuda': ''},
     'torchvision': {'version': '0.28.0', 'ops': 'yes'},
-    'mmcv.ops': {'cuda': 'not available'},
+    'mmcv.ops': {'cuda': 'not available', 'kind': 'compiled'},
 }
 
 
@@ -93,10 +93,24 @@ def test_what_everything_needs_is_missing(environment, name, command):
 
 def test_mmcv_is_missing(environment):
     report = environment({'onedl-mmcv': None})
-    assert commands(report.problems)[-1] == (
-        f'MMCV_WITH_OPS=1 {sys.executable} -m pip install '
-        '--no-build-isolation onedl-mmcv==2.3.6'
-    )
+    assert commands(report.problems) == [
+        'install --no-cache-dir onedl-mmcv==2.3.6',
+        check.REPAIR,
+    ]
+
+
+@pytest.mark.parametrize(
+    ('versions', 'command'),
+    [
+        ({'mmcv': None, 'mmcv-lite': None}, 'install --no-cache-dir mmcv-lite==2.1.0'),
+        ({'mmcv': None, 'mmcv-lite': '2.1.0'}, None),
+    ],
+)
+def test_upstream_has_its_mmcv_without_ops_under_another_name(
+    environment, versions, command
+):
+    found = commands(environment(versions, family='upstream').problems)
+    assert found[:1] == ([command] if command else [])
 
 
 def test_commands_stay_in_the_family_that_is_there(environment):
@@ -132,7 +146,7 @@ def test_both_families_under_one_name(environment, module):
     assert f'onedl-{module} and {module}' in text
     first, *rest = commands(report.problems)
     assert first == f'uninstall -y onedl-{module} {module}'
-    assert f'onedl-{module}==' in rest[-1]
+    assert f'onedl-{module}==' in rest[0]
 
 
 def test_mmengine_of_the_other_family(environment):
@@ -160,13 +174,31 @@ def test_what_everything_needs_is_broken(environment, module):
 
 
 def test_ops_that_do_not_load(environment):
-    report = environment(errors={'mmcv.ops': "No module named 'mmcv._ext'"})
+    report = environment(errors={'mmcv.ops': 'ImportError: undefined symbol'})
     text, fix = report.problems[0]
-    assert 'ten minutes' in text
-    assert 'MMCV_WITH_OPS=1' in fix
-    # a cached build is the one that does not load
+    assert 'undefined symbol' in text
+    # a cached build may be the one that does not load
     assert '--no-cache-dir' in fix
     assert '--force-reinstall' in fix
+    assert fix.endswith(check.REPAIR)
+
+
+@pytest.mark.parametrize('error', check.REPAIRABLE)
+def test_what_can_be_repaired_in_place_is(environment, error):
+    """Whatever else it breaks: one command is named, and no other."""
+    modules = ('mmcv.ops', *check.GIVES)
+    if error == check.REPAIRABLE[0]:
+        modules = ('torchvision', 'timm', *check.GIVES)
+    report = environment(errors=dict.fromkeys(modules, error))
+    assert set(commands(report.problems + report.warnings)) == {check.REPAIR}
+
+
+def test_the_ops_in_use_are_named(environment):
+    assert states(environment())['mmcv.ops'][1] == 'compiled for CPU'
+    gpu = {'cuda': '13.0', 'gpu': 'H200'}
+    report = environment(facts={'torch': gpu, 'mmcv.ops': {'kind': 'stand-ins'}})
+    assert 'stand-ins' in states(report)['mmcv.ops'][1]
+    assert report.warnings == []
 
 
 def test_ops_without_the_gpu_are_a_warning(environment):

@@ -32,6 +32,7 @@ from mnv2_mm.utils.config_checks import check_values
 from mnv2_mm.utils.config_errors import host_of, readable_config_errors
 from mnv2_mm.utils.console import filter_warnings, print_rank0, print_warnings
 from mnv2_mm.utils.errors import InputError
+from mnv2_mm.utils.mmcv_ops import SENTENCES, ops_kind
 
 
 @safe_loading()
@@ -63,7 +64,9 @@ def _train(cfg: Config, args: Namespace) -> None:
     before = _newest(cfg)
     try:
         with readable_config_errors(cfg):
-            build_runner(cfg).train()
+            runner = build_runner(cfg)
+            runner.logger.info(f'ops of mmcv: {SENTENCES[ops_kind()]}')
+            runner.train()
     except KeyboardInterrupt:
         command = f'python tools/train.py {args.config} --work-dir {cfg.work_dir}'
         if path is not None or _newest(cfg) != before:

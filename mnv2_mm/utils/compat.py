@@ -54,6 +54,8 @@ def families(module: str) -> dict[str, str]:
         family: version_of(distribution)
         for family, distribution in PACKAGES[module].items()
     }
+    if module == 'mmcv':  # the same without ops
+        found['upstream'] = found['upstream'] or version_of('mmcv-lite')
     return {family: found[family] for family in found if found[family]}
 
 

@@ -11,11 +11,12 @@ from dataclasses import dataclass, field
 from types import ModuleType
 
 from mnv2_mm.utils import compat
+from mnv2_mm.utils.mmcv_ops import ops_kind
 
 #: The hosts, by import name; mnv2_mm plugs into each.
 HOSTS = ('mmdet', 'mmseg', 'mmpretrain')
-#: In this order; an import that others make comes before them. mmcv.ops is
-#: mmcv's compiled part.
+#: In this order; an import that others make comes before them. mmcv.ops
+#: imports mmcv's compiled part, or the stand-ins.
 MODULES = ('torch', 'torchvision', 'numpy', 'cv2', 'timm')
 MODULES += ('mmengine', 'mmcv', 'mmcv.ops', *HOSTS)
 
@@ -93,4 +94,5 @@ def _facts(name: str, module: ModuleType) -> dict[str, str]:
         facts['ops'] = 'yes' if module.extension._has_ops() else ''
     elif name == 'mmcv.ops':
         facts['cuda'] = module.get_compiling_cuda_version()
+        facts['kind'] = ops_kind()
     return facts
