@@ -89,6 +89,7 @@ setup(
         'Programming Language :: Python :: 3.10',
         'Programming Language :: Python :: 3.11',
         'Programming Language :: Python :: 3.12',
+        'Programming Language :: Python :: 3.13',
     ],
     python_requires='>=3.10',  # no upper bound: untested is not forbidden
     packages=find_packages(include=['mnv2_mm', 'mnv2_mm.*']),

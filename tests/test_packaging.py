@@ -251,7 +251,7 @@ def setup_env(*arguments, **env):
 def test_help():
     done = setup_env('--help')
     assert done.returncode == 0
-    for option in ('--stack', '--venv', '--python', 'MNV2_TORCH_ARGS'):
+    for option in ('--stack', '--venv', '--python', '--compile-ops'):
         assert option in done.stdout
 
 

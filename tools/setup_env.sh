@@ -5,16 +5,21 @@ set -euo pipefail
 usage() {
     cat <<'EOF'
 usage: bash tools/setup_env.sh [--stack onedl|upstream] [--venv DIR]
-                               [--python PY] [--dev] [--deploy]
+                               [--python PY] [--compile-ops] [--dev] [--deploy]
 
 Makes a virtual environment with torch, the OpenMMLab packages and this one,
 in exact versions (requirements/constraints-*.txt). Safe to run again: what is
-there is kept, what is missing or half-installed is repaired.
+there is kept, what is missing or half-installed is repaired. No compiler is
+needed: where there is no mmcv with compiled ops, stand-ins in plain torch serve.
+Installs with uv where it is there or can be installed, else with pip.
 
   --stack onedl     the maintained onedl-* packages, in .venv (default)
   --stack upstream  OpenMMLab's own last releases, in .venv-upstream
   --venv DIR        another folder for the environment
-  --python PY       the Python to use, 3.10 to 3.12 (default: the first found)
+  --python PY       the Python to use, 3.10 to 3.13 (default: the first found)
+  --compile-ops     compile the ops of mmcv where no wheel has them: ten minutes on
+                    two cores and a C++ compiler. For other ops than NMS,
+                    soft-NMS, RoIAlign and focal loss.
   --dev             also pytest, ruff, codespell, hypothesis and the
                     interpreter of TFLite files
   --deploy          also mmdeploy, without what its metadata asks for (which
@@ -26,7 +31,8 @@ Environment variables:
                     build: e.g. '--index-url URL' for CPU or a CUDA version.
                     Unset, torch comes from where pip is configured to look,
                     and one that is installed stays.
-  PIP_FIND_LINKS    folders with wheels, such as one of mmcv with its ops
+  PIP_FIND_LINKS    folders with wheels; one of mmcv with compiled ops is used
+  MNV2_INSTALLER    'pip': do not use uv
   MAX_JOBS          compilers at a time, when mmcv has to be compiled
 EOF
 }
@@ -45,7 +51,7 @@ bad_option() {
 }
 
 # ---------------------------------------------------------------- arguments
-stack=onedl venv='' python='' dev=no deploy=no
+stack=onedl venv='' python='' dev=no deploy=no compile=no
 while [ $# -gt 0 ]; do
     case $1 in
         --stack=* | --venv=* | --python=*) set -- "${1%%=*}" "${1#*=}" "${@:2}" ;;
@@ -58,6 +64,7 @@ while [ $# -gt 0 ]; do
             esac
             shift 2
             ;;
+        --compile-ops) compile=yes; shift ;;
         --dev) dev=yes; shift ;;
         --deploy) deploy=yes; shift ;;
         -h | --help) usage; exit 0 ;;
@@ -65,8 +72,8 @@ while [ $# -gt 0 ]; do
     esac
 done
 case $stack in
-    onedl) folder=.venv mmcv=onedl-mmcv other=mmengine ;;
-    upstream) folder=.venv-upstream mmcv=mmcv other=onedl-mmengine ;;
+    onedl) folder=.venv mmcv=onedl-mmcv pure=onedl-mmcv other=mmengine ;;
+    upstream) folder=.venv-upstream mmcv=mmcv pure=mmcv-lite other=onedl-mmengine ;;
     *) bad_option "unknown stack '$stack': onedl or upstream" ;;
 esac
 lists=(base "$stack")
@@ -84,11 +91,10 @@ case $venv in
 esac
 cd "$root"
 constraints=$root/requirements/constraints-$stack.txt
-# Names in requirements/LIST.txt; mmcv is left out: it is installed last,
-# against torch.
+# Names in requirements/LIST.txt; mmcv is left out: it is installed last.
 names() {
     (cd requirements && cat "${@/%/.txt}") |
-        sed 's/#.*//; s/[<>=! ].*//' | grep -vxE "$mmcv|" | sort -u
+        sed 's/#.*//; s/[<>=! ].*//' | grep -vxE "$pure|" | sort -u
 }
 # For the builds; and what torch needs, since an index that MNV2_TORCH_ARGS
 # names holds other versions of it.
@@ -149,13 +155,53 @@ pip_install() {
     "$py" -m pip install --progress-bar off -c "$constraints" "$@"
 }
 
+# The same by uv where there is one that succeeds.
+install() {
+    [ -n "$uv" ] && "$uv" pip install --python "$py" --compile-bytecode \
+        -c "$constraints" "$@" && return
+    pip_install "$@"
+}
+
+# uv takes a quarter of pip's time. It does not read what pip is told about
+# indexes, so that is passed on.
+find_uv() {
+    uv=''
+    [ "${MNV2_INSTALLER:-}" != pip ] || return 0
+    uv=$(command -v uv || true)
+    if [ -z "$uv" ]; then
+        [ -x "$venv/bin/uv" ] || run 'uv, a faster installer than pip' \
+            "$py" -m pip install --progress-bar off uv || return 0
+        uv=$venv/bin/uv
+    fi
+    local index
+    index=$(pip_setting index-url)
+    [ -z "$index" ] || export UV_DEFAULT_INDEX=${UV_DEFAULT_INDEX-$index}
+    export UV_INDEX=${UV_INDEX-$(pip_setting extra-index-url)}
+    export UV_FIND_LINKS=${UV_FIND_LINKS-$(pip_setting find-links | tr ' ' ,)}
+    export UV_INDEX_STRATEGY=${UV_INDEX_STRATEGY-unsafe-best-match} UV_LINK_MODE=copy
+    export UV_HTTP_TIMEOUT=${UV_HTTP_TIMEOUT-180}
+    index=$(pip_setting cert)
+    [ -z "$index" ] || export SSL_CERT_FILE=${SSL_CERT_FILE-$index}
+}
+
+# What pip is told by the environment or its files, blanks between the values.
+pip_setting() {
+    local name
+    name=PIP_$(tr a-z- A-Z_ <<<"$1")
+    if [ -n "${!name+set}" ]; then
+        printf '%s' "${!name}"
+    else
+        "$py" -m pip config get "global.$1" 2>/dev/null || true
+    fi | tr -s '\n' ' ' | sed 's/ $//'
+}
+
 # ------------------------------------------------------------------- Python
 # Why $1 cannot be used, or nothing.
 unusable() {
     command -v "$1" >/dev/null 2>&1 || { echo 'not found'; return; }
     "$1" - 2>/dev/null <<'EOF' || echo 'does not start'
 import sys
-if not (3, 10) <= sys.version_info[:2] <= (3, 12):
+if not (3, 10) <= sys.version_info[:2] <= (3, 13):
     print('is Python %d.%d' % sys.version_info[:2])
 else:
     try:
@@ -167,7 +213,8 @@ EOF
 
 find_python() {
     local candidate reason reasons=''
-    for candidate in ${python:-python3 python3.12 python3.11 python3.10 python}; do
+    for candidate in ${python:-python3 python3.13 python3.12 python3.11 \
+        python3.10 python}; do
         reason=$(unusable "$candidate")
         [ -n "$reason" ] || { python=$candidate; return; }
         reasons+="
@@ -177,7 +224,7 @@ find_python() {
         *' module'*) fail "a Python was found, but it cannot make virtual environments:$reasons
 Install what your system keeps apart, on Debian and Ubuntu:
   sudo apt-get install python3-venv" ;;
-        *) fail "no Python 3.10, 3.11 or 3.12 was found:$reasons
+        *) fail "no Python 3.10 to 3.13 was found:$reasons
 Install one (Debian and Ubuntu: sudo apt-get install python3 python3-venv;
 anywhere: pyenv install 3.11 or conda create -n py311 python=3.11) and name it:
   bash tools/setup_env.sh --python /path/to/python3.11" ;;
@@ -205,8 +252,8 @@ make_venv() {
     if "$py" -c '' 2>/dev/null; then
         version=$("$py" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
         case $version in
-            3.10 | 3.11 | 3.12) ;;
-            *) fail "$venv is made of Python $version; 3.10 to 3.12 is tested.
+            3.10 | 3.11 | 3.12 | 3.13) ;;
+            *) fail "$venv is made of Python $version; 3.10 to 3.13 is tested.
 Remove it (rm -r '$venv') and run this again." ;;
         esac
         if [ -n "$python" ] && [ "$version" != "$("$python" -c \
@@ -233,10 +280,12 @@ ops_fit() {
     local code=0
     "$py" - >>"$log" 2>&1 <<'EOF' || code=$?
 import sys, torch, mmcv.ops
+from mnv2_mm.utils.mmcv_ops import ops_kind
 cpu = mmcv.ops.get_compiling_cuda_version() == 'not available'
+cpu = cpu and ops_kind() == 'compiled' # the stand-ins serve both
 sys.exit(3 if cpu and torch.cuda.is_available() else 0)
 EOF
-    [ $code = 0 ] || { [ $code = 3 ] && ! have_nvcc; }
+    [ $code = 0 ]
 }
 
 have_nvcc() {
@@ -244,22 +293,51 @@ have_nvcc() {
         [ -x /usr/local/cuda/bin/nvcc ]
 }
 
-# mmcv with its ops: a wheel if pip finds one, else compiled here.
+ops_kind() {
+    "$py" -c 'from mnv2_mm.utils.mmcv_ops import ops_kind; print(ops_kind())'
+}
+
+# mmcv: with compiled ops where they are there, come in a wheel or are asked for;
+# else as pure Python, with the stand-ins.
 install_mmcv() {
-    local from
-    [ -z "$("$py" tools/env_state.py lacks "$constraints" $mmcv)" ] &&
-        ops_fit && return
-    if run "$mmcv: looking for a wheel with its compiled ops" \
-        pip_install --no-deps --only-binary $mmcv $mmcv; then
+    local kind lacking wheels=$state/wheels
+    kind=$(ops_kind)
+    lacking=$("$py" tools/env_state.py lacks "$constraints" $mmcv)
+    [ "$kind" = compiled ] && [ -z "$lacking" ] && ops_fit && return
+    rm -rf "$wheels"
+    if run "$mmcv: looking for a wheel with compiled ops" \
+        "$py" -m pip download --no-deps --only-binary :all: \
+        -c "$constraints" -d "$wheels" $mmcv; then
+        "$py" -m pip uninstall -q -y $mmcv $pure >>"$log" 2>&1
+        stage "$mmcv: the wheel with compiled ops" \
+            pip_install --no-deps "$wheels"/*.whl
         ops_fit && return
         say "    its ops do not load beside this torch, or lack its GPU"
+    fi
+    if [ $compile = yes ]; then
+        compile_ops
+        return
+    fi
+    if [ "$(ops_kind)" = compiled ]; then # does not load, and would be preferred
         "$py" -m pip uninstall -q -y $mmcv >>"$log" 2>&1
     fi
+    # In isolation mmcv finds no torch and builds no ops. No cache may keep this
+    # build, which a later --compile-ops would take.
+    if [ -n "$("$py" tools/env_state.py lacks "$constraints" $pure)" ]; then
+        stage "$pure, as pure Python" install --no-deps --no-cache-dir $pure
+    fi
+    "$py" -c 'from mnv2_mm.utils.mmcv_ops import add_standin_ops
+print(add_standin_ops() or "")' >>"$log" 2>&1
+    ops_fit || fail "the stand-ins for the ops of $pure do not load; see the end of $log"
+}
+
+compile_ops() {
+    local from
     check_compiler
-    say "$mmcv: there is no wheel for this Python and torch. Its ops (NMS and
-        others) are compiled now against the installed torch, which takes
+    say "$mmcv: its ops are compiled now against the installed torch, which takes
         about ten minutes on two cores (longer for a GPU), once."
     from=$(wc -l <"$log")
+    "$py" -m pip uninstall -q -y $mmcv $pure >>"$log" 2>&1
     stage "$mmcv: compiling" compile_mmcv
     ops_fit && return
     # pip may have reused a build of its cache, made against another torch
@@ -294,8 +372,7 @@ python3-dev) and run this again."
         2>/dev/null && ! have_nvcc; then
         fail "$mmcv has to be compiled for the GPU that torch sees, which needs
 nvcc. Install the CUDA toolkit $("$py" -c 'import torch; print(torch.version.cuda)') and set CUDA_HOME to its folder;
-or compile the ops for the CPU alone (NMS on the GPU then fails):
-  CUDA_VISIBLE_DEVICES= bash tools/setup_env.sh --stack $stack"
+or leave --compile-ops out: the stand-ins work on the GPU too."
     fi
 }
 
@@ -317,11 +394,11 @@ undone=$("$py" tools/env_state.py repair)
 key=$(cat requirements/*.txt setup.py tools/setup_env.sh mnv2_mm/version.py | cksum)
 # Unset, the choice of the last run stands.
 torch_args=${MNV2_TORCH_ARGS-$(cat "$state/torch_args" 2>/dev/null || true)}
-key+=" $root $torch_args"
+key+=" $root $torch_args $compile ${PIP_FIND_LINKS:-}"
 if [ "$(cat "$state/key" 2>/dev/null)" = "$key" ] &&
     [ -z "$("$py" tools/env_state.py changed "$state/installed.json" 2>&1)" ] &&
     [ -z "$("$py" tools/env_state.py lacks "$constraints" \
-        "${base[@]}" torch $mmcv "${wanted[@]}")" ]; then
+        "${base[@]}" torch "${wanted[@]}")" ] && [ "$(ops_kind)" != none ]; then
     say "the $stack environment $venv is complete"
     exit 0
 fi
@@ -331,26 +408,31 @@ own the same folders. Use another folder with --venv, or remove it."
 fi
 rm -f "$state/key"
 
-stage 'build tools, and what torch needs' pip_install "${base[@]}"
+find_uv
+stage 'build tools, and what torch needs' install "${base[@]}"
 if [ -e "$state/torch_args" ] &&
     [ "$(cat "$state/torch_args")" != "$torch_args" ]; then
     # another build of the same version, which pip would take for installed
     stage 'torch: removing the build of other MNV2_TORCH_ARGS' \
         "$py" -m pip uninstall -y torch
 fi
+by=install # what MNV2_TORCH_ARGS says is said to pip
+[ -z "$torch_args" ] || by=pip_install
 stage "torch (about 1 GB on disk, or 8 GB where the build is one with CUDA)" \
-    pip_install torch $torch_args
+    $by torch $torch_args
 printf '%s\n' "$torch_args" >"$state/torch_args"
 stage "the $stack packages and what they need (about 1 GB on disk)" \
-    pip_install --no-build-isolation "${packages[@]}"
+    install --no-build-isolation "${packages[@]}"
 install_mmcv
 [ $deploy = no ] || stage 'mmdeploy, without its dependencies' \
-    pip_install --no-deps mmdeploy
+    install --no-deps mmdeploy
 stage 'mnv2_mm, as an editable installation of this folder' \
-    pip_install --no-deps --no-build-isolation -e .
+    install --no-deps --no-build-isolation -e .
 repaired=$("$py" -c 'from mnv2_mm.utils.environment import repair_torchvision
 print(repair_torchvision() or "")')
 [ -z "$repaired" ] || say "$repaired"
 "$py" tools/env_state.py save "$state/installed.json"
 printf '%s\n' "$key" >"$state/key"
+say "the ops of mmcv: $("$py" -c 'from mnv2_mm.utils.mmcv_ops import SENTENCES, ops_kind
+print(SENTENCES[ops_kind()])')"
 say "done: $venv (activate it with: source '$venv/bin/activate')"

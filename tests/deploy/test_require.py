@@ -131,7 +131,7 @@ def test_deploy_is_for_the_onedl_stack():
 
 def test_the_setup_installs_what_is_checked():
     text = (ROOT / 'tools/setup_env.sh').read_text()
-    assert 'pip_install --no-deps mmdeploy' in text
+    assert 'install --no-deps mmdeploy' in text
     pins = (ROOT / 'requirements/constraints-onedl.txt').read_text()
     assert f'\nmmdeploy=={check_deploy.MMDEPLOY}\n' in pins
     for name in ('onnx', 'onnxslim', 'onnxruntime', 'ncnn', 'aenum', 'h5py'):
