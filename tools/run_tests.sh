@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
 # Set the environment up and run all checks in it; the last line is pytest's.
 #   bash tools/run_tests.sh [--stack onedl|upstream] [pytest arguments]
+# With MNV2_OPS_WHEELS, a folder with a wheel of mmcv, the tests that use its ops run
+# with the compiled ones too.
 set -euo pipefail
 
 stack=onedl
@@ -45,7 +47,24 @@ if [ "$stack" = onedl ]; then
     wait $mypy || { code=$?; cat work_dirs/mypy.txt; exit $code; }
     cat work_dirs/mypy.txt
 fi
-say 'tests'
 # a process a core, with one thread each; a later -n counts
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
+if [ -n "${MNV2_OPS_WHEELS:-}" ]; then
+    say 'tests that use the ops of mmcv, with compiled ones'
+    mmcv=mmcv
+    [ "$stack" = upstream ] || mmcv=onedl-mmcv
+    compiled=$(mktemp -d)
+    trap 'rm -rf "$compiled"' EXIT
+    if "$bin/python" -m pip install -q --no-index --no-deps --only-binary :all: \
+        --find-links "$MNV2_OPS_WHEELS" -c "requirements/constraints-$stack.txt" \
+        --target "$compiled" $mmcv; then
+        # mmcv of the wheel comes before that of the environment
+        PYTHONPATH=$compiled "$bin/python" -m pytest -n 2 tests/ops tests/models/ssdlite
+    else
+        echo 'skipped: no wheel there fits this Python'
+    fi
+    rm -rf "$compiled"
+    trap - EXIT
+fi
+say 'tests'
 exec "$bin/python" -m pytest -n 2 --dist worksteal "$@"

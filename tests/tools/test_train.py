@@ -17,6 +17,7 @@ from mmengine.config import Config
 
 from mnv2_mm.utils.config import apply_options, get_config, list_models
 from mnv2_mm.utils.errors import InputError
+from mnv2_mm.utils.mmcv_ops import SENTENCES, ops_kind
 
 ROOT = Path(__file__).resolve().parents[2]
 Tool = Callable[..., int]
@@ -233,6 +234,7 @@ def test_console_is_readable(
     (log,) = work_dir.glob('*/*.log')
     assert 'System environment' in log.read_text()  # nothing is lost
     assert 'seed: 5' in log.read_text()
+    assert f'ops of mmcv: {SENTENCES[ops_kind()]}' in log.read_text()
     assert Config.fromfile(work_dir / config.name).randomness.seed == 5
     if task == 'det':
         return
