@@ -1,8 +1,9 @@
 """MobileNetV2, SSDLite and Mobile DeepLabv3 for OpenMMLab.
 
     import mnv2_mm
-    model = mnv2_mm.init_model('deeplabv3_mnv2_voc', 'mnv2_mm://deeplabv3_mnv2_voc')
-    sample = mnv2_mm.predict(model, cv2.imread('street.jpg'))
+    model = mnv2_mm.load('deeplabv3_mnv2_voc')
+    for result in model.predict('photos/'):
+        result.save('out/')
 
 Importing the package is fast: it imports neither torch nor mmengine, registers
 nothing and patches nothing. A config entry such as ``type='mnv2_mm.MobileNetV2'``
@@ -14,9 +15,9 @@ from typing import TYPE_CHECKING
 from mnv2_mm.version import __version__
 
 if TYPE_CHECKING:
-    from mnv2_mm.api import inferencer, init_model, list_models, predict
+    from mnv2_mm.api import inferencer, init_model, list_models, load, predict
 
-__all__ = ['__version__', 'inferencer', 'init_model', 'list_models', 'predict']
+__all__ = ['__version__', 'inferencer', 'init_model', 'list_models', 'load', 'predict']
 
 
 def __getattr__(name: str) -> object:

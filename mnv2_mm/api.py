@@ -1,32 +1,44 @@
-"""Build a model by name and predict with it.
+"""Load a model by name and predict with it.
 
-    from mnv2_mm.api import init_model, predict
-    model = init_model('ssdlite_mnv2_coco', 'epoch_1.pth')
-    sample = predict(model, cv2.imread('street.jpg'))
+    from mnv2_mm.api import load
+    model = load('ssdlite_mnv2_coco')
+    for result in model.predict('photos/'):
+        result.save('out/')
 
 These lines serve detection, segmentation and classification. The hosts' own functions
-(``inference_detector``, ...) take the models too. torch and mmengine are imported when
-a function runs.
+(``inference_detector``, ...) take the networks of :func:`init_model` too. torch and
+mmengine are imported when a function runs.
 """
 
 import copy
+import itertools
 import os
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+
+from mnv2_mm.runtime.predictor import Predictor
+from mnv2_mm.runtime.sources import Source, find_sources, frames_of
 from mnv2_mm.utils.errors import InputError
 
 if TYPE_CHECKING:
-    import numpy as np
     from mmengine.config import Config
     from mmengine.infer import BaseInferencer
     from mmengine.model import BaseModel
     from mmengine.structures import BaseDataElement
 
-__all__ = ['get_config', 'inferencer', 'init_model', 'list_models', 'predict']
+__all__ = ['get_config', 'inferencer', 'init_model', 'list_models', 'load', 'predict']
+
+Dtype = Literal['float32', 'bfloat16']
 
 #: Steps of a test pipeline that read files: the image is given, and there is no
 #: reference.
 _FILE_STEPS = ('LoadImageFromFile', 'LoadImage', 'LoadAnnotations', 'CheckSegMask')
+_CONFIGS = ('.py', '.json', '.yaml', '.yml')
+_WEIGHTS = ('.pb', '.pt', '.pth', '.safetensors', '.tflite')
+_EXPORTED = ('.bin', '.engine', '.onnx', '.param')
 
 
 def get_config(name_or_path: 'str | os.PathLike | Config') -> 'Config':
@@ -43,13 +55,131 @@ def list_models(pattern: str = '') -> list[str]:
     return config.list_models(pattern)
 
 
+class Model(Predictor):
+    """A network of PyTorch that predicts for images; :func:`load` returns one.
+
+    Args:
+        network: Of :func:`init_model`.
+    """
+
+    def __init__(self, network: 'BaseModel') -> None:
+        self.network = network
+        self.info = network.dataset_meta
+
+    def run(self, images: Sequence[np.ndarray]) -> list[tuple[dict, Any]]:
+        """Predict for images; those whose network inputs have one size at once."""
+        import torch
+
+        inputs = [prepare(self.network, image) for image in images]
+        samples: list[BaseDataElement] = []
+        for _, group in itertools.groupby(inputs, lambda data: data['inputs'].shape):
+            parts = list(group)
+            batch = {key: [part[key] for part in parts] for key in parts[0]}
+            with torch.no_grad():
+                samples += self.network.test_step(batch)
+        return [(plain(sample), sample) for sample in samples]
+
+
+def load(
+    model: 'str | os.PathLike | Config',
+    weights: str | os.PathLike | None = None,
+    *,
+    device: str = 'cpu',
+    optimize: bool = False,
+    dtype: Dtype = 'float32',
+) -> Predictor:
+    """Load a model that predicts for images, folders, videos, ....
+
+    Args:
+        model: Name of a published network (configs/official); a config (path, name or
+            read) with ``weights``; a checkpoint, whose config is found beside it, as a
+            training leaves it; or the folder of an exported model, which needs no
+            torch. Configs are Python and are run.
+        weights: Checkpoint, ``mnv2_mm://NAME``, or a file of another code base, which
+            is converted.
+        device: 'cpu', 'cuda:0', ...
+        optimize: As of :func:`init_model`.
+        dtype: As of :func:`init_model`.
+
+    Returns:
+        An object with ``predict``, see :meth:`Predictor.predict`.
+
+    Raises:
+        InputError: there is no such model (the nearest names are given), it is damaged,
+            or cannot be downloaded.
+    """
+    if weights is None and isinstance(model, str | os.PathLike):
+        from mnv2_mm.runtime.description import find
+
+        place = Path(model).expanduser()
+        if place.suffix in _EXPORTED or (place.exists() and find(place)):
+            from mnv2_mm.runtime.model import ExportedModel
+
+            if device != 'cpu' or optimize or dtype != 'float32':
+                raise InputError(
+                    f'{place} is an exported model; device, optimize and dtype are for '
+                    'checkpoints: choose another deploy config for the export'
+                )
+            return ExportedModel(place)
+        is_config = place.suffix in _CONFIGS or not place.is_file()
+        if place.suffix in _WEIGHTS or not is_config:
+            model, weights = config_of(place), place
+    from mnv2_mm.checkpoints.hub import SCHEME, local_checkpoint, resolve
+
+    if weights is not None:
+        weights = local_checkpoint(weights)
+    if isinstance(model, str | os.PathLike):
+        name = os.fspath(model).removeprefix(SCHEME)
+        model, weights = resolve(name, weights)
+    elif weights is None or not hasattr(model, 'model'):
+        raise InputError(
+            f'load cannot take {type(model).__name__} alone; give a name, a path, or a '
+            'Config with weights'
+        )
+    return Model(
+        init_model(model, weights, device=device, optimize=optimize, dtype=dtype)
+    )
+
+
+def config_of(checkpoint: Path) -> str:
+    """Path or name of the config of a checkpoint.
+
+    mmengine stores the config in the folder of a training. What the checkpoint says of
+    it is not trusted: its text could run code. Its name only chooses between files.
+    """
+    from mnv2_mm.checkpoints.convert import needs_conversion, read_weights
+    from mnv2_mm.checkpoints.file import check_file, read
+    from mnv2_mm.checkpoints.hub import config_for
+    from mnv2_mm.utils.config import list_models
+
+    if checkpoint.is_file() and needs_conversion(checkpoint):
+        return config_for(read_weights(checkpoint))
+    check_file(checkpoint)
+    beside = {path.stem: str(path) for path in checkpoint.parent.glob('*.py')}
+    if len(beside) == 1:
+        return beside.popitem()[1]
+    meta = read(checkpoint).get('meta')
+    name = str(meta.get('experiment_name')) if isinstance(meta, dict) else ''
+    # <config>_<date>_<time>
+    stem = name.rsplit('_', 2)[0]
+    if stem in beside or (not beside and stem in list_models()):
+        return beside.get(stem, stem)
+    found = (
+        f'has several configs: {", ".join(sorted(beside))}' if beside else 'has none'
+    )
+    raise InputError(
+        f'the config of {checkpoint} is not known, as its folder {found}; give the '
+        'config first and the checkpoint as weights'
+    )
+
+
 def init_model(
     config: 'str | os.PathLike | Config',
     weights: str | os.PathLike | None = None,
     *,
     device: str = 'cpu',
     optimize: bool = False,
-    dtype: Literal['float32', 'bfloat16'] = 'float32',
+    dtype: Dtype = 'float32',
 ) -> 'BaseModel':
     """Build a model for prediction.
 
@@ -110,7 +240,17 @@ def init_model(
     return model
 
 
-def prepare(model: 'BaseModel', image: 'np.ndarray') -> dict[str, Any]:
+def plain(sample: 'BaseDataElement') -> dict[str, np.ndarray]:
+    """A host's data sample as the arrays that ``mnv2_mm.runtime`` returns."""
+    if 'pred_instances' in sample:
+        found = sample.pred_instances.cpu().numpy()
+        return dict(boxes=found.bboxes, scores=found.scores, labels=found.labels)
+    if 'pred_sem_seg' in sample:
+        return {'mask': sample.pred_sem_seg.data[0].cpu().numpy()}
+    return {'probabilities': sample.pred_score.cpu().numpy()}
+
+
+def prepare(model: 'BaseModel', image: np.ndarray) -> dict[str, Any]:
     """Run the config's test pipeline on one image.
 
     Args:
@@ -139,22 +279,31 @@ def prepare(model: 'BaseModel', image: 'np.ndarray') -> dict[str, Any]:
     )
 
 
-def predict(model: 'BaseModel', image: 'np.ndarray') -> 'BaseDataElement':
+def predict(model: 'BaseModel', image: Source) -> 'BaseDataElement':
     """Predict for one image.
 
     Args:
         model: Of :func:`init_model`.
-        image: (H, W, 3) uint8, in the order blue, green, red of OpenCV.
+        image: Path, address, image of Pillow, or array (H, W, 3) uint8 in the order
+            blue, green, red of OpenCV.
 
     Returns:
         The host's data sample: ``pred_instances`` (boxes in pixels of the image),
         ``pred_sem_seg`` (H, W) or ``pred_score`` (classes,).
-    """
-    import torch
 
-    batch = {key: [value] for key, value in prepare(model, image).items()}
-    with torch.no_grad():
-        return model.test_step(batch)[0]
+    Raises:
+        InputError: it is not one image, or cannot be read.
+    """
+    if isinstance(model, Predictor):
+        raise InputError('a model of load predicts by model.predict(image)')
+    leaves = find_sources(image)
+    if len(leaves) != 1:
+        raise InputError(
+            f'predict takes one image, not {len(leaves)}; mnv2_mm.load gives a model '
+            'whose predict takes many'
+        )
+    frame = next(frames_of(leaves[0]))
+    return Model(model).run([frame.image])[0][1]
 
 
 def inferencer(

@@ -1,5 +1,6 @@
 """Models by name, outside of the command line."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,8 +8,18 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
-from mnv2_mm.api import get_config, inferencer, init_model, list_models, predict
+from mnv2_mm.api import (
+    Model,
+    config_of,
+    get_config,
+    inferencer,
+    init_model,
+    list_models,
+    load,
+    predict,
+)
 from mnv2_mm.utils.config import config_path, config_root
 from mnv2_mm.utils.errors import InputError
 from mnv2_mm.utils.visualize import Painter, summarize
@@ -104,6 +115,91 @@ def test_prediction_agrees_with_the_hosts_function(
     theirs = inference_detector(model, image).pred_instances
     torch.testing.assert_close(ours.scores, theirs.scores)
     torch.testing.assert_close(ours.bboxes, theirs.bboxes)
+
+
+@pytest.mark.parametrize('task', ['det', 'seg', 'cls'])
+def test_load_a_checkpoint_alone(
+    trained: Trained, tmp_path: Path, tiny_data: Path, task: str
+) -> None:
+    config, checkpoint = trained(task)
+    folder = tmp_path / 'work_dir'
+    folder.mkdir()
+    path = Path(shutil.copy(checkpoint, folder))
+    get_config(config).dump(folder / config.name)
+    model = load(path)
+    files = sorted((tiny_data / 'images' / 'val').glob('*.jpg'))[:2]
+    other = cv2.resize(cv2.imread(str(files[0])), (96, 40))  # another network input
+    sources = [*files, other]
+    results = list(model.predict(sources, threshold=0, batch_size=3))
+    network = init_model(config, checkpoint)
+    for source, result in zip(sources, results, strict=True):
+        expected = Model(network).run([result.image])[0][0]
+        assert result.found.keys() == expected.keys()
+        for key, value in result.found.items():
+            np.testing.assert_allclose(value, expected[key], rtol=1e-4, atol=1e-4)
+        assert type(result.sample) is type(predict(network, source))
+    assert 'circle' in model.classes
+    assert results[0].plot().shape[2] == 3
+
+
+def test_load_chooses_among_configs_and_runs_no_checkpoint(
+    trained: Trained, tmp_path: Path
+) -> None:
+    config, checkpoint = trained('cls')
+    state = torch.load(checkpoint, weights_only=False)
+    state['meta']['cfg'] = state['meta']['config'] = 'raise SystemExit("was run")'
+    state['meta']['experiment_name'] = 'mine_20260101_000000'
+    path = tmp_path / 'a.pth'
+    torch.save(state, path)
+    with pytest.raises(InputError, match=r'config of .*a\.pth'):
+        load(path)
+    get_config(config).dump(tmp_path / 'mine.py')
+    get_config('ssdlite_sample').dump(tmp_path / 'other.py')
+    assert config_of(path) == str(tmp_path / 'mine.py')
+    state['meta']['experiment_name'] = '/etc/mine_20260101_000000'
+    torch.save(state, path)
+    with pytest.raises(InputError, match='mine, other'):
+        load(path)
+
+
+def test_predict_takes_one_image_of_each_kind(
+    trained: Trained, tiny_data: Path
+) -> None:
+    model = init_model(*trained('cls'))
+    path = sorted((tiny_data / 'images' / 'val').glob('*.jpg'))[0]
+    scores = [
+        predict(model, image).pred_score
+        for image in (cv2.imread(str(path)), path, str(path), Image.open(path))
+    ]
+    for score in scores[1:]:
+        torch.testing.assert_close(score, scores[0], atol=0.02, rtol=0)
+    for wrong, named in ((path.parent, 'one image'), (1.5, 'float'), ('x', 'x')):
+        with pytest.raises(InputError, match=named):
+            predict(model, wrong)
+    with pytest.raises(InputError, match='predict'):
+        predict(Model(model), path)
+
+
+def test_mistakes_of_load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv('MNV2_MM_CACHE', str(tmp_path))
+
+    def no_network(*_: object, **__: object) -> None:
+        raise OSError('no route')
+
+    monkeypatch.setattr('urllib.request.urlopen', no_network)
+    with pytest.raises(InputError, match='no route'):
+        load('deeplabv3_mnv2_voc')
+    (tmp_path / 'folder').mkdir()
+    for name, named in (
+        ('deeplabv3_mnv2_vok', 'did you mean deeplabv3_mnv2_voc'),
+        (tmp_path / 'none.pth', 'there is no checkpoint'),
+        (tmp_path / 'none.onnx', r'model\.json'),
+        (get_config('ssdlite_sample'), 'weights'),
+        ('ssdlite_sample', 'weights'),
+        (5, 'int'),
+    ):
+        with pytest.raises(InputError, match=named):
+            load(name)
 
 
 def test_mistakes(trained: Trained, tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """Predict for images, folders and videos; draw, and write a JSON file.
 
-Without --weights it takes what Google published, see configs/official/metafile.yml.
+The networks that Google published run by name, see configs/official/metafile.yml.
 A file that cannot be read does not end the run: it is listed at the end and in
 results.json, and the exit code is 1.
 """
@@ -22,11 +22,19 @@ def main() -> int:
     parser = tool_parser(
         'Predict for images, folders and videos',
         'python tools/demo.py deeplabv3_mnv2_voc photo.jpg',
-        'python tools/demo.py ssdlite_mnv2_coco photo.jpg folder/ clip.mp4 '
-        '--weights epoch_1.pth',
+        'python tools/demo.py work_dirs/mine/epoch_1.pth photo.jpg folder/ clip.mp4',
+        "python tools/demo.py exported/ 'photos/*.png' https://example.org/cat.jpg",
     )
-    parser.add_argument('config', help='config file, or the name of one')
-    parser.add_argument('images', nargs='+', help='images, folders of images, videos')
+    parser.add_argument(
+        'model',
+        help='name of a published network, checkpoint beside its config, folder of an '
+        'exported model, or config with --weights',
+    )
+    parser.add_argument(
+        'images',
+        nargs='+',
+        help='images, folders, patterns, videos, addresses, or the number of a camera',
+    )
     parser.add_argument(
         '--weights',
         help='.pth file of a training, or a TFLite or TensorFlow file '

@@ -104,10 +104,10 @@ def main() -> None:
 
     from mnv2_mm.checkpoints.file import check_file
     from mnv2_mm.checkpoints.hub import local_checkpoint
-    from mnv2_mm.datasets.read_image import read_image
     from mnv2_mm.deploy import require
     from mnv2_mm.runtime.description import read_info
     from mnv2_mm.runtime.drawing import draw
+    from mnv2_mm.runtime.read_image import read_image
     from mnv2_mm.utils.config import get_config
     from mnv2_mm.utils.config_errors import readable_config_errors
     from mnv2_mm.utils.console import filter_warnings

@@ -14,7 +14,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from mnv2_mm.utils.cli import output_image, tool_parser
 from mnv2_mm.utils.errors import InputError, command
-from mnv2_mm.utils.files import write_image
 
 if TYPE_CHECKING:
     import numpy as np
@@ -47,18 +46,6 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def in_words(found: dict, info: dict, score_thr: float) -> str:
-    """One line that says what was found."""
-    if 'mask' in found:
-        labels = sorted(set(found['mask'].ravel().tolist()))
-        return ', '.join(info['classes'][label] for label in labels)
-    if 'boxes' in found:
-        count = int((found['scores'] >= score_thr).sum())
-        return f'{count} box' + ('' if count == 1 else 'es')
-    best = int(found['probabilities'].argmax())
-    return f'{info["classes"][best]} {found["probabilities"][best]:.2f}'
-
-
 def benchmark(args: argparse.Namespace, image: 'np.ndarray', folder: Path) -> None:
     """Time the model, print the times and write them into its folder."""
     from mnv2_mm.runtime import timing
@@ -81,30 +68,20 @@ def main() -> int:
     if args.threads < 0:
         raise InputError(f'--threads is {args.threads}; give 1 or more')
 
-    import cv2
-
     from mnv2_mm.runtime.description import read_info
-    from mnv2_mm.runtime.drawing import draw
     from mnv2_mm.runtime.model import ExportedModel
+    from mnv2_mm.runtime.read_image import read_image
 
-    folder, info = read_info(args.model)  # before the image: the first argument
-    try:
-        image = cv2.imread(args.image, cv2.IMREAD_COLOR)
-    except cv2.error:  # more pixels than OpenCV's limit, or than memory
-        image = None
-    if image is None:
-        raise InputError(f'{args.image} cannot be read as an image')
+    folder, _ = read_info(args.model)  # before the image: the first argument
+    image = read_image(args.image)
     if args.benchmark:
         benchmark(args, image, folder)
         return 0
     model = ExportedModel(folder, threads=args.threads)
     started = time.perf_counter()
-    found = model(image)
+    (result,) = model.predict(image, threshold=args.score_thr)
     spent = 1000 * (time.perf_counter() - started)
-    drawn = draw(image, found, info, args.score_thr)
-    write_image(args.out, drawn)
-    words = in_words(found, info, args.score_thr)
-    print(f'{words} ({spent:.1f} ms), drawn to {args.out}')
+    print(f'{result} ({spent:.1f} ms), drawn to {result.save(args.out)}')
     return 0
 
 

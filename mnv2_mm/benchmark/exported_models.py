@@ -21,10 +21,10 @@ import numpy as np
 import torch
 
 from mnv2_mm.api import init_model, predict
-from mnv2_mm.datasets.read_image import read_image
 from mnv2_mm.runtime import timing
 from mnv2_mm.runtime.description import JSON, read_info
 from mnv2_mm.runtime.machine import cores, describe
+from mnv2_mm.runtime.read_image import read_image
 from mnv2_mm.utils.config import config_root
 from mnv2_mm.utils.errors import InputError
 from mnv2_mm.utils.files import save_figure

@@ -1,27 +1,24 @@
 """Predict for images, folders and videos, draw, and write results.json."""
 
 import errno
+import itertools
 import os
 import sys
 import time
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
 from rich.progress import track
-from torch import nn
 
-from mnv2_mm.api import init_model, predict
-from mnv2_mm.checkpoints.hub import resolve
-from mnv2_mm.datasets.read_image import check_size, read_image
+from mnv2_mm.api import load
+from mnv2_mm.runtime.predictor import Predictor
+from mnv2_mm.runtime.result import Result
+from mnv2_mm.runtime.sources import Leaf, find_sources
 from mnv2_mm.utils.console import filter_warnings
 from mnv2_mm.utils.errors import TRACEBACK_VARIABLE, InputError
 from mnv2_mm.utils.files import write_image, write_json
-from mnv2_mm.utils.visualize import Painter, summarize
-
-IMAGES = ('.bmp', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp')
-VIDEOS = ('.avi', '.m4v', '.mkv', '.mov', '.mp4', '.webm')
 
 
 def demo(args: Namespace) -> dict[str, str]:
@@ -30,14 +27,13 @@ def demo(args: Namespace) -> dict[str, str]:
     sources = find_sources(args.images)
     out_dir = Path(args.out_dir).expanduser()
     out_dir.mkdir(parents=True, exist_ok=True)
-    cfg, weights = resolve(args.config, args.weights)
-    print(f'loading {weights}', flush=True)
-    model = init_model(cfg, weights, device=args.device)
+    print(f'loading {args.weights or args.model}', flush=True)
+    model = load(args.model, args.weights, device=args.device)
     run = Demo(model, out_dir, score_thr=args.score_thr)
     try:
         run.run(sources)
     finally:
-        path = run.write()
+        path = run.write(args.model)
         done = f'{len(run.results)} of {len(sources)} done'
         print(f'{done}; images in {out_dir}, results in {path}', flush=True)
         for source, reason in run.failed.items():
@@ -45,113 +41,82 @@ def demo(args: Namespace) -> dict[str, str]:
     return run.failed
 
 
-def find_sources(names: Sequence[str]) -> list[Path]:
-    """Files to work on, folders replaced by what they hold."""
-    sources: list[Path] = []
-    for name in names:
-        path, known = Path(name).expanduser(), IMAGES + VIDEOS
-        try:
-            if path.is_file():
-                sources.append(path)
-                continue
-            if not path.is_dir():
-                raise InputError(f'there is no image, folder or video {name}')
-            inside = sorted(f for f in path.iterdir() if f.suffix.lower() in known)
-        except OSError as error:
-            raise InputError(f'{name} cannot be read: {error.strerror}') from error
-        if not inside:
-            raise InputError(
-                f'folder {name} holds no image or video ({" ".join(known)})'
-            )
-        sources += inside
-    return sources
-
-
 class Demo:
     """Works through the sources; keeps results and failures."""
 
-    def __init__(self, model: nn.Module, out_dir: Path, *, score_thr: float) -> None:
+    def __init__(self, model: Predictor, out_dir: Path, *, score_thr: float) -> None:
         self.model = model
-        self.painter = Painter(model, score_thr=score_thr)
+        self.score_thr = score_thr
         self.out_dir = out_dir
         self.results: list[dict] = []
         self.failed: dict[str, str] = {}
         self._taken: set[str] = {'results.json'}
 
-    def _target(self, source: Path, ending: str) -> str:
+    def _target(self, name: str, ending: str) -> str:
         """Where to write; sources of one name do not collide."""
         numbers = ('', *(f'_{n}' for n in range(2, len(self._taken) + 2)))
-        names = (f'{source.stem}{n}{ending}' for n in numbers)
-        name = next(name for name in names if name not in self._taken)
-        self._taken.add(name)
-        return str(self.out_dir / name)
+        names = (f'{name}{n}{ending}' for n in numbers)
+        chosen = next(name for name in names if name not in self._taken)
+        self._taken.add(chosen)
+        return str(self.out_dir / chosen)
 
-    def image(self, source: Path) -> str:
-        """Do one image; returns a line for the console."""
-        image = read_image(source)
-        sample = predict(self.model, image)
-        drawn = self._target(source, '.jpg')
-        write_image(drawn, self.painter.draw(image, sample))
-        described = self.painter.describe(sample)
-        entry = {'image': str(source), **described, 'drawn': drawn}
-        if self.painter.host == 'mmseg':
-            entry['mask'] = self._target(source, '_mask.png')
-            write_image(entry['mask'], self.painter.mask(sample))
+    def source(self, source: Leaf) -> str:
+        """Do one image, or all frames of a video; returns a line for the console."""
+        found = self.model.predict(source, threshold=self.score_thr)
+        first = next(found)
+        if first.frame is not None:
+            return self._video(first, found)
+        drawn = self._target(first.name, '.jpg')
+        first.save(drawn)
+        entry = {'image': first.source, **first.to_dict(), 'drawn': drawn}
+        if first.masks is not None:
+            entry['mask'] = self._target(first.name, '_mask.png')
+            kind = 'uint8' if len(self.model.classes) <= 256 else 'uint16'
+            write_image(entry['mask'], first.masks.astype(kind))
         self.results.append(entry)
-        return summarize(entry)
+        return str(first)
 
-    def video(self, source: Path) -> str:
-        """Do all frames of a video; returns a line for the console."""
-        capture = cv2.VideoCapture(str(source))
-        total = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
-        rate = capture.get(cv2.CAP_PROP_FPS)
-        rate = rate if 0 < rate < 1000 else 25.0  # of a header: any number, or none
+    def _video(self, first: Result, others: Iterator[Result]) -> str:
         frames: list[dict] = []
-        entry = {'video': str(source), 'frames_per_second': rate, 'frames': frames}
-        sides = (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT)
-        writer = None
+        path = self._target(first.name, '.mp4')
+        drawing = first.plot()
+        size = drawing.shape[1::-1]
+        code = cv2.VideoWriter_fourcc(*'mp4v')
+        writer = cv2.VideoWriter(path, code, first.rate, size)
         try:
-            check_size(source, *(max(int(capture.get(side)), 0) for side in sides))
-            reads = iter(capture.read, (False, None))
-            shown = track(reads, 'frames', max(total, 0) or None, transient=True)
-            for number, (_, frame) in enumerate(shown):
-                sample = predict(self.model, frame)
-                drawing = self.painter.draw(frame, sample)
-                if writer is None:
-                    entry['drawn'] = self._target(source, '.mp4')
-                    code = cv2.VideoWriter_fourcc(*'mp4v')
-                    size = drawing.shape[1::-1]
-                    writer = cv2.VideoWriter(entry['drawn'], code, rate, size)
-                    if not writer.isOpened():
-                        raise InputError(f'{entry["drawn"]} cannot be written')
-                    self.results.append(entry)  # kept if it is interrupted
-                writer.write(drawing)
-                frames.append({'frame': number, **self.painter.describe(sample)})
-        finally:
-            capture.release()
-            if writer is not None:
-                writer.release()
-        if writer is None:
-            raise InputError(
-                f'{source} cannot be read as a video: it is cut off, empty, or in a '
-                'format that OpenCV does not know'
+            if not writer.isOpened():
+                raise InputError(f'{path} cannot be written')
+            self.results.append(  # kept if it is interrupted
+                {
+                    'video': first.source,
+                    'frames_per_second': first.rate,
+                    'frames': frames,
+                    'drawn': path,
+                }
             )
-        written = cv2.VideoCapture(entry['drawn']).get(cv2.CAP_PROP_FRAME_COUNT)
+            results = itertools.chain([first], others)
+            shown = track(results, 'frames', first.frames, transient=True)
+            for result in shown:
+                writer.write(drawing if result is first else result.plot())
+                frames.append({'frame': result.frame, **result.to_dict()})
+        finally:
+            writer.release()
+        written = cv2.VideoCapture(path).get(cv2.CAP_PROP_FRAME_COUNT)
         if written < len(frames):  # OpenCV does not say so
-            raise OSError(errno.EIO, os.strerror(errno.EIO), entry['drawn'])
+            raise OSError(errno.EIO, os.strerror(errno.EIO), path)
         return f'{len(frames)} frames'
 
-    def run(self, sources: list[Path]) -> None:
+    def run(self, sources: list[Leaf]) -> None:
         """Do all sources, one after the other."""
         width = len(str(len(sources)))
         for number, source in enumerate(sources, 1):
-            is_video = source.suffix.lower() in VIDEOS
+            name = getattr(source, 'name', str(source))
             start = time.monotonic()
             try:
-                text = (self.video if is_video else self.image)(source)
+                text = self.source(source)
             except Exception as error:  # whatever it is, the others are promised
-                name = str(getattr(error, 'filename', ''))
-                full = name.startswith(str(self.out_dir))  # the others would fail too
+                path = str(getattr(error, 'filename', ''))
+                full = path.startswith(str(self.out_dir))  # the others would fail too
                 if full or os.environ.get(TRACEBACK_VARIABLE) == '1':
                     raise
                 kind = '' if isinstance(error, InputError) else type(error).__name__
@@ -160,14 +125,14 @@ class Demo:
                 text = f'error: {text}'
             seconds = time.monotonic() - start
             count = f'[{number:{width}}/{len(sources)}]'
-            print(f'{count} {source.name}: {text} ({seconds:.2f} s)', flush=True)
+            print(f'{count} {name}: {text} ({seconds:.2f} s)', flush=True)
 
-    def write(self) -> Path:
+    def write(self, model: str) -> Path:
         """Write the results; returns the path."""
         path = self.out_dir / 'results.json'
         content = {
-            'config': self.model.cfg.filename,
-            'classes': self.painter.classes,
+            'model': model,
+            'classes': self.model.classes,
             'results': self.results,
             'failed': self.failed,
         }

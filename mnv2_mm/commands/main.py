@@ -13,7 +13,7 @@ COMMANDS = {
     'predict': ('demo', 'predict for images, folders and videos'),
     'convert': ('convert_weights', 'convert weights of other code bases'),
     'export': ('deploy', 'export a model for ONNX Runtime, ncnn or TensorRT'),
-    'browse': ('browse_dataset', 'draw what a config trains on'),
+    'data': ('browse_dataset', 'check, count and draw what a config trains on'),
     'curves': ('plot_curves', 'draw loss and metrics of a training'),
     'benchmark': ('benchmark', 'time this project against the hosts'),
 }

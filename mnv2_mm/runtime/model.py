@@ -1,14 +1,17 @@
 """Load an exported model and predict with it.
 
     model = ExportedModel('work_dirs/exported')
-    found = model(cv2.imread('photo.jpg'))
+    for result in model.predict('photos/'):
+        result.save('out/')
 
 An exported model is a folder that tools/deploy.py writes: the files of the
 backend, and model.json, which describes them. Nothing here needs torch or
 OpenMMLab.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -16,6 +19,7 @@ from mnv2_mm.runtime.description import JSON, read_info
 from mnv2_mm.runtime.masks import to_mask
 from mnv2_mm.runtime.ncnn import Ncnn
 from mnv2_mm.runtime.onnxruntime import OnnxRuntime
+from mnv2_mm.runtime.predictor import Predictor
 from mnv2_mm.runtime.preprocess import prepare
 from mnv2_mm.runtime.tensorrt import TensorRT
 from mnv2_mm.utils.errors import InputError
@@ -26,8 +30,8 @@ from mnv2_mm.utils.errors import InputError
 BACKENDS = {'onnxruntime': OnnxRuntime, 'ncnn': Ncnn, 'tensorrt': TensorRT}
 
 
-class ExportedModel:
-    """An exported model, loaded.
+class ExportedModel(Predictor):
+    """An exported model, loaded; see :class:`Predictor` for what it predicts.
 
     Args:
         place: The folder, or a file in it.
@@ -76,6 +80,10 @@ class ExportedModel:
         """
         inputs, inside = prepare(image, self.info['preprocessing'])
         return self.finish(self.network(inputs), image.shape[:2], inside)
+
+    def run(self, images: Sequence[np.ndarray]) -> list[tuple[dict, Any]]:
+        """Predict for images one by one, since exported shapes may be fixed."""
+        return [(self(image), None) for image in images]
 
     def finish(
         self,

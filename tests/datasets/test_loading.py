@@ -9,8 +9,8 @@ from mmengine.dataset import BaseDataset
 from mmengine.registry import TRANSFORMS
 from PIL import ExifTags, Image
 
-from mnv2_mm.datasets.image_files import loaded_size, problem_of, problem_of_file
 from mnv2_mm.datasets.transforms.loading import CheckSegMask, LoadImage, mask_problem
+from mnv2_mm.runtime.image_files import loaded_size, problem_of, problem_of_file
 from mnv2_mm.utils.errors import InputError, message_of
 
 

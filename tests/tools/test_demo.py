@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from image_headers import png_header
 
-from mnv2_mm.commands import demo as commands
+from mnv2_mm.api import Model
 
 Tool = Callable[..., int]
 Trained = Callable[[str], tuple[Path, Path]]
@@ -77,17 +77,17 @@ def test_bad_images_do_not_stop_the_others(
     shutil.copy(good, folder / 'h_memory.jpg')
     shutil.copy(good, folder / 'i_good.jpg')
     (folder / 'j_\udcff.jpg').write_bytes(b'')  # a name that is not UTF-8
-    real = commands.predict
+    real = Model.run
 
-    def predict(model: object, image: np.ndarray) -> object:
+    def run(model: Model, images: list[np.ndarray]) -> list:
         if len(calls) == 1:
             calls.append('fails')
             raise MemoryError('too little memory')
         calls.append('works')
-        return real(model, image)
+        return real(model, images)
 
     calls: list[str] = []
-    monkeypatch.setattr(commands, 'predict', predict)
+    monkeypatch.setattr(Model, 'run', run)
     (folder / 'notes.txt').write_text('not looked at')
     out = tmp_path / 'out'
     flags = ['--weights', checkpoint, '--out-dir', out]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
-from mnv2_mm.datasets.image_files import REMEDY, loaded_size, problem_of_file
+from mnv2_mm.runtime.image_files import REMEDY, loaded_size, problem_of_file
 
 #: Image files that are opened at most, evenly picked.
 MAX_OPENED = 2000

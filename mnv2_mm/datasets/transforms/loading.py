@@ -15,10 +15,10 @@ import numpy as np
 from mmcv.transforms import LoadImageFromFile
 from mmengine import fileio
 
-from mnv2_mm.datasets.image_files import REMEDY, problem_of
 from mnv2_mm.datasets.transforms.base import Transform
 from mnv2_mm.datasets.transforms.seg_random_crop import label_counts
 from mnv2_mm.registry import TRANSFORMS
+from mnv2_mm.runtime.image_files import REMEDY, problem_of
 from mnv2_mm.utils.errors import InputError
 
 

@@ -11,7 +11,7 @@ import pytest
 from image_headers import png_header
 from PIL import Image
 
-from mnv2_mm.datasets.read_image import read_image
+from mnv2_mm.runtime.read_image import read_image
 from mnv2_mm.utils.errors import InputError
 
 PIXELS = np.full((20, 30, 3), (200, 100, 50), np.uint8)  # RGB

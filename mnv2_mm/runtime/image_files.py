@@ -8,9 +8,6 @@ of JPEG and PNG show it at almost no cost.
 import os
 from pathlib import Path
 
-import cv2
-from PIL import ExifTags, Image
-
 _JPEG_START, _JPEG_END = b'\xff\xd8', b'\xff\xd9'
 _JPEG_SCAN = 0xDA
 _PNG_START, _PNG_END = b'\x89PNG\r\n\x1a\n', b'IEND\xaeB`\x82'
@@ -56,6 +53,8 @@ def problem_of(data: bytes) -> str | None:
 
 def problem_of_file(path: str | os.PathLike) -> str | None:
     """:func:`problem_of` for a file; also refuses what no decoder knows."""
+    import cv2
+
     try:
         problem = problem_of(Path(path).read_bytes())
         if problem or loaded_size(path) or cv2.haveImageReader(str(path)):
@@ -75,6 +74,8 @@ def loaded_size(
     Like OpenCV, ``color_type`` 'color' and 'grayscale' turn a JPEG or PNG by its EXIF
     orientation; the others do not.
     """
+    from PIL import ExifTags, Image
+
     try:
         with Image.open(path) as image:
             width, height = image.size

@@ -1,0 +1,95 @@
+"""Predict for anything that has images; the same for checkpoints and exported models.
+
+The hosts' inferencers take other arguments each, and need torch.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mnv2_mm.runtime.result import Result
+from mnv2_mm.runtime.sources import Frame, Leaf, Source, find_sources, frames_of
+from mnv2_mm.utils.errors import InputError
+
+
+class Predictor:
+    """Base of what ``mnv2_mm.load`` returns.
+
+    Attributes:
+        info: ``classes`` (names) and ``palette`` (RGB).
+    """
+
+    info: Mapping[str, Any]
+
+    def run(self, images: Sequence[np.ndarray]) -> list[tuple[dict, Any]]:
+        """Predict for images (H, W, 3) uint8 BGR: arrays and the host's data sample."""
+        raise NotImplementedError
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes."""
+        return tuple(map(str, self.info.get('classes') or ()))
+
+    def predict(
+        self, source: Source, *, threshold: float = 0.3, batch_size: int = 1
+    ) -> Iterator[Result]:
+        """Predict, image by image, as the results are asked for.
+
+        Args:
+            source: Path of an image or a video, folder, pattern (``'a/*.jpg'``),
+                address (http, https, rtsp), number of a camera, array (H, W, 3) uint8
+                in OpenCV's order blue, green, red, image of Pillow, or a list of them.
+            threshold: Boxes with a lower score are left out.
+            batch_size: Images that the network gets at once; the results are the same.
+
+        Returns:
+            An iterator of results in the order of the images.
+
+        Raises:
+            InputError: wrong arguments at once; an image that cannot be read, when its
+                turn comes.
+        """
+        if not isinstance(batch_size, int) or batch_size < 1:
+            raise InputError(f'batch_size is {batch_size}; give 1 or more')
+        if not isinstance(threshold, int | float) or not 0 <= threshold <= 1:
+            raise InputError(f'threshold is {threshold}; give 0 to 1')
+        return self._results(find_sources(source), threshold, batch_size)
+
+    def _results(
+        self, leaves: list[Leaf], threshold: float, batch_size: int
+    ) -> Iterator[Result]:
+        named = _named(leaves)
+        while batch := list(islice(named, batch_size)):
+            found = self.run([frame.image for _, frame in batch])
+            for (name, frame), (arrays, sample) in zip(batch, found, strict=True):
+                yield Result(
+                    frame.image,
+                    arrays,
+                    info=self.info,
+                    threshold=threshold,
+                    source=frame.source,
+                    name=name,
+                    sample=sample,
+                    frame=frame.number,
+                    rate=frame.rate,
+                    frames=frame.total,
+                )
+
+
+def _named(leaves: list[Leaf]) -> Iterator[tuple[str, Frame]]:
+    """All frames, each with a file name that no other source has."""
+    taken: set[str] = set()
+    for leaf in leaves:
+        name = ''
+        for frame in frames_of(leaf):
+            if not name:
+                place = frame.source.partition('?')[0]
+                stem = re.sub(r'[^\w .()+-]', '_', Path(place).stem) or 'image'
+                numbered = (f'{stem}_{n}' for n in range(2, len(taken) + 3))
+                name = next(n for n in (stem, *numbered) if n not in taken)
+                taken.add(name)
+            yield name, frame

@@ -1,0 +1,189 @@
+"""What can be predicted for, and what results hold; no network of PyTorch."""
+
+import http.server
+import json
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from mnv2_mm.runtime.predictor import Predictor
+from mnv2_mm.runtime.result import Result
+from mnv2_mm.utils.errors import InputError
+
+RGB = np.zeros((20, 30, 3), np.uint8) + np.array([200, 100, 50], np.uint8)
+BGR = RGB[..., ::-1]
+
+
+class Mean(Predictor):
+    """The mean of each channel as the probability of a class."""
+
+    def __init__(self) -> None:
+        self.info = {'classes': ('blue', 'green', 'red')}
+        self.sizes: list[int] = []
+
+    def run(self, images: Sequence[np.ndarray]) -> list:
+        self.sizes.append(len(images))
+        return [({'probabilities': i.mean((0, 1)) / 255}, 'sample') for i in images]
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    folder = tmp_path / 'photos'
+    folder.mkdir()
+    for name in ('b.png', 'a.jpg', 'a.png'):
+        cv2.imwrite(str(folder / name), BGR)
+    (folder / 'notes.txt').write_text('no image')
+    return folder
+
+
+def video(path: Path, frames: int) -> Path:
+    code = cv2.VideoWriter_fourcc(*'MJPG')
+    writer = cv2.VideoWriter(str(path), code, 10.0, (30, 20))
+    for _ in range(frames):
+        writer.write(np.ascontiguousarray(BGR))
+    writer.release()
+    return path
+
+
+def test_each_source_gives_the_same_pixels(photos: Path) -> None:
+    file = photos / 'b.png'
+    gray = np.full((20, 30), 7, np.uint8)
+    four = np.dstack([BGR, gray])
+    model = Mean()
+    sources = [file, str(file), str(photos / 'b*'), Image.open(file), BGR, four]
+    sources += [Image.fromarray(RGB), [file, [BGR]]]
+    results = list(model.predict(sources))
+    assert len(results) == 9
+    for result in results:
+        np.testing.assert_allclose(result.probs * 255, [50, 100, 200])
+        np.testing.assert_array_equal(result.image, BGR)
+    assert len({result.name for result in results}) == 9
+    (result,) = model.predict(gray)
+    np.testing.assert_allclose(result.probs * 255, 7)
+
+
+def test_a_folder_in_order_and_in_batches(photos: Path, tmp_path: Path) -> None:
+    model = Mean()
+    results = list(model.predict(photos, batch_size=2))
+    assert [Path(r.source).name for r in results] == ['a.jpg', 'a.png', 'b.png']
+    assert model.sizes == [2, 1]
+    written = {result.save(tmp_path / 'out') for result in results}
+    assert len(written) == 3  # two of them have one stem
+    assert all(cv2.imread(str(path)) is not None for path in written)
+    assert results[0].sample == 'sample'
+
+
+def test_frames_of_a_video(tmp_path: Path) -> None:
+    results = list(Mean().predict(video(tmp_path / 'a.avi', 3), batch_size=2))
+    assert [(r.frame, r.frames, r.rate) for r in results] == [
+        (number, 3, 10.0) for number in range(3)
+    ]
+    assert results[1].save(tmp_path).name == 'a_000001.jpg'
+
+
+def test_addresses(photos: Path) -> None:
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def __init__(self, *args: object) -> None:
+            super().__init__(*args, directory=str(photos))
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(('127.0.0.1', 0), Quiet) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        place = f'http://127.0.0.1:{server.server_port}'
+        (result,) = Mean().predict(f'{place}/b.png?size=1')
+        assert result.name == 'b'
+        np.testing.assert_array_equal(result.image, BGR)
+        with pytest.raises(InputError, match='404'):
+            list(Mean().predict(f'{place}/none.png'))
+        with pytest.raises(InputError, match='not an image'):
+            list(Mean().predict(f'{place}/'))
+        server.shutdown()
+    with pytest.raises(InputError, match=r'none\.png could not be downloaded'):
+        list(Mean().predict(f'{place}/none.png'))
+    with pytest.raises(InputError, match='http://'):
+        list(Mean().predict('file:///etc/passwd'))
+
+
+@pytest.mark.parametrize(
+    ('source', 'named'),
+    [
+        (None, 'NoneType'),
+        (3.5, 'float'),
+        (b'a.jpg', 'bytes'),
+        (True, 'bool'),
+        ({'a.jpg': 1}, 'dict'),
+        (['a.jpg', None], 'a.jpg'),
+        ('none/*.jpg', 'none/'),
+        ('.', 'no image or video'),
+    ],
+)
+def test_wrong_sources_are_refused_at_once(
+    source: object, named: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=named):
+        Mean().predict(source)
+
+
+def test_wrong_images_and_values(tmp_path: Path) -> None:
+    model = Mean()
+    (tmp_path / 'a.jpg').write_bytes(b'no image')
+    (tmp_path / 'a.mp4').write_bytes(b'no video')
+    cut = tmp_path / 'cut.png'
+    cv2.imwrite(str(cut), np.random.default_rng(0).integers(0, 255, (99, 99, 3)))
+    cut.write_bytes(cut.read_bytes()[:9000])
+    for source, named in (
+        (tmp_path / 'a.jpg', r'a\.jpg'),
+        (tmp_path / 'a.mp4', r'a\.mp4'),
+        (Image.open(cut), 'Pillow'),
+        (RGB / 255, 'float64'),
+        (RGB[None], 'shape'),
+        (RGB[:0], 'pixels'),
+        (np.zeros((1, 5000, 3), np.uint8), '5000x1'),
+    ):
+        with pytest.raises(InputError, match=named):
+            list(model.predict(source))
+    for wrong in ({'batch_size': 0}, {'threshold': 30}):
+        with pytest.raises(InputError, match=next(iter(wrong))):
+            model.predict(BGR, **wrong)
+
+
+def result(**found: np.ndarray) -> Result:
+    palette = [(255, 0, 0), (0, 255, 0), (0, 0, 255)]
+    info = {'classes': ('cat', 'dog', 'fox'), 'palette': palette}
+    return Result(np.ascontiguousarray(BGR), found, info=info, threshold=0.3)
+
+
+def test_boxes_are_filtered_and_sorted() -> None:
+    boxes = np.arange(12, dtype=np.float32).reshape(3, 4)
+    scores = np.float32([0.5, 0.1, 0.9])
+    found = result(boxes=boxes, scores=scores, labels=np.array([0, 1, 9]))
+    np.testing.assert_array_equal(found.boxes, boxes[[2, 0]])
+    assert found.labels.tolist() == [9, 0]
+    assert found.masks is None and found.probs is None
+    content = json.loads(found.to_json())
+    assert content['classes'] == ['class 9', 'cat']
+    assert content['scores'] == [0.9, 0.5]
+    assert content['size'] == [20, 30]
+    assert str(found).startswith('2 boxes: class 9 0.90')
+
+
+def test_masks_and_classes() -> None:
+    mask = np.zeros((20, 30), np.int64)
+    mask[:5] = 2
+    found = result(mask=mask)
+    assert found.boxes is None and found.to_dict() == {
+        'pixel_shares': {'cat': 0.75, 'fox': 0.25}
+    }
+    assert 'cat 75%' in str(found)
+    drawn = found.plot()
+    assert drawn.dtype == np.uint8 and (drawn != drawn[0, 0]).any()
+    best = result(probabilities=np.float32([0.2, 0.7, 0.1])).to_dict()['top5']
+    assert [entry['class'] for entry in best] == ['dog', 'cat', 'fox']
