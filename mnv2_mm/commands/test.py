@@ -179,10 +179,11 @@ def _report(cfg: Config, checkpoint: str, metrics: dict) -> None:
     if not is_main_process():
         return
     path = os.path.join(cfg.work_dir, 'metrics.json')
-    figures = {key: float(value) for key, value in metrics.items()}
+    figures = {k: float(v) for k, v in metrics.items() if np.isfinite(v)}
     content = dict(config=cfg.filename, checkpoint=checkpoint, metrics=figures)
     write_json(path, content)
     print(f'\nresult of {checkpoint}:')
     for key, value in figures.items():
-        print(f'  {key}: {value:.4f}')
+        if not key.endswith('_precision'):  # of each class: the table above
+            print(f'  {key}: {value:.4f}')
     print(f'written to {path}', flush=True)

@@ -58,8 +58,8 @@ def _train(cfg: Config, args: Namespace) -> None:
     length = ' '.join(f'{end} {unit}' for end, unit in ends if end is not None)
     place = 'GPU' if torch.cuda.is_available() else 'CPU'
     print_rank0(
-        f'training {config_name(cfg)} for {length} on the {place}; log and checkpoints '
-        f'in {cfg.work_dir}'
+        f'training {config_name(cfg)} for {length} on the {place}\n'
+        f'log and checkpoints are in {cfg.work_dir}'
     )
     before = _newest(cfg)
     try:

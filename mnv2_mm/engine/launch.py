@@ -64,5 +64,6 @@ def build_runner(cfg: Config) -> Runner:
     """Build the runner; call it inside of ``readable_config_errors``."""
     hooks = cfg.setdefault('default_hooks', ConfigDict())
     hooks.setdefault('finite_loss', dict(type='mnv2_mm.FiniteLossHook'))
+    hooks.setdefault('progress', dict(type='mnv2_mm.ProgressHook'))
     init_default_scope(cfg.get('default_scope', 'mmengine'))
     return RUNNERS.build(cfg) if 'runner_type' in cfg else ToolRunner.from_cfg(cfg)

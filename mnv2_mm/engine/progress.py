@@ -2,7 +2,8 @@
 
 mmengine prints a line every few iterations and nothing between them. On a terminal
 this hook keeps one bar below the log, with loss, learning rate, elapsed time and time
-left. In a file or a pipe mmengine's own lines hold the same figures (``eta``).
+left. In a file or a pipe mmengine's own lines hold the same figures (``eta``). A line
+an epoch has its mean loss and the metrics.
 """
 
 import atexit
@@ -13,7 +14,7 @@ from typing import Any, TextIO
 
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
-from mmengine.runner import Runner
+from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, Runner
 from rich.console import Console
 from rich.file_proxy import FileProxy
 from rich.progress import (
@@ -29,11 +30,12 @@ from rich.progress import (
 from mnv2_mm.registry import HOOKS
 
 _SECONDS = 0.2  # between two drawings
+_WIDTH = 79  # of a line of metrics
 
 
 @HOOKS.register_module()
 class ProgressHook(Hook):
-    """Keep a bar below the log lines; silent where there is no terminal."""
+    """Keep a bar below the log lines on a terminal; log a line an epoch."""
 
     # after RuntimeInfoHook (loss, lr), before CheckpointHook (may be slow)
     priority = 'BELOW_NORMAL'
@@ -44,6 +46,7 @@ class ProgressHook(Hook):
         self._streams: list[tuple[logging.StreamHandler, TextIO]] = []
         self._tasks: dict[str, TaskID] = {}  # by mode: train, val, test
         self._drawn = 0.0
+        self._line = ''  # of an epoch, until it is known whether a validation follows
 
     def _start(self, runner: Runner) -> bool:
         """Show the bar if there is a terminal; True if there is one."""
@@ -97,6 +100,10 @@ class ProgressHook(Hook):
         self._drawn = time.monotonic()
         self._progress.refresh()
 
+    def _show_train(self, visible: bool) -> None:
+        if 'train' in self._tasks:
+            self._progress.update(self._tasks['train'], visible=visible)
+
     def _add(self, mode: str, total: int, *, done: int = 0) -> None:
         add = self._progress.add_task
         self._tasks[mode] = add(mode, total=total, completed=done, note='')
@@ -109,11 +116,45 @@ class ProgressHook(Hook):
 
     def after_train(self, runner: Runner) -> None:
         """Remove the bar."""
+        self._log(runner)
         self._stop()
 
+    def before_train_epoch(self, runner: Runner) -> None:
+        """Log the epoch before, which had no validation."""
+        self._log(runner)
+
+    def after_train_epoch(self, runner: Runner) -> None:
+        """Note the mean loss."""
+        if isinstance(runner.train_loop, EpochBasedTrainLoop):
+            self._line = f'epoch {runner.epoch + 1}/{runner.max_epochs}'
+            self._line += _mean_loss(runner, len(runner.train_dataloader))
+
+    def after_val_epoch(
+        self, runner: Runner, metrics: dict[str, float] | None = None
+    ) -> None:
+        """Log the metrics in one line with the mean loss."""
+        super().after_val_epoch(runner, metrics)
+        if isinstance(runner._train_loop, IterBasedTrainLoop):
+            self._line = f'iter {runner.iter}/{runner.max_iters}'
+            self._line += _mean_loss(runner, runner.train_loop.val_interval)
+        for key, value in (metrics or {}).items():
+            name = key.rpartition('/')[2].removeprefix('bbox_')
+            text = f'{self._line}  {name} {value:.4g}'
+            shown = value != -1 and not name.endswith('_precision')
+            if shown and len(text) <= _WIDTH:
+                self._line = text
+        self._log(runner)
+
+    def _log(self, runner: Runner) -> None:
+        """Log the line, if there is one that was not."""
+        if self._line:
+            runner.logger.info(self._line)
+        self._line = ''
+
     def _before_epoch(self, runner: Runner, mode: str = 'train') -> None:
-        """Add a second bar for a validation, or show one for a test."""
+        """Show a bar for a validation, in place of that of the training, or a test."""
         if mode != 'train' and self._start(runner):
+            self._show_train(False)
             loader = runner.val_dataloader if mode == 'val' else runner.test_dataloader
             self._add(mode, len(loader))
 
@@ -144,9 +185,15 @@ class ProgressHook(Hook):
         if mode == 'train' or mode not in self._tasks:
             return
         self._progress.remove_task(self._tasks.pop(mode))
+        self._show_train(True)
         self._draw()
         if not self._tasks:
             self._stop()
+
+
+def _mean_loss(runner: Runner, steps: int) -> str:
+    losses = runner.message_hub.log_scalars.get('train/loss')
+    return f'  loss {losses.mean(steps):.3f}' if losses else ''
 
 
 def _note(runner: Runner) -> str:

@@ -1,15 +1,21 @@
 """What the command-line tools print and which messages they hide."""
 
 import contextlib
+import functools
+import importlib
 import io
 import logging
 import os
+import re
+import sys
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 
 from mmengine.dist import is_distributed, is_main_process
 from mmengine.logging import MMLogger
 from mmengine.runner import BaseLoop, EpochBasedTrainLoop, Runner
+from torch import nn
 
 from mnv2_mm.utils.errors import InputError
 
@@ -46,16 +52,21 @@ def suppress_import_output() -> Iterator[None]:
                 print_rank0(line)
 
 
-#: Log records that the console is spared; the log file has them all.
+#: Packages whose records of progress go to the log file only.
+_HOSTS = {'mmcv', 'mmdet', 'mmengine', 'mmpretrain', 'mmseg', 'pycocotools'}
+#: They print. mmdet's module has its own createIndex.
+_PRINTING = (
+    'mmdet.datasets.api_wrappers.coco_api',
+    'pycocotools.coco',
+    'pycocotools.cocoeval',
+)
+#: Warnings that the console is spared.
 _FILE_ONLY = (
-    'System environment:',
-    'Config:\n',
-    'Hooks will be executed in the following order',
-    'all SyncBatchNorm (SyncBN) layers in the model will be automatically',
-    'paramwise_options -- ',  # three lines for each layer
     # mmengine about its own calls
     '"FileClient" will be deprecated',
     '"HardDiskBackend" is the alias',
+    # mmseg's and mmpretrain's metrics have no prefix
+    'The prefix is not set in metric class',
     # a recipe without a schedule has none to save
     '_param_scheduler` is True but `self.param_schedulers` is None',
 )
@@ -123,11 +134,74 @@ class ToolRunner(Runner):
         return built
 
     def build_logger(self, *args: object, **kwargs: object) -> MMLogger:
-        """Send the long and the known records to the log file only."""
+        """Give the console short lines; the log file has everything."""
         logger = super().build_logger(*args, **kwargs)
+        self._lines = _ConsoleLines()
         for handler in logger.handlers:
             if type(handler) is logging.StreamHandler:
-                handler.addFilter(
-                    lambda record: not any(x in str(record.msg) for x in _FILE_ONLY)
-                )
+                handler.addFilter(self._lines.filter)
+                handler.setFormatter(self._lines)
         return logger
+
+    @contextlib.contextmanager
+    def _tidy(self) -> Iterator[None]:
+        """Send what is printed for COCO to the log; end with the table of classes."""
+        modules = []
+        if getattr(self.default_scope, 'scope_name', '') == 'mmdet':
+            with contextlib.suppress(ImportError):
+                modules = [importlib.import_module(name) for name in _PRINTING]
+        for module in modules:
+            module.print = functools.partial(self.logger.info, stacklevel=2)
+        try:
+            yield
+        finally:
+            for module in modules:
+                del module.print
+        if self._lines.table:
+            print_rank0(f'\nclasses in the last evaluation:{self._lines.table}')
+
+    def train(self) -> nn.Module:
+        """Train, with a tidy console."""
+        with self._tidy():
+            return super().train()
+
+    def test(self) -> dict[str, float]:
+        """Evaluate, with a tidy console."""
+        with self._tidy():
+            return super().test()
+
+
+class _ConsoleLines(logging.Formatter):
+    """What the console shows of the log, and how.
+
+    Of the hosts: warnings, and, where there is no terminal for a bar, the lines of
+    progress without half of their figures. The last table of the classes is kept.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = ''
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether a record is shown."""
+        text = str(record.msg)
+        if record.levelno >= logging.WARNING:
+            return not any(part in text for part in _FILE_ONLY)
+        if text.startswith('\n+'):
+            self.table = text
+        if _HOSTS.isdisjoint(Path(record.pathname).parts):
+            return True
+        return bool(_PROGRESS.match(text)) and not sys.stdout.isatty()
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The message alone, or with its level."""
+        text = record.getMessage()
+        if record.levelno >= logging.WARNING:
+            return f'{record.levelname.lower()}: {text}'
+        if place := _PROGRESS.match(text):
+            return '  '.join([place[0], *_FIGURES.findall(text)])
+        return text
+
+
+_PROGRESS = re.compile(r'(?:Epoch|Iter)\(\w+\) *(?:\[[^]]+\])+(?=.* eta:)')
+_FIGURES = re.compile(r'(?<!\w)(?:lr|eta|loss): +\S+')

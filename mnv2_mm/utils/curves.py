@@ -135,12 +135,12 @@ def plot(curves: Curves, path: str | os.PathLike, *, title: str = '') -> list[st
 
 
 def _main_metrics(metrics: dict[str, Curve]) -> dict[str, Curve]:
-    """Without those that have no value (-1: no object of that size)."""
+    """Without those of each class, or with no value (-1: no object of that size)."""
     kept = {
         key: curve
         for key, curve in metrics.items()
         if any(value >= 0 for _, value in curve)
-        and not key.endswith(('_s', '_m', '_l'))
+        and not key.endswith(('_s', '_m', '_l', '_precision'))
     }
     return dict(list(kept.items())[:_MAX_LINES])
 

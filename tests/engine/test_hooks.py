@@ -1,6 +1,7 @@
 """Hooks of a training: progress and the layout of tensors."""
 
 import io
+import re
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,22 @@ def test_bar_on_a_terminal(tmp_path: Path) -> None:
     assert len(lines) == 8
     assert all('loss: ' in line for line in lines)
     assert screen.rstrip().endswith('\x1b[?25h')  # the cursor is shown
+
+
+def test_one_line_an_epoch_with_its_mean_loss(tmp_path: Path) -> None:
+    hook = ProgressHook()
+    runner = toy_runner(tmp_path / 'run', Toy(), custom_hooks=[hook])
+    runner.train()
+    (log,) = (tmp_path / 'run').glob('*/*.log')
+    text = log.read_text()
+    # the log has means over all iterations until then
+    first, both = (
+        float(re.search(rf'\[{n}\]\[4/4\].* loss: (\S+)', text)[1]) for n in (1, 2)
+    )
+    found = re.findall(r'epoch (\d)/2  loss (\S+)', text)
+    assert [epoch for epoch, _ in found] == ['1', '2']
+    for (_, loss), mean in zip(found, (first, 2 * both - first), strict=True):
+        assert float(loss) == pytest.approx(mean, abs=2e-3)
 
 
 def test_bar_named_twice_is_one_bar(tmp_path: Path) -> None:

@@ -228,11 +228,20 @@ def test_console_is_readable(
     assert f'training tiny_{task} for 1 epochs' in text
     assert 'Epoch(train)' in text
     assert 'tools/test.py' in text
-    for noise in ('System environment', 'widen_factor', 'Hooks will be'):
+    for noise in ('System environment', 'widen_factor', 'Hooks will be', 'index'):
         assert noise not in text
+    lines = [x for x in text.splitlines() if str(tmp_path) not in x]  # long paths
+    assert max(map(len, lines)) < 80
+    (epoch,) = [x for x in lines if x.startswith('epoch 1/1  loss ')]
+    assert 'mAP ' in epoch or 'top1 ' in epoch
+    assert sum('Epoch(' in x for x in lines) == text.count('eta: ')
+    if task == 'det':
+        (row,) = [x for x in lines if x.startswith('| circle ')]
+        assert row.count('|') == 8
     assert not re.search('warn', text, re.IGNORECASE)
     (log,) = work_dir.glob('*/*.log')
     assert 'System environment' in log.read_text()  # nothing is lost
+    assert 'index created' in log.read_text() or task == 'cls'
     assert 'seed: 5' in log.read_text()
     assert f'ops of mmcv: {SENTENCES[ops_kind()]}' in log.read_text()
     assert Config.fromfile(work_dir / config.name).randomness.seed == 5
