@@ -121,6 +121,11 @@ def load(
                     'checkpoints: choose another deploy config for the export'
                 )
             return ExportedModel(place)
+        if place.is_dir():
+            raise InputError(
+                f'{place} holds no exported model; give a checkpoint in it, for '
+                f'example {place / "epoch_1.pth"}'
+            )
         is_config = place.suffix in _CONFIGS or not place.is_file()
         if place.suffix in _WEIGHTS or not is_config:
             model, weights = config_of(place), place

@@ -22,7 +22,6 @@ from mnv2_mm.api import (
 )
 from mnv2_mm.utils.config import config_path, config_root
 from mnv2_mm.utils.errors import InputError
-from mnv2_mm.utils.visualize import Painter, summarize
 
 Trained = Callable[[str], tuple[Path, Path]]
 
@@ -53,8 +52,8 @@ def test_init_by_name_without_weights(name: str, image: np.ndarray) -> None:
     model = init_model(name)
     assert not model.training
     assert 'circle' in model.dataset_meta['classes']
-    painter = Painter(model, score_thr=0.0)
-    assert summarize(painter.describe(predict(model, image)))
+    (result,) = Model(model).predict(image, threshold=0)
+    assert str(result)
 
 
 @pytest.mark.parametrize('task', ['det', 'seg', 'cls'])
@@ -69,7 +68,7 @@ def test_class_names_come_from_the_checkpoint(
     torch.save(state, path)
     model = init_model(config, path)
     assert list(model.dataset_meta['classes']) == names
-    text = str(Painter(model, score_thr=0.0).describe(predict(model, image)))
+    text = next(Model(model).predict(image, threshold=0)).to_json()
     assert 'thing ' in text and 'circle' not in text
 
 
@@ -189,13 +188,13 @@ def test_mistakes_of_load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr('urllib.request.urlopen', no_network)
     with pytest.raises(InputError, match='no route'):
         load('deeplabv3_mnv2_voc')
-    (tmp_path / 'folder').mkdir()
     for name, named in (
         ('deeplabv3_mnv2_vok', 'did you mean deeplabv3_mnv2_voc'),
         (tmp_path / 'none.pth', 'there is no checkpoint'),
         (tmp_path / 'none.onnx', r'model\.json'),
         (get_config('ssdlite_sample'), 'weights'),
         ('ssdlite_sample', 'weights'),
+        (tmp_path, 'holds no exported model'),
         (5, 'int'),
     ):
         with pytest.raises(InputError, match=named):

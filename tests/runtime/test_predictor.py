@@ -2,6 +2,8 @@
 
 import http.server
 import json
+import subprocess
+import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,8 +11,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from exported_folders import write_folder
 from PIL import Image
 
+from mnv2_mm.api import load
 from mnv2_mm.runtime.predictor import Predictor
 from mnv2_mm.runtime.result import Result
 from mnv2_mm.utils.errors import InputError
@@ -187,3 +191,25 @@ def test_masks_and_classes() -> None:
     assert drawn.dtype == np.uint8 and (drawn != drawn[0, 0]).any()
     best = result(probabilities=np.float32([0.2, 0.7, 0.1])).to_dict()['top5']
     assert [entry['class'] for entry in best] == ['dog', 'cat', 'fox']
+
+
+def test_an_exported_model_is_loaded_without_torch(tmp_path: Path) -> None:
+    pytest.importorskip('onnxruntime', reason='deployment is not installed')
+    folder = write_folder(tmp_path / 'exported')
+    cv2.imwrite(str(tmp_path / 'a.png'), BGR)
+    code = (
+        'import sys; sys.modules.update(torch=None, mmengine=None)\n'
+        'import mnv2_mm\n'
+        'model, image = sys.argv[1:]\n'
+        '(result,) = mnv2_mm.load(model).predict(image)\n'
+        'print(result, result.plot().shape[2], result.sample)'
+    )
+    done = subprocess.run(
+        [sys.executable, '-c', code, folder, tmp_path / 'a.png'],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == 'red 0.78, green 0.39, blue 0.20 3 None\n'
+    with pytest.raises(InputError, match='device'):
+        load(folder, device='cuda:0')

@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from exported_folders import write_folder
 from image_headers import png_header
 
 from mnv2_mm.api import Model
@@ -126,6 +127,17 @@ def test_video(
     capture = cv2.VideoCapture(entry['drawn'])
     assert capture.get(cv2.CAP_PROP_FRAME_COUNT) == 3
     capture.release()
+
+
+def test_an_exported_model(run_tool: Tool, tiny_data: Path, tmp_path: Path) -> None:
+    pytest.importorskip('onnxruntime', reason='deployment is not installed')
+    model = write_folder(tmp_path / 'exported')
+    pattern = tiny_data / 'images' / 'val' / '*0.jpg'
+    assert run_tool('demo', model, pattern, '--out-dir', tmp_path / 'out') == 0
+    content = json.loads((tmp_path / 'out' / 'results.json').read_text())
+    assert content['classes'] == ['blue', 'green', 'red']
+    assert content['results'] and not content['failed']
+    assert all(len(entry['top5']) == 3 for entry in content['results'])
 
 
 @pytest.mark.parametrize(
