@@ -70,6 +70,8 @@ class Model(Predictor):
         """Predict for images; those whose network inputs have one size at once."""
         import torch
 
+        from mnv2_mm.engine.visualizer import plain
+
         inputs = [prepare(self.network, image) for image in images]
         samples: list[BaseDataElement] = []
         for _, group in itertools.groupby(inputs, lambda data: data['inputs'].shape):
@@ -243,16 +245,6 @@ def init_model(
     if optimize or dtype != 'float32':
         optimize_for_inference(model, dtype)
     return model
-
-
-def plain(sample: 'BaseDataElement') -> dict[str, np.ndarray]:
-    """A host's data sample as the arrays that ``mnv2_mm.runtime`` returns."""
-    if 'pred_instances' in sample:
-        found = sample.pred_instances.cpu().numpy()
-        return dict(boxes=found.bboxes, scores=found.scores, labels=found.labels)
-    if 'pred_sem_seg' in sample:
-        return {'mask': sample.pred_sem_seg.data[0].cpu().numpy()}
-    return {'probabilities': sample.pred_score.cpu().numpy()}
 
 
 def prepare(model: 'BaseModel', image: np.ndarray) -> dict[str, Any]:
