@@ -11,13 +11,9 @@ mmengine are imported when a function runs.
 """
 
 import copy
-import itertools
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
-
-import numpy as np
 
 from mnv2_mm.runtime.predictor import Predictor
 from mnv2_mm.runtime.sources import Source, find_sources, frames_of
@@ -33,9 +29,6 @@ __all__ = ['get_config', 'inferencer', 'init_model', 'list_models', 'load', 'pre
 
 Dtype = Literal['float32', 'bfloat16']
 
-#: Steps of a test pipeline that read files: the image is given, and there is no
-#: reference.
-_FILE_STEPS = ('LoadImageFromFile', 'LoadImage', 'LoadAnnotations', 'CheckSegMask')
 _CONFIGS = ('.py', '.json', '.yaml', '.yml')
 _WEIGHTS = ('.pb', '.pt', '.pth', '.safetensors', '.tflite')
 _EXPORTED = ('.bin', '.engine', '.onnx', '.param')
@@ -53,33 +46,6 @@ def list_models(pattern: str = '') -> list[str]:
     from mnv2_mm.utils import config
 
     return config.list_models(pattern)
-
-
-class Model(Predictor):
-    """A network of PyTorch that predicts for images; :func:`load` returns one.
-
-    Args:
-        network: Of :func:`init_model`.
-    """
-
-    def __init__(self, network: 'BaseModel') -> None:
-        self.network = network
-        self.info = network.dataset_meta
-
-    def run(self, images: Sequence[np.ndarray]) -> list[tuple[dict, Any]]:
-        """Predict for images; those whose network inputs have one size at once."""
-        import torch
-
-        from mnv2_mm.engine.visualizer import plain
-
-        inputs = [prepare(self.network, image) for image in images]
-        samples: list[BaseDataElement] = []
-        for _, group in itertools.groupby(inputs, lambda data: data['inputs'].shape):
-            parts = list(group)
-            batch = {key: [part[key] for part in parts] for key in parts[0]}
-            with torch.no_grad():
-                samples += self.network.test_step(batch)
-        return [(plain(sample), sample) for sample in samples]
 
 
 def load(
@@ -132,6 +98,7 @@ def load(
         if place.suffix in _WEIGHTS or not is_config:
             model, weights = config_of(place), place
     from mnv2_mm.checkpoints.hub import SCHEME, local_checkpoint, resolve
+    from mnv2_mm.engine.predictor import Model
 
     if weights is not None:
         weights = local_checkpoint(weights)
@@ -247,35 +214,6 @@ def init_model(
     return model
 
 
-def prepare(model: 'BaseModel', image: np.ndarray) -> dict[str, Any]:
-    """Run the config's test pipeline on one image.
-
-    Args:
-        model: Of :func:`init_model`.
-        image: (H, W, 3) uint8, in the order blue, green, red of OpenCV.
-
-    Returns:
-        ``inputs``, (3, H', W') as the network's data preprocessor takes it, and
-        ``data_samples``.
-    """
-    from mmengine.dataset import Compose
-    from mmengine.registry import init_default_scope
-
-    from mnv2_mm.utils.config import evaluation_dataset
-
-    init_default_scope(model.cfg.default_scope)
-    if not hasattr(model, '_test_steps'):
-        model._test_steps = Compose(
-            step
-            for step in evaluation_dataset(model.cfg)['pipeline']
-            if step['type'].rpartition('.')[2] not in _FILE_STEPS
-        )
-    size = image.shape[:2]
-    return model._test_steps(
-        dict(img=image, img_id=0, img_path='', img_shape=size, ori_shape=size)
-    )
-
-
 def predict(model: 'BaseModel', image: Source) -> 'BaseDataElement':
     """Predict for one image.
 
@@ -291,6 +229,8 @@ def predict(model: 'BaseModel', image: Source) -> 'BaseDataElement':
     Raises:
         InputError: it is not one image, or cannot be read.
     """
+    from mnv2_mm.engine.predictor import Model
+
     if isinstance(model, Predictor):
         raise InputError('a model of load predicts by model.predict(image)')
     leaves = find_sources(image)

@@ -11,7 +11,6 @@ import torch
 from PIL import Image
 
 from mnv2_mm.api import (
-    Model,
     config_of,
     get_config,
     inferencer,
@@ -20,6 +19,7 @@ from mnv2_mm.api import (
     load,
     predict,
 )
+from mnv2_mm.engine.predictor import Model
 from mnv2_mm.utils.config import config_path, config_root
 from mnv2_mm.utils.errors import InputError
 

@@ -28,8 +28,8 @@ from mmengine.config import Config
 from mmengine.registry import DATASETS, init_default_scope
 from torch import Tensor, nn
 
-from mnv2_mm.api import prepare
 from mnv2_mm.datasets.checks.source import evenly
+from mnv2_mm.engine.predictor import prepare
 from mnv2_mm.models.mobilenet_v2 import MobileNetV2
 from mnv2_mm.utils.errors import InputError
 from mnv2_mm.utils.files import save_figure

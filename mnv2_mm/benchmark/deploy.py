@@ -16,11 +16,12 @@ import torch
 from mmengine.logging import MMLogger
 from torch import nn
 
-from mnv2_mm.api import init_model, prepare
+from mnv2_mm.api import init_model
 from mnv2_mm.benchmark.core import Case, Options, Step, case_group
 from mnv2_mm.benchmark.detectors import OURS, SIDE, photo
 from mnv2_mm.checkpoints.hub import SCHEME, fetch, local_checkpoint, published_models
 from mnv2_mm.deploy import require
+from mnv2_mm.engine.predictor import prepare
 from mnv2_mm.runtime.model import ExportedModel
 from mnv2_mm.utils.config import config_root, get_config
 

@@ -11,7 +11,7 @@ import pytest
 from exported_folders import write_folder
 from image_headers import png_header
 
-from mnv2_mm.api import Model
+from mnv2_mm.engine.predictor import Model
 
 Tool = Callable[..., int]
 Trained = Callable[[str], tuple[Path, Path]]

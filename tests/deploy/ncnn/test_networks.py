@@ -22,10 +22,11 @@ from ncnn_export import export, export_detection
 from torch import nn
 from torch.nn.functional import interpolate
 
-from mnv2_mm.api import init_model, predict, prepare
+from mnv2_mm.api import init_model, predict
 from mnv2_mm.checkpoints.convert import convert, save
 from mnv2_mm.deploy.ncnn.detection import Detections
 from mnv2_mm.deploy.ncnn.write import write
+from mnv2_mm.engine.predictor import prepare
 from mnv2_mm.runtime.ncnn import Ncnn
 from mnv2_mm.utils.config import get_config
 from mnv2_mm.utils.errors import InputError
