@@ -35,8 +35,12 @@ _LAYERS = ('CONV_2D', 'DEPTHWISE_CONV_2D', 'FULLY_CONNECTED')
 #: Where the name of a filter shows the scope of its layer, the most reliable first.
 _SCOPES = (
     re.compile(r'(.+)/(?:depthwise_)?weights(?:_quant)?(?:/.*)?'),
-    re.compile(r'(.+)/(?:BatchNorm|batch_norm)/FusedBatchNorm(?:V\d)?\d*'),
-    re.compile(r'(.+)/(?:Conv2D|depthwise|MatMul)(?:_Fold)?\d*(?:/ReadVariableOp)?'),
+    re.compile(r'(.+)/MatMul\d*(?:/ReadVariableOp)?'),
+    re.compile(r'(.+)/(?:Conv2D|depthwise)(?:_Fold)?\d*(?:/ReadVariableOp)?'),
+)
+#: Converters of TensorFlow 2 put the batch norm first, then layers of equal shapes.
+_NORM = re.compile(
+    r'([^;]+)/(?:BatchNorm|batch_norm)/FusedBatchNorm(?:V\d)?\d*(?:;.*)?'
 )
 
 
@@ -210,6 +214,8 @@ class _Reader:
     def _scope(self, index: int) -> str:
         """Scope of the layer that a filter belongs to."""
         name = self._name(self.widened.get(index, index))
+        if match := _NORM.fullmatch(name):
+            return match[1]
         for pattern in _SCOPES:
             matches = map(pattern.fullmatch, name.split(';'))
             scopes = {match[1] for match in matches if match}
