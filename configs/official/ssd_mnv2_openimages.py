@@ -2,7 +2,12 @@
 # trained on Open Images V4 for 23 classes. Extra levels are full 3x3 convolutions,
 # predictors 1x1 ones. For converted weights: see metafile.yml, or
 # tools/convert_weights.py.
-_base_ = './ssd_mnv2_coco.py'
+_base_ = [
+    '../_base_/models/ssdlite_mnv2.py',
+    '../_base_/datasets/coco_det_r300.py',
+    '../_base_/schedules/ssdlite_200k.py',
+    '../_base_/runtime/det.py',
+]
 
 # To evaluate or to fine-tune it: a set in COCO format with these categories, or a
 # part of them, at this place.
@@ -19,7 +24,15 @@ classes = (
     'Stationary bicycle', 'Table', 'Bottle', 'High heels', 'Vehicle', 'Footwear',
     'Dog', 'Book', 'Camera', 'Car',
 )  # fmt: skip
-model = dict(bbox_head=dict(num_classes=len(classes)))
+model = dict(
+    neck=dict(use_depthwise=False),
+    bbox_head=dict(
+        num_classes=len(classes),
+        use_depthwise=False,
+        kernel_size=1,
+        anchor_generator=dict(input_size=300),
+    ),
+)
 dataset = dict(
     data_root=data_root,
     # colors spread over the 23 classes

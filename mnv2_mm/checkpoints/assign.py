@@ -120,11 +120,11 @@ def _other_shapes(
             f'{text}Set num_classes, in_channels and anchors to those of the file, or '
             'give --allow-missing to start this layer from its initial values'
         )
-    theirs, ours = (
+    widths, own_widths = (
         [len(weights[layer]) for layer in _WIDTH_LAYERS if layer in weights]
         for weights in (tensors, own)
     )
-    if theirs == ours:  # the width was set already
+    if widths == own_widths:  # the width was set already
         return f'{text}Set model.backbone.shrink_last, or take the config of the file'
     text += 'Set model.backbone.widen_factor to the width of the file'
     for divisor in (8, 1):
@@ -132,7 +132,7 @@ def _other_shapes(
             channels = [
                 make_divisible(c * width, divisor) for c in _WIDTH_LAYERS.values()
             ]
-            if theirs == channels:
+            if widths == channels:
                 rounding = f' and divisor={divisor}' if divisor != 8 else ''
                 return f'{text}; the file looks like widen_factor={width}{rounding}'
     return text

@@ -9,13 +9,14 @@ found from the convolution that uses them, and are named by its scope.
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from mnv2_mm.checkpoints.readers.graph_messages import FLOATS
 from mnv2_mm.utils.errors import InputError
 
-#: Messages of :mod:`~mnv2_mm.checkpoints.readers.graph_messages`: a node, a constant.
-NodeDef = TensorProto = Any
+# messages of graph_messages
+NodeDef: TypeAlias = Any
+TensorProto: TypeAlias = Any
 
 _VARIABLE = re.compile(
     r'.+/(?:weights|depthwise_weights|pointwise_weights|biases|'
