@@ -1,7 +1,6 @@
 """Download a file: resume, progress, digest.
 
-torch.hub's download starts over after a cut and knows sha256 only; pooch and
-huggingface_hub do not resume files of plain servers.
+torch.hub and pooch start over after a cut.
 """
 
 import http.client
@@ -25,16 +24,11 @@ _LARGEST = 1 << 30
 
 
 def download(url: str, path: Path, *, digest: str = '', license: str = '') -> None:
-    """Download a file; what a cut left in ``<path>.part`` is gone on with.
+    """Download a file, or the rest of it where ``<path>.part`` has a beginning.
 
-    Args:
-        url: The address; https where the digest is not known.
-        path: Where to. Other processes that want the same file wait.
-        digest: ``'sha256:...'`` or of another algorithm of hashlib.
-        license: To show.
-
-    Raises:
-        InputError: three lines: why, the address, where to put the file by hand.
+    Other processes that want the same file wait. Without a ``digest`` (such as
+    ``'sha256:...'``) the address must be https. An InputError has three lines: why,
+    the address, where to put the file by hand.
     """
     part = path.with_name(f'{path.name}.part')
     try:
@@ -53,8 +47,9 @@ def download(url: str, path: Path, *, digest: str = '', license: str = '') -> No
                 raise OSError(f'its {algorithm} is {found}, not the published one')
             part.replace(path)
     except (OSError, http.client.HTTPException, ValueError) as error:
+        reason = str(getattr(error, 'reason', error)).partition('\n')[0]
         raise InputError(
-            f'{path.name} could not be downloaded ({_reason(error)})\n'
+            f'{path.name} could not be downloaded ({reason or type(error).__name__})\n'
             f'{_by_hand(url, path)}'
         ) from None
 
@@ -92,11 +87,6 @@ def _record(path: Path) -> Path:
 
 def _by_hand(url: str, path: Path) -> str:
     return f'Fetch {url}\nby hand to {path}, or give it with --weights'
-
-
-def _reason(error: Exception) -> str:
-    reason = getattr(error, 'reason', None) or error
-    return str(reason).partition('\n')[0] or type(error).__name__
 
 
 def _go_on(url: str, part: Path, *, secure: bool) -> bool:

@@ -32,9 +32,6 @@ DEFAULT_CONFIGS = {
     '': 'official/mnv2_in1k',
 }
 
-#: Keys of a metafile, and names of hashlib in small letters.
-DIGESTS = ('SHA256', 'SHA384')
-
 
 class Published(NamedTuple):
     """A trained network that its authors published."""
@@ -59,7 +56,7 @@ def published_models() -> dict[str, Published]:
                 entry['Config'].removeprefix('configs/').removesuffix('.py'),
                 source['URL'],
                 source.get('File') or source['URL'].rpartition('/')[2],
-                next((f'{a.lower()}:{source[a]}' for a in DIGESTS if a in source), ''),
+                source.get('Digest', ''),
                 source['License'],
             )
     return models
@@ -67,12 +64,10 @@ def published_models() -> dict[str, Published]:
 
 def config_for(source: Source) -> str:
     """Name of the config of a published file, else of one with the same heads."""
-    name = Path(source.path).name
+    digest, name = f'sha256:{source.sha256}', Path(source.path).name
     for model in published_models().values():
-        known = model.digest.startswith('sha256:')
-        if known and model.digest == f'sha256:{source.sha256}':
-            return model.config
-        if not known and model.file == name:
+        by_name = not model.digest.startswith('sha256:') and model.file == name
+        if model.digest == digest or by_name:
             return model.config
     keys = translate(source).tensors
     return next(

@@ -128,8 +128,8 @@ def test_a_failure_is_three_lines(server, path):
     addresses = {
         server.url.replace('/file', '/gone'): 'Not Found',
         f'http://127.0.0.1:{free_port()}/file': 'refused',
-        'https://no.such.host.invalid/file': '',
-        'ftp:/': '',
+        'https://no.such.host.invalid/file': 'downloaded',
+        'ftp:/': 'downloaded',
     }
     for url, said in addresses.items():
         with pytest.raises(InputError, match=said) as error:

@@ -52,13 +52,16 @@ _CLASSIFIERS = {
     'Logits': 'head.fc',  # as a fully connected layer
 }
 #: Scopes of TensorFlow 2's research code (Keras), whose blocks count from 1.
-_KERAS = {
+_KERAS_ENDS = {
     'Conv2d_0_0': 'Conv',
     'Conv2d_18_1': 'Conv_1',
-    'top/Conv2d_1x1_output': 'Logits/Conv2d_1c_1x1',
+    'Conv2d_1x1_output': 'Logits/Conv2d_1c_1x1',
 }
-_KERAS_ENDS = tuple(f'/{scope}' for scope in _KERAS)
-_KERAS_BLOCK = re.compile(r'(?:.*/)?expanded_conv_(\d+)/(\w+)')
+_KERAS = _KERAS_ENDS | {
+    f'expanded_conv_{i + 1}/{branch}': f'expanded_conv{f"_{i}" if i else ""}/{branch}'
+    for i in range(len(BLOCKS))
+    for branch in _BRANCHES
+}
 _KERAS_PIXELS = Preprocessing((127.0,) * 3, (127.5,) * 3)
 _BN_LEAVES = {
     'BatchNorm/gamma': 'weight',
@@ -79,19 +82,13 @@ class _Layer(NamedTuple):
 
 
 def _is_keras(scopes: Iterable[str]) -> bool:
-    """Whether the names are Keras's: TF-slim has no layers of these ends."""
-    return any(f'/{scope}'.endswith(_KERAS_ENDS) for scope in scopes)
+    return any(scope.rpartition('/')[2] in _KERAS_ENDS for scope in scopes)
 
 
 def _from_keras(scope: str) -> str:
     """TF-slim's scope for one of Keras."""
-    if match := _KERAS_BLOCK.fullmatch(scope):
-        number = int(match[1]) - 1
-        return f'MobilenetV2/expanded_conv{f"_{number}" if number else ""}/{match[2]}'
-    for theirs, slim in _KERAS.items():
-        if f'/{scope}'.endswith(f'/{theirs}'):
-            return f'MobilenetV2/{slim}'
-    return scope
+    ends = scope.rpartition('/')[2], '/'.join(scope.split('/')[-2:])
+    return next((f'MobilenetV2/{_KERAS[e]}' for e in ends if e in _KERAS), scope)
 
 
 def _layer_of(scope: str, scopes: Collection[str]) -> _Layer | None:

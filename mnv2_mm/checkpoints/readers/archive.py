@@ -25,8 +25,11 @@ def is_archive(path: str | os.PathLike) -> bool:
     return path.name.endswith(('.tar.gz', '.tgz')) and path.is_file()
 
 
-def frozen_graph(path: Path) -> bytes:
-    """Content of the frozen graph in an archive."""
+def graph_in(path: Path) -> bytes:
+    """Content of a frozen graph, or of the one in an archive."""
+    if not is_archive(path):
+        with open(path, 'rb') as file:
+            return file.read(LARGEST_GRAPH)  # protobuf refuses the rest as cut off
     total = 0
     try:
         with tarfile.open(path, 'r:gz') as archive:

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from mnv2_mm.checkpoints.file import first_line
-from mnv2_mm.checkpoints.readers.archive import LARGEST_GRAPH, frozen_graph, is_archive
+from mnv2_mm.checkpoints.readers.archive import graph_in, is_archive
 from mnv2_mm.checkpoints.readers.graph_messages import graph_def, sides_of, values_of
 from mnv2_mm.checkpoints.readers.tensorflow_graph import graph_variables
 from mnv2_mm.checkpoints.source import Source, sha256_of
@@ -153,11 +153,7 @@ def _read_checkpoint(prefix: Path, shards: list[Path]) -> _Values:
 
 
 def _read_graph(path: Path) -> _Values:
-    if path.stat().st_size > LARGEST_GRAPH:
-        raise InputError(
-            f'{path} is larger than {LARGEST_GRAPH >> 30} GiB; give a frozen graph'
-        )
-    data = frozen_graph(path) if is_archive(path) else path.read_bytes()
+    data = graph_in(path)
     graph = graph_def().FromString(data)
     protos, set_aside = graph_variables(graph.node, path)
     stored, averaged = _sort_out(protos)
