@@ -13,6 +13,7 @@ from mmengine.registry import OPTIM_WRAPPERS as _OPTIM_WRAPPERS
 from mmengine.registry import OPTIMIZERS as _OPTIMIZERS
 from mmengine.registry import TASK_UTILS as _TASK_UTILS
 from mmengine.registry import TRANSFORMS as _TRANSFORMS
+from mmengine.registry import VISUALIZERS as _VISUALIZERS
 from mmengine.registry import WEIGHT_INITIALIZERS as _WEIGHT_INITIALIZERS
 from mmengine.registry import Registry
 
@@ -54,6 +55,10 @@ OPTIM_WRAPPERS = Registry(
     parent=_OPTIM_WRAPPERS,
     scope='mnv2_mm',
     locations=['mnv2_mm.engine'],
+)
+#: What draws results.
+VISUALIZERS = Registry(
+    'visualizer', parent=_VISUALIZERS, scope='mnv2_mm', locations=['mnv2_mm.engine']
 )
 #: Ways to fill a module with its first weights.
 WEIGHT_INITIALIZERS = Registry(

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from mnv2_mm.api import get_config, inferencer, init_model, list_models, predict
+from mnv2_mm.engine.visualizer import Painter, summarize
 from mnv2_mm.utils.config import config_path, config_root
 from mnv2_mm.utils.errors import InputError
-from mnv2_mm.utils.visualize import Painter, summarize
 
 Trained = Callable[[str], tuple[Path, Path]]
 

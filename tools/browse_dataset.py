@@ -146,7 +146,7 @@ def main() -> int:
     name = f'{Path(args.config).stem}_{args.split}'
     out = Path(args.out_dir or Path('work_dirs', 'browse', name)).expanduser()
     pipeline = cfg[f'{args.split}_dataloader'].dataset.get('pipeline') or ()
-    visualizer = GtVisualizer(host, dataset.metainfo, pipeline=pipeline)
+    visualizer = GtVisualizer(dataset.metainfo, pipeline)
     written = draw(dataset, visualizer, num=args.num, out=out)
     print(f'{len(written)} images in {out}')
     return 1 if failed else 0

@@ -100,14 +100,12 @@ def main() -> None:
     """Export, compare, draw."""
     args = parse_args()
 
-    import numpy as np
-
     from mnv2_mm.checkpoints.file import check_file
     from mnv2_mm.checkpoints.hub import local_checkpoint
     from mnv2_mm.datasets.read_image import read_image
     from mnv2_mm.deploy import require
     from mnv2_mm.runtime.description import read_info
-    from mnv2_mm.runtime.drawing import draw
+    from mnv2_mm.runtime.drawing import beside, draw
     from mnv2_mm.utils.config import get_config
     from mnv2_mm.utils.config_errors import readable_config_errors
     from mnv2_mm.utils.console import filter_warnings
@@ -133,12 +131,13 @@ def main() -> None:
         exported = backend_model(exporter.processor, files)
         found = compare(exporter.model, exported, *exporter.network_input())
         _, info = read_info(folder)
-        left, right = (
-            draw(image, result, info, args.score_thr)
+        titles = 'PyTorch', f'{info["backend"]} {info["precision"]}'
+        images = (
+            draw(image, result, info, score_thr=args.score_thr)
             for result in (found.reference, found.found)
         )
-        line = np.full((image.shape[0], 8, 3), 255, np.uint8)
-        write_image(folder / 'comparison.jpg', np.hstack([left, line, right]))
+        drawn = beside(dict(zip(titles, images, strict=True)))
+        write_image(folder / 'comparison.jpg', drawn)
         note = backend_note(info['backend'], folder)
         times = benchmark(folder, image) if args.benchmark else ''
     print(

@@ -101,7 +101,7 @@ def main() -> int:
     started = time.perf_counter()
     found = model(image)
     spent = 1000 * (time.perf_counter() - started)
-    drawn = draw(image, found, info, args.score_thr)
+    drawn = draw(image, found, info, score_thr=args.score_thr)
     write_image(args.out, drawn)
     words = in_words(found, info, args.score_thr)
     print(f'{words} ({spent:.1f} ms), drawn to {args.out}')

@@ -15,10 +15,10 @@ from torch import nn
 from mnv2_mm.api import init_model, predict
 from mnv2_mm.checkpoints.hub import resolve
 from mnv2_mm.datasets.read_image import check_size, read_image
+from mnv2_mm.engine.visualizer import Painter, summarize
 from mnv2_mm.utils.console import filter_warnings
 from mnv2_mm.utils.errors import TRACEBACK_VARIABLE, InputError
 from mnv2_mm.utils.files import write_image, write_json
-from mnv2_mm.utils.visualize import Painter, summarize
 
 IMAGES = ('.bmp', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp')
 VIDEOS = ('.avi', '.m4v', '.mkv', '.mov', '.mp4', '.webm')

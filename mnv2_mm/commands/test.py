@@ -125,20 +125,19 @@ def limit_metrics(runner: Runner) -> None:
 
 
 def _set_images(cfg: Config, host: str, args: Namespace) -> None:
-    """Turn on the drawing hook of the host; each of the three names it differently."""
-    # absolute: mmdet would put a relative folder below work_dir/<time>, and
-    # once more below itself with every batch
-    folder = os.path.abspath(args.show_dir) if args.show_dir else None
-    if host == 'mmpretrain':
-        hook = dict(type='VisualizationHook', enable=True, out_dir=folder)
-    elif host == 'mmseg':
-        hook = dict(type='SegVisualizationHook', draw=True)
-        if folder:
-            cfg.visualizer.save_dir = folder
-            if not cfg.visualizer.get('vis_backends'):
-                cfg.visualizer.vis_backends = [dict(type='LocalVisBackend')]
-    else:
-        hook = dict(type='DetVisualizationHook', draw=True, test_out_dir=folder)
+    """Turn on the drawing hook of the host, with one visualizer for all hosts."""
+    settings = cfg.get('visualizer') or {}
+    cfg.visualizer = dict(
+        type='mnv2_mm.ResultVisualizer',
+        out_dir=args.show_dir,
+        name=settings.get('name', 'visualizer'),
+        vis_backends=settings.get('vis_backends'),
+    )
+    hook = {
+        'mmdet': dict(type='DetVisualizationHook', draw=True),
+        'mmseg': dict(type='SegVisualizationHook', draw=True),
+        'mmpretrain': dict(type='VisualizationHook', enable=True),
+    }[host]
     if args.show and host != 'mmpretrain':
         hook['wait_time'] = args.wait_time
     cfg.default_hooks.visualization = dict(hook, interval=1, show=args.show)

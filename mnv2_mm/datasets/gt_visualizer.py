@@ -9,34 +9,35 @@ from collections.abc import Mapping, Sequence
 import cv2
 import numpy as np
 import torch
-from mmengine.structures import BaseDataElement, PixelData
+from mmengine.structures import BaseDataElement
 
-from mnv2_mm.utils.visualize import drawn_image, enlarged, host_visualizer
+from mnv2_mm.runtime.drawing import draw
 
-_SHORT_SIDE = 384  # pixels; smaller images are enlarged for drawing
+
+def truth(sample: BaseDataElement) -> dict[str, np.ndarray]:
+    """Ground truth of a host's sample, as arrays for drawing; empty without any."""
+    found = sample.get('gt_instances')
+    if found is not None and 'bboxes' in found:
+        boxes = getattr(found.bboxes, 'tensor', found.bboxes)
+        return {'boxes': boxes.cpu().numpy(), 'labels': found.labels.cpu().numpy()}
+    if 'gt_sem_seg' in sample:
+        return {'mask': sample.gt_sem_seg.data.squeeze(0).cpu().numpy()}
+    return {'labels': sample.gt_label.cpu().numpy()} if 'gt_label' in sample else {}
 
 
 class GtVisualizer:
     """Draw the ground truth of one data set.
 
     Args:
-        host: mmdet, mmseg or mmpretrain.
         metainfo: The data set's, with classes and maybe a palette.
         pipeline: The config entries of the data set's transforms.
     """
 
-    def __init__(
-        self, host: str, metainfo: dict, *, pipeline: Sequence[Mapping]
-    ) -> None:
-        self.host = host
-        self.classes = tuple(map(str, metainfo.get('classes') or ()))
-        settings = {'alpha': 0.5} if host == 'mmseg' else {}
-        self.visualizer = host_visualizer(
-            host, metainfo, name=f'ground_truth_{id(self)}', **settings
-        )
+    def __init__(self, metainfo: Mapping, pipeline: Sequence[Mapping]) -> None:
+        self.metainfo = metainfo
         names = ' '.join(str(entry.get('type')) for entry in pipeline)
-        before, truth, _ = names.partition('LoadAnnotations')
-        self.resized_before_truth = bool(truth) and 'Resize' in before
+        before, found, _ = names.partition('LoadAnnotations')
+        self.resized_before_truth = bool(found) and 'Resize' in before
 
     def draw(self, inputs: torch.Tensor, sample: BaseDataElement) -> np.ndarray:
         """Draw on the image of a pipeline, (3, H, W) BGR.
@@ -44,31 +45,9 @@ class GtVisualizer:
         Returns an image (H, W, 3) uint8 BGR, enlarged if it is small.
         """
         image = _as_image(inputs)
-        size = image.shape[1::-1]
         if self.resized_before_truth:
-            size = tuple(sample.ori_shape[1::-1])
-        factor = max(1, round(_SHORT_SIDE / min(size)))
-        large = tuple(side * factor for side in size)
-        canvas = enlarged(image, large)
-        sample = sample.clone()
-        if self.host == 'mmpretrain':
-            self.visualizer.visualize_cls(
-                canvas, sample, classes=self.classes or None, draw_pred=False
-            )
-            return drawn_image(self.visualizer)
-        if self.host == 'mmdet':
-            truth = sample.gt_instances = sample.gt_instances.clone()
-            boxes = getattr(truth.bboxes, 'tensor', truth.bboxes)
-            truth.bboxes = boxes * float(factor)
-            if 'masks' in truth:
-                del truth.masks
-        else:
-            mask = sample.gt_sem_seg.data.squeeze(0).numpy().astype(np.uint8)
-            mask = cv2.resize(mask, large, interpolation=cv2.INTER_NEAREST)
-            truth = PixelData(data=torch.from_numpy(mask)[None].long())
-            sample.set_data({'gt_sem_seg': truth})
-        self.visualizer.add_datasample('', canvas, sample, draw_pred=False)
-        return drawn_image(self.visualizer)
+            image = cv2.resize(image, sample.ori_shape[1::-1])
+        return draw(image, truth(sample), self.metainfo)
 
 
 def _as_image(inputs: torch.Tensor) -> np.ndarray:

@@ -10,6 +10,7 @@ import torch
 from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 
+from mnv2_mm.engine.visualizer import plain
 from mnv2_mm.runtime.tensorrt_engine import match
 
 
@@ -44,16 +45,6 @@ def compare(
     first, second = plain(run(model)), plain(run(exported))
     text = difference(first, second)
     return Comparison(first, second, text, milliseconds(model), milliseconds(exported))
-
-
-def plain(sample: BaseDataElement) -> dict[str, np.ndarray]:
-    """A host's data sample as the arrays that ``mnv2_mm.runtime`` returns."""
-    if 'pred_instances' in sample:
-        found = sample.pred_instances.numpy()
-        return dict(boxes=found.bboxes, scores=found.scores, labels=found.labels)
-    if 'pred_sem_seg' in sample:
-        return {'mask': sample.pred_sem_seg.data[0].cpu().numpy()}
-    return {'probabilities': sample.pred_score.cpu().numpy()}
 
 
 def difference(first: dict, second: dict) -> str:

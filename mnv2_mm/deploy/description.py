@@ -10,9 +10,9 @@ from torch import nn
 
 from mnv2_mm.checkpoints.guard import rgb
 from mnv2_mm.runtime.description import File, parse
+from mnv2_mm.runtime.drawing import default_palette
 from mnv2_mm.utils.config import config_name
 from mnv2_mm.utils.errors import InputError
-from mnv2_mm.utils.visualize import default_palette
 from mnv2_mm.version import __version__
 
 #: Transforms that do not change pixels.

@@ -8,6 +8,7 @@ from mnv2_mm.engine.optimized_inference import OptimizedInferenceHook
 from mnv2_mm.engine.optimizers import RMSpropTF
 from mnv2_mm.engine.progress import ProgressHook
 from mnv2_mm.engine.unfuse_conv_bn import UnfuseConvBNHook
+from mnv2_mm.engine.visualizer import ResultVisualizer
 
 __all__ = [
     'BFloat16OptimWrapper',
@@ -17,6 +18,7 @@ __all__ = [
     'OptimizedInferenceHook',
     'ProgressHook',
     'RMSpropTF',
+    'ResultVisualizer',
     'TFExponentialMovingAverage',
     'UnfuseConvBNHook',
 ]
