@@ -112,7 +112,7 @@ def test_extras_name_the_tested_versions(wheel):
         if requirement.endswith("extra == 'onedl'")
         or requirement.endswith('extra == "onedl"')
     ]
-    assert len(onedl) == 8
+    assert len(onedl) == 9
     for requirement in onedl:
         name, _, version = requirement.partition('==')
         assert pins[name] == version

@@ -2,4 +2,6 @@
 # top-1 and 59M multiply-adds for it; its classifier has 1001 classes.
 _base_ = '../mnv2_in1k.py'
 
-model = dict(backbone=dict(widen_factor=0.35), head=dict(in_channels=1280))
+model = dict(
+    backbone=dict(widen_factor=0.35, padding='same'), head=dict(in_channels=1280)
+)

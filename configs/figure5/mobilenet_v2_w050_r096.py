@@ -7,4 +7,6 @@ _base_ = [
     '../_base_/runtime/cls.py',
 ]
 
-model = dict(backbone=dict(widen_factor=0.5), head=dict(in_channels=1280))
+model = dict(
+    backbone=dict(widen_factor=0.5, padding='same'), head=dict(in_channels=1280)
+)

@@ -2,4 +2,6 @@
 # top-1 and 509M multiply-adds for it; its classifier has 1001 classes.
 _base_ = '../mnv2_in1k.py'
 
-model = dict(backbone=dict(widen_factor=1.3), head=dict(in_channels=1664))
+model = dict(
+    backbone=dict(widen_factor=1.3, padding='same'), head=dict(in_channels=1664)
+)

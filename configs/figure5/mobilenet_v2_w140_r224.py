@@ -2,4 +2,6 @@
 # top-1 and 582M multiply-adds for it; its classifier has 1001 classes.
 _base_ = '../mnv2_in1k.py'
 
-model = dict(backbone=dict(widen_factor=1.4), head=dict(in_channels=1792))
+model = dict(
+    backbone=dict(widen_factor=1.4, padding='same'), head=dict(in_channels=1792)
+)

@@ -30,8 +30,8 @@ _PIXELS = 'Mobile DeepLabv3, 513 px, 8 bits, with argmax'
 #: Title, published network or '' for the detector, its deploy configs.
 GROUPS = (
     (f'SSDLite, {SIDE} px, 80 classes, tensor in, boxes out', '', 'det_{}_static'),
-    ('classification, 224 px, 8 bits', 'mnv2_in1k', 'cls_{}_int8_static'),
-    (_PIXELS, 'deeplabv3_mnv2_voc', 'seg_{}_int8_static_513'),
+    ('classification, 224 px, 8 bits', 'mnv2_in1k_quant', 'cls_{}_int8_static'),
+    (_PIXELS, 'deeplabv3_mnv2_voc_quant', 'seg_{}_int8_static_513'),
 )
 
 

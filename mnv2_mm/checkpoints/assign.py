@@ -54,7 +54,7 @@ def assign(
     report.unused += translation.unused
     backbone = any(key.startswith('backbone.') for key in report.reshaped)
     if report.reshaped and (backbone or not allow_missing):
-        raise InputError(_other_shapes(report, tensors))
+        raise InputError(_other_shapes(report, tensors, own))
     if report.missing and not allow_missing:
         raise InputError(
             f'{source.path} does not fill the network: it has no '
@@ -98,7 +98,16 @@ def _convert_norm(
         tensors[f'{layer}.weight'] = (gamma * scale.sqrt()).to(gamma.dtype)
 
 
-def _other_shapes(report: WeightReport, tensors: Mapping[str, Tensor]) -> str:
+#: Layers whose channels tell the width, and these channels at width 1.
+_WIDTH_LAYERS = {
+    f'backbone.layer{stage}.0.linear_conv.conv.weight': channels
+    for stage, channels in ((2, 24), (6, 160), (7, 320))
+}
+
+
+def _other_shapes(
+    report: WeightReport, tensors: Mapping[str, Tensor], own: Mapping[str, Tensor]
+) -> str:
     """Message that says which shapes differ, and what to set."""
     key, (theirs, ours) = next(iter(report.reshaped.items()))
     count = len(report.reshaped)
@@ -111,11 +120,21 @@ def _other_shapes(report: WeightReport, tensors: Mapping[str, Tensor]) -> str:
             f'{text}Set num_classes, in_channels and anchors to those of the file, or '
             'give --allow-missing to start this layer from its initial values'
         )
+    widths, own_widths = (
+        [len(weights[layer]) for layer in _WIDTH_LAYERS if layer in weights]
+        for weights in (tensors, own)
+    )
+    if widths == own_widths:  # the width was set already
+        return f'{text}Set model.backbone.shrink_last, or take the config of the file'
     text += 'Set model.backbone.widen_factor to the width of the file'
-    last = tensors.get('backbone.layer7.0.linear_conv.conv.weight')
-    for width in (0.35, 0.5, 0.75, 1.0, 1.3, 1.4):
-        if last is not None and make_divisible(320 * width) == len(last):
-            return f'{text}; the file looks like {width}'
+    for divisor in (8, 1):
+        for width in (0.35, 0.5, 0.75, 1.0, 1.3, 1.4):
+            channels = [
+                make_divisible(c * width, divisor) for c in _WIDTH_LAYERS.values()
+            ]
+            if widths == channels:
+                rounding = f' and divisor={divisor}' if divisor != 8 else ''
+                return f'{text}; the file looks like widen_factor={width}{rounding}'
     return text
 
 

@@ -1,13 +1,11 @@
 """Published networks by name: download, convert once, run.
 
-The list is ``configs/official/metafile.yml``. Files are kept in the cache folder,
+The lists are ``configs/*/metafile.yml``. Files are kept in the cache folder,
 ``$MNV2_MM_CACHE`` or ``~/.cache/mnv2_mm``.
 """
 
-import http.client
 import os
-import shutil
-import urllib.request
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,22 +13,24 @@ import yaml
 from mmengine.config import Config
 
 from mnv2_mm.checkpoints.convert import convert, needs_conversion, save, translate
+from mnv2_mm.checkpoints.download import check_digest, download, recorded_digest
 from mnv2_mm.checkpoints.resume import is_complete
-from mnv2_mm.checkpoints.source import Source, sha256_of
-from mnv2_mm.utils.config import config_root, get_config
+from mnv2_mm.checkpoints.source import Source
+from mnv2_mm.utils.config import config_root, get_config, list_models
 from mnv2_mm.utils.errors import InputError
 from mnv2_mm.version import __version__
 
-#: Prefix that names a network of configs/official as a checkpoint.
+#: Prefix that names a published network as a checkpoint.
 SCHEME = 'mnv2_mm://'
 CACHE_VARIABLE = 'MNV2_MM_CACHE'
+_FIGURE_5 = 'mobilenet_v2_w'
 #: The config for a file by the head that it has; without a head that of ImageNet.
 DEFAULT_CONFIGS = {
+    'bbox_head.cls_convs.0.weight': 'official/ssd_mnv2_coco',  # no depthwise layer
     'bbox_head.': 'official/ssdlite_mnv2_coco',
     'decode_head.': 'official/deeplabv3_mnv2_voc',
     '': 'official/mnv2_in1k',
 }
-_TIMEOUT = 30  # seconds without a byte
 
 
 class Published(NamedTuple):
@@ -40,32 +40,34 @@ class Published(NamedTuple):
     config: str
     url: str
     file: str
-    sha256: str
+    #: 'sha256:...' or 'sha384:...', '' where the publisher states none.
+    digest: str
     license: str
 
 
 def published_models() -> dict[str, Published]:
     """All published networks by name."""
-    path = config_root() / 'official/metafile.yml'
-    entries = yaml.safe_load(path.read_text(encoding='utf-8'))['Models']
-    return {
-        entry['Name']: Published(
-            entry['Name'],
-            entry['Config'].removeprefix('configs/').removesuffix('.py'),
-            source['URL'],
-            source.get('File') or source['URL'].rpartition('/')[2],
-            source['SHA256'],
-            source['License'],
-        )
-        for entry in entries
-        for source in [entry['Source']]
-    }
+    models = {}
+    for path in sorted(config_root().glob('*/metafile.yml'), reverse=True):
+        for entry in yaml.safe_load(path.read_text(encoding='utf-8'))['Models']:
+            source = entry['Source']
+            models[entry['Name']] = Published(
+                entry['Name'],
+                entry['Config'].removeprefix('configs/').removesuffix('.py'),
+                source['URL'],
+                source.get('File') or source['URL'].rpartition('/')[2],
+                source.get('Digest', ''),
+                source['License'],
+            )
+    return models
 
 
 def config_for(source: Source) -> str:
     """Name of the config of a published file, else of one with the same heads."""
+    digest, name = f'sha256:{source.sha256}', Path(source.path).name
     for model in published_models().values():
-        if model.sha256 == source.sha256:
+        by_name = not model.digest.startswith('sha256:') and model.file == name
+        if model.digest == digest or by_name:
             return model.config
     keys = translate(source).tensors
     return next(
@@ -91,38 +93,19 @@ def cache_folder() -> Path:
 def fetch(model: Published) -> Path:
     """Path of the published file, downloaded if it is not in the cache."""
     path = cache_folder() / model.file
-    by_hand = f'Fetch {model.url}\nby hand to {path}, or give it with --weights'
-    if path.is_file():
-        if sha256_of(path) == model.sha256:
-            return path
-        raise InputError(
-            f'{path} is not the published file (sha256 {model.sha256}); remove it. '
-            f'{by_hand}'
-        )
-    what = f'{model.name}: downloading {model.file} ({model.license})'
-    print(f'{what} from\n  {model.url}', flush=True)
-    part = path.with_name(f'{path.name}.{os.getpid()}.part')
-    try:
-        with (
-            urllib.request.urlopen(model.url, timeout=_TIMEOUT) as answer,
-            open(part, 'wb') as file,
-        ):
-            shutil.copyfileobj(answer, file)
-        if sha256_of(part) != model.sha256:
-            raise OSError(f'its sha256 is not {model.sha256}')
-        part.replace(path)
-    except (OSError, http.client.HTTPException) as error:
-        raise InputError(
-            f'{model.file} could not be downloaded ({error}). {by_hand}'
-        ) from error
-    finally:
-        part.unlink(missing_ok=True)
+    if not path.is_file():
+        download(model.url, path, digest=model.digest, license=model.license)
+    check_digest(path, model.url, model.digest)
     return path
 
 
 def checkpoint_of(model: Published) -> Path:
     """Path of the converted checkpoint, converted if it is not in the cache."""
-    path = cache_folder() / f'{model.name}-{model.sha256[:8]}-{__version__}.pth'
+    digest = model.digest or recorded_digest(cache_folder() / model.file)
+    if not digest:
+        digest = recorded_digest(fetch(model))
+    start = digest.partition(':')[2][:8]
+    path = cache_folder() / f'{model.name}-{start}-{__version__}.pth'
     if not is_complete(path):
         _convert(fetch(model), get_config(model.config), path)
     return path
@@ -136,8 +119,7 @@ def local_checkpoint(checkpoint: str | os.PathLike) -> str:
     models = published_models()
     name = path.removeprefix(SCHEME)
     if name not in models:
-        known = ', '.join(SCHEME + known for known in models)
-        raise InputError(f'{path} is not published; there are {known}')
+        raise InputError(f'{path} is not published; there are {_names(models)}')
     return str(checkpoint_of(models[name]))
 
 
@@ -152,25 +134,34 @@ def resolve(
             for the published one.
     """
     models = published_models()
-    model = models.get(str(name).removeprefix('official/'))
+    named = [m for m in models.values() if str(name) in (m.name, m.config)]
+    model = named[0] if named else None
     if weights is None:
         if model is None:
             get_config(name)  # its own message for a name that is wrong
             raise InputError(
                 '--weights is missing. Give the .pth file of a training, e.g. '
                 f'--weights work_dirs/{Path(name).stem}/epoch_1.pth, or as config the '
-                f'name of a published network: {", ".join(models)}'
+                f'name of a published network: {_names(models)}'
             )
         return get_config(model.config), checkpoint_of(model)
     path = Path(weights).expanduser()
-    if not needs_conversion(path):
-        return get_config(name), path
-    if model is not None and path.is_file() and model.sha256 == sha256_of(path):
+    conversion = needs_conversion(path)
+    # a name may be that of a training too, whose checkpoints need no conversion
+    if model is not None and (conversion or str(name) not in list_models()):
         name = model.config
+    if not conversion:
+        return get_config(name), path
     cfg = get_config(name)
     target = cache_folder() / f'{path.name}-{Path(name).stem}.pth'
     _convert(path, cfg, target)
     return cfg, target
+
+
+def _names(models: Iterable[str]) -> str:
+    """Names for a message; those of Figure 5 differ by width and resolution only."""
+    others = [name for name in models if not name.startswith(_FIGURE_5)]
+    return ', '.join([*others, f'{_FIGURE_5}WWW_rRRR (configs/figure5)'])
 
 
 def _convert(path: Path, cfg: Config, target: Path) -> None:

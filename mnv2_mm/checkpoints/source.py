@@ -84,7 +84,12 @@ class Translation:
 
 def sha256_of(*paths: str | Path) -> str:
     """Hex digest of a file, or of several files in a row."""
-    digest = hashlib.sha256()
+    return digest_of('sha256', *paths)
+
+
+def digest_of(algorithm: str, *paths: str | Path) -> str:
+    """The same by any algorithm of hashlib."""
+    digest = hashlib.new(algorithm)
     for path in paths:
         with open(path, 'rb') as file:
             while chunk := file.read(1 << 20):

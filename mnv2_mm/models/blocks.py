@@ -30,14 +30,14 @@ BN_DETECTION = dict(type='BN', eps=1e-3, momentum=0.0003)
 Padding = Literal['symmetric', 'same']
 
 
-def make_divisible(value: float) -> int:
+def make_divisible(value: float, divisor: int = 8) -> int:
     """Round a channel count as TF-slim's ``depth_multiplier`` does.
 
-    To the nearest multiple of 8 and at least 8; one step up where rounding
-    would remove more than 10 %.
+    To the nearest multiple of ``divisor`` and at least that; one step up where
+    rounding would remove more than 10 %.
     """
-    rounded = max(8, int(value + 4) // 8 * 8)
-    return rounded + 8 if rounded < 0.9 * value else rounded
+    rounded = max(divisor, int(value + divisor / 2) // divisor * divisor)
+    return rounded + divisor if rounded < 0.9 * value else rounded
 
 
 def layer_cfgs(padding: Padding, norm_cfg: dict, act_cfg: dict | None) -> dict:

@@ -39,6 +39,7 @@ from mnv2_mm.models.tapped_backbone import (
 )
 from mnv2_mm.registry import MODELS
 from mnv2_mm.utils.arguments import checked_arguments
+from mnv2_mm.utils.errors import InputError
 
 
 class Row(NamedTuple):
@@ -81,7 +82,7 @@ class MobileNetV2(TappedBackbone):
 
     Args:
         widen_factor: Width multiplier; channels are rounded to multiples of
-            8 and never lose more than 10 %.
+            ``divisor`` and never lose more than 10 %.
         out_indices: The maps to return, in this order: stage indices as in
             the hosts (0..6 are the stages of Table 2, 7 is layer_19) and TF
             end-point names (``'layer_15/expansion_output'``) can be mixed.
@@ -92,6 +93,8 @@ class MobileNetV2(TappedBackbone):
         shrink_last: Let the width multiplier shrink layer_19 below 1280
             channels too, as TF's detection extractor does; classification
             keeps 1280 (section 4.1, "Trade-off hyper parameters").
+        divisor: What channels are multiples of: 8, or 1 as TF's DeepLab rounds
+            at widths other than 1.
         norm_cfg: Normalization layers; TF's classification scope by default.
         act_cfg: Activation; the paper's ReLU6 by default.
         frozen_stages: -1 freezes nothing, 0 the stem, n the stem and the
@@ -123,6 +126,7 @@ class MobileNetV2(TappedBackbone):
         output_stride: int = 32,
         padding: Padding = 'symmetric',
         shrink_last: bool = False,
+        divisor: int = 8,
         norm_cfg: dict | None = None,
         act_cfg: dict | None = None,
         frozen_stages: int = -1,
@@ -137,6 +141,10 @@ class MobileNetV2(TappedBackbone):
             init_cfg=_own_pretrained(init_cfg),
         )
         check_width(widen_factor, published='0.35 0.5 0.75 1.0 1.3 1.4')
+        if divisor not in (1, 8):
+            raise InputError(
+                f'divisor={divisor!r} is not offered; use 8 or 1 (DeepLab)'
+            )
         self.taps = tap_names(
             out_indices,
             STAGE_ENDS,
@@ -150,14 +158,14 @@ class MobileNetV2(TappedBackbone):
         deepest = max(END_POINTS[tap] for tap in self.taps)
 
         stride, _ = plan.next(2)
-        channels = make_divisible(STEM_CHANNELS * widen_factor)
+        channels = make_divisible(STEM_CHANNELS * widen_factor, divisor)
         self.conv1 = ConvNormAct(3, channels, 3, stride=stride, padding=1, **layer_cfg)
         layer = 1
         self.feature_info = {'layer_1': FeatureInfo(channels, plan.stride)}
         self.stages: list[str] = []
         for stage, row in zip(STAGES[1:-1], TABLE_2, strict=True):
             blocks = []
-            out_channels = make_divisible(row.channels * widen_factor)
+            out_channels = make_divisible(row.channels * widen_factor, divisor)
             for repeat in range(min(row.repeats, deepest - layer)):
                 layer += 1
                 in_stride = plan.stride
@@ -183,7 +191,7 @@ class MobileNetV2(TappedBackbone):
                 self.stages.append(stage)
                 self.add_module(stage, nn.Sequential(*blocks))
         if deepest == LAST_LAYER:
-            last = make_divisible(LAST_CHANNELS * widen_factor)
+            last = make_divisible(LAST_CHANNELS * widen_factor, divisor)
             last = last if shrink_last else max(last, LAST_CHANNELS)
             self.conv2 = ConvNormAct(channels, last, 1, **layer_cfg)
             self.feature_info[f'layer_{LAST_LAYER}'] = FeatureInfo(last, plan.stride)

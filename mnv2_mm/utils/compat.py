@@ -29,12 +29,12 @@ def installed(module: str) -> bool:
     return importlib.util.find_spec(module) is not None
 
 
-def required(module: str, what: str) -> ModuleType:
+def required(module: str, what: str, *, package: str = '') -> ModuleType:
     """Import an optional module, or raise how to install it for ``what``."""
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        package = module.partition('.')[0]
+        package = package or module.partition('.')[0]
         raise InputError(
             f'{what} needs {package}, which is not installed: pip install {package}'
         ) from error

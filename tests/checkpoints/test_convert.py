@@ -16,7 +16,7 @@ pytest.importorskip('mmpretrain.models')
 
 from mmdet.datasets import CocoDataset
 from mmengine.registry import MODELS, init_default_scope
-from slim_variables import classifier, detector, segmentor
+from slim_variables import backbone, classifier, detector, segmentor
 
 from mnv2_mm.api import init_model
 from mnv2_mm.checkpoints.assign import assign, check_anchors
@@ -42,6 +42,7 @@ def build(config, options=None):
     return MODELS.build(cfg.model)
 
 
+HALF = {'model.backbone.widen_factor': 0.5, 'model.decode_head.in_channels': 160}
 NETWORKS = {
     'classifier': (classifier(), 'official/mnv2_in1k', {}),
     'narrow classifier': (
@@ -52,6 +53,20 @@ NETWORKS = {
     'detector': (detector(), 'ssdlite_mnv2_coco', {'model.bbox_head.num_classes': 90}),
     'segmentor': (segmentor(), 'official/deeplabv3_mnv2_voc', {}),
     'segmentor with ASPP': (segmentor(aspp=True), 'table7/mobilenet_v2_os16_aspp', {}),
+    'narrow segmentor': (
+        segmentor('deeplab 0.5'),
+        'official/deeplabv3_mnv2_dm05_voc',
+        {},
+    ),
+    'plain SSD': (
+        detector(lite=False),
+        'official/ssd_mnv2_coco',
+        {'model.bbox_head.num_classes': 90},
+    ),
+    'Open Images': (detector(24, lite=False), 'official/ssd_mnv2_openimages', {}),
+} | {
+    f'width {w}': (classifier(w), f'figure5/mobilenet_v2_w{w * 100:03.0f}_r224', {})
+    for w in (0.5, 0.75, 1.3, 1.4)
 }
 
 
@@ -259,8 +274,28 @@ def test_missing_tensors_need_consent():
 def test_another_width_is_named(allow_missing):
     given = source(classifier(0.35))
     model = build('official/mnv2_in1k')
-    with pytest.raises(InputError, match=r'widen_factor.*looks like 0\.35'):
+    with pytest.raises(InputError, match=r'widen_factor.*looks like .*0\.35'):
         assign(translate_slim(given), model, given, allow_missing=allow_missing)
+
+
+@pytest.mark.parametrize(
+    'options, said', [({}, r'widen_factor=0\.5 and divisor=1'), (HALF, r'divisor=1')]
+)
+def test_deeplabs_rounding_is_named(options, said):
+    given = source(segmentor('deeplab 0.5'))
+    model = build('official/deeplabv3_mnv2_voc', options)
+    with pytest.raises(InputError, match=said):
+        assign(translate_slim(given), model, given)
+
+
+def test_a_width_that_was_set_is_not_advised_again():
+    given = source(
+        backbone(0.5) | {'MobilenetV2/Conv_1/weights': np.ones((1, 1, 160, 640))}
+    )
+    model = build('official/mnv2_in1k', {'model.backbone.widen_factor': 0.5})
+    with pytest.raises(InputError, match='shrink_last') as error:
+        assign(translate_slim(given), model, given)
+    assert 'widen_factor' not in str(error.value)
 
 
 def test_a_head_of_other_classes_needs_consent():

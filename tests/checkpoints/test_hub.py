@@ -14,7 +14,9 @@ import torch
 pytest.importorskip('tflite')
 pytest.importorskip('mmpretrain.models')
 import yaml
-from tflite_writer import Entry, write
+from graph_writer import archive, frozen
+from slim_variables import classifier
+from tflite_writer import Entry, write, write_network
 
 from mnv2_mm.api import init_model
 from mnv2_mm.checkpoints import hub as published
@@ -29,38 +31,14 @@ ROOT = Path(__file__).resolve().parents[2]
 NARROW = {'model.backbone.widen_factor': 0.35}
 
 
-def narrow_file(path):
-    """A TFLite classifier of width 0.35 with random weights."""
-    from slim_variables import classifier
-
-    pixels = dict(kind='uint8', scale=(0.01,), zero=(100,))
-    tensors = [Entry('input', shape=(1, 64, 64, 3), **pixels)]
-    operators = []
-    values = classifier(0.35)
-    for name, value in values.items():
-        scope, _, leaf = name.rpartition('/')
-        if not leaf.endswith('weights'):
-            continue
-        depthwise = leaf.startswith('depthwise')
-        bias = values.get(f'{scope}/biases')
-        if bias is None:
-            bias = values[f'{scope}/BatchNorm/beta']
-        # (H, W, in, out) -> (out, H, W, in), depthwise -> (1, H, W, C)
-        weight = np.float32(value * 0.05).transpose(3, 0, 1, 2)
-        index = len(tensors)
-        tensors += [
-            Entry(name, weight),
-            Entry(f'{scope}/fused', np.float32(bias)),
-            Entry(f'{scope}/map', shape=(1, 1, 1, 1)),
-        ]
-        kind = 'DEPTHWISE_CONV_2D' if depthwise else 'CONV_2D'
-        operators.append((kind, [0, index, index + 1], [index + 2]))
-    return write(path, tensors, operators)
+PIXELS = dict(kind='uint8', scale=(0.01,), zero=(100,))
 
 
 @pytest.fixture(scope='module')
 def file(tmp_path_factory):
-    return narrow_file(tmp_path_factory.mktemp('tflite') / 'narrow.tflite')
+    """A TFLite classifier of width 0.35 with random weights."""
+    path = tmp_path_factory.mktemp('tflite') / 'narrow.tflite'
+    return write_network(path, classifier(0.35), pixels=PIXELS)
 
 
 @pytest.fixture
@@ -82,7 +60,7 @@ def narrow(file, cache, tmp_path, monkeypatch):
         str(config),
         'https://example.invalid/narrow.tflite',
         'narrow.tflite',
-        sha256_of(file),
+        f'sha256:{sha256_of(file)}',
         'Apache-2.0',
     )
     monkeypatch.setattr(published, 'published_models', lambda: {'narrow': model})
@@ -92,28 +70,31 @@ def narrow(file, cache, tmp_path, monkeypatch):
 # ----------------------------------------------------------------- the list
 def test_the_list_is_whole():
     models = published.published_models()
-    assert set(models) == {
-        'mnv2_in1k', 'deeplabv3_mnv2_voc', 'ssdlite_mnv2_objects'
-    }  # fmt: skip
+    assert {'mnv2_in1k', 'deeplabv3_mnv2_voc', 'ssdlite_mnv2_coco'} <= set(models)
+    assert {'ssd_mnv2_coco', 'ssd_mnv2_openimages'} <= set(models)
+    figure5 = [path.stem for path in (ROOT / 'configs/figure5').glob('*.py')]
+    assert len(figure5) == 22 and set(figure5) <= set(models)
     for model in models.values():
         assert model.url.startswith('https://')
-        assert len(model.sha256) == 64
-        assert model.file.endswith('.tflite')
-        assert model.config.startswith('official/')
-        get_config(model.config)
-    path = ROOT / 'configs/official/metafile.yml'
-    for entry in yaml.safe_load(path.read_text())['Models']:
-        for result in entry['Results']:
-            assert result['Stated by']
+        assert re.fullmatch(r'(sha256:\w{64}|sha384:\w{96})?', model.digest)
+        assert model.file.endswith(('.tflite', '.tgz', '.tar.gz'))
+        assert (ROOT / 'configs' / f'{model.config}.py').is_file()
+    for name in yaml.safe_load((ROOT / 'model-index.yml').read_text())['Import']:
+        for entry in yaml.safe_load((ROOT / name).read_text())['Models']:
+            assert entry['Source']['Publisher'] and entry['Source']['License']
+            assert all(result['Stated by'] for result in entry['Results'])
 
 
-@pytest.mark.parametrize('name', published.published_models())
+@pytest.mark.parametrize(
+    'name',
+    [m.name for m in published.published_models().values() if '.tflite' in m.file],
+)
 def test_the_shared_files_are_those_of_the_list(name):
     model = published.published_models()[name]
     path = ROOT.parent / 'shared/weights' / model.file
     if not path.is_file():
         pytest.skip('needs the trained files of ../shared')
-    assert sha256_of(path) == model.sha256
+    assert f'sha256:{sha256_of(path)}' == model.digest
 
 
 # ---------------------------------------------------------------- the cache
@@ -146,9 +127,49 @@ def test_another_file_of_this_name_is_refused(narrow, cache):
         published.resolve('narrow', None)
 
 
+def test_an_archive_without_a_digest(cache, monkeypatch, capsys):
+    """Its graph is converted; another file of this name is refused later."""
+    name = 'mobilenet_v2_w035_r096'
+    model = published.published_models()[name]
+    assert not model.digest
+    cache.mkdir()
+    member = './mobilenet_v2_0.35_96_frozen.pb'
+    path = archive(cache / model.file, {member: frozen(classifier(0.35))})
+    cfg, checkpoint = published.resolve(name, None)
+    assert cfg.model.backbone.widen_factor == 0.35
+    assert cfg.model.backbone.padding == 'same'
+    said = capsys.readouterr().out
+    assert f'sha256:{sha256_of(path)}' in said
+    assert '0 unused, 0 missing' in said
+    archive(path, {member: frozen(classifier(0.35)) + b'\n\x00'})
+    checkpoint.unlink()
+    with pytest.raises(InputError, match='not the first downloaded file'):
+        published.resolve(name, None)
+
+
+def test_a_published_name_is_preferred_to_a_training(cache, monkeypatch, tmp_path):
+    """Without weights, or with a file to convert; a checkpoint is of the training."""
+    found = []
+    monkeypatch.setattr(published, 'checkpoint_of', lambda m: found.append(m.name))
+    monkeypatch.setattr(published, '_convert', lambda *_: None)
+
+    def side(weights=None):
+        cfg, _ = published.resolve('ssdlite_mnv2_coco', weights)
+        return cfg.model.bbox_head.anchor_generator.input_size
+
+    assert side() == 300
+    assert found == ['ssdlite_mnv2_coco']
+    (tmp_path / 'graph.pb').write_bytes(b'')
+    assert side(tmp_path / 'graph.pb') == 300
+    assert side(tmp_path / 'epoch_1.pth') == 320
+    # a name of no config
+    cfg, _ = published.resolve('mnv2_in1k_quant', tmp_path / 'epoch_1.pth')
+    assert cfg.model.backbone.padding == 'same'
+
+
 def test_an_unpublished_name_needs_weights(cache):
     with pytest.raises(InputError, match=r'--weights is missing.*mnv2_in1k'):
-        published.resolve('ssdlite_mnv2_coco', None)
+        published.resolve('ssdlite_mnv2_coco_sgd_600e', None)
     with pytest.raises(InputError, match='there is no config deeplab_v9'):
         published.resolve('deeplab_v9', None)
 
@@ -161,7 +182,7 @@ def test_backbones_start_from_published_weights(narrow, file, cache):
     backbone = MobileNetV2(0.35, (7,))
     report = load_backbone(backbone, 'mnv2_mm://narrow', prefix='backbone.')
     assert not report.missing
-    with pytest.raises(InputError, match='mnv2_mm://narrow'):
+    with pytest.raises(InputError, match='there are narrow'):
         load_backbone(backbone, 'mnv2_mm://wide')
 
 
@@ -170,7 +191,7 @@ def test_models_start_from_published_weights(narrow, file, cache):
     (cache / 'narrow.tflite').write_bytes(file.read_bytes())
     model = init_model(narrow.config, 'mnv2_mm://narrow')
     assert len(model.dataset_meta['classes']) == 1000
-    with pytest.raises(InputError, match=r'there are mnv2_mm://narrow'):
+    with pytest.raises(InputError, match='there are narrow'):
         init_model(narrow.config, 'mnv2_mm://wide')
 
 
@@ -298,7 +319,7 @@ def test_tools_take_the_name(run, narrow, file, cache, tmp_path):
     (cache / 'narrow.tflite').write_bytes(file.read_bytes())
     code, _, error = run('test', narrow.config, 'mnv2_mm://wide')
     assert code == 2
-    assert 'there are mnv2_mm://narrow' in error
+    assert 'there are narrow' in error
     for package in ('mmdeploy', 'onnxruntime'):
         pytest.importorskip(package)
     photo = tmp_path / 'photo.png'

@@ -35,6 +35,7 @@ PETS = sorted((SHARED / 'data/pets_mini').glob('*/*/*.jpg'))
 CLS = WEIGHTS / 'mobilenet_v2_1.0_224_quant.tflite'
 SEG = WEIGHTS / 'deeplabv3_mnv2_pascal_quant.tflite'
 DET = WEIGHTS / 'mobile_object_localizer_v1_1_default_1.tflite'
+OID = WEIGHTS / 'object_detection_ssd_mobilenetv2_oidv4_fp16.tflite'
 
 pytestmark = pytest.mark.skipif(
     not (CLS.is_file() and PHOTOS),
@@ -57,7 +58,7 @@ class Reference:
         self.details = self.interpreter.get_tensor_details()
 
     def __call__(self, rgb):
-        """Run on (H, W, 3) uint8."""
+        """Run on (H, W, 3), uint8 or what the file takes."""
         index = self.interpreter.get_input_details()[0]['index']
         self.interpreter.set_tensor(index, rgb[None])
         self.interpreter.invoke()
@@ -257,3 +258,28 @@ def test_detections(detector):
         total += int(keep.sum())
     assert total >= 100
     assert shown(f'matched of {total}', matched / total) >= 0.95
+
+
+# ------------------------------------------- plain SSD with 1x1 predictors
+@pytest.mark.skipif(not OID.is_file(), reason='needs the file of ../shared')
+def test_float16_detector(tmp_path):
+    """Codes, logits and pairs over 0.3; float16 weights are exact, so all are equal."""
+    model = converted(tmp_path, 'official/ssd_mnv2_openimages', OID)
+    reference = Reference(OID)
+    pairs, codes_apart, logits_apart = [], [], []
+    for path in PHOTOS:
+        bgr = cv2.resize(cv2.imread(str(path)), (300, 300))
+        run = reference(bgr[..., ::-1].astype(np.float32) / 127.5 - 1)
+        with torch.no_grad():
+            logits, codes = model(batch(model, bgr))
+        codes = model.bbox_head.flatten(codes, 4)[0].numpy()[:, [1, 0, 3, 2]]
+        # the background is the first slot of the file, the last one here
+        logits = model.bbox_head.flatten(logits, 24)[0].roll(1, 1).numpy()
+        codes_apart.append(abs(codes - run.output(0)).max())
+        logits_apart.append(abs(logits - run.output(1)).max())
+        both = 1 / (1 + np.exp(-np.stack([logits, run.output(1)])[..., 1:]))
+        pairs.append((both > 0.3).sum(axis=(1, 2)))
+        assert ((both > 0.3)[0] == (both > 0.3)[1]).all()
+    assert shown('codes apart, 1e-4', 1e4 * max(codes_apart)) < 10
+    assert shown('logits apart, 1e-4', 1e4 * max(logits_apart)) < 10
+    assert shown('pairs over 0.3', np.sum(pairs, axis=0)[1]) >= 50

@@ -4,7 +4,13 @@ import numpy as np
 
 CHANNELS = {  # stem, bottlenecks, last
     0.35: (16, (8, 8, 16, 24, 32, 56, 112), 1280),
+    0.5: (16, (8, 16, 16, 32, 48, 80, 160), 1280),
+    0.75: (24, (16, 24, 24, 48, 72, 120, 240), 1280),
     1.0: (32, (16, 24, 32, 64, 96, 160, 320), 1280),
+    1.3: (40, (24, 32, 40, 80, 128, 208, 416), 1664),
+    1.4: (48, (24, 32, 48, 88, 136, 224, 448), 1792),
+    # DeepLab at width 0.5 does not round
+    'deeplab 0.5': (16, (8, 12, 16, 32, 48, 80, 160), 640),
 }
 REPEATS = (1, 2, 3, 4, 3, 3, 1)
 
@@ -47,12 +53,16 @@ def backbone(width=1.0, *, prefix='', last=True):
 
 
 def classifier(width=1.0, classes=1001):
-    logits = conv('MobilenetV2/Logits/Conv2d_1c_1x1', 1, 1280, classes, norm=False)
+    channels = CHANNELS[width][2]
+    logits = conv('MobilenetV2/Logits/Conv2d_1c_1x1', 1, channels, classes, norm=False)
     return backbone(width) | logits
 
 
-def detector(slots=91):
-    """ssdlite_mobilenet_v2_coco of the Object Detection API."""
+def detector(slots=91, *, lite=True):
+    """ssdlite_mobilenet_v2_coco of the Object Detection API, or ssd_mobilenet_v2_coco.
+
+    The latter has full 3x3 convolutions, and 1x1 predictors.
+    """
     start = 'FeatureExtractor/MobilenetV2/layer_19'
     found = backbone(prefix='FeatureExtractor/')
     channels = 1280
@@ -60,24 +70,27 @@ def detector(slots=91):
         half = depth // 2
         found |= conv(f'{start}_1_Conv2d_{level}_1x1_{half}', 1, channels, half)
         name = f'{start}_2_Conv2d_{level}_3x3_s2_{depth}'
-        found |= conv(f'{name}_depthwise', 3, half, None)
-        found |= conv(name, 1, half, depth)
+        if lite:
+            found |= conv(f'{name}_depthwise', 3, half, None)
+        found |= conv(name, 1 if lite else 3, half, depth)
         channels = depth
     for level, n_in in enumerate((576, 1280, 512, 256, 256, 128)):
         anchors = 6 if level else 3
         for name, size in (('BoxEncoding', 4), ('Class', slots)):
             scope = f'BoxPredictor_{level}/{name}Predictor'
-            found |= conv(f'{scope}_depthwise', 3, n_in, None)
+            if lite:
+                found |= conv(f'{scope}_depthwise', 3, n_in, None)
             found |= conv(scope, 1, n_in, anchors * size, norm=False)
     return found
 
 
-def segmentor(*, aspp=False):
+def segmentor(width=1.0, *, aspp=False):
     """DeepLab's mobilenet_v2 without a decoder."""
-    found = backbone(last=False) | conv('image_pooling', 1, 320, 256)
-    found |= conv('aspp0', 1, 320, 256)
+    top = CHANNELS[width][1][-1]
+    found = backbone(width, last=False) | conv('image_pooling', 1, top, 256)
+    found |= conv('aspp0', 1, top, 256)
     for branch in (1, 2, 3) if aspp else ():
-        found |= conv(f'aspp{branch}', 3, 320, 256)
+        found |= conv(f'aspp{branch}', 3, top, 256)
     branches = 5 if aspp else 2
     found |= conv('concat_projection', 1, 256 * branches, 256)
     return found | conv('logits/semantic', 1, 256, 21, norm=False)

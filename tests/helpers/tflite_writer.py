@@ -129,3 +129,43 @@ def write(path, tensors, operators, *, subgraphs=1):
     builder.Finish(tflite.ModelEnd(builder), b'TFL3')
     path.write_bytes(bytes(builder.Output()))
     return path
+
+
+def slim_names(scope, leaf):
+    """Names of a filter and its bias, as TF-slim's graph has them."""
+    return f'{scope}/{leaf}', f'{scope}/fused'
+
+
+def write_network(path, values, *, names=slim_names, dense=False, pixels=None):
+    """Write variables of slim_variables.py, beta in place of the batch norm.
+
+    Args:
+        path: Where to.
+        values: Arrays by name.
+        names: Of the filter and bias of a layer, from scope and leaf.
+        dense: A classifier of type FULLY_CONNECTED.
+        pixels: Quantization of the input, as of an Entry.
+    """
+    tensors = [Entry('input', shape=(1, 64, 64, 3), **(pixels or {}))]
+    operators = []
+    for name, value in values.items():
+        scope, _, leaf = name.rpartition('/')
+        if not leaf.endswith('weights'):
+            continue
+        kind = 'DEPTHWISE_CONV_2D' if leaf.startswith('depthwise') else 'CONV_2D'
+        bias = values.get(f'{scope}/biases')
+        # (H, W, in, out) -> (out, H, W, in), depthwise -> (1, H, W, C)
+        weight = np.float32(value * 0.05).transpose(3, 0, 1, 2)
+        if bias is None:
+            bias = values[f'{scope}/BatchNorm/beta']
+        elif dense:
+            kind, weight = 'FULLY_CONNECTED', weight[:, 0, 0]
+        index = len(tensors)
+        theirs = names(scope, leaf)
+        tensors += [
+            Entry(theirs[0], weight),
+            Entry(theirs[1], np.float32(bias)),
+            Entry(f'{scope}/map', shape=(1, 1, 1, 1)),
+        ]
+        operators.append((kind, [0, index, index + 1], [index + 2]))
+    return write(path, tensors, operators)

@@ -122,7 +122,7 @@ def test_files_of_an_exported_model(built, task):
     for output in model.graph.output:
         assert all(d.dim_value for d in output.type.tensor_type.shape.dim)
     wide = cv2.imread(str(folder / 'comparison.jpg'))
-    assert wide.shape[1] == 2 * 64 + 8
+    assert wide.shape[1] > 2 * 480  # both are enlarged
 
 
 @pytest.mark.parametrize('task', ['det', 'seg', 'cls'])

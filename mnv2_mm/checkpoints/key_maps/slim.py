@@ -15,7 +15,12 @@ import torch
 from torch import Tensor
 
 from mnv2_mm.checkpoints.key_maps.backbones import BLOCKS
-from mnv2_mm.checkpoints.source import MINUS_ONE_TO_ONE, Source, Translation
+from mnv2_mm.checkpoints.source import (
+    MINUS_ONE_TO_ONE,
+    Preprocessing,
+    Source,
+    Translation,
+)
 from mnv2_mm.utils.errors import InputError
 
 #: :attr:`Translation.key_map` of these networks.
@@ -44,7 +49,20 @@ _DEEPLAB = {
 _CLASSIFIERS = {
     'logits/semantic': 'decode_head.conv_seg',
     'Logits/Conv2d_1c_1x1': 'head.fc',
+    'Logits': 'head.fc',  # as a fully connected layer
 }
+#: Scopes of TensorFlow 2's research code (Keras), whose blocks count from 1.
+_KERAS_ENDS = {
+    'Conv2d_0_0': 'Conv',
+    'Conv2d_18_1': 'Conv_1',
+    'Conv2d_1x1_output': 'Logits/Conv2d_1c_1x1',
+}
+_KERAS = _KERAS_ENDS | {
+    f'expanded_conv_{i + 1}/{branch}': f'expanded_conv{f"_{i}" if i else ""}/{branch}'
+    for i in range(len(BLOCKS))
+    for branch in _BRANCHES
+}
+_KERAS_PIXELS = Preprocessing((127.0,) * 3, (127.5,) * 3)
 _BN_LEAVES = {
     'BatchNorm/gamma': 'weight',
     'BatchNorm/beta': 'bias',
@@ -61,6 +79,16 @@ class _Layer(NamedTuple):
     name: str
     #: Whether a batch norm follows (then the convolution has no bias).
     norm: bool = True
+
+
+def _is_keras(scopes: Iterable[str]) -> bool:
+    return any(scope.rpartition('/')[2] in _KERAS_ENDS for scope in scopes)
+
+
+def _from_keras(scope: str) -> str:
+    """TF-slim's scope for one of Keras."""
+    ends = scope.rpartition('/')[2], '/'.join(scope.split('/')[-2:])
+    return next((f'MobilenetV2/{_KERAS[e]}' for e in ends if e in _KERAS), scope)
 
 
 def _layer_of(scope: str, scopes: Collection[str]) -> _Layer | None:
@@ -96,8 +124,8 @@ def _layer_of(scope: str, scopes: Collection[str]) -> _Layer | None:
 
 def is_slim(names: Iterable[str]) -> bool:
     """Whether the names are those of one of the three networks."""
-    matches = map(_LEAF.fullmatch, names)
-    return any(match and _layer_of(match['scope'], ()) for match in matches)
+    scopes = [match['scope'] for match in map(_LEAF.fullmatch, names) if match]
+    return _is_keras(scopes) or any(_layer_of(scope, ()) for scope in scopes)
 
 
 def translate_slim(source: Source, *, background_slot: bool = True) -> Translation:
@@ -107,15 +135,18 @@ def translate_slim(source: Source, *, background_slot: bool = True) -> Translati
     """
     found = {name: _LEAF.fullmatch(name) for name in source.tensors}
     scopes = {match['scope'] for match in found.values() if match}
+    keras = _is_keras(scopes)
     anchors = _anchors_per_cell(source, scopes)
     result = Translation(
         SLIM,
         bn_eps=dict(BN_EPS),
         padding='same',
-        preprocessing=source.preprocessing or MINUS_ONE_TO_ONE,
+        preprocessing=source.preprocessing
+        or (_KERAS_PIXELS if keras else MINUS_ONE_TO_ONE),
     )
     for name, match in found.items():
-        layer = _layer_of(match['scope'], scopes) if match else None
+        scope = match['scope'] if match else ''
+        layer = _layer_of(_from_keras(scope) if keras else scope, scopes)
         if not match or not layer:
             result.unused.append(name)
             continue

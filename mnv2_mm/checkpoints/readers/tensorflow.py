@@ -1,8 +1,8 @@
 """Read the variables of TensorFlow 1: checkpoints and frozen graphs.
 
 Names and layouts stay those of TF-slim (``MobilenetV2/Conv/weights``; H, W, in, out).
-TensorFlow reads the files and is imported only then. Sizes are compared with the file
-before TensorFlow allocates them.
+TensorFlow reads checkpoints and is imported only then; graphs need protobuf alone.
+Sizes are compared with the file before anything of that size is allocated.
 """
 
 import math
@@ -10,12 +10,13 @@ import os
 import re
 from collections.abc import Collection
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import torch
 
 from mnv2_mm.checkpoints.file import first_line
+from mnv2_mm.checkpoints.readers.archive import graph_in, is_archive
+from mnv2_mm.checkpoints.readers.graph_messages import graph_def, sides_of, values_of
 from mnv2_mm.checkpoints.readers.tensorflow_graph import graph_variables
 from mnv2_mm.checkpoints.source import Source, sha256_of
 from mnv2_mm.utils.compat import required
@@ -43,10 +44,15 @@ _Values = tuple[dict[str, np.ndarray], dict[str, str]]
 
 
 def is_tensorflow(path: str | os.PathLike) -> bool:
-    """Whether a path is a frozen graph, or folder, file or prefix of a checkpoint."""
+    """Whether a path is a frozen graph, an archive with one, or of a checkpoint.
+
+    A checkpoint may be given by its folder, one of its files or their prefix.
+    """
     path = Path(path).expanduser()
     if path.is_dir():
         return any(path.glob('*.index'))
+    if is_archive(path):
+        return True
     is_part = path.suffix == '.pb' or _PARTS.fullmatch(path.name)
     return bool(is_part and path.is_file()) or _index(path).is_file()
 
@@ -59,27 +65,25 @@ def read_tensorflow(path: str | os.PathLike) -> Source:
         that of the data files in a row.
     """
     path = Path(path).expanduser()
-    is_graph = path.suffix == '.pb'
+    is_graph = path.suffix == '.pb' or is_archive(path)
     if is_graph and path.name == 'saved_model.pb':
         raise InputError(
             f'{path} has the graph of a SavedModel without its values; give the '
             f'checkpoint next to it, {path.parent}/variables'
         )
     path, files = (path, [path]) if is_graph else _checkpoint_files(path)
-    os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')  # no start-up messages
-    tf = required('tensorflow', f'reading {path}')
     try:
         if is_graph:
-            values, set_aside = _read_graph(tf, path)
+            values, set_aside = _read_graph(path)
         else:
-            values, set_aside = _read_checkpoint(tf, path, files)
+            values, set_aside = _read_checkpoint(path, files)
         tensors = {
             name: torch.from_numpy(np.array(value, np.float32))
             for name, value in values.items()
         }
     except InputError:
         raise
-    except Exception as error:  # of TensorFlow or protobuf, or of damaged values
+    except Exception as error:  # of TensorFlow or protobuf, of damaged values
         raise InputError(
             f'{path} is damaged or not of TensorFlow ({first_line(error)}); {_AGAIN}'
         ) from error
@@ -127,7 +131,9 @@ def _checkpoint_files(path: Path) -> tuple[Path, list[Path]]:
     return prefix, shards
 
 
-def _read_checkpoint(tf: ModuleType, prefix: Path, shards: list[Path]) -> _Values:
+def _read_checkpoint(prefix: Path, shards: list[Path]) -> _Values:
+    os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')  # no start-up messages
+    tf = required('tensorflow', f'reading {prefix}')
     reader = tf.train.load_checkpoint(str(prefix))
     shapes = reader.get_variable_to_shape_map()
     kinds = reader.get_variable_to_dtype_map()
@@ -146,16 +152,16 @@ def _read_checkpoint(tf: ModuleType, prefix: Path, shards: list[Path]) -> _Value
     return values, set_aside
 
 
-def _read_graph(tf: ModuleType, path: Path) -> _Values:
-    data = path.read_bytes()
-    graph = tf.compat.v1.GraphDef.FromString(data)
+def _read_graph(path: Path) -> _Values:
+    data = graph_in(path)
+    graph = graph_def().FromString(data)
     protos, set_aside = graph_variables(graph.node, path)
     stored, averaged = _sort_out(protos)
     set_aside.update(averaged)
     _check_kind(set_aside, stored, path)
     claimed = 0
     for key in stored.values():
-        sides = [side.size for side in protos[key].tensor_shape.dim]
+        sides = sides_of(protos[key])
         if any(side < 0 for side in sides):
             raise ValueError(f'{key} has the shape {sides}')
         claimed += math.prod(sides)
@@ -164,7 +170,7 @@ def _read_graph(tf: ModuleType, path: Path) -> _Values:
             f'{path} is damaged: it claims {claimed} weights, more than it has room '
             f'for; {_AGAIN}'
         )
-    values = {name: tf.make_ndarray(protos[key]) for name, key in stored.items()}
+    values = {name: values_of(protos[key]) for name, key in stored.items()}
     return values, set_aside
 
 

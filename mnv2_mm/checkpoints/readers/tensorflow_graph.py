@@ -9,16 +9,15 @@ found from the convolution that uses them, and are named by its scope.
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any, TypeAlias
 
+from mnv2_mm.checkpoints.readers.graph_messages import FLOATS
 from mnv2_mm.utils.errors import InputError
 
-if TYPE_CHECKING:
-    from tensorflow.core.framework.node_def_pb2 import NodeDef
-    from tensorflow.core.framework.tensor_pb2 import TensorProto
+# messages of graph_messages
+NodeDef: TypeAlias = Any
+TensorProto: TypeAlias = Any
 
-#: DT_FLOAT, DT_DOUBLE, DT_BFLOAT16, DT_HALF.
-_FLOATS = (1, 2, 14, 19)
 _VARIABLE = re.compile(
     r'.+/(?:weights|depthwise_weights|pointwise_weights|biases|'
     r'gamma|beta|moving_mean|moving_variance)(?:/ExponentialMovingAverage)?'
@@ -46,8 +45,8 @@ _STEPS = 8  # identities in a row
 
 
 def graph_variables(
-    nodes: 'Iterable[NodeDef]', path: Path
-) -> 'tuple[dict[str, TensorProto], dict[str, str]]':
+    nodes: Iterable[NodeDef], path: Path
+) -> tuple[dict[str, TensorProto], dict[str, str]]:
     """Values of the constants that are variables, by variable; the others and why."""
     named = {node.name: node for node in nodes}
     constants = {
@@ -55,7 +54,7 @@ def graph_variables(
         for name, node in named.items()
         if node.op == 'Const'
     }
-    floats = {name for name in constants if constants[name].dtype in _FLOATS}
+    floats = {name for name in constants if constants[name].dtype in FLOATS}
     quantized = [name for name in constants if name.endswith('_quantized_const')]
     if quantized:
         raise InputError(
@@ -77,7 +76,7 @@ def graph_variables(
     }, dict.fromkeys(sorted(others), 'constants of the graph that are no weights')
 
 
-def _source(nodes: 'dict[str, NodeDef]', name: str) -> str:
+def _source(nodes: dict[str, NodeDef], name: str) -> str:
     """The node before identities and the like."""
     for _ in range(_STEPS):
         name = name.partition(':')[0]
@@ -89,7 +88,7 @@ def _source(nodes: 'dict[str, NodeDef]', name: str) -> str:
 
 
 def _fused(
-    nodes: 'dict[str, NodeDef]', floats: set[str], known: dict[str, str]
+    nodes: dict[str, NodeDef], floats: set[str], known: dict[str, str]
 ) -> dict[str, str]:
     """Weights and biases of convolutions whose constants have other names."""
     by_constant = {name: variable for variable, name in known.items()}

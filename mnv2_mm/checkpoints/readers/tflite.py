@@ -3,7 +3,8 @@
 The names in such a file are those of the TensorFlow graph it was made from, more or
 less: the converter joins the names of nodes that it fuses with ";". Here a filter is
 named by its scope (``MobilenetV2/Conv/weights``), as in a checkpoint of TF-slim, and
-its bias is the one that the same operator reads. Batch norm is fused into both.
+its bias is the one that the same operator reads. Batch norm is fused into both. A
+FULLY_CONNECTED layer is read as a 1x1 convolution.
 
 The schema is that of the package ``tflite``. Flat buffers are offsets into bytes, so
 reading a damaged file can raise any exception.
@@ -30,10 +31,16 @@ if TYPE_CHECKING:
 
 #: How weights may be stored; integers need a scale.
 SUPPORTED = ('float32', 'float16', 'uint8', 'int8', 'int32', 'int64')
+_LAYERS = ('CONV_2D', 'DEPTHWISE_CONV_2D', 'FULLY_CONNECTED')
 #: Where the name of a filter shows the scope of its layer, the most reliable first.
 _SCOPES = (
     re.compile(r'(.+)/(?:depthwise_)?weights(?:_quant)?(?:/.*)?'),
-    re.compile(r'(.+)/(?:Conv2D|depthwise)(?:_Fold)?\d*'),
+    re.compile(r'(.+)/MatMul\d*(?:/ReadVariableOp)?'),
+    re.compile(r'(.+)/(?:Conv2D|depthwise)(?:_Fold)?\d*(?:/ReadVariableOp)?'),
+)
+#: Converters of TensorFlow 2 put the batch norm first, then layers of equal shapes.
+_NORM = re.compile(
+    r'([^;]+)/(?:BatchNorm|batch_norm)/FusedBatchNorm(?:V\d)?\d*(?:;.*)?'
 )
 
 
@@ -101,8 +108,8 @@ class _Reader:
         for name, inputs, outputs in self._operators():
             if name == 'DEQUANTIZE':
                 self.widened[outputs[0]] = inputs[0]
-            elif name in ('CONV_2D', 'DEPTHWISE_CONV_2D'):
-                self._convolution(inputs, depthwise=name != 'CONV_2D')
+            elif name in _LAYERS and self._is_weight(inputs[1], name):
+                self._layer(inputs, name)
             elif name == 'TFLite_Detection_PostProcess':
                 boxes = self._constant(inputs[2]).reshape(-1, 4)
                 scale, _ = self._quantization(inputs[2]) or (0.0, 0)
@@ -138,14 +145,17 @@ class _Reader:
             outputs = range(operator.OutputsLength())
             yield name, inputs, [int(operator.Outputs(j)) for j in outputs]
 
-    def _convolution(self, inputs: list[int], *, depthwise: bool) -> None:
+    def _layer(self, inputs: list[int], operator: str) -> None:
         weight = self._constant(inputs[1])
+        if operator == 'FULLY_CONNECTED' and weight.ndim == 2:
+            weight = weight[:, None, None]
         if weight.ndim != 4:
             raise InputError(
                 f'{self.path} is damaged: the filter {self._name(inputs[1])} has '
                 f'{weight.ndim} dimensions'
             )
         scope = self._scope(inputs[1])
+        depthwise = operator == 'DEPTHWISE_CONV_2D'
         leaf = 'depthwise_weights' if depthwise else 'weights'
         # from (out, H, W, in), or (1, H, W, C) of a depthwise one
         self._add(f'{scope}/{leaf}', weight.permute(1, 2, 3, 0).contiguous())
@@ -204,12 +214,19 @@ class _Reader:
     def _scope(self, index: int) -> str:
         """Scope of the layer that a filter belongs to."""
         name = self._name(self.widened.get(index, index))
+        if match := _NORM.fullmatch(name):
+            return match[1]
         for pattern in _SCOPES:
             matches = map(pattern.fullmatch, name.split(';'))
             scopes = {match[1] for match in matches if match}
             if len(scopes) == 1:
                 return scopes.pop()
         return name  # of another framework; no key map will know it
+
+    def _is_weight(self, index: int, operator: str) -> bool:
+        """Fully connected layers may multiply two computed maps."""
+        stored = self._content(self.widened.get(index, index))
+        return operator != 'FULLY_CONNECTED' or bool(stored)
 
     def _content(self, index: int) -> bytes:
         """Bytes of a constant, empty for what is computed."""

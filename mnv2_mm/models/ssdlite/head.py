@@ -57,7 +57,8 @@ class SSDLiteHead(BaseDenseHead):
     Args:
         num_classes: Classes without the background.
         in_channels: Channels of each level, as ``SSDLiteNeck.out_channels``.
-        use_depthwise: Depthwise 3x3 + 1x1 (SSDLite) or a full 3x3 (SSD).
+        use_depthwise: Depthwise 3x3 + 1x1 (SSDLite) or one full layer (SSD).
+        kernel_size: Of SSD's full layer: 3 (Table 5) or 1 (Google's published SSD).
         loss: ``'sigmoid'`` or ``'softmax'``, over the classes and the
             background.
         background_slot: False for a sigmoid head without a slot for the
@@ -77,6 +78,7 @@ class SSDLiteHead(BaseDenseHead):
         in_channels: Sequence[int],
         *,
         use_depthwise: bool = True,
+        kernel_size: int = 3,
         loss: str = 'sigmoid',
         background_slot: bool = True,
         anchor_generator: dict | None = None,
@@ -92,6 +94,9 @@ class SSDLiteHead(BaseDenseHead):
         self.num_classes = num_classes
         self.in_channels = tuple(in_channels)
         self.use_depthwise = use_depthwise
+        if kernel_size not in (1, 3):
+            raise InputError(f'kernel_size={kernel_size!r} is not offered; use 3 or 1')
+        self.kernel_size = kernel_size
         self.loss_cls = ClassSlotLoss(
             num_classes, loss, background_slot=background_slot
         )
@@ -120,13 +125,14 @@ class SSDLiteHead(BaseDenseHead):
 
     def _predictors(self, outputs: int, layer_cfg: dict) -> nn.ModuleList:
         """One predictor per level, with ``outputs`` values per anchor."""
+        kernel = self.kernel_size
         levels = zip(
             self.in_channels, self.prior_generator.num_base_priors, strict=True
         )
         return nn.ModuleList(
             nn.Sequential(depthwise(c, **layer_cfg), nn.Conv2d(c, a * outputs, 1))
             if self.use_depthwise
-            else nn.Conv2d(c, a * outputs, 3, padding=1)
+            else nn.Conv2d(c, a * outputs, kernel, padding=kernel // 2)
             for c, a in levels
         )
 

@@ -99,6 +99,11 @@ def test_floats(tmp_path, kind):
         ('X/project/Conv2D_Fold;A/weights_quant/FakeQuant', 'A'),
         ('A/depthwise/depthwise', 'A/depthwise'),
         ('A/Conv2D1', 'A'),
+        ('A/Conv2D/ReadVariableOp', 'A'),
+        # of converters of TensorFlow 2
+        ('A/BatchNorm/FusedBatchNormV3;A/depthwise;B/project/Conv2D', 'A'),
+        ('A/batch_norm/FusedBatchNormV3;B/depthwise;A/depthwise', 'A'),
+        ('B/Conv2D;A/MatMul;A/Conv2d_1c_1x1/Conv2D', 'A'),
         ('block_1_expand/kernel', 'block_1_expand/kernel'),
     ],
 )
@@ -107,6 +112,25 @@ def test_scopes(tmp_path, name, scope):
     weight = Entry(name, np.ones((2, 1, 1, 3), np.float32))
     source = read_tflite(one_layer(tmp_path / 'a.tflite', weight))
     assert list(source.tensors) == [f'{scope}/weights']
+
+
+def test_a_fully_connected_layer_is_a_1x1_convolution(tmp_path):
+    weight = Entry('Logits/MatMul', np.arange(6, dtype=np.float32).reshape(2, 3))
+    bias = Entry('Logits/biases', np.float32([7, 8]))
+    path = one_layer(tmp_path / 'a.tflite', weight, bias, kind='FULLY_CONNECTED')
+    tensors = read_tflite(path).tensors
+    assert tensors['Logits/weights'].shape == (1, 1, 3, 2)
+    assert tensors['Logits/weights'][0, 0].tolist() == [[0, 3], [1, 4], [2, 5]]
+    assert tensors['Logits/biases'].tolist() == [7, 8]
+    # of two computed maps
+    tensors = [
+        IMAGE,
+        Entry('map', shape=(2, 3)),
+        Entry('w', np.ones((2, 1, 1, 3), 'f')),
+    ]
+    operators = [('FULLY_CONNECTED', [0, 1], [1]), ('CONV_2D', [0, 2], [1])]
+    found = read_tflite(write(tmp_path / 'b.tflite', tensors, operators)).tensors
+    assert list(found) == ['w/weights']
 
 
 def test_what_is_no_weight_is_set_aside(tmp_path):
