@@ -206,6 +206,8 @@ def interrupted(arguments: list, seconds: float) -> str:
         text=True,
         start_new_session=True,
         env=os.environ | {'PYTHONPATH': str(ROOT)},
+        # a shell has them ignored in what it runs in the background
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     time.sleep(seconds)
     os.killpg(process.pid, signal.SIGINT)

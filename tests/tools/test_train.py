@@ -1,6 +1,7 @@
 """tools/train.py: messages, resume after a kill, several processes."""
 
 import json
+import logging
 import os
 import re
 import shutil
@@ -274,6 +275,8 @@ def test_interrupt_names_the_command_that_continues(
     shutil.copy2(checkpoint, tmp_path)  # of an older training
 
     class Stopped:
+        logger = logging.getLogger('stopped')
+
         def train(self) -> None:
             if saves:
                 shutil.copy(checkpoint, tmp_path / 'epoch_1.pth')

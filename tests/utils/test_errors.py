@@ -84,7 +84,8 @@ def test_message_that_quotes_a_class_is_kept():
 @pytest.fixture(autouse=True)
 def own_interrupts():
     """After an interrupt a tool ignores others until it ends; pytest must not."""
-    before = signal.getsignal(signal.SIGINT)
+    # a shell has them ignored in what it runs in the background
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
 
@@ -149,7 +150,9 @@ def test_an_interrupt_during_an_import_leaves_at_once(tmp_path):
         '    print("swallowed")\n'
     )
     code = (
+        'import signal\n'
         'from mnv2_mm.utils.errors import command\n'
+        'signal.signal(signal.SIGINT, signal.default_int_handler)\n'
         'def main():\n'
         '    import swallows\n'
         'command(main)()\n'
