@@ -51,7 +51,9 @@ def keras(scope, leaf):
 
 
 @pytest.mark.parametrize(
-    'names, mean', [(tf2, 127.5), (dense, 127.5), (keras, 127.0)], ids=str
+    ('names', 'mean'),
+    [(tf2, 127.5), (dense, 127.5), (keras, 127.0)],
+    ids=['tf2', 'dense', 'keras'],
 )
 def test_names_of_tflite_files_of_tensorflow_2(tmp_path, names, mean):
     """The same tensors as by TF-slim's names."""
