@@ -124,6 +124,9 @@ class Description(_Part):
         detects = self.outputs == ['dets', 'labels']
         if detects != (self.task == 'det') or len(self.outputs) != 1 + detects:
             raise ValueError(f'outputs are not those of the task {self.task}')
+        names = {file.name for file in self.files}
+        if len(names) < len(self.files) or (self.backend == 'ncnn' and len(names) != 2):
+            raise ValueError(f'files are not those of the backend {self.backend}')
         if len(self.palette) != len(self.classes):
             raise ValueError('palette and classes differ in length')
         if (self.ending is None) == (self.task == 'seg'):

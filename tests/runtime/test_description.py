@@ -48,6 +48,7 @@ BAD = {
     'files of text': change('files', to='a.onnx'),
     'names without digests': change('files', to=['a.onnx']),
     'no files': change('files', to=[]),
+    'a file twice': lambda info: info['files'].append(info['files'][0]),
     'absolute': change('files', 0, 'name', to='/etc/passwd'),
     'above': change('files', 0, 'name', to='../secret.onnx'),
     'windows': change('files', 0, 'name', to='C:\\a.onnx'),

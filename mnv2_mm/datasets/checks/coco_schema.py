@@ -22,8 +22,10 @@ Number = Annotated[float, Field(strict=True, allow_inf_nan=False, ge=-1e12, le=1
 Side = Annotated[Number, Field(gt=0)]
 Flag = StrictBool | Literal[0, 1]
 Box = Annotated[list[Number], Field(min_length=4, max_length=4)]
+# pycocotools draws each pixel of an edge, and ends the process at 1e9
+Point = Annotated[float, Field(strict=True, allow_inf_nan=False, ge=-1e6, le=1e6)]
 Polygons = Annotated[
-    list[Annotated[list[Number], Field(min_length=1)]], Field(min_length=1)
+    list[Annotated[list[Point], Field(min_length=1)]], Field(min_length=1)
 ]
 MASK = {'counts': StrictStr | list[StrictInt], 'size': tuple[StrictInt, StrictInt]}
 IMAGE = {'id': Id, 'file_name': StrictStr, 'width': Side, 'height': Side}

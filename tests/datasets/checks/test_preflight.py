@@ -154,6 +154,11 @@ def with_masks(root, cfg):
     change_rows(segmentation='outline')(root, cfg)
 
 
+def with_far_masks(root, cfg):
+    cfg.train_dataloader.dataset.pipeline[1].with_mask = True
+    change_rows(segmentation=[[1, 1, 9, 1, 1e9, 9]])(root, cfg)
+
+
 def exif_of(orientation):
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = orientation
@@ -212,6 +217,7 @@ ERRORS = {
     'no height': ('det', change_rows('images', height=0), "wrong 'height' .*0"),
     'number as name': ('det', change_rows('categories', name=3), "wrong 'name' .*3"),
     'masks': ('det', with_masks, "wrong 'segmentation'"),
+    'far masks': ('det', with_far_masks, "wrong 'segmentation'"),
     'iscrowd for evaluation': ('det', lambda root, cfg: edit(
         root / 'annotations/val.json', lambda c: c['annotations'][1].pop('iscrowd')),
         r"lack the key 'iscrowd': annotations\[1\]"),
