@@ -55,8 +55,14 @@ def add(tmp_path):
     def make(name, *, timed=None, **changes):
         folder = tmp_path / name
         folder.mkdir()
-        (folder / 'a.onnx').write_bytes(CONTENT)
-        (folder / 'model.json').write_text(json.dumps(INFO | changes))
+        ncnn = changes.get('backend') == 'ncnn'
+        files = (
+            [DIGEST | dict(name=n) for n in ('a.param', 'a.bin')] if ncnn else [DIGEST]
+        )
+        for file in files:
+            (folder / file['name']).write_bytes(CONTENT)
+        info = INFO | dict(files=files) | changes
+        (folder / 'model.json').write_text(json.dumps(info))
         if timed:
             (folder / 'benchmark.json').write_text(json.dumps(timed))
         return folder
