@@ -115,8 +115,8 @@ class Demo:
             try:
                 text = self.source(source)
             except Exception as error:  # whatever it is, the others are promised
-                path = str(getattr(error, 'filename', ''))
-                full = path.startswith(str(self.out_dir))  # the others would fail too
+                path = Path(str(getattr(error, 'filename', '')))
+                full = self.out_dir in path.parents  # the others would fail too
                 if full or os.environ.get(TRACEBACK_VARIABLE) == '1':
                     raise
                 kind = '' if isinstance(error, InputError) else type(error).__name__

@@ -88,7 +88,7 @@ def beside(images: Mapping[str, np.ndarray]) -> np.ndarray:
 
 def class_name(classes: Sequence[str], label: int) -> str:
     """Class name, or the number where there is none."""
-    return classes[label] if label < len(classes) else f'class {label}'
+    return str(classes[label]) if label < len(classes) else f'class {label}'
 
 
 def default_palette(count: int) -> list[Color]:

@@ -80,8 +80,9 @@ class Result:
 
     def name_of(self, label: int) -> str:
         """Class name, or the number where there is none."""
-        classes = self.info.get('classes') or ()
-        return str(classes[label]) if label < len(classes) else f'class {label}'
+        from mnv2_mm.runtime.drawing import class_name
+
+        return class_name(self.info.get('classes') or (), label)
 
     def plot(self) -> np.ndarray:
         """Draw on a copy, (H', W', 3) uint8 BGR; a small image is enlarged."""
