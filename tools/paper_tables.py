@@ -110,7 +110,7 @@ def main() -> int:
     progress.done()
     stale = False
     if document:
-        stale = update(document, results, write=bool(args.write))
+        stale = update(document, markdown(results), write=bool(args.write))
         state = 'rewritten' if args.write else 'out of date; --write rewrites it'
         print(f'{document} is {state if stale else "up to date"}')
     else:

@@ -11,9 +11,8 @@ from mnv2_mm.analysis.tables import Result
 from mnv2_mm.utils.errors import InputError
 from mnv2_mm.utils.files import write_text
 
-#: Markers of the generated part of a Markdown file.
-BEGIN = '<!-- paper_tables:begin -->'
-END = '<!-- paper_tables:end -->'
+#: Name of the generated part of a Markdown file.
+SECTION = 'paper_tables'
 #: Tables whose multiply-adds are printed in millions, the others in billions.
 _MILLIONS = ('4', 'figure5')
 _LINK = re.compile(r'\[([^\]]+)\]\([^)]+\)')
@@ -41,7 +40,7 @@ def _table(name: str, rows: list[Result]) -> list[str]:
     head += ['multiply-adds', origin, 'error']
     head += ['as the paper counts', 'error'] if differs else []
     head += [f'{metric}, quoted'] if metric else []
-    lines = [_line(head), _line(['---'] * len(head))]
+    lines = [table_line(head), table_line(['---'] * len(head))]
     notes = list(dict.fromkeys(row['note'] for row in rows if row['note']))
     for row in rows:
         mark = f' <sup>{notes.index(row["note"]) + 1}</sup>' if row['note'] else ''
@@ -65,7 +64,7 @@ def _table(name: str, rows: list[Result]) -> list[str]:
             cells += ['', '']
         if metric:
             cells.append(f'{row["paper_accuracy"]:.{2 if metric == "mIOU" else 1}f}')
-        lines.append(_line(cells))
+        lines.append(table_line(cells))
     lines += [
         '',
         f'Parameters {"with" if with_norm else "without"} those of batch norm. '
@@ -87,23 +86,24 @@ def _error(counted: float, paper: float) -> str:
     return f'{100 * (counted / paper - 1):+.1f} %'
 
 
-def _line(cells: Iterable[object]) -> str:
+def table_line(cells: Iterable[object]) -> str:
+    """A row of a Markdown table."""
     return '| ' + ' | '.join(map(str, cells)) + ' |'
 
 
 def _table3(rows: list[Result]) -> list[str]:
     head = ['channels/kB', *(f'{side}x{side}' for side in RESOLUTIONS), 'largest']
-    lines = [_line(head), _line(['---'] * len(head))]
+    lines = [table_line(head), table_line(['---'] * len(head))]
     for column in COLUMNS:
         own = [row for row in rows if row['column'] == column.name]
         pairs = [(row['channels'], row['kilobytes']) for row in own]
         cells = [f'{c}/{kb:.4g}' if c else '-' for c, kb in pairs]
         top = max(kb for _, kb in pairs if kb)
-        lines.append(_line([f'{column.name}: counted', *cells, f'{top:.4g}']))
+        lines.append(table_line([f'{column.name}: counted', *cells, f'{top:.4g}']))
         if column.paper:
             cells = [f'{channels}/{kb}' for channels, kb in column.paper]
             largest = column.paper_largest or max(kb for _, kb in column.paper)
-            lines.append(_line(['... in the paper', *cells, largest]))
+            lines.append(table_line(['... in the paper', *cells, largest]))
     return [
         *lines,
         '',
@@ -115,23 +115,27 @@ def _table3(rows: list[Result]) -> list[str]:
     ]
 
 
-def update(path: str | Path, results: list[Result], *, write: bool = True) -> bool:
-    """Put all tables between the markers of a Markdown file.
+def update(
+    path: str | Path, content: str, *, section: str = SECTION, write: bool = True
+) -> bool:
+    """Put text between the markers of a section of a Markdown file.
 
-    Returns whether the file differed; without ``write`` it is only compared.
+    The markers are ``<!-- SECTION:begin -->`` and ``<!-- SECTION:end -->``. Returns
+    whether the file differed; without ``write`` it is only compared.
 
     Raises:
         InputError: the file is missing or has no markers.
     """
     path = Path(path)
+    first, last = f'<!-- {section}:begin -->', f'<!-- {section}:end -->'
     if not path.is_file():
         raise InputError(f'there is no file {path} to write the tables into')
     text = path.read_text(encoding='utf-8')
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
+    before, begin, rest = text.partition(first)
+    _, end, after = rest.partition(last)
     if not begin or not end:
-        raise InputError(f'{path} lacks its markers; put {BEGIN} and {END} into it')
-    new = f'{before}{BEGIN}\n\n{markdown(results)}\n{END}{after}'
+        raise InputError(f'{path} lacks its markers; put {first} and {last} into it')
+    new = f'{before}{first}\n\n{content}\n{last}{after}'
     if write and new != text:
         write_text(path, new)
     return new != text

@@ -50,6 +50,8 @@ def published_models() -> dict[str, Published]:
     models = {}
     for path in sorted(config_root().glob('*/metafile.yml'), reverse=True):
         for entry in yaml.safe_load(path.read_text(encoding='utf-8'))['Models']:
+            if 'Source' not in entry:
+                continue  # an example that a user trains
             source = entry['Source']
             models[entry['Name']] = Published(
                 entry['Name'],

@@ -13,7 +13,6 @@ import torch
 
 pytest.importorskip('tflite')
 pytest.importorskip('mmpretrain.models')
-import yaml
 from graph_writer import archive, frozen
 from slim_variables import classifier
 from tflite_writer import Entry, write, write_network
@@ -79,10 +78,6 @@ def test_the_list_is_whole():
         assert re.fullmatch(r'(sha256:\w{64}|sha384:\w{96})?', model.digest)
         assert model.file.endswith(('.tflite', '.tgz', '.tar.gz'))
         assert (ROOT / 'configs' / f'{model.config}.py').is_file()
-    for name in yaml.safe_load((ROOT / 'model-index.yml').read_text())['Import']:
-        for entry in yaml.safe_load((ROOT / name).read_text())['Models']:
-            assert entry['Source']['Publisher'] and entry['Source']['License']
-            assert all(result['Stated by'] for result in entry['Results'])
 
 
 @pytest.mark.parametrize(

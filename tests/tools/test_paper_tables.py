@@ -12,7 +12,7 @@ pytest.importorskip('mmpretrain.models')
 from mnv2_mm.analysis import paper, tables
 from mnv2_mm.analysis.complexity import count_config
 from mnv2_mm.analysis.figure5 import plot_figure5
-from mnv2_mm.analysis.markdown import update
+from mnv2_mm.analysis.markdown import markdown, update
 from mnv2_mm.utils.config import config_root, get_config
 from mnv2_mm.utils.errors import InputError
 
@@ -131,15 +131,15 @@ def test_every_row_has_its_config_and_is_quoted(results):
 
 
 def test_document_is_up_to_date(results, tmp_path):
-    assert not update(DOCUMENT, results, write=False), (
+    assert not update(DOCUMENT, markdown(results), write=False), (
         'run: python tools/paper_tables.py --write'
     )
     copy = tmp_path / 'copy.md'
     stale = DOCUMENT.read_text().replace('300.8M', '300.9M')
     copy.write_text(stale)
-    assert update(copy, results, write=False)
+    assert update(copy, markdown(results), write=False)
     assert copy.read_text() == stale
-    assert update(copy, results)
+    assert update(copy, markdown(results))
     assert copy.read_text() == DOCUMENT.read_text()
 
 
@@ -200,10 +200,10 @@ def test_tool_checks_and_writes(run_tool, monkeypatch, results, tmp_path, capfd)
 def test_a_file_without_markers_is_named(tmp_path):
     path = tmp_path / 'x.md'
     with pytest.raises(InputError, match='there is no file'):
-        update(path, [])
+        update(path, '')
     path.write_text('text')
     with pytest.raises(InputError, match='put <!-- paper_tables'):
-        update(path, [])
+        update(path, '')
     assert path.read_text() == 'text'
 
 
