@@ -286,7 +286,7 @@ def test_float16_detector(tmp_path, every):
     model = converted(tmp_path, 'official/ssd_mnv2_openimages', OID)
     reference = Reference(OID)
     pairs, codes_apart, logits_apart = [], [], []
-    for path in PHOTOS[::every]:
+    for path in PHOTOS[every - 1 :: every]:
         bgr = cv2.resize(cv2.imread(str(path)), (300, 300))
         run = reference(bgr[..., ::-1].astype(np.float32) / 127.5 - 1)
         with torch.no_grad():
