@@ -164,10 +164,10 @@ def test_the_loss_stays_finite_from_a_random_start_with_batch_two():
     pytest.importorskip('timm')
     wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
     scheduler = PARAM_SCHEDULERS.build(
-        dict(cfg.param_scheduler[0], optimizer=wrapper, end=10)
+        dict(cfg.param_scheduler[0], optimizer=wrapper, end=6)
     )
     losses = []
-    for _ in range(20):
+    for _ in range(12):
         data = batch([(128, 128)] * 2, [3, 1])
         data = model.data_preprocessor(data, True)
         loss = total(model(**data, mode='loss'))
@@ -175,7 +175,7 @@ def test_the_loss_stays_finite_from_a_random_start_with_batch_two():
         scheduler.step()
         losses.append(loss.item())
     assert all(torch.isfinite(torch.tensor(losses)))
-    assert sum(losses[-5:]) < sum(losses[:5])
+    assert sum(losses[-3:]) < sum(losses[:3])
 
 
 @pytest.mark.parametrize(

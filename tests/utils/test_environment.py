@@ -60,16 +60,8 @@ def test_hosts_are_imported_in_any_order_without_this_package(order):
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize(
-    'first',
-    [
-        'mmdet.apis',  # imports the others and torchvision
-        *(
-            pytest.param(name, marks=pytest.mark.slow)
-            for name in (*HOSTS[1:], 'torchvision.transforms')
-        ),
-    ],
-)
+@pytest.mark.slow  # tools/run_tests.sh imports them at its start
+@pytest.mark.parametrize('first', (*HOSTS, 'torchvision.transforms'))
 def test_each_host_can_be_imported_first(first):
     pytest.importorskip(first.partition('.')[0])
     done = python(f"import {first}, sys; print('mnv2_mm.registry' in sys.modules)")
