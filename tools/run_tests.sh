@@ -30,7 +30,8 @@ unset PYTHONDONTWRITEBYTECODE # each process would compile all tests again
 
 say() { printf '\n== %s\n' "$*"; }
 if [ "$stack" = onedl ]; then # the sources are the same for both
-    # mypy takes half a minute without its cache: on the second core
+    # mypy takes half a minute without its cache: on the second core, also beside the
+    # first tests
     mkdir -p work_dirs
     "$bin/mypy" >work_dirs/mypy.txt 2>&1 &
     mypy=$!
@@ -39,13 +40,11 @@ fi
 say 'environment'
 "$bin/python" -m mnv2_mm.check
 if [ "$stack" = onedl ]; then
-    say 'style, spelling, import direction, types'
+    say 'style, spelling, import direction; types beside the tests, printed if wrong'
     "$bin/ruff" check .
     "$bin/ruff" format --check .
     "$bin/codespell"
     "$bin/lint-imports" --no-cache
-    wait $mypy || { code=$?; cat work_dirs/mypy.txt; exit $code; }
-    cat work_dirs/mypy.txt
 fi
 # a process a core, with one thread each; a later -n counts
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
@@ -54,7 +53,7 @@ if [ -n "${MNV2_OPS_WHEELS:-}" ]; then
     mmcv=mmcv
     [ "$stack" = upstream ] || mmcv=onedl-mmcv
     compiled=$(mktemp -d)
-    trap 'rm -rf "$compiled"' EXIT
+    trap 'rm -rf "$compiled"; kill ${mypy:-} 2>/dev/null' EXIT
     if "$bin/python" -m pip install -q --no-index --no-deps --only-binary :all: \
         --find-links "$MNV2_OPS_WHEELS" -c "requirements/constraints-$stack.txt" \
         --target "$compiled" $mmcv; then
@@ -64,7 +63,13 @@ if [ -n "${MNV2_OPS_WHEELS:-}" ]; then
         echo 'skipped: no wheel there fits this Python'
     fi
     rm -rf "$compiled"
-    trap - EXIT
 fi
 say 'tests'
-exec "$bin/python" -m pytest -n 2 --dist worksteal "$@"
+code=0
+"$bin/python" -m pytest -n 2 --dist worksteal "$@" || code=$?
+if [ "$stack" = onedl ] && ! wait $mypy; then
+    say 'types'
+    cat work_dirs/mypy.txt
+    code=1
+fi
+exit $code

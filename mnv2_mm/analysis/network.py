@@ -7,13 +7,14 @@ that have a shape and no contents), with its heads and without post-processing.
 import copy
 import itertools
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from mmengine.config import Config
 from mmengine.model import BaseModel, revert_sync_batchnorm
 from mmengine.registry import MODELS, DefaultScope
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from mnv2_mm.utils.config import config_name, get_config
 from mnv2_mm.utils.config_errors import host_of, readable_config_errors
@@ -41,9 +42,28 @@ def build_network(config: str | os.PathLike | Config) -> nn.Module:
         raise InputError(f'config {cfg.filename or config} has no model; give another')
     # on the CPU, since the hosts' anchor generators compute while they are built
     scope = DefaultScope.overwrite_default_scope(host_of(cfg))
-    with scope, readable_config_errors(cfg):
+    with scope, _NoRandomStart(), readable_config_errors(cfg):
         model = revert_sync_batchnorm(MODELS.build(cfg.model))
     return model.to('meta').eval()
+
+
+class _NoRandomStart(TorchFunctionMode):
+    """Leave weights as they are allocated, since their values are not needed.
+
+    Random numbers take most of the time that a large network needs to be built.
+    """
+
+    def __torch_function__(
+        self,
+        func: Callable,
+        types: Sequence[type],
+        args: tuple = (),
+        kwargs: Mapping | None = None,
+    ) -> object:
+        kwargs = kwargs or {}
+        if func.__name__.endswith(('uniform_', 'normal_')):  # of Tensor, of nn.init
+            return args[0] if args else kwargs['tensor']
+        return func(*args, **kwargs)
 
 
 def checked_size(size: object) -> Size:

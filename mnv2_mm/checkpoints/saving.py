@@ -5,10 +5,8 @@ new one, and a validation that was cut short is never done. Here mmengine's hook
 into a folder beside, from which complete files are renamed.
 """
 
-import contextlib
 import os
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,32 +16,10 @@ from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, Runner
 
 from mnv2_mm.checkpoints.resume import LAST_VALIDATION, is_complete, last_validation
 from mnv2_mm.registry import HOOKS
+from mnv2_mm.utils.files import whole_file
 
 #: Folder of unfinished files; on the same file system, where renaming is atomic.
 _UNFINISHED = '.unfinished'
-
-
-@contextlib.contextmanager
-def whole_file(folder: str, name: str) -> Iterator[Path]:
-    """Give a folder to write ``name`` in; then the file appears in ``folder``."""
-    written = Path(folder) / _UNFINISHED / name
-    written.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        yield written.parent
-        _sync(written)
-        os.replace(written, Path(folder) / name)
-    finally:
-        written.unlink(missing_ok=True)
-    if os.name == 'posix':
-        _sync(folder)  # the new name is on the disk too
-
-
-def _sync(path: str | os.PathLike) -> None:
-    descriptor = os.open(path, os.O_RDONLY if os.path.isdir(path) else os.O_RDWR)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 class _Saver:
@@ -60,8 +36,8 @@ class _Saver:
         """Save as the runner does."""
         if not is_main_process() or '://' in out_dir:
             return self._runner.save_checkpoint(out_dir, filename, *args, **kw)
-        with whole_file(out_dir, filename) as folder:
-            self._runner.save_checkpoint(str(folder), filename, *args, **kw)
+        with whole_file(Path(out_dir, filename), beside=_UNFINISHED) as part:
+            self._runner.save_checkpoint(str(part.parent), filename, *args, **kw)
 
 
 @HOOKS.register_module()
@@ -95,8 +71,9 @@ class AtomicCheckpointHook(CheckpointHook):
         if is_main_process() and isinstance(
             loop, EpochBasedTrainLoop | IterBasedTrainLoop
         ):
-            with whole_file(runner.work_dir, LAST_VALIDATION) as folder:
-                (folder / LAST_VALIDATION).write_text(str(loop.iter))
+            path = Path(runner.work_dir, LAST_VALIDATION)
+            with whole_file(path, beside=_UNFINISHED) as part:
+                part.write_text(str(loop.iter))
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
         super()._save_best_checkpoint(_Saver(runner, runner.work_dir), metrics)
@@ -111,8 +88,9 @@ class AtomicCheckpointHook(CheckpointHook):
         if not is_main_process():
             save(runner, step, meta)
             return
-        with whole_file(runner.work_dir, 'last_checkpoint') as folder:
-            save(_Saver(runner, str(folder)), step, meta)
+        path = Path(runner.work_dir, 'last_checkpoint')
+        with whole_file(path, beside=_UNFINISHED) as part:
+            save(_Saver(runner, str(part.parent)), step, meta)
         if oldest is not None:
             path = self.file_backend.join_path(
                 self.out_dir, self.filename_tmpl.format(oldest)

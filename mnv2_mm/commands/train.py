@@ -10,7 +10,7 @@ import os
 from argparse import Namespace
 
 import torch
-from mmengine.config import Config, ConfigDict
+from mmengine.config import Config
 
 from mnv2_mm.checkpoints.file import read
 from mnv2_mm.checkpoints.loading import safe_loading
@@ -64,7 +64,7 @@ def _train(cfg: Config, args: Namespace) -> None:
     before = _newest(cfg)
     try:
         with readable_config_errors(cfg):
-            runner = build_runner(cfg)
+            runner = build_runner(cfg, training=True)
             runner.logger.info(f'ops of mmcv: {SENTENCES[ops_kind()]}')
             runner.train()
     except KeyboardInterrupt:
@@ -83,24 +83,12 @@ def _newest(cfg: Config) -> tuple[str, int] | None:
     return path and (path, os.stat(path).st_mtime_ns)
 
 
-def _add_hooks(cfg: Config) -> None:
-    """Let any config save and resume as those of this project."""
-    hooks = cfg.setdefault('default_hooks', ConfigDict())
-    exact = hooks.setdefault('exact_resume', ConfigDict())
-    if exact is not None:
-        exact.setdefault('type', 'mnv2_mm.ExactResumeHook')
-    saving = hooks.setdefault('checkpoint', ConfigDict(interval=1))
-    if saving and saving.get('type', 'CheckpointHook') == 'CheckpointHook':
-        saving.type = 'mnv2_mm.AtomicCheckpointHook'
-
-
 def _prepare(args: Namespace) -> Config:
     """From the flags to a complete config."""
     cfg = get_config(args.config)
     print_warnings(apply_options(cfg, args.cfg_options))
     set_work_dir(cfg, args.work_dir)
     host_of(cfg)
-    _add_hooks(cfg)
     if args.amp or args.fast:
         print_warnings(set_mixed_precision(cfg))
     if args.fast:

@@ -60,10 +60,23 @@ def preflight(cfg: Config, *, splits: Sequence[str]) -> None:
     print_warnings(check_data(cfg, splits=splits))
 
 
-def build_runner(cfg: Config) -> Runner:
+def build_runner(cfg: Config, *, training: bool = False) -> Runner:
     """Build the runner; call it inside of ``readable_config_errors``."""
+    _add_hooks(cfg, training=training)
+    init_default_scope(cfg.get('default_scope', 'mmengine'))
+    return RUNNERS.build(cfg) if 'runner_type' in cfg else ToolRunner.from_cfg(cfg)
+
+
+def _add_hooks(cfg: Config, *, training: bool) -> None:
+    """Let any config report, save and resume as those of this project."""
     hooks = cfg.setdefault('default_hooks', ConfigDict())
     hooks.setdefault('finite_loss', dict(type='mnv2_mm.FiniteLossHook'))
     hooks.setdefault('progress', dict(type='mnv2_mm.ProgressHook'))
-    init_default_scope(cfg.get('default_scope', 'mmengine'))
-    return RUNNERS.build(cfg) if 'runner_type' in cfg else ToolRunner.from_cfg(cfg)
+    if not training:
+        return
+    exact = hooks.setdefault('exact_resume', ConfigDict())
+    if exact is not None:
+        exact.setdefault('type', 'mnv2_mm.ExactResumeHook')
+    saving = hooks.setdefault('checkpoint', ConfigDict(interval=1))
+    if saving and saving.get('type', 'CheckpointHook') == 'CheckpointHook':
+        saving.type = 'mnv2_mm.AtomicCheckpointHook'

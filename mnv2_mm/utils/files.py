@@ -51,25 +51,45 @@ def _is_device(path: Path) -> bool:
 
 
 @contextlib.contextmanager
-def whole_file(path: StrPath) -> Iterator[Path]:
+def whole_file(path: StrPath, *, beside: str | None = None) -> Iterator[Path]:
     """A name in the same folder to write to, which becomes ``path`` at the end.
 
     It has the same ending, by which some writers choose the format. After an error or
     an interrupt nothing is left. An OSError has ``path`` as its ``filename``.
+
+    Args:
+        path: The file.
+        beside: A folder in that of ``path`` for a file that keeps its name while it is
+            written, and that is on the disk, not only in memory, before it replaces
+            ``path``; a power cut then loses neither.
     """
     path = Path(path).expanduser()
     target = Path(os.path.realpath(path))  # a link stays one
     part = target.with_name(f'.{os.getpid()}.{target.name}')
+    if beside is not None:
+        part = target.parent / beside / target.name
     with name_path(path, part=part):
         if _is_device(path):
             yield path
             return
-        target.parent.mkdir(parents=True, exist_ok=True)
+        part.parent.mkdir(parents=True, exist_ok=True)
         try:
             yield part
+            if beside is not None:
+                _sync(part)
             os.replace(part, target)
         finally:
             part.unlink(missing_ok=True)
+        if beside is not None and os.name == 'posix':
+            _sync(target.parent)  # the new name is on the disk too
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def write_bytes(path: StrPath, data: bytes) -> None:

@@ -20,6 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 from mmengine.runner import Runner, load_checkpoint
@@ -50,8 +51,9 @@ def build(config: Path, options: dict[str, object]) -> nn.Module:
     """The model of a config, without values."""
     cfg = Config.fromfile(config)
     cfg.merge_from_dict(options)
-    with DefaultScope.overwrite_default_scope(cfg.default_scope):
-        return MODELS.build(cfg.model).to('meta')
+    scope = DefaultScope.overwrite_default_scope(cfg.default_scope)
+    with scope, torch.device('meta'):
+        return MODELS.build(cfg.model)
 
 
 def digest(model: nn.Module) -> str:

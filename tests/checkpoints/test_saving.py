@@ -13,7 +13,6 @@ from toy_runner import Toy, toy_runner, truncate
 
 from mnv2_mm.checkpoints.file import read
 from mnv2_mm.checkpoints.resume import best_checkpoint, last_validation
-from mnv2_mm.checkpoints.saving import whole_file
 
 
 class Scored(Toy):
@@ -153,14 +152,3 @@ def test_a_failed_write_leaves_the_checkpoint_before(tmp_path: Path, keep: int) 
     assert not list(left.iterdir())
     names = {f'epoch_{n}.pth' for n in range(4 - keep, 4)}
     assert {p.name for p in tmp_path.glob('epoch_*')} == names
-
-
-def test_a_file_appears_when_it_is_complete(tmp_path: Path) -> None:
-    with whole_file(str(tmp_path), 'a') as folder:
-        (folder / 'a').write_text('one')
-        assert not (tmp_path / 'a').exists()
-    with pytest.raises(OSError, match='full'), whole_file(str(tmp_path), 'a') as folder:
-        (folder / 'a').write_text('tw')
-        raise OSError('full')
-    assert (tmp_path / 'a').read_text() == 'one'
-    assert not list(folder.iterdir())

@@ -83,7 +83,18 @@ def test_config_is_whole(name):
         assert tuple(resize.scale) == (side(cfg), side(cfg))
 
 
-@pytest.mark.parametrize('name', SSDLITE + OTHERS[:1])
+@pytest.mark.parametrize(
+    'name',
+    [
+        'ssdlite_mnv2_coco',
+        'sample/ssdlite_sample',
+        'examples/ssdlite_bccd_mmdet',
+        # the first network, with other classes
+        pytest.param('ssdlite_mnv2_coco_sgd_600e', marks=pytest.mark.slow),
+        pytest.param('examples/ssdlite_bccd', marks=pytest.mark.slow),
+        pytest.param('examples/ssdlite_own_data', marks=pytest.mark.slow),
+    ],
+)
 def test_detector_trains_a_step_and_predicts(name):
     """A batch of two, one image of it without objects."""
     cfg = load(name)
@@ -145,16 +156,18 @@ def test_the_loss_stays_finite_from_a_random_start_with_batch_two():
     from mmengine.optim import build_optim_wrapper
     from mmengine.registry import PARAM_SCHEDULERS
 
-    cfg = load('ssdlite_mnv2_coco')
+    cfg = load('ssdlite_mnv2_coco', 'model.backbone.widen_factor=0.35')
+    cfg.model.neck.in_channels = (192, 448)
+    cfg.model.bbox_head.in_channels = (192, 448, 512, 256, 256, 128)
     cfg.model.bbox_head.anchor_generator.input_size = 128
     model = initialized(cfg).train()
     pytest.importorskip('timm')
     wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
     scheduler = PARAM_SCHEDULERS.build(
-        dict(cfg.param_scheduler[0], optimizer=wrapper, end=10)
+        dict(cfg.param_scheduler[0], optimizer=wrapper, end=6)
     )
     losses = []
-    for _ in range(20):
+    for _ in range(12):
         data = batch([(128, 128)] * 2, [3, 1])
         data = model.data_preprocessor(data, True)
         loss = total(model(**data, mode='loss'))
@@ -162,7 +175,7 @@ def test_the_loss_stays_finite_from_a_random_start_with_batch_two():
         scheduler.step()
         losses.append(loss.item())
     assert all(torch.isfinite(torch.tensor(losses)))
-    assert sum(losses[-5:]) < sum(losses[:5])
+    assert sum(losses[-3:]) < sum(losses[:3])
 
 
 @pytest.mark.parametrize(

@@ -36,12 +36,26 @@ import mnv2_mm.models  # noqa: F401  repairs mmdet's SSDHead, also for stock row
 DIRECTORIES = ('table3', 'table4', 'table5', 'table6', 'table7', 'figure5', 'figure6')
 #: One step takes seconds, or minutes at SSD's own size; tests/models/baselines
 #: and test_tables_det.py train the same parts.
-SLOW = (
+SLOW = {
     'table6/ssd300_vgg16',
     'table6/ssd512_vgg16',
     'table6/yolov2',
     'table7/resnet101_os8_aspp_msflip',
-)
+}
+#: Networks that test_det.py and test_seg_cls.py train, and others of a class that
+#: is trained here in another width or stride.
+SLOW |= {
+    'table3/shufflenet_w200_g2',
+    'table4/mobilenet_v2',
+    'table4/mobilenet_v2_w140',
+    'table4/shufflenet_w200_g3',
+    'table5/ssdlite_mobilenet_v2',
+    'table6/ssdlite_mobilenet_v2',
+    'table7/mobilenet_v1_os8_aspp_msflip',
+    'table7/mobilenet_v2_os16',
+    'table7/mobilenet_v2_os8_msflip',
+    'table7/resnet101_os16_aspp',
+}
 NAMES = [
     f'{directory}/{path.stem}'
     for directory in DIRECTORIES
@@ -197,7 +211,16 @@ def test_is_complete(name):
     assert '://' not in repr(content)
 
 
-@pytest.mark.parametrize('name', NAMES)
+@pytest.mark.parametrize(
+    'name',
+    [
+        # test_paper_tables.py counts the others at their own size
+        n
+        if n[:7] in ('table3/', 'figure6')
+        else pytest.param(n, marks=pytest.mark.slow)
+        for n in NAMES
+    ],
+)
 def test_builds_and_its_parts_fit(name):
     """At its own size, which takes no memory on the meta device."""
     cfg = load(name)
@@ -222,7 +245,9 @@ def test_resolutions_of_figure5_share_a_network(name):
 @pytest.mark.parametrize(
     'name',
     [
-        pytest.param(n, marks=pytest.mark.slow) if n in SLOW else n
+        pytest.param(n, marks=pytest.mark.slow)
+        if n in SLOW or ('w035' not in n and 'w140' not in n and 'figure5' in n)
+        else n
         for n in NAMES
         if not n.startswith('figure5/') or n.endswith('r224')
     ],
@@ -310,7 +335,14 @@ def passes(cfg: Config) -> list[int]:
     return [scale.scale[0] for scale in scales for _ in flips]
 
 
-@pytest.mark.parametrize('name', CLASSIFIERS)
+@pytest.mark.parametrize(
+    'name',
+    [
+        # test_paper_tables.py has the same numbers in the fast tests
+        n if n[:6] == 'table3' else pytest.param(n, marks=pytest.mark.slow)
+        for n in CLASSIFIERS
+    ],
+)
 def test_counts_of_a_classifier(name):
     model = meta_model(name)
     norms = [m for m in model.modules() if isinstance(m, _BatchNorm)]
@@ -321,14 +353,8 @@ def test_counts_of_a_classifier(name):
     assert mult_adds(model, 224) == pytest.approx(wanted.mult_adds, rel=5e-3)
 
 
-@pytest.mark.parametrize(
-    'name',
-    [
-        # test_paper_tables.py has the same numbers in the fast tests
-        pytest.param(n, marks=pytest.mark.slow) if 'msflip' in n else n
-        for n in SEGMENTORS
-    ],
-)
+@pytest.mark.slow  # test_paper_tables.py has the same numbers in the fast tests
+@pytest.mark.parametrize('name', SEGMENTORS)
 def test_counts_of_a_segmentor(name):
     cfg = load(name)
     model = meta_model(name)

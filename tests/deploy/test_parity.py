@@ -113,7 +113,8 @@ def pairs(wanted, folder):
 SLOW = pytest.mark.slow  # the other graph of the same network
 
 
-@pytest.mark.parametrize('kind', [pytest.param('static', marks=SLOW), 'dynamic'])
+@pytest.mark.slow  # test_networks.py of ncnn has these weights, test_model.py the graph
+@pytest.mark.parametrize('kind', ['static', 'dynamic'])
 def test_detection(wanted, built, kind):
     total = 0
     for reference, found in pairs(wanted('det'), built('det', kind)):

@@ -73,8 +73,18 @@ def test_a_copy_does_not_use_the_original():
     assert _answer(other).abs().sum() > 0
 
 
-@pytest.mark.parametrize('name', MODELS)
-@pytest.mark.parametrize('how', [dict(optimize=True), dict(dtype='bfloat16')])
+@pytest.mark.parametrize(
+    ('name', 'how'),
+    [
+        *((name, dict(optimize=True)) for name in MODELS),
+        ('mnv2_sample', dict(dtype='bfloat16')),
+        # slow without the instructions
+        pytest.param('ssdlite_sample', dict(dtype='bfloat16'), marks=pytest.mark.slow),
+        pytest.param(
+            'deeplabv3_sample', dict(dtype='bfloat16'), marks=pytest.mark.slow
+        ),
+    ],
+)
 def test_the_public_function_takes_it(name, how):
     image = torch.randint(0, 256, (90, 120, 3), dtype=torch.uint8).numpy()
     model = init_model(name, **how)

@@ -2,9 +2,8 @@
 
 import os
 import signal
-import subprocess
 import sys
-import textwrap
+import time
 from pathlib import Path
 
 import pytest
@@ -12,40 +11,39 @@ import pytest
 from mnv2_mm.engine.work_dir_lock import lock_work_dir
 from mnv2_mm.utils.errors import InputError
 
-#: Holds the lock, with a child that inherits it as a data-loader worker does.
-_HOLDER = """
-import os, sys, time
-from mnv2_mm.engine.work_dir_lock import lock_work_dir
 
-with lock_work_dir(sys.argv[1]):
-    if os.fork():
-        print('held', flush=True)
-        time.sleep(60)
-    time.sleep(float(sys.argv[2]))
-"""
+def hold(work_dir: Path, child: float) -> int:
+    """Hold the lock in another process; return its number.
 
-
-def hold(work_dir: Path, child: float) -> subprocess.Popen:
-    process = subprocess.Popen(
-        [sys.executable, '-c', textwrap.dedent(_HOLDER), str(work_dir), str(child)],
-        stdout=subprocess.PIPE,
-        env=os.environ | {'PYTHONPATH': os.pathsep.join(sys.path)},
-    )
-    assert process.stdout.readline() == b'held\n'
-    return process
+    It has a child that inherits the lock as a data-loader worker does.
+    """
+    reading, writing = os.pipe()
+    if process := os.fork():
+        os.close(writing)
+        with open(reading, 'rb') as said:
+            assert said.read(4) == b'held'
+        return process
+    try:
+        with lock_work_dir(str(work_dir)):
+            if os.fork():
+                os.write(writing, b'held')
+                time.sleep(60)
+            time.sleep(child)
+    finally:
+        os._exit(0)
 
 
 @pytest.mark.skipif(sys.platform == 'win32', reason='forks')
 def test_second_training_names_the_first(tmp_path: Path) -> None:
-    process = hold(tmp_path, child=1)
+    process = hold(tmp_path, child=0.5)
     try:
         with pytest.raises(InputError) as error, lock_work_dir(tmp_path, seconds=0):
             pass
-        assert f'process {process.pid} on {os.uname().nodename}' in str(error.value)
+        assert f'process {process} on {os.uname().nodename}' in str(error.value)
     finally:
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-    # killed: the child has the lock for another second
+        os.kill(process, signal.SIGKILL)
+        os.waitpid(process, 0)
+    # killed: the child has the lock for another half of a second
     with lock_work_dir(tmp_path):
         pass
 

@@ -43,7 +43,15 @@ def test_writes_figures_images_and_predictions(
     assert 'written to run/metrics.json' in capfd.readouterr().out
 
 
-@pytest.mark.parametrize('task', ['det', 'seg', 'cls'])
+@pytest.mark.parametrize(
+    'task',
+    [
+        'det',
+        'seg',
+        # evaluated so in bfloat16 below
+        pytest.param('cls', marks=pytest.mark.slow),
+    ],
+)
 def test_time_augmentation(
     trained: Trained, run_tool: Tool, tmp_path: Path, task: str
 ) -> None:
@@ -57,7 +65,8 @@ def test_time_augmentation(
 @pytest.mark.parametrize(
     ('task', 'flags'),
     [
-        ('det', ['--optimize']),
+        # tests/engine/test_optimized_inference.py compares the detector's outputs
+        pytest.param('det', ['--optimize'], marks=pytest.mark.slow),
         ('cls', ['--optimize']),
         ('cls', ['--dtype=bfloat16', '--tta']),
         pytest.param('det', ['--dtype=bfloat16', '--tta'], marks=pytest.mark.slow),
@@ -80,13 +89,14 @@ def test_the_optimized_network_is_evaluated(
     monkeypatch.setattr(optimized_inference, 'optimize_for_inference', spy)
     config, checkpoint = trained(task)
     figures = {}
-    for name, how in dict(eager=flags[1:], optimized=flags).items():
+    bfloat16 = '--dtype=bfloat16' in flags
+    runs = {'optimized': flags} | ({} if bfloat16 else {'eager': flags[1:]})
+    for name, how in runs.items():
         place = ['--work-dir', tmp_path / name, '--limit', 3]
         assert run_tool('test', config, checkpoint, *place, *how) == 0
         result = json.loads((tmp_path / name / 'metrics.json').read_text())
         figures[name] = result['metrics']
     ((model, dtype),) = made
-    bfloat16 = '--dtype=bfloat16' in flags
     assert dtype == ('bfloat16' if bfloat16 else 'float32')
     assert model.backbone.forward.seen  # it was run, and not the wrapper
     if not bfloat16:

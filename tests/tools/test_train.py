@@ -1,11 +1,14 @@
 """tools/train.py: messages, resume after a kill, several processes."""
 
+import contextlib
 import json
 import logging
+import multiprocessing
 import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -189,10 +192,10 @@ def test_trains_and_reuses_a_finished_run(
 @pytest.mark.parametrize(
     'task',
     [
-        'det',
-        # the same wrapper and hook
+        'cls',
+        # the same wrapper and hook; slow without the instructions for bfloat16
+        pytest.param('det', marks=pytest.mark.slow),
         pytest.param('seg', marks=pytest.mark.slow),
-        pytest.param('cls', marks=pytest.mark.slow),
     ],
 )
 def test_fast_training_says_what_it_does(
@@ -200,6 +203,9 @@ def test_fast_training_says_what_it_does(
 ) -> None:
     key = 'max_iters' if task == 'seg' else 'max_epochs'
     options = ['--fast', '--cfg-options', f'train_cfg.{key}=1']
+    # few images, since bfloat16 without the instructions is slow
+    options += ['train_dataloader.batch_size=2', 'val_dataloader.dataset.indices=2']
+    options += ['train_dataloader.dataset.indices=4']
     config = tiny_config(task)
     assert run_tool('train', config, '--work-dir', tmp_path, *options) == 0
     (dumped,) = tmp_path.glob('tiny_*.py')
@@ -282,7 +288,9 @@ def test_interrupt_names_the_command_that_continues(
                 shutil.copy(checkpoint, tmp_path / 'epoch_1.pth')
             raise KeyboardInterrupt
 
-    monkeypatch.setattr('mnv2_mm.commands.train.build_runner', lambda cfg: Stopped())
+    monkeypatch.setattr(
+        'mnv2_mm.commands.train.build_runner', lambda cfg, **_: Stopped()
+    )
     assert run_tool('train', config, '--work-dir', tmp_path) == 130
     (line,) = re.findall('stopped.*', capfd.readouterr().out)
     assert line.endswith('--resume') == saves
@@ -352,26 +360,63 @@ def wait_for(
 
 
 # -- several processes -------------------------------------------------------
-@pytest.mark.skipif(torch.cuda.is_available(), reason='this is about gloo')
-def test_two_processes_on_the_cpu(
-    trained: Callable[[str], tuple[Path, Path]], tmp_path: Path
-) -> None:
-    config, _ = trained('cls')
-    work_dir = tmp_path / 'run'
-    script = ROOT / 'tools' / 'dist_train.sh'
-    options = ['--work-dir', work_dir, '--cfg-options']
-    options += ['train_cfg.max_epochs=1', 'train_dataloader.batch_size=4']
+def forked(run_tool: Tool, folder: Path, arguments: list) -> str:
+    """Train in two copies of this process, which spares the imports."""
+    with socket.create_server(('127.0.0.1', 0)) as free:
+        port = free.getsockname()[1]
+
+    def rank(number: int) -> None:
+        os.environ.update(RANK=str(number), LOCAL_RANK=str(number), WORLD_SIZE='2')
+        os.environ.update(MASTER_ADDR='127.0.0.1', MASTER_PORT=str(port))
+        torch.set_num_threads(1)
+        path = folder / f'rank{number}.txt'
+        with path.open('w') as out, contextlib.redirect_stdout(out):
+            assert run_tool('train', *arguments, '--launcher', 'pytorch') == 0
+
+    context = multiprocessing.get_context('fork')
+    processes = [context.Process(target=rank, args=(number,)) for number in (0, 1)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(400)
+        process.kill()
+    said = ''.join(path.read_text() for path in sorted(folder.glob('rank*.txt')))
+    assert [process.exitcode for process in processes] == [0, 0], said
+    return said
+
+
+def launched(run_tool: Tool, folder: Path, arguments: list) -> str:
+    """Train in two processes that torchrun starts."""
     done = subprocess.run(
-        ['bash', script, config, '2', *options],
+        ['bash', ROOT / 'tools' / 'dist_train.sh', arguments[0], '2', *arguments[1:]],
         env=environment(PORT=str(20000 + os.getpid() % 20000)),
         capture_output=True,
         text=True,
         timeout=500,
-        cwd=tmp_path,
+        cwd=folder,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.count('training tiny_cls for') == 1
+    return done.stdout
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason='this is about gloo')
+@pytest.mark.parametrize(
+    'start',
+    [
+        forked,
+        # the script's flags are tested below
+        pytest.param(launched, marks=pytest.mark.slow),
+    ],
+)
+def test_two_processes_on_the_cpu(
+    tiny_config: Write, run_tool: Tool, tmp_path: Path, start: Callable[..., str]
+) -> None:
+    work_dir = tmp_path / 'run'
+    options = ['--work-dir', work_dir, '--cfg-options']
+    options += ['train_cfg.max_epochs=1', 'train_dataloader.batch_size=4']
+    said = start(run_tool, tmp_path, [tiny_config('cls'), *options])
+    assert said.count('training tiny_cls for') == 1
     (log,) = work_dir.glob('*/*.log')
     text = log.read_text()
     assert 'Distributed training: True' in text
@@ -392,24 +437,41 @@ def test_launchers_say_how_they_are_used(name: str, tool: str) -> None:
     assert f'usage: bash {script} ' in done.stderr
 
 
-@pytest.mark.parametrize('tool', ['train', 'test'])
-def test_slurm_gets_the_flags(tool: str, tmp_path: Path) -> None:
-    srun = tmp_path / 'srun'
-    srun.write_text('#!/usr/bin/env bash\nprintf "%s\\n" "$@"\n')
-    srun.chmod(0o755)
-    path = f'{tmp_path}{os.pathsep}{os.environ["PATH"]}'
+def printed(folder: Path, name: str, command: list, **env: str) -> list[str]:
+    """What a script gives to the program of this name, word by word."""
+    program = folder / name
+    program.write_text('#!/usr/bin/env bash\nprintf "%s\\n" "$@"\n')
+    program.chmod(0o755)
+    path = f'{folder}{os.pathsep}{os.environ["PATH"]}'
     done = subprocess.run(
-        [
-            'bash',
-            ROOT / 'tools' / f'slurm_{tool}.sh',
-            *('part', 'job', 'c.py', 'a b', '--cfg-options', 'x=[1, 2]'),
-        ],
-        env=environment(GPUS='4', SRUN_ARGS='--quiet --exclusive', PATH=path),
+        ['bash', *command],
+        env=environment(PATH=path, **env),
         capture_output=True,
         text=True,
         check=True,
     )
-    words = done.stdout.splitlines()
+    return done.stdout.splitlines()
+
+
+@pytest.mark.parametrize('tool', ['train', 'test'])
+def test_torchrun_gets_the_flags(tool: str, tmp_path: Path) -> None:
+    script = ROOT / 'tools' / f'dist_{tool}.sh'
+    weights = ['a b'] if tool == 'test' else []
+    command = [script, 'c.py', *weights, '3', '--cfg-options', 'x=[1, 2]']
+    words = printed(tmp_path, 'python', command, NNODES='2', PORT='1234')
+    assert words[:2] == ['-m', 'torch.distributed.run']
+    assert {'--nproc_per_node=3', '--nnodes=2', '--master_port=1234'} <= {*words}
+    tail = ['c.py', *weights, '--launcher', 'pytorch', '--cfg-options', 'x=[1, 2]']
+    assert Path(words[-len(tail) - 1]).samefile(ROOT / 'tools' / f'{tool}.py')
+    assert words[-len(tail) :] == tail
+
+
+@pytest.mark.parametrize('tool', ['train', 'test'])
+def test_slurm_gets_the_flags(tool: str, tmp_path: Path) -> None:
+    script = ROOT / 'tools' / f'slurm_{tool}.sh'
+    flags = ['part', 'job', 'c.py', 'a b', '--cfg-options', 'x=[1, 2]']
+    env = dict(GPUS='4', SRUN_ARGS='--quiet --exclusive')
+    words = printed(tmp_path, 'srun', [script, *flags], **env)
     assert {'--ntasks=4', '--gres=gpu:4', '--quiet', '--exclusive'} <= {*words}
     flag = ['--work-dir'] if tool == 'train' else []
     tail = ['c.py', *flag, 'a b', '--launcher', 'slurm']

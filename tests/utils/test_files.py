@@ -57,6 +57,24 @@ def test_an_error_leaves_the_old_file(
     assert (tmp_path / 'a.txt').read_text() == 'old'
 
 
+def test_a_file_that_keeps_its_name_is_written_in_a_folder_beside(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / 'a'
+    with whole_file(path, beside='.parts') as part:
+        assert part == tmp_path / '.parts/a'
+        part.write_text('one')
+        assert not path.exists()
+    with (
+        pytest.raises(OSError, match='full'),
+        whole_file(path, beside='.parts') as part,
+    ):
+        part.write_text('tw')
+        raise OSError('full')
+    assert path.read_text() == 'one'
+    assert names(tmp_path / '.parts') == []
+
+
 @pytest.mark.parametrize('kind', ['bytes', 'image', 'figure'])
 def test_what_does_not_fit_is_named_and_not_left(
     tmp_path: Path, small_files: None, kind: str
