@@ -2,7 +2,7 @@
 
 A config is named by its path or, for those of this project, by its file stem
 (``ssdlite_mnv2_coco``), with its folder where two share one
-(``table6/ssdlite_mobilenet_v2``).
+(``table6/ssdlite_mobilenet_v2``). ``mnv2_mm::`` may stand before a name.
 """
 
 import argparse
@@ -18,6 +18,7 @@ from mmengine.registry import DATASETS
 from mmengine.runner import Runner
 
 from mnv2_mm.utils.cli import repository_root
+from mnv2_mm.utils.config_names import bases_by_name, plain_name
 from mnv2_mm.utils.errors import InputError
 
 #: Top-level keys that are read by mmengine or by the tools.
@@ -69,11 +70,13 @@ def config_path(name_or_path: str | os.PathLike) -> Path:
     if path.is_file():
         return path
     index, root = _index(), config_root()
-    if str(name_or_path) in index:
-        return index[str(name_or_path)]
-    inside = root / f'{name_or_path}.py'
+    name = plain_name(str(name_or_path))
+    if name in index:
+        return index[name]
+    inside = root / f'{name}.py'
     if inside.is_file():
         return inside
+    path = Path(name)
     near = difflib.get_close_matches(path.stem, index, n=3, cutoff=0.5)
     looks_like_path = path.suffix or len(path.parts) > 1
     text = f'there is no config {"file " * bool(looks_like_path)}{name_or_path}; '
@@ -90,7 +93,8 @@ def get_config(name_or_path: str | os.PathLike | Config) -> Config:
         return name_or_path
     path = config_path(name_or_path)
     try:
-        return Config.fromfile(path)
+        with bases_by_name():
+            return Config.fromfile(path)
     except FileNotFoundError as error:
         raise InputError(
             f'config {path} inherits from a file that is not there: {error}'
