@@ -1,27 +1,36 @@
-"""Let mmengine and the hosts find a config of this package by ``mnv2_mm::NAME``.
+"""Find a config by its name; let mmengine and the hosts do so by ``mnv2_mm::NAME``.
+
+A config is named by its path or, for those of this project, by its file stem
+(``ssdlite_mnv2_coco``), with its folder where two share one
+(``table6/ssdlite_mobilenet_v2``). ``mnv2_mm::`` may stand before a name.
 
 mmengine knows such names for the packages in a table of its own, which has no entry
 point for others. It would also give the types of the config the scope ``mnv2_mm``,
 where those of the host are unknown, and it takes no name without a folder. Here a name
-is another way to write the path of the file: with or without ``.py``, in any form that
-``mnv2_mm.utils.config.config_path`` takes.
+is another way to write the path of the file, with or without ``.py``.
 
 The tools and functions of this package read every config inside :func:`bases_by_name`.
 For other programs :func:`add_names` writes a .pth file into the environment, which
-calls :func:`install` at every start of Python; ``import mnv2_mm`` changes nothing. Only
-the standard library is imported at the top, as each of these programs imports it.
+calls :func:`install` at every start of Python; ``import mnv2_mm`` changes nothing. The
+imports at the top are light, as each of these programs does them.
 """
 
 import contextlib
+import difflib
+import os
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from mnv2_mm.utils.cli import repository_root
+from mnv2_mm.utils.errors import InputError
+
 PREFIX = 'mnv2_mm::'
-#: Name of the file in site-packages, and its line: silent after `pip uninstall mnv2_mm`.
+#: Name of the file in site-packages, and its line: silent when mnv2_mm is uninstalled.
 PTH = '_mnv2_mm_names.pth'
 _LINE = (
     "import importlib.util as u; u.find_spec('mnv2_mm') and "
@@ -29,19 +38,62 @@ _LINE = (
 )
 
 
-def plain_name(name: str) -> str:
-    """A name of this package without prefix and ``.py``; another string as it is."""
-    if not name.startswith(PREFIX):
-        return name
-    return name.removeprefix(PREFIX).removesuffix('.py')
+def config_root() -> Path:
+    """Folder of the configs."""
+    return repository_root() / 'configs'
+
+
+def list_models(pattern: str = '') -> list[str]:
+    """Names of the models that contain ``pattern``, sorted; configs/deploy has none."""
+    return sorted(
+        name
+        for name, path in _index().items()
+        if pattern in name and path.parent.name != 'deploy'
+    )
+
+
+def _index() -> dict[str, Path]:
+    """Path of each config by name, with its folder where two share the stem."""
+    root = config_root()
+    paths = [path for path in sorted(root.rglob('*.py')) if '_base_' not in path.parts]
+    stems = Counter(path.stem for path in paths)
+    return {
+        path.stem
+        if stems[path.stem] == 1 or path.parent == root
+        else f'{path.parent.name}/{path.stem}': path
+        for path in paths
+    }
+
+
+def config_path(name_or_path: str | os.PathLike) -> Path:
+    """Path of a config given by path or by name."""
+    path = Path(name_or_path).expanduser()
+    if path.is_file():
+        return path
+    index, root = _index(), config_root()
+    name = str(name_or_path)
+    if name.startswith(PREFIX):
+        name = name.removeprefix(PREFIX).removesuffix('.py')
+    if name in index:
+        return index[name]
+    inside = root / f'{name}.py'
+    if inside.is_file():
+        return inside
+    path = Path(name)
+    near = difflib.get_close_matches(path.stem, index, n=3, cutoff=0.5)
+    looks_like_path = path.suffix or len(path.parts) > 1
+    text = f'there is no config {"file " * bool(looks_like_path)}{name_or_path}; '
+    if near:
+        shown = [os.path.relpath(index[n]) if looks_like_path else n for n in near]
+        raise InputError(f'{text}did you mean {" or ".join(shown)}?')
+    names = ', '.join(sorted(n for n, p in index.items() if p.parent == root))
+    raise InputError(f'{text}the names are: {names} and those in the folders of {root}')
 
 
 def _path(name: object) -> Any:
     """The path of the config where ``name`` is one of this package, else ``name``."""
     if not isinstance(name, str) or not name.startswith(PREFIX):
         return name
-    from mnv2_mm.utils.config import config_path
-
     return str(config_path(name))
 
 

@@ -39,9 +39,9 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def python(code: str, site: Path, *flags: str) -> str:
     """Output of a program that imports nothing of this package itself."""
+    add = f'import site; site.addsitedir({str(site)!r})'
     done = subprocess.run(
-        [sys.executable, '-W', 'ignore', *flags, '-c']
-        + [f'import site; site.addsitedir({str(site)!r})\n{code}'],
+        [sys.executable, '-W', 'ignore', *flags, '-c', f'{add}\n{code}'],
         env=os.environ | {'PYTHONPATH': str(ROOT)},
         capture_output=True,
         text=True,
