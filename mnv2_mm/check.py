@@ -16,6 +16,7 @@ import sys
 
 from mnv2_mm.utils import compat, deploy_check
 from mnv2_mm.utils.cli import repository_root
+from mnv2_mm.utils.config_names import add_names
 from mnv2_mm.utils.environment import repair_torchvision
 from mnv2_mm.utils.errors import command
 from mnv2_mm.utils.import_check import HOSTS, MODULES, ImportResult, check_imports
@@ -230,7 +231,7 @@ def main() -> int:
     )
     args = parser.parse_args()
     if args.repair:
-        for done in (repair_torchvision(), add_standin_ops()):
+        for done in (repair_torchvision(), add_standin_ops(), add_names()):
             if done:
                 print(f'repaired: {done}')
     # mmcv decides: it is the one that is hard to replace

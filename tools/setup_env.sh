@@ -428,8 +428,9 @@ install_mmcv
     install --no-deps mmdeploy
 stage 'mnv2_mm, as an editable installation of this folder' \
     install --no-deps --no-build-isolation -e .
-repaired=$("$py" -c 'from mnv2_mm.utils.environment import repair_torchvision
-print(repair_torchvision() or "")')
+repaired=$("$py" -c 'from mnv2_mm.utils.config_names import add_names
+from mnv2_mm.utils.environment import repair_torchvision
+print("; ".join(filter(None, (repair_torchvision(), add_names()))))')
 [ -z "$repaired" ] || say "$repaired"
 "$py" tools/env_state.py save "$state/installed.json"
 printf '%s\n' "$key" >"$state/key"

@@ -83,7 +83,7 @@ def markdown(times: Mapping, listed: Iterable[Mapping] | None = None) -> str:
                     quoted,
                     measured,
                     *milliseconds,
-                    _file(entry.get('Source')),
+                    _file(entry),
                 ]
             )
         )
@@ -110,11 +110,11 @@ def _accuracy(results: Iterable[Mapping], origin: str, notes: list[str]) -> str:
     return '; '.join(cells)
 
 
-def _file(source: Mapping | None) -> str:
+def _file(entry: Mapping) -> str:
     """Link to the published file, with its license."""
-    if source is None:
+    if 'Source' not in entry:
         return 'train it'
-    return f'[file]({source["URL"]}), {source["License"]}'
+    return f'[file]({entry["Weights"]}), {entry["Source"]["License"]}'
 
 
 def _conditions(environment: Mapping) -> str:

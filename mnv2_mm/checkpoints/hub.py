@@ -52,12 +52,12 @@ def published_models() -> dict[str, Published]:
         for entry in yaml.safe_load(path.read_text(encoding='utf-8'))['Models']:
             if 'Source' not in entry:
                 continue  # an example that a user trains
-            source = entry['Source']
+            source, url = entry['Source'], entry['Weights']
             models[entry['Name']] = Published(
                 entry['Name'],
                 entry['Config'].removeprefix('configs/').removesuffix('.py'),
-                source['URL'],
-                source.get('File') or source['URL'].rpartition('/')[2],
+                url,
+                source.get('File') or url.rpartition('/')[2],
                 source.get('Digest', ''),
                 source['License'],
             )

@@ -1,15 +1,9 @@
-"""Find and read config files, and apply overrides to them.
-
-A config is named by its path or, for those of this project, by its file stem
-(``ssdlite_mnv2_coco``), with its folder where two share one
-(``table6/ssdlite_mobilenet_v2``).
-"""
+"""Read config files, and apply overrides to them."""
 
 import argparse
 import difflib
 import inspect
 import os
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -17,7 +11,9 @@ from mmengine.config import Config, DictAction
 from mmengine.registry import DATASETS
 from mmengine.runner import Runner
 
-from mnv2_mm.utils.cli import repository_root
+from mnv2_mm.utils.config_names import bases_by_name, config_path
+from mnv2_mm.utils.config_names import config_root as config_root
+from mnv2_mm.utils.config_names import list_models as list_models
 from mnv2_mm.utils.errors import InputError
 
 #: Top-level keys that are read by mmengine or by the tools.
@@ -36,61 +32,14 @@ _KNOWN_KEYS = {
 } - {'self', 'cfg'}
 
 
-def config_root() -> Path:
-    """Folder of the configs."""
-    return repository_root() / 'configs'
-
-
-def list_models(pattern: str = '') -> list[str]:
-    """Names of the models that contain ``pattern``, sorted; configs/deploy has none."""
-    return sorted(
-        name
-        for name, path in _index().items()
-        if pattern in name and path.parent.name != 'deploy'
-    )
-
-
-def _index() -> dict[str, Path]:
-    """Path of each config by name, with its folder where two share the stem."""
-    root = config_root()
-    paths = [path for path in sorted(root.rglob('*.py')) if '_base_' not in path.parts]
-    stems = Counter(path.stem for path in paths)
-    return {
-        path.stem
-        if stems[path.stem] == 1 or path.parent == root
-        else f'{path.parent.name}/{path.stem}': path
-        for path in paths
-    }
-
-
-def config_path(name_or_path: str | os.PathLike) -> Path:
-    """Path of a config given by path or by name."""
-    path = Path(name_or_path).expanduser()
-    if path.is_file():
-        return path
-    index, root = _index(), config_root()
-    if str(name_or_path) in index:
-        return index[str(name_or_path)]
-    inside = root / f'{name_or_path}.py'
-    if inside.is_file():
-        return inside
-    near = difflib.get_close_matches(path.stem, index, n=3, cutoff=0.5)
-    looks_like_path = path.suffix or len(path.parts) > 1
-    text = f'there is no config {"file " * bool(looks_like_path)}{name_or_path}; '
-    if near:
-        shown = [os.path.relpath(index[n]) if looks_like_path else n for n in near]
-        raise InputError(f'{text}did you mean {" or ".join(shown)}?')
-    names = ', '.join(sorted(n for n, p in index.items() if p.parent == root))
-    raise InputError(f'{text}the names are: {names} and those in the folders of {root}')
-
-
 def get_config(name_or_path: str | os.PathLike | Config) -> Config:
     """Read a config by path or name; a :class:`Config` is returned as it is."""
     if isinstance(name_or_path, Config):
         return name_or_path
     path = config_path(name_or_path)
     try:
-        return Config.fromfile(path)
+        with bases_by_name():
+            return Config.fromfile(path)
     except FileNotFoundError as error:
         raise InputError(
             f'config {path} inherits from a file that is not there: {error}'

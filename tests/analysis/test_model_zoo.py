@@ -45,7 +45,7 @@ def test_every_config_of_a_published_network_is_listed(folder):
 def test_entry_is_complete(entry):
     assert (ROOT / entry['Config']).is_file()
     if source := entry.get('Source'):
-        assert source['URL'].startswith('https://')
+        assert entry['Weights'].startswith('https://')
         assert source['License'] and source['Publisher']
         digest = source.get('Digest', 'sha256:' + 64 * '0')
         assert re.fullmatch('sha256:[0-9a-f]{64}|sha384:[0-9a-f]{96}', digest)
