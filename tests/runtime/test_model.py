@@ -107,7 +107,8 @@ def test_files_of_an_exported_model(built, task):
     options = SEG if task == 'seg' else {}
     folder = built(task, 'static_513' if options else 'static', **options)
     names = {file.name for file in folder.iterdir()}
-    assert names == {'model.json', 'comparison.jpg', 'deploy_config.py', 'end2end.onnx'}
+    made = {'model.json', 'README.txt', 'comparison.jpg', 'deploy_config.py'}
+    assert names == made | {'end2end.onnx'}
     model = onnx.load(folder / 'end2end.onnx')
     assert {node.domain for node in model.graph.node} <= STANDARD
     assert [o.version for o in model.opset_import] == [13]
