@@ -2,14 +2,16 @@
 # ncnn adds itself: minutes instead of a quarter of an hour, and a small library.
 set(used
   binaryop cast clip concat convolution convolutiondepthwise crop dequantize
-  detectionoutput flatten innerproduct input interp memorydata noop packing padding
+  detectionoutput flatten gemm innerproduct input interp memorydata noop packing padding
   permute pooling quantize reduction relu requantize reshape sigmoid softmax split
   unaryop)
 file(STRINGS "${NCNN_DIR}/src/CMakeLists.txt" lines REGEX "^ncnn_add_layer\\(")
 foreach(line IN LISTS lines)
   string(REGEX REPLACE "^ncnn_add_layer\\(([A-Za-z0-9_]+).*" "\\1" layer "${line}")
   string(TOLOWER "${layer}" layer)
-  if(NOT layer IN_LIST used)
+  if(layer IN_LIST used)
+    set(WITH_LAYER_${layer} ON CACHE BOOL "" FORCE)
+  else()
     set(WITH_LAYER_${layer} OFF CACHE BOOL "" FORCE)
   endif()
 endforeach()

@@ -7,7 +7,6 @@ hand. Programs read model.json, from which this text is made.
 from collections.abc import Mapping
 
 from mnv2_mm.runtime.description import JSON
-from mnv2_mm.runtime.timing import size_of
 
 #: Name of the file.
 README = 'README.txt'
@@ -47,26 +46,23 @@ def readme(info: Mapping) -> str:
     Args:
         info: Content of model.json.
     """
-    backend, count = info['backend'], len(info['classes'])
-    title = (
-        f'{_TASKS[info["task"]]}, {count} classes, for {backend} {info["precision"]}'
-    )
+    backend, classes = info['backend'], len(info['classes'])
+    title = f'{_TASKS[info["task"]]} for {backend} {info["precision"]}'
     package = _PACKAGES.get(backend, backend)
-    wheel = f'mnv2_mm-{info["mnv2_mm"]}-py3-none-any.whl'
     parts = {
-        f'Model {info["config"] or "without a name"}, {size_of(info)} bytes': [
+        f'Model {info["config"] or "without a name"}, classes: {classes}': [
             *(f'{f["name"]}  {f["bytes"]} bytes' for f in info['files']),
             f'{JSON}  all of this and more, for programs',
         ],
-        'Run it from the shell, in this folder; no torch is needed': [
-            f'pip install numpy opencv-python-headless {package} {wheel}',
+        'Run it without torch; MNV2_MM is a checkout of mnv2_mm, or its wheel': [
+            f'pip install numpy opencv-python-headless {package} MNV2_MM',
             *(['python build_engine.py'] if backend == 'tensorrt' else []),
             SHELL,
         ],
         'Run it from Python': PYTHON.splitlines(),
     }
     if backend == 'ncnn':
-        about = "in a checkout of mnv2_mm; NCNN is the folder of ncnn's source"
+        about = "in MNV2_MM; NCNN is the folder of ncnn's source"
         parts[f'Run it from C++, {about}'] = CPP.splitlines()
     parts['Input'] = _input(info)
     parts['Output'] = [line for output in info['outputs'] for line in _output(output)]
