@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import onnx
 from mmdeploy.codebase.base import BaseTask
 from mmdeploy.utils import get_backend_config, get_ir_config
@@ -12,7 +13,7 @@ from torch import nn
 from mnv2_mm.checkpoints.guard import rgb
 from mnv2_mm.runtime.description import File, parse
 from mnv2_mm.runtime.drawing import default_palette
-from mnv2_mm.runtime.ncnn import OPTIONS
+from mnv2_mm.runtime.ncnn import OPTIONS, Ncnn
 from mnv2_mm.utils.config import config_name
 from mnv2_mm.utils.errors import InputError
 from mnv2_mm.version import __version__
@@ -24,8 +25,10 @@ _MEANINGS = {
     'dets': 'boxes after NMS, best first; rows with a score of 0 fill the rest',
     'labels': 'class of each box; -1 fills the rest',
     'probabilities': 'probability of each class',
-    'logits': 'logits of each class, see "ending"',
-    'classes': 'class of each pixel of the network input',
+    'logits': 'logits of each class; resize to the network input, remove the padding, '
+    'resize to the image (both bilinear, see "ending"), take the largest',
+    'classes': 'class of each pixel of the network input; remove the padding, resize '
+    'to the image by nearest neighbor',
 }
 #: Transforms that do not change pixels.
 _IGNORED = ('LoadImage', 'LoadAnnotations', 'CheckSegMask', 'Pack')
@@ -72,17 +75,17 @@ def describe(
         'options': OPTIONS if backend == 'ncnn' else {},
         'files': [File.of(Path(file)).model_dump() for file in files],
         'input': {'name': ir['input_names'][0], 'shape': _shape(graph.graph.input[0])},
-        'outputs': _outputs(graph, task, backend),
+        'outputs': _outputs(graph, files, task, backend),
         'classes': names,
         'palette': [list(map(int, color)) for color in colors],
         'preprocessing': preprocessing(cfg.test_pipeline, model),
     }
-    if task == 'det':
-        from mnv2_mm.deploy.detection import nms_rules
-
-        rules = nms_rules(model.bbox_head.test_cfg)
+    rules = getattr(getattr(model, 'bbox_head', None), 'test_cfg', None)
+    if rules:
         info['thresholds'] = dict(
-            score_thr=rules['score'], nms_iou=rules['iou'], max_per_img=rules['keep']
+            score_thr=float(rules.get('score_thr', 0)),
+            nms_iou=float((rules.get('nms') or {}).get('iou_threshold', 0.5)),
+            max_per_img=int(rules.get('max_per_img', 100)),
         )
     if task == 'seg':
         from mnv2_mm.deploy.segmentation import graph_ending
@@ -99,14 +102,16 @@ def _shape(value: onnx.ValueInfoProto) -> list[int | None]:
     return [dim.dim_value or None for dim in value.type.tensor_type.shape.dim]
 
 
-def _outputs(graph: onnx.ModelProto, task: str, backend: str) -> list[dict]:
+def _outputs(
+    graph: onnx.ModelProto, files: Sequence[str | Path], task: str, backend: str
+) -> list[dict]:
     """``outputs`` of model.json: what the backend itself returns."""
-    outputs = [
-        dict(name=value.name, shape=_shape(value)) for value in graph.graph.output
-    ]
-    if backend == 'ncnn':  # has no batch axis
-        for output in outputs:
-            output['shape'] = output['shape'][1:]
+    if backend == 'ncnn':  # its files say more: the graph may not have all sizes
+        found = Ncnn(files).run(np.zeros(_shape(graph.graph.input[0]), np.float32))
+        shapes = {name: list(value.shape[1:]) for name, value in found.items()}
+    else:
+        shapes = {value.name: _shape(value) for value in graph.graph.output}
+    outputs: list[dict] = [dict(name=n, shape=shape) for n, shape in shapes.items()]
     if task == 'cls':
         outputs[0]['meaning'] = _MEANINGS['probabilities']
     elif task == 'det' and backend == 'ncnn':
@@ -118,13 +123,12 @@ def _outputs(graph: onnx.ModelProto, task: str, backend: str) -> list[dict]:
             meaning=_MEANINGS['detections'],
         )
     elif task == 'det':
-        boxes, labels = outputs
-        boxes.update(
+        outputs[0].update(
             columns=[*_CORNERS, 'score'],
             box_unit='input_pixel',
             meaning=_MEANINGS['dets'],
         )
-        labels.update(first_label=0, meaning=_MEANINGS['labels'])
+        outputs[1].update(first_label=0, meaning=_MEANINGS['labels'])
     return outputs
 
 
