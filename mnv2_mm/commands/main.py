@@ -13,7 +13,11 @@ COMMANDS = {
     'predict': ('demo', 'predict for images, folders and videos'),
     'convert': ('convert_weights', 'convert weights of other code bases'),
     'export': ('deploy', 'export a model for ONNX Runtime, ncnn or TensorRT'),
-    'data': ('browse_dataset', 'check, count and draw what a config trains on'),
+    'data': (
+        'prepare_data',
+        'prepare your own data: any annotation form, split, config',
+    ),
+    'browse': ('browse_dataset', 'check, count and draw what a config trains on'),
     'curves': ('plot_curves', 'draw loss and metrics of a training'),
     'benchmark': ('benchmark', 'time this project against the hosts'),
 }

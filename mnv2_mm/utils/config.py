@@ -64,8 +64,16 @@ def _index() -> dict[str, Path]:
 
 
 def config_path(name_or_path: str | os.PathLike) -> Path:
-    """Path of a config given by path or by name."""
+    """Path of a config given by path, by name, or by the folder that it is in."""
     path = Path(name_or_path).expanduser()
+    if path.is_dir():
+        inside = sorted(path.glob('*.py'))
+        if len(inside) == 1:
+            return inside[0]
+        names = ', '.join(file.name for file in inside[:5]) or 'none'
+        raise InputError(
+            f'the folder {path} must have one config, it has {names}; give the file'
+        )
     if path.is_file():
         return path
     index, root = _index(), config_root()

@@ -1,0 +1,145 @@
+"""Split a data set into train and val: by class, by seed, frames of a video together.
+
+scikit-learn has no split that is both stratified over several labels an image and by
+group; that of iterative-stratification has no groups.
+"""
+
+import math
+import os
+import re
+from collections import Counter
+
+import numpy as np
+
+from mnv2_mm.datasets.own.forms import Files
+from mnv2_mm.datasets.own.readers import read_text
+from mnv2_mm.datasets.own.records import SPLITS, Problems, Record
+
+VAL_SHARE = 0.2
+MAX_VAL = 2000  # images; more take time at each evaluation
+_NAMES = {'train': 'train', 'training': 'train', 'val': 'val', 'valid': 'val'}
+_NAMES |= {'validation': 'val', 'dev': 'val', 'test': 'test', 'testing': 'test'}
+#: Copies that Roboflow makes of one image differ after this.
+_COPY = re.compile(r'\.rf\.[0-9a-f]{8,}$')
+
+
+def split_records(
+    records: list[Record], files: Files, problems: Problems, seed: int
+) -> str:
+    """Give each record its split; returns how, in a sentence."""
+    lists = _listed(files)
+    for record in records:
+        record.split = lists.get(_stem(record.path)) or _split_of(record)
+    found = Counter(record.split for record in records)
+    text = 'the splits of the data are kept'
+    if not found['train'] or not found['val'] + found['test']:
+        _divide(records, seed, problems)
+        text = f'split here by class, seed {seed}'
+    elif found['']:
+        rest = [record for record in records if not record.split]
+        problems.add('image in no split; taken for train', [r.path for r in rest])
+        for record in rest:
+            record.split = 'train'
+    elif not found['val']:
+        text += '; there is no val, so test is evaluated while training too'
+    held = 'val' if any(r.split == 'val' for r in records) else 'test'
+    for one, other in (('train', held), (held, 'train')):
+        inside, rest = (
+            {label for r in records if r.split == s for label in r.labels}
+            for s in (one, other)
+        )
+        problems.add(f'class in {one} and not in {other}', sorted(inside - rest))
+    return text
+
+
+def _stem(path: str) -> str:
+    return os.path.splitext(os.path.basename(path))[0]
+
+
+def _split_of(record: Record) -> str:
+    """Split by the folders of the image, or by the file that annotates it."""
+    if record.split in SPLITS:
+        return record.split
+    for part in os.path.dirname(record.path).lower().split('/'):
+        if name := _NAMES.get(re.sub(r'20\d\d$', '', part)):
+            return name
+    words = re.split(r'[^a-z]+', record.split.lower())  # of the annotation file
+    return next((_NAMES[word] for word in words if word in _NAMES), '')
+
+
+def _listed(files: Files) -> dict[str, str]:
+    """Split by the lists of VOC (ImageSets) and darknet: one name a line."""
+    found = {}
+    for name in files.texts:
+        if split := _NAMES.get(_stem(name).lower()):
+            for line in read_text(files.root / name).splitlines():
+                if line.strip():
+                    found[_stem(line.split()[0])] = split
+    return found
+
+
+def group_of(path: str) -> str:
+    """What the frames of a video, or copies of an image, share in their names."""
+    stem = _COPY.sub('', os.path.splitext(path)[0])
+    if stem != os.path.splitext(path)[0]:
+        return os.path.basename(stem)
+    return re.sub(r'[-_.]?(frame|f|img)?[-_.]?\d+$', '', stem, flags=re.I)
+
+
+def groups(records: list[Record]) -> list[str] | None:
+    """The group of each record; None where names show no videos.
+
+    A camera also numbers its photos. So there must be at least five groups, none with
+    more than a third of the images, and most images must share theirs.
+    """
+    names = [group_of(record.path) for record in records]
+    counts = Counter(names)
+    shared = sum(count for count in counts.values() if count > 1)
+    copies = sum(bool(_COPY.search(_stem(record.path))) for record in records)
+    many = len(counts) >= 5 and max(counts.values()) * 3 <= len(names)
+    return names if many and (copies or shared * 2 > len(names)) else None
+
+
+def _divide(records: list[Record], seed: int, problems: Problems) -> None:
+    """Put whole groups into val until each class has its share there."""
+    names = groups(records)
+    if names:
+        problems.add('group of frames or copies, kept in one split', sorted(set(names)))
+    members: dict[str, list[int]] = {}
+    for i, record in enumerate(records):
+        members.setdefault(names[i] if names else record.path, []).append(i)
+    share = min(VAL_SHARE, MAX_VAL / max(len(records), 1))
+    per_class = Counter(label for r in records for label in set(r.labels))
+    wanted = {
+        label: math.ceil(n * share) if n > 1 else 0 for label, n in per_class.items()
+    }
+    room = max(1, round(len(records) * share))
+    order = np.random.default_rng(seed).permutation(len(members)).tolist()
+    parts = [list(members.values())[i] for i in order]
+    have: Counter = Counter()
+    for record in records:
+        record.split = 'train'
+    # rare classes first, while there is most choice
+    for label in sorted(per_class, key=lambda name: (per_class[name], name)):
+        for part in parts:
+            if have[label] >= wanted[label] or room <= 0:
+                break
+            inside = Counter(x for i in part for x in set(records[i].labels))
+            new = records[part[0]].split == 'train'
+            fits = all(have[x] + n <= wanted[x] + len(part) for x, n in inside.items())
+            if new and inside[label] and fits and inside[label] < per_class[label]:
+                _to_val(records, part)
+                have += inside
+                room -= len(part)
+    for part in parts:  # images without objects, and what is left to reach the share
+        inside = Counter(x for i in part for x in set(records[i].labels))
+        fits = all(have[x] + n <= wanted[x] + 1 for x, n in inside.items())
+        if len(part) <= room and records[part[0]].split == 'train' and fits:
+            _to_val(records, part)
+            have += inside
+            room -= len(part)
+
+
+def _to_val(records: list[Record], part: list[int]) -> None:
+    for i in part:
+        records[i].split = 'val'
