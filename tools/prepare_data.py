@@ -1,7 +1,7 @@
 """Prepare your own data set: read any annotation form, split it, write a config.
 
 Boxes: YOLO, VOC XML, COCO, LabelMe, CVAT, Open Images, CSV. Masks: PNG, COCO. Classes:
-a folder of class folders. The form is recognized. Every problem is listed in one report.
+a folder of class folders. The form is recognized; one report lists every problem.
 """
 
 import sys

@@ -87,16 +87,17 @@ def prepare(args: Namespace) -> None:
                 f'labels: {sum(len(r.labels) for r in records)}',
                 f'start: {start}',
                 *notes.values(),
-                f'training: {values["max_epochs"]} epochs, batch {values["batch_size"]}, '
-                f'input {side}, evaluated every {values["val_interval"]} epochs',
+                f'training: {values["max_epochs"]} epochs, batch '
+                f'{values["batch_size"]}, input {side}, evaluated every '
+                f'{values["val_interval"]} epochs',
             ]
             write_report(made / REPORT, lines, problems)
     print('\n'.join(lines))
     for line in problems.lines():
         print(f'problem: {line}')
     print(
-        f'written: {out / config}, {out / "summary.png"}; every problem with its files: '
-        f'{out / REPORT}\n  train: mnv2 train {out}'
+        f'written: {out / config}, {out / "summary.png"}; {out / REPORT} has every '
+        f'problem with its files\n  train: mnv2 train {out}'
     )
 
 
@@ -128,9 +129,9 @@ def _read(files, args: Namespace, problems: Problems, step: _Steps):
     for _, name, _, _, _, others in found[1:]:
         if others - labeled:
             raise InputError(
-                f'{files.root} mixes forms: {FORMS[form]} labels {len(labeled)} images, '
-                f'{FORMS[name]} {len(others - labeled)} others; convert one of them, or '
-                f'read one alone with --form {form} or --form {name}'
+                f'{files.root} mixes forms: {FORMS[form]} labels {len(labeled)} '
+                f'images, {FORMS[name]} {len(others - labeled)} others; convert one of '
+                f'them, or read one alone with --form {form} or --form {name}'
             )
         problems.add(f'{FORMS[name]} of the same images; not read', files.forms[name])
     for kind, places in own.found.items():
@@ -193,7 +194,7 @@ def _choose_anchors(
 
 
 def _start(task: str, given: str | None, made: Path) -> tuple[str, dict]:
-    """Put the weights to start from into the folder; what they are, and config values."""
+    """Put the weights to start from into the folder; their name, and config values."""
     path, text = (Path(given).expanduser(), given) if given else _published(task)
     if path is None:
         return text, {'start': None}

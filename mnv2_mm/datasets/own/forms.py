@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from mnv2_mm.datasets.checks.source import listed
 from mnv2_mm.utils.errors import InputError
 
 IMAGES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.tif', '.tiff')
@@ -183,7 +184,8 @@ def recognize(files: Files, task: str | None, form: str | None) -> list[str]:
     if not found:
         raise InputError(
             f'{files.root} has {len(files.images)} images and no annotations that are '
-            f'known{f" for --task {task}" if task else ""} ({", ".join(FORMS.values())}); '
-            f'other files: {", ".join(files.others[:3]) or "none"}'
+            f'known{f" for --task {task}" if task else ""} '
+            f'({", ".join(FORMS.values())}); other files: '
+            f'{listed(files.others, 3) or "none"}'
         )
     return found

@@ -11,14 +11,14 @@ import os
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import yaml
 
 from mnv2_mm.datasets.own.forms import NAME_FILES, Files
-from mnv2_mm.datasets.own.records import ImageIndex, Problems
+from mnv2_mm.datasets.own.records import Problems
 from mnv2_mm.utils.errors import InputError
 
 Size = tuple[int, int]
@@ -79,61 +79,66 @@ def class_names(form: str, files: Files) -> list[str]:
 
 
 def _parsed(
-    rows: Iterable[Any], parse: Callable[[Any], Any], where: str, problems: Problems
+    rows: Iterable[Any],
+    parse: Callable[[Any], Any],
+    where: str,
+    problems: Problems,
+    size: Size | None = None,
 ) -> list[Box]:
-    """Boxes of globox for rows; those that it refuses are reported."""
+    """Boxes of globox for rows; those that it refuses are reported.
+
+    ``size`` is for readers of pixels, which do not need it.
+    """
     boxes = []
+    refused = (AssertionError, ValueError, KeyError, TypeError, globox().ParsingError)
     for row in rows:
         try:
             box = parse(row)
             boxes.append((str(box.label).strip(), box.ltrb))
-        except (AssertionError, ValueError, KeyError, TypeError) as error:
-            boxes += _refused(error, where, problems)
-        except globox().ParsingError as error:
-            boxes += _refused(error, where, problems)
+        except refused as error:
+            reason = ' '.join(str(error).split())[:80] or type(error).__name__
+            problems.add(f'{LEFT_OUT}, it cannot be read ({reason}); correct it', where)
     return boxes
-
-
-def _refused(error: Exception, where: str, problems: Problems) -> list[Box]:
-    reason = ' '.join(str(error).split())[:80] or type(error).__name__
-    problems.add(f'{LEFT_OUT}, it cannot be read ({reason}); correct it', where)
-    return []
 
 
 def _yolo(files: Files, names: list[str], problems: Problems) -> Iterator[Raw]:
     """One text file an image: class number, center and size relative to the image."""
-    box = globox().BoundingBox
     classes = class_names('yolo', files)
     images = {_stem(n) for n in files.images}
-    # a file of an image whose first line is none of numbers is a broken label file
+    # a file of an image whose first line has no numbers is a broken label file
     broken = [n for n in files.texts if _stem(n) in images]
     for name in [*names, *broken]:
         lines = read_text(files.root / name).splitlines()
         lines = [line for line in lines if line.strip()]
-
-        def boxes(size: Size, lines: list[str] = lines, name: str = name) -> list[Box]:
-            def parse(line: str) -> Any:
-                many = len(line.split()) > 6
-                read = box.from_yolo_seg if many else box.from_yolo_v5
-                return read(line, image_size=size)
-
-            found = _parsed(lines, parse, name, problems)
-            return [b for b in found if _known_class(b, size, name)]
-
-        def _known_class(found: Box, size: Size, name: str) -> bool:
-            label, (x1, y1, x2, y2) = found
-            if max(x2 / size[0], y2 / size[1]) > 2:
-                kind = 'it has pixels, where YOLO has shares of the image; divide it'
-            elif not label.isdecimal():
-                kind = 'its class is no number'
-            elif classes and int(label) >= len(classes):
-                kind = f'its class number is not in 0 to {len(classes) - 1}; add a name'
-            else:
-                return True
-            problems.add(f'{LEFT_OUT}, {kind}', name)
-            return False
-
+        boxes = partial(_yolo_boxes, lines, name, len(classes), problems)
         yield Raw(_stem(name), name, boxes)
+
+
+def _yolo_boxes(
+    lines: list[str], name: str, classes: int, problems: Problems, size: Size
+) -> list[Box]:
+    """Boxes of the lines; a line of more than six values is a polygon."""
+    box = globox().BoundingBox
+
+    def parse(line: str) -> Any:
+        polygon = len(line.split()) > 6
+        return (box.from_yolo_seg if polygon else box.from_yolo_v5)(
+            line, image_size=size
+        )
+
+    kept = []
+    for label, corners in _parsed(lines, parse, name, problems):
+        if max(corners[2] / size[0], corners[3] / size[1]) > 2:
+            kind = 'it has pixels, where YOLO has shares of the image; divide it'
+        elif not label.isdecimal():
+            kind = 'its class is no number'
+        elif classes and int(label) >= classes:
+            kind = f'its class number is not in 0 to {classes - 1}; add a name'
+        else:
+            kept.append((label, corners))
+            continue
+        problems.add(f'{LEFT_OUT}, {kind}', name)
+    return kept
 
 
 def _stem(name: str) -> str:
@@ -157,11 +162,7 @@ def _voc(files: Files, names: list[str], problems: Problems) -> Iterator[Raw]:
             continue
         sides = [root.findtext(f'size/{side}') or '' for side in ('width', 'height')]
         size = tuple(map(int, sides)) if all(map(str.isdecimal, sides)) else None
-        objects = root.findall('object')
-
-        def boxes(_: Size, objects: list = objects, name: str = name) -> list[Box]:
-            return _parsed(objects, box.from_xml, name, problems)
-
+        boxes = partial(_parsed, root.findall('object'), box.from_xml, name, problems)
         yield Raw((root.findtext('filename') or '').strip(), name, boxes, size)
 
 
@@ -179,10 +180,7 @@ def _labelme(files: Files, names: list[str], problems: Problems) -> Iterator[Raw
         area = [s for s in shapes if s.get('shape_type') in ('rectangle', 'polygon')]
         if len(area) < len(shapes):
             problems.add('shapes left out: neither rectangle nor polygon', name)
-
-        def boxes(_: Size, area: list = area, name: str = name) -> list[Box]:
-            return _parsed(area, box.from_labelme, name, problems)
-
+        boxes = partial(_parsed, area, box.from_labelme, name, problems)
         yield Raw(given, name, boxes, size)
 
 
@@ -204,10 +202,7 @@ def _cvat(files: Files, names: list[str], problems: Problems) -> Iterator[Raw]:
             nodes = [n for n in image if n.tag in ('box', 'polygon')]
             if len(nodes) < sum(n.tag != 'tag' for n in image):
                 problems.add('shapes left out: neither box nor polygon', given)
-
-            def boxes(_: Size, nodes: list = nodes, given: str = given) -> list[Box]:
-                return _parsed(nodes, parse, given, problems)
-
+            boxes = partial(_parsed, nodes, parse, given, problems)
             sides = image.get('width', ''), image.get('height', '')
             size = tuple(map(int, sides)) if all(map(str.isdecimal, sides)) else None
             yield Raw(given, name, boxes, size, image.get('subset', ''))
@@ -241,10 +236,7 @@ def _coco(files: Files, names: list[str], problems: Problems) -> Iterator[Raw]:
         for image in content['images']:
             given, of_image = str(image.get('file_name')), rows.pop(image['id'], [])
             where = f'{name}: {given}'
-
-            def boxes(_: Size, of_image: list = of_image, w: str = where) -> list[Box]:
-                return _parsed(of_image, parse, w, problems)
-
+            boxes = partial(_parsed, of_image, parse, where, problems)
             shapes = [
                 (labels.get(row.get('category_id'), ''), row['segmentation'])
                 for row in of_image
@@ -305,35 +297,41 @@ def _tables(
             elif row:
                 problems.add('line left out, it has too few columns', name)
 
-        def boxes_of(of_image: list, where: str, size: Size, place: dict) -> list[Box]:
-            def parse(row: list[str]) -> Any:
-                label = row[place['label']].strip()
-                return package.BoundingBox.create(
-                    label=display.get(label, label),
-                    coords=tuple(
-                        float(row[place[k]]) for k in ('x1', 'y1', 'x2', 'y2')
-                    ),
-                    relative=relative,
-                    image_size=size,
-                )
-
-            # a line without a box is an image without objects
-            filled = [row for row in of_image if row[place['x1']].strip()]
-            return _parsed(filled, parse, where, problems)
-
         for given, of_image in images.items():
-            where = f'{name}: {given}'
             sides = [
                 of_image[0][place[k]] for k in ('width', 'height') if place[k] >= 0
             ]
             size = tuple(map(int, sides)) if all(map(str.isdecimal, sides)) else None
-
-            def boxes(
-                size: Size, rows: list = of_image, w: str = where, p: dict = place
-            ) -> list[Box]:
-                return boxes_of(rows, w, size, p)
-
+            where = f'{name}: {given}'
+            # a line without a box is an image without objects
+            rows_of = [row for row in of_image if row[place['x1']].strip()]
+            arguments = (rows_of, place, display, where, problems)
+            boxes = partial(_table_boxes, *arguments, relative=relative)
             yield Raw(given, name, boxes, size if sides else None)
+
+
+def _table_boxes(
+    rows: list[list[str]],
+    place: dict[str, int],
+    display: dict[str, str],
+    where: str,
+    problems: Problems,
+    size: Size,
+    *,
+    relative: bool,
+) -> list[Box]:
+    """Boxes of the lines of one image, by the places of their columns."""
+
+    def parse(row: list[str]) -> Any:
+        label = row[place['label']].strip()
+        return globox().BoundingBox.create(
+            label=display.get(label, label),
+            coords=tuple(float(row[place[key]]) for key in ('x1', 'y1', 'x2', 'y2')),
+            relative=relative,
+            image_size=size,
+        )
+
+    return _parsed(rows, parse, where, problems)
 
 
 _READERS = {

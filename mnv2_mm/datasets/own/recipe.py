@@ -45,7 +45,7 @@ def schedule(task: str, records: list[Record]) -> dict[str, object]:
 
 
 def object_sizes(records: list[Record]) -> dict[str, np.ndarray]:
-    """Side of the square of equal area, relative to its image, of each class's boxes."""
+    """Square root of the area of each class's boxes, relative to their images."""
     sizes: dict[str, list[float]] = {}
     for record in records:
         if record.boxes is None:

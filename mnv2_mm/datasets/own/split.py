@@ -4,7 +4,6 @@ scikit-learn has no split that is both stratified over several labels an image a
 group; that of iterative-stratification has no groups.
 """
 
-import math
 import os
 import re
 from collections import Counter
@@ -110,9 +109,7 @@ def _divide(records: list[Record], seed: int, problems: Problems) -> None:
         members.setdefault(names[i] if names else record.path, []).append(i)
     share = min(VAL_SHARE, MAX_VAL / max(len(records), 1))
     per_class = Counter(label for r in records for label in set(r.labels))
-    wanted = {
-        label: math.ceil(n * share) if n > 1 else 0 for label, n in per_class.items()
-    }
+    wanted = {x: max(1, round(n * share)) if n > 1 else 0 for x, n in per_class.items()}
     room = max(1, round(len(records) * share))
     order = np.random.default_rng(seed).permutation(len(members)).tolist()
     parts = [list(members.values())[i] for i in order]
@@ -122,7 +119,7 @@ def _divide(records: list[Record], seed: int, problems: Problems) -> None:
     # rare classes first, while there is most choice
     for label in sorted(per_class, key=lambda name: (per_class[name], name)):
         for part in parts:
-            if have[label] >= wanted[label] or room <= 0:
+            if have[label] >= wanted[label]:
                 break
             inside = Counter(x for i in part for x in set(records[i].labels))
             new = records[part[0]].split == 'train'
