@@ -189,7 +189,7 @@ def test_anchors_are_chosen_by_the_boxes():
     official, best = fits(90)
     assert official.mean == 1 and best == official
     official, best = fits(20)
-    assert official.mean < 0.5 < best.mean
+    assert official.mean + 0.3 < best.mean
     assert list(best.scales) == sorted(best.scales) and not best.reduce_lowest
 
 

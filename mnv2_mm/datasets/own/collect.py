@@ -3,17 +3,19 @@
 What is left out or changed is recorded in ``Problems``, with the file.
 """
 
-import os
+import contextlib
 from collections import Counter
 from collections.abc import Callable, Iterable
+from pathlib import Path
 
-import cv2
 import numpy as np
+from PIL import Image
 
 from mnv2_mm.datasets.checks.source import evenly
 from mnv2_mm.datasets.own.forms import FORMS, Files, class_folders, mask_pairs
-from mnv2_mm.datasets.own.readers import LEFT_OUT, Box, Raw, Size, class_names, read_raw
-from mnv2_mm.datasets.own.records import ImageIndex, Problems, Record
+from mnv2_mm.datasets.own.parsing import LEFT_OUT, Box, Raw, Size, class_names
+from mnv2_mm.datasets.own.readers import read_raw
+from mnv2_mm.datasets.own.records import ImageIndex, Problems, Record, stem_of
 from mnv2_mm.runtime.image_files import loaded_size, problem_of_file
 from mnv2_mm.utils.errors import InputError
 
@@ -46,47 +48,49 @@ def collect(
         names = sorted({label for record in records for label in record.labels})
         return records, ['background', *names]
     names = class_names(form, files)
-    counts = Counter(label for record in records for label in record.labels)
     if form == 'yolo':
         if not names:
-            count = max((int(label) for label in counts), default=-1) + 1
-            names = [f'class_{number}' for number in range(count)]
-            problems.add(
-                'no class names (data.yaml or classes.txt); numbers are taken',
-                FORMS[form],
-            )
+            numbers = (int(label) for record in records for label in record.labels)
+            names = [f'class_{n}' for n in range(max(numbers, default=-1) + 1)]
+            kind = 'no class names (data.yaml or classes.txt); numbers are taken'
+            problems.add(kind, FORMS[form])
         for record in records:
             record.labels = [names[int(label)] for label in record.labels]
-        counts = Counter(label for record in records for label in record.labels)
-        classes = [name for name in dict.fromkeys(names) if counts[name]]
-        problems.add(
-            'class without a box; it is left out', [n for n in names if not counts[n]]
-        )
-    else:
-        classes = sorted(counts)
+    counts = Counter(label for record in records for label in record.labels)
+    names = list(dict.fromkeys(names or files.classes or sorted(counts)))
+    empty = [name for name in names if not counts[name]]
+    problems.add('class without a box; it is left out', empty)
+    classes = [name for name in names if counts[name]]
     folded = Counter(name.lower() for name in classes)
     twins = [name for name in classes if folded[name.lower()] > 1]
-    problems.add(
-        'class name that differs from another only by capitals; write one', twins
-    )
+    problems.add('class that differs from another by capitals; write one', twins)
     return records, classes
 
 
 def _boxes(form: str, files: Files, problems: Problems, tick: Tick) -> list[Record]:
     """Records of a form of boxes, with the background images of YOLO."""
-    index = ImageIndex(files.root, files.images)
+    images = set(files.images) - set(mask_pairs(files).values())
+    index = ImageIndex(files.root, images)
     records: dict[str, Record] = {}
+    annotated = set()
     for raw in read_raw(form, files, problems):
         tick()
         name = _image_of(raw, form, index, problems)
         if name is None:
             continue
-        if name in records:
+        if name in annotated:
             problems.add('image annotated twice; the second one is left out', raw.near)
             continue
+        annotated.add(name)
         size = _size(name, files, problems)
         if size is None:
             continue
+        stored = raw.size is not None and raw.size == size[::-1] != size
+        stored &= loaded_size(files.root / name, color_type='unchanged') == raw.size
+        if stored:
+            kind = 'EXIF orientation that the boxes ignore; it is written without'
+            problems.add(kind, name)
+            size = size[::-1]
         if (boxes := _scaled(raw, size, problems)) is None:
             continue
         boxes = _usable(boxes, size, f'{raw.near}: {name}', problems)
@@ -95,11 +99,11 @@ def _boxes(form: str, files: Files, problems: Problems, tick: Tick) -> list[Reco
             size,
             [label for label, _ in boxes],
             np.array([corners for _, corners in boxes], float).reshape(-1, 4),
-            split=raw.split,
+            split=raw.split or _file_split(form, raw.near),
+            stored=stored,
             shapes=raw.shapes or [],
         )
-        records[name].split = records[name].split or _file_split(form, raw.near)
-    rest = [name for name in index.names if name not in records]
+    rest = [name for name in index.names if name not in annotated]
     if form == 'yolo':
         problems.add('image without a text file; taken as one without objects', rest)
         for name in rest:
@@ -118,17 +122,13 @@ def _file_split(form: str, near: str) -> str:
 
 def _image_of(raw: Raw, form: str, index: ImageIndex, problems: Problems) -> str | None:
     """Name of the image of an annotation."""
-    stem = os.path.splitext(os.path.basename(raw.near))[0]
+    stem = stem_of(raw.near)
     own = index.find(stem, raw.near) if form in ('voc', 'labelme') else []
     # many sets were renamed without the names in their files
     found = own if isinstance(own, str) else index.find(raw.given or stem, raw.near)
     if isinstance(found, str):
         return found
-    kind = (
-        f'the image is ambiguous ({len(found)} of this name)'
-        if found
-        else 'its image is missing'
-    )
+    kind = 'its image is ambiguous' if found else 'its image is missing'
     problems.add(f'annotation left out, {kind}', f'{raw.near}: {raw.given or stem}')
     return None
 
@@ -161,13 +161,11 @@ def _scaled(raw: Raw, size: Size, problems: Problems) -> list[Box] | None:
     shown = f'{raw.near}: {stated[0]}x{stated[1]}, the image {size[0]}x{size[1]}'
     factors = size[0] / stated[0], size[1] / stated[1]
     if abs(factors[0] / factors[1] - 1) > 0.02:
-        turned = ' (it may be turned by its EXIF orientation)' * (stated == size[::-1])
-        problems.add(f'image left out, it has another shape than stated{turned}', shown)
+        problems.add('image left out, it has another shape than stated', shown)
         return None
     problems.add('image of another size than stated; its boxes are scaled', shown)
-    return [
-        (n, tuple(v * f for v, f in zip(c, factors * 2, strict=True))) for n, c in boxes
-    ]
+    scale = np.array(factors * 2)
+    return [(label, tuple((corners * scale).tolist())) for label, corners in boxes]
 
 
 def _usable(boxes: list[Box], size: Size, where: str, problems: Problems) -> list[Box]:
@@ -180,20 +178,14 @@ def _usable(boxes: list[Box], size: Size, where: str, problems: Problems) -> lis
         elif not label:
             kind = f'{LEFT_OUT}, it has no class'
         elif max(corners) <= 1 and min(size) > 8:
-            kind = f'{LEFT_OUT}, its numbers are shares of the image among pixels'
+            kind = f'{LEFT_OUT}, it has shares of the image, where pixels are; multiply'
         elif min(x2 - x1, y2 - y1) < 1:
-            outside = max(x2 - x1, 0) < min(1, corners[2] - corners[0])
-            outside |= max(y2 - y1, 0) < min(1, corners[3] - corners[1])
-            kind = f'{LEFT_OUT}, ' + (
-                'outside of its image' if outside else 'under a pixel'
-            )
+            thin = min(corners[2] - corners[0], corners[3] - corners[1]) < 1
+            kind = f'{LEFT_OUT}, {"under a pixel" if thin else "outside of its image"}'
         elif (label, (x1, y1, x2, y2)) in kept:
             kind = f'{LEFT_OUT}, it is there twice'
         else:
-            if (
-                max(abs(a - b) for a, b in zip(corners, (x1, y1, x2, y2), strict=True))
-                > 2
-            ):
+            if np.abs(np.subtract(corners, (x1, y1, x2, y2))).max() > 2:
                 problems.add('box reaches out of its image; it is cut', where)
             kept[label, (x1, y1, x2, y2)] = None
             continue
@@ -215,23 +207,17 @@ def _masks(
     """Images with PNG masks of one label a pixel."""
     pairs, records, seen = mask_pairs(files), [], Counter()
     for name, size in _sizes(pairs, files, problems, tick):
-        mask = cv2.imread(str(files.root / pairs[name]), cv2.IMREAD_UNCHANGED)
-        mask = (
-            _indices(files.root / pairs[name])
-            if mask is None or mask.ndim == 3
-            else mask
-        )
-        if mask is None or mask.ndim != 2:
+        mask = _class_numbers(files.root / pairs[name])
+        if mask is None:
             kind = 'mask left out, it has colors; write one class number a pixel'
-            problems.add(kind, pairs[name])
         elif mask.shape[::-1] != size:
-            problems.add(
-                'mask left out, it has another size than its image', pairs[name]
-            )
+            kind = 'mask left out, it has another size than its image'
         else:
             found = np.unique(mask).tolist()
             seen.update(found)
             records.append(Record(name, size, list(map(str, found)), mask=pairs[name]))
+            continue
+        problems.add(kind, pairs[name])
     others = set(files.images) - pairs.keys() - set(pairs.values())
     problems.add('image without a mask; it is left out', sorted(others))
     if not records:
@@ -254,16 +240,9 @@ def _masks(
     return records, classes
 
 
-def _indices(path: os.PathLike) -> np.ndarray | None:
-    """Class numbers of a PNG with a palette, which OpenCV reads as colors."""
-    from PIL import Image
-
-    try:
-        with Image.open(path) as image:
-            return (
-                np.asarray(image)
-                if image.mode in ('P', 'L', 'I', 'I;16', '1')
-                else None
-            )
-    except OSError:
-        return None
+def _class_numbers(path: Path) -> np.ndarray | None:
+    """Class numbers of a mask (H, W), as mmseg reads them: not the palette's colors."""
+    with contextlib.suppress(OSError), Image.open(path) as image:
+        if image.mode in ('P', 'L', 'I', 'I;16', '1'):
+            return np.asarray(image).astype(int)
+    return None

@@ -55,6 +55,7 @@ class Files:
     yamls: list[str] = field(default_factory=list)
     others: list[str] = field(default_factory=list)
     bom: list[str] = field(default_factory=list)  #: begin with a byte-order mark
+    classes: list[str] = field(default_factory=list)  #: that annotation files list
 
 
 def scan(source: Path, tick: Callable[[], object] = lambda: None) -> Files:

@@ -5,49 +5,25 @@ their name without folders, and takes one ending. So its parsers of one box are 
 here, and each box that they refuse is reported with its file.
 """
 
-import csv
 import json
-import os
 import xml.etree.ElementTree as ET
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 from typing import Any
 
-import yaml
-
-from mnv2_mm.datasets.own.forms import NAME_FILES, Files
-from mnv2_mm.datasets.own.records import Problems
-from mnv2_mm.utils.errors import InputError
-
-Size = tuple[int, int]
-#: Class and corners (x1, y1, x2, y2) in pixels.
-Box = tuple[str, tuple[float, float, float, float]]
-LEFT_OUT = 'box left out'
-
-
-@dataclass(slots=True)
-class Raw:
-    """What an annotation file says of one image."""
-
-    given: str  #: name of the image as written there
-    near: str  #: the annotation file, for messages and to find the image
-    boxes: Callable[[Size], list[Box]]  #: parses, given the size of the image
-    size: Size | None = None  #: as written there
-    split: str = ''
-    shapes: list | None = None  #: COCO masks: (class, segmentation)
-
-
-def globox() -> Any:
-    """The package, or one message with its command."""
-    try:
-        import globox
-    except ImportError:
-        raise InputError(
-            'reading annotations needs globox (0.2 MB): pip install globox'
-        ) from None
-    return globox
+from mnv2_mm.datasets.own.forms import Files
+from mnv2_mm.datasets.own.parsing import (
+    LEFT_OUT,
+    Box,
+    Raw,
+    Size,
+    class_names,
+    globox,
+    parsed,
+    read_text,
+)
+from mnv2_mm.datasets.own.records import Problems, stem_of
+from mnv2_mm.datasets.own.tables import read_csv, read_openimages
 
 
 def read_raw(form: str, files: Files, problems: Problems) -> Iterator[Raw]:
@@ -55,63 +31,17 @@ def read_raw(form: str, files: Files, problems: Problems) -> Iterator[Raw]:
     return _READERS[form](files, files.forms.get(form, []), problems)
 
 
-def read_text(path: Path) -> str:
-    """Text of a file without a byte-order mark; any line ends."""
-    return path.read_bytes().decode('utf-8-sig', 'replace')
-
-
-def class_names(form: str, files: Files) -> list[str]:
-    """Class names in the order of a file that lists them; empty without one."""
-    if form != 'yolo' and form != 'masks':
-        return []
-    for name in files.yamls:
-        content = yaml.safe_load(read_text(files.root / name))
-        names = content.get('names') if isinstance(content, dict) else None
-        if isinstance(names, dict):
-            names = [names[key] for key in sorted(names)]
-        if names:
-            return [str(n) for n in names]
-    for name in files.texts:
-        if os.path.basename(name).lower() in NAME_FILES or name.endswith('.names'):
-            lines = map(str.strip, read_text(files.root / name).splitlines())
-            return [line for line in lines if line]
-    return []
-
-
-def _parsed(
-    rows: Iterable[Any],
-    parse: Callable[[Any], Any],
-    where: str,
-    problems: Problems,
-    size: Size | None = None,
-) -> list[Box]:
-    """Boxes of globox for rows; those that it refuses are reported.
-
-    ``size`` is for readers of pixels, which do not need it.
-    """
-    boxes = []
-    refused = (AssertionError, ValueError, KeyError, TypeError, globox().ParsingError)
-    for row in rows:
-        try:
-            box = parse(row)
-            boxes.append((str(box.label).strip(), box.ltrb))
-        except refused as error:
-            reason = ' '.join(str(error).split())[:80] or type(error).__name__
-            problems.add(f'{LEFT_OUT}, it cannot be read ({reason}); correct it', where)
-    return boxes
-
-
 def _yolo(files: Files, names: list[str], problems: Problems) -> Iterator[Raw]:
     """One text file an image: class number, center and size relative to the image."""
     classes = class_names('yolo', files)
-    images = {_stem(n) for n in files.images}
+    images = {stem_of(n) for n in files.images}
     # a file of an image whose first line has no numbers is a broken label file
-    broken = [n for n in files.texts if _stem(n) in images]
+    broken = [n for n in files.texts if stem_of(n) in images]
     for name in [*names, *broken]:
         lines = read_text(files.root / name).splitlines()
         lines = [line for line in lines if line.strip()]
         boxes = partial(_yolo_boxes, lines, name, len(classes), problems)
-        yield Raw(_stem(name), name, boxes)
+        yield Raw(stem_of(name), name, boxes)
 
 
 def _yolo_boxes(
@@ -127,7 +57,7 @@ def _yolo_boxes(
         )
 
     kept = []
-    for label, corners in _parsed(lines, parse, name, problems):
+    for label, corners in parsed(lines, parse, name, problems):
         if max(corners[2] / size[0], corners[3] / size[1]) > 2:
             kind = 'it has pixels, where YOLO has shares of the image; divide it'
         elif not label.isdecimal():
@@ -139,10 +69,6 @@ def _yolo_boxes(
             continue
         problems.add(f'{LEFT_OUT}, {kind}', name)
     return kept
-
-
-def _stem(name: str) -> str:
-    return os.path.splitext(os.path.basename(name))[0]
 
 
 def _xml(files: Files, name: str, problems: Problems) -> ET.Element | None:
@@ -162,7 +88,7 @@ def _voc(files: Files, names: list[str], problems: Problems) -> Iterator[Raw]:
             continue
         sides = [root.findtext(f'size/{side}') or '' for side in ('width', 'height')]
         size = tuple(map(int, sides)) if all(map(str.isdecimal, sides)) else None
-        boxes = partial(_parsed, root.findall('object'), box.from_xml, name, problems)
+        boxes = partial(parsed, root.findall('object'), box.from_xml, name, problems)
         yield Raw((root.findtext('filename') or '').strip(), name, boxes, size)
 
 
@@ -180,7 +106,7 @@ def _labelme(files: Files, names: list[str], problems: Problems) -> Iterator[Raw
         area = [s for s in shapes if s.get('shape_type') in ('rectangle', 'polygon')]
         if len(area) < len(shapes):
             problems.add('shapes left out: neither rectangle nor polygon', name)
-        boxes = partial(_parsed, area, box.from_labelme, name, problems)
+        boxes = partial(parsed, area, box.from_labelme, name, problems)
         yield Raw(given, name, boxes, size)
 
 
@@ -202,7 +128,7 @@ def _cvat(files: Files, names: list[str], problems: Problems) -> Iterator[Raw]:
             nodes = [n for n in image if n.tag in ('box', 'polygon')]
             if len(nodes) < sum(n.tag != 'tag' for n in image):
                 problems.add('shapes left out: neither box nor polygon', given)
-            boxes = partial(_parsed, nodes, parse, given, problems)
+            boxes = partial(parsed, nodes, parse, given, problems)
             sides = image.get('width', ''), image.get('height', '')
             size = tuple(map(int, sides)) if all(map(str.isdecimal, sides)) else None
             yield Raw(given, name, boxes, size, image.get('subset', ''))
@@ -215,6 +141,7 @@ def _coco(files: Files, names: list[str], problems: Problems) -> Iterator[Raw]:
         try:
             content = json.loads(read_text(files.root / name))
             labels = {row['id']: str(row['name']) for row in content['categories']}
+            files.classes += labels.values()
             rows: dict[Any, list] = {image['id']: [] for image in content['images']}
             for row in content['annotations']:
                 if row.get('image_id') in rows:
@@ -236,7 +163,7 @@ def _coco(files: Files, names: list[str], problems: Problems) -> Iterator[Raw]:
         for image in content['images']:
             given, of_image = str(image.get('file_name')), rows.pop(image['id'], [])
             where = f'{name}: {given}'
-            boxes = partial(_parsed, of_image, parse, where, problems)
+            boxes = partial(parsed, of_image, parse, where, problems)
             shapes = [
                 (labels.get(row.get('category_id'), ''), row['segmentation'])
                 for row in of_image
@@ -247,99 +174,12 @@ def _coco(files: Files, names: list[str], problems: Problems) -> Iterator[Raw]:
             yield Raw(given, name, boxes, size, shapes=shapes)
 
 
-#: Names of the columns of a CSV file, in lower case.
-_COLUMNS = {
-    'image': ('filename', 'imageid', 'image', 'image_path', 'path', 'img', 'file'),
-    'label': ('class', 'labelname', 'label', 'name', 'class_name', 'category'),
-    'x1': ('xmin', 'x1', 'x_min', 'left'),
-    'y1': ('ymin', 'y1', 'y_min', 'top'),
-    'x2': ('xmax', 'x2', 'x_max', 'right'),
-    'y2': ('ymax', 'y2', 'y_max', 'bottom'),
-    'width': ('width', 'image_width'),
-    'height': ('height', 'image_height'),
-}
-
-
-def _csv(files: Files, names: list[str], problems: Problems) -> Iterator[Raw]:
-    """One line a box in pixels, with a header or as path, x1, y1, x2, y2, class."""
-    yield from _tables(files, names, problems, relative=False)
-
-
-def _openimages(files: Files, names: list[str], problems: Problems) -> Iterator[Raw]:
-    """One line a box, relative to the image; class names from their own file."""
-    yield from _tables(files, names, problems, relative=True)
-
-
-def _tables(
-    files: Files, names: list[str], problems: Problems, *, relative: bool
-) -> Iterator[Raw]:
-    package = globox()
-    lists = [n for n in files.others if 'class-descriptions' in n]
-    display: dict[str, str] = {}
-    for name in lists:
-        display |= package.AnnotationSet.parse_mid_file(files.root / name)
-    for name in names:
-        lines = read_text(files.root / name).splitlines()
-        rows = csv.reader(lines, delimiter=';' if ';' in lines[0] else ',')
-        header = [column.strip().lower() for column in next(rows)]
-        place = {
-            key: next((header.index(n) for n in known if n in header), -1)
-            for key, known in _COLUMNS.items()
-        }
-        table = list(rows)
-        if place['x1'] < 0:  # no header
-            place |= dict(image=0, x1=1, y1=2, x2=3, y2=4, label=5)
-            table.insert(0, next(csv.reader(lines[:1])))
-        images: dict[str, list] = {}
-        for row in table:
-            if len(row) > max(place.values()):
-                images.setdefault(row[place['image']], []).append(row)
-            elif row:
-                problems.add('line left out, it has too few columns', name)
-
-        for given, of_image in images.items():
-            sides = [
-                of_image[0][place[k]] for k in ('width', 'height') if place[k] >= 0
-            ]
-            size = tuple(map(int, sides)) if all(map(str.isdecimal, sides)) else None
-            where = f'{name}: {given}'
-            # a line without a box is an image without objects
-            rows_of = [row for row in of_image if row[place['x1']].strip()]
-            arguments = (rows_of, place, display, where, problems)
-            boxes = partial(_table_boxes, *arguments, relative=relative)
-            yield Raw(given, name, boxes, size if sides else None)
-
-
-def _table_boxes(
-    rows: list[list[str]],
-    place: dict[str, int],
-    display: dict[str, str],
-    where: str,
-    problems: Problems,
-    size: Size,
-    *,
-    relative: bool,
-) -> list[Box]:
-    """Boxes of the lines of one image, by the places of their columns."""
-
-    def parse(row: list[str]) -> Any:
-        label = row[place['label']].strip()
-        return globox().BoundingBox.create(
-            label=display.get(label, label),
-            coords=tuple(float(row[place[key]]) for key in ('x1', 'y1', 'x2', 'y2')),
-            relative=relative,
-            image_size=size,
-        )
-
-    return _parsed(rows, parse, where, problems)
-
-
 _READERS = {
     'yolo': _yolo,
     'voc': _voc,
     'labelme': _labelme,
     'cvat': _cvat,
     'coco': _coco,
-    'csv': _csv,
-    'openimages': _openimages,
+    'csv': read_csv,
+    'openimages': read_openimages,
 }

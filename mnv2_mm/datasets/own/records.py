@@ -26,7 +26,8 @@ class Record:
     labels: list[str]  #: class of each box, or the one of the image
     boxes: np.ndarray | None = None  #: (N, 4) as x1, y1, x2, y2 in pixels
     mask: str = ''  #: path of the PNG mask
-    binary: bool = False  #: whether its objects are 255, not 1
+    binary: bool = False  #: whether the objects of its mask are 255, not 1
+    stored: bool = False  #: whether its boxes are those before the EXIF orientation
     split: str = ''  #: 'train', 'val', 'test' or '' where the data has none
     shapes: list = field(default_factory=list)  #: COCO masks: (class, segmentation)
 
@@ -49,6 +50,11 @@ class Problems:
             yield f'{len(places)} x {kind}: {listed(places, most)}'
 
 
+def stem_of(path: str) -> str:
+    """Name of a file without folders and ending."""
+    return os.path.splitext(os.path.basename(path))[0]
+
+
 class ImageIndex:
     """The images below a folder, found by the names that annotations give."""
 
@@ -58,7 +64,7 @@ class ImageIndex:
         self._by_key: dict[str, list[str]] = {}
         for name in self.names:
             base = os.path.basename(name)
-            for key in {name, base, os.path.splitext(base)[0]}:
+            for key in {name, base, stem_of(base)}:
                 self._by_key.setdefault(key, []).append(name)
 
     def find(self, given: str, near: str) -> str | list[str]:
@@ -72,7 +78,7 @@ class ImageIndex:
         """
         given = given.replace('\\', '/')
         base = os.path.basename(given)
-        for key in (os.path.normpath(given), base, os.path.splitext(base)[0]):
+        for key in (os.path.normpath(given), base, stem_of(base)):
             found = self._by_key.get(key, [])
             if len(found) > 1:
                 wanted = os.path.splitext(near)[0].split('/')[:-1]

@@ -11,8 +11,8 @@ from collections import Counter
 import numpy as np
 
 from mnv2_mm.datasets.own.forms import Files
-from mnv2_mm.datasets.own.readers import read_text
-from mnv2_mm.datasets.own.records import SPLITS, Problems, Record
+from mnv2_mm.datasets.own.parsing import read_text, yaml_contents
+from mnv2_mm.datasets.own.records import SPLITS, Problems, Record, stem_of
 
 VAL_SHARE = 0.2
 MAX_VAL = 2000  # images; more take time at each evaluation
@@ -26,9 +26,11 @@ def split_records(
     records: list[Record], files: Files, problems: Problems, seed: int
 ) -> str:
     """Give each record its split; returns how, in a sentence."""
-    lists = _listed(files)
+    lists, folders = _listed(files), _yaml_folders(files)
     for record in records:
-        record.split = lists.get(_stem(record.path)) or _split_of(record)
+        path = f'/{record.path}'
+        named = next((s for f, s in folders.items() if f'/{f}/' in path), '')
+        record.split = lists.get(stem_of(path)) or named or _split_of(record)
     found = Counter(record.split for record in records)
     text = 'the splits of the data are kept'
     if not found['train'] or not found['val'] + found['test']:
@@ -51,10 +53,6 @@ def split_records(
     return text
 
 
-def _stem(path: str) -> str:
-    return os.path.splitext(os.path.basename(path))[0]
-
-
 def _split_of(record: Record) -> str:
     """Split by the folders of the image, or by the file that annotates it."""
     if record.split in SPLITS:
@@ -70,10 +68,21 @@ def _listed(files: Files) -> dict[str, str]:
     """Split by the lists of VOC (ImageSets) and darknet: one name a line."""
     found = {}
     for name in files.texts:
-        if split := _NAMES.get(_stem(name).lower()):
+        if split := _NAMES.get(stem_of(name).lower()):
             for line in read_text(files.root / name).splitlines():
                 if line.strip():
-                    found[_stem(line.split()[0])] = split
+                    found[stem_of(line.split()[0])] = split
+    return found
+
+
+def _yaml_folders(files: Files) -> dict[str, str]:
+    """Split by the folders that YOLO's data.yaml names for train, val and test."""
+    found = {}
+    for content in yaml_contents(files):
+        for split in SPLITS:
+            value = content.get(split) or []
+            for folder in [value] if isinstance(value, str) else value:
+                found[re.sub(r'^(\.*/)+', '', str(folder)).rstrip('/')] = split
     return found
 
 
@@ -94,7 +103,7 @@ def groups(records: list[Record]) -> list[str] | None:
     names = [group_of(record.path) for record in records]
     counts = Counter(names)
     shared = sum(count for count in counts.values() if count > 1)
-    copies = sum(bool(_COPY.search(_stem(record.path))) for record in records)
+    copies = sum(bool(_COPY.search(stem_of(record.path))) for record in records)
     many = len(counts) >= 5 and max(counts.values()) * 3 <= len(names)
     return names if many and (copies or shared * 2 > len(names)) else None
 
@@ -112,31 +121,33 @@ def _divide(records: list[Record], seed: int, problems: Problems) -> None:
     wanted = {x: max(1, round(n * share)) if n > 1 else 0 for x, n in per_class.items()}
     room = max(1, round(len(records) * share))
     order = np.random.default_rng(seed).permutation(len(members)).tolist()
-    parts = [list(members.values())[i] for i in order]
+    every = list(members.values())
+    parts = [
+        (every[i], Counter(x for k in every[i] for x in set(records[k].labels)))
+        for i in order
+    ]
     have: Counter = Counter()
     for record in records:
         record.split = 'train'
+
+    def take(part: list[int], inside: Counter, slack: int) -> bool:
+        """Move a group to val unless it is there, or a class would have too many."""
+        fits = all(have[x] + n <= wanted[x] + slack for x, n in inside.items())
+        fits &= all(n < per_class[x] for x, n in inside.items() if wanted[x])
+        if not fits or records[part[0]].split == 'val':
+            return False
+        for i in part:
+            records[i].split = 'val'
+        have.update(inside)
+        return True
+
     # rare classes first, while there is most choice
     for label in sorted(per_class, key=lambda name: (per_class[name], name)):
-        for part in parts:
+        for part, inside in parts:
             if have[label] >= wanted[label]:
                 break
-            inside = Counter(x for i in part for x in set(records[i].labels))
-            new = records[part[0]].split == 'train'
-            fits = all(have[x] + n <= wanted[x] + len(part) for x, n in inside.items())
-            if new and inside[label] and fits and inside[label] < per_class[label]:
-                _to_val(records, part)
-                have += inside
+            if inside[label] and take(part, inside, len(part)):
                 room -= len(part)
-    for part in parts:  # images without objects, and what is left to reach the share
-        inside = Counter(x for i in part for x in set(records[i].labels))
-        fits = all(have[x] + n <= wanted[x] + 1 for x, n in inside.items())
-        if len(part) <= room and records[part[0]].split == 'train' and fits:
-            _to_val(records, part)
-            have += inside
+    for part, inside in parts:  # images without objects, and what the share lacks
+        if len(part) <= room and take(part, inside, 1):
             room -= len(part)
-
-
-def _to_val(records: list[Record], part: list[int]) -> None:
-    for i in part:
-        records[i].split = 'val'

@@ -11,6 +11,7 @@ import numpy as np
 from mnv2_mm.datasets.own.forms import Files
 from mnv2_mm.datasets.own.recipe import class_counts, object_sizes
 from mnv2_mm.datasets.own.records import SPLITS, Record
+from mnv2_mm.datasets.own.writer import read_image
 from mnv2_mm.runtime.drawing import draw
 from mnv2_mm.utils.files import save_figure
 
@@ -58,7 +59,7 @@ def _examples(records: list[Record]) -> list[Record]:
 
 
 def _drawn(record: Record, classes: list[str], files: Files) -> np.ndarray:
-    image = cv2.imread(str(files.root / record.path))
+    image = read_image(files, record)
     found: dict[str, np.ndarray] = {}
     if record.boxes is not None:
         found['boxes'] = record.boxes

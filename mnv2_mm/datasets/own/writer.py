@@ -80,6 +80,12 @@ def place(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
+def read_image(files: Files, record: Record) -> np.ndarray:
+    """The image (H, W, 3) BGR, turned as its labels are."""
+    flag = cv2.IMREAD_IGNORE_ORIENTATION * record.stored | cv2.IMREAD_COLOR
+    return cv2.imread(str(files.root / record.path), flag)
+
+
 def _write_boxes(
     out: Path,
     records: list[Record],
@@ -95,7 +101,10 @@ def _write_boxes(
         rows: list[dict] = []
         for record in (r for r in records if r.split == split):
             name = os.path.relpath(record.path, common) if common else record.path
-            place(files.root / record.path, out / 'images' / name)
+            if record.stored:
+                write_image(out / 'images' / name, read_image(files, record))
+            else:
+                place(files.root / record.path, out / 'images' / name)
             tick()
             width, height = record.size
             images.append(dict(id=len(images) + 1, file_name=name))
@@ -156,7 +165,7 @@ def _write_masks(
             place(files.root / record.path, image)
         else:
             problems.add(f'image written again as {suffix}', record.path)
-            write_image(image, cv2.imread(str(files.root / record.path)))
+            write_image(image, read_image(files, record))
         mask = out / 'ann_dir' / split / f'{name}.png'
         if record.mask and not record.binary:
             place(files.root / record.mask, mask)

@@ -11,6 +11,7 @@ pytest.importorskip('globox', reason="the extra 'data' is not installed")
 from mnv2_mm.datasets.own.collect import collect
 from mnv2_mm.datasets.own.forms import FORMS, recognize, scan
 from mnv2_mm.datasets.own.records import Problems
+from mnv2_mm.datasets.own.writer import read_image
 from mnv2_mm.utils.errors import InputError
 
 BOX_FORMS = [form for form in FORMS if form not in ('masks', 'folders')]
@@ -196,6 +197,24 @@ def test_a_resized_image_scales_its_boxes(tmp_path):
     record = by_name(records)['photo 3.jpg']
     assert np.allclose(record.boxes[0], np.array(TRUTH['photo 3.jpg'][0][1:]) * 2)
     assert 'scaled' in next(iter(problems))
+
+
+def test_boxes_drawn_before_the_exif_orientation(tmp_path):
+    from PIL import Image
+
+    write_set(tmp_path, 'voc')
+    path = tmp_path / IMAGE
+    with Image.open(path) as image:
+        exif = image.getexif()
+        exif[0x0112] = 6  # turned by 90 degrees
+        image.save(path, exif=exif)
+    _, records, _, problems = read(tmp_path)
+    assert [kind[:4] for kind in problems] == ['EXIF']
+    assert by_name(records)['photo 3.jpg'].stored
+    assert_truth(records)
+    files = scan(tmp_path)
+    read_again = read_image(files, by_name(records)['photo 3.jpg'])
+    assert read_again.shape[:2] == (HEIGHT, WIDTH)
 
 
 def test_a_folder_without_annotations_is_refused(tmp_path):

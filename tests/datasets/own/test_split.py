@@ -87,6 +87,16 @@ def test_splits_of_the_data_are_kept(paths, notes):
     assert list(splits.values()) == ['train', 'val'] and 'kept' in how
 
 
+def test_lists_and_folders_named_by_files(tmp_path):
+    (tmp_path / 'data.yaml').write_text('train: ../first/images\nval: [second]\n')
+    (tmp_path / 'val.txt').write_text('1\n')
+    files = Files(tmp_path, texts=['val.txt'], yamls=['data.yaml'])
+    records = [record(f'first/images/{n}.jpg') for n in range(3)]
+    records.append(record('second/9.jpg'))
+    split_records(records, files, Problems(), 0)
+    assert [r.split for r in records] == ['train', 'val', 'train', 'val']
+
+
 def test_test_alone_is_evaluated_and_said():
     splits, problems, how = divided([record('train/1.jpg', 'ab'), record('test/2.jpg')])
     assert list(splits.values()) == ['train', 'test']
