@@ -133,7 +133,8 @@ def _read(files, args: Namespace, problems: Problems, step: _Steps):
                 f'images, {FORMS[name]} {len(others - labeled)} others; convert one of '
                 f'them, or read one alone with --form {form} or --form {name}'
             )
-        problems.add(f'{FORMS[name]} of the same images; not read', files.forms[name])
+        what = 'of the same images' if others else 'without labels'
+        problems.add(f'{FORMS[name]} {what}; not read', files.forms[name])
     for kind, places in own.found.items():
         problems.add(kind, places)
     if not labeled:

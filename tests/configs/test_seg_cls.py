@@ -23,6 +23,7 @@ SEG = (
     'examples/deeplabv3_pets',
     'examples/pspnet_mnv2',
     'deeplabv3_mnv2_voc_adamw_40k',
+    'examples/deeplabv3_own_data',
 )
 CLS = (
     'mnv2_in1k',
@@ -30,8 +31,9 @@ CLS = (
     'examples/mnv2_pets',
     'examples/classifier_mnv2',
     'mnv2_in1k_sgd_600e',
+    'examples/mnv2_own_data',
 )
-DEEPLAB = (*SEG[:3], SEG[4])
+DEEPLAB = (*SEG[:3], *SEG[4:])
 
 
 def classes_of(cfg: Config) -> int:

@@ -89,6 +89,27 @@ def test_the_written_config_passes_the_checks_wherever_it_is(name, tmp_path, run
     assert again.model == cfg.model
 
 
+def test_a_folder_stands_for_the_one_config_in_it(tmp_path):
+    from mnv2_mm.utils.config import config_path
+    from mnv2_mm.utils.errors import InputError
+
+    (tmp_path / 'mine.py').touch()
+    assert config_path(tmp_path) == tmp_path / 'mine.py'
+    (tmp_path / 'other.py').touch()
+    with pytest.raises(InputError, match=r'mine\.py, other\.py'):
+        config_path(tmp_path)
+
+
+def test_a_warm_up_longer_than_the_training_is_refused(
+    tiny_config, run_tool, tmp_path, capsys
+):
+    warm_up = dict(type='LinearLR', start_factor=0.1, by_epoch=False, begin=0, end=1000)
+    path = tiny_config('cls', f'param_scheduler = [{warm_up}]', name='long_warm_up')
+    assert run_tool('train', path, '--work-dir', tmp_path) == 2
+    error = capsys.readouterr().err
+    assert 'takes 1000 steps' in error and 'param_scheduler.LinearLR.end' in error
+
+
 def test_masks_are_written_as_class_numbers(tmp_path, run_tool):
     source = coco_masks(tmp_path / 'source')
     out = tmp_path / 'out'

@@ -6,6 +6,7 @@ so that 100,000 images fit into little memory.
 """
 
 import os
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -81,7 +82,8 @@ class ImageIndex:
         for key in (os.path.normpath(given), base, stem_of(base)):
             found = self._by_key.get(key, [])
             if len(found) > 1:
-                wanted = os.path.splitext(near)[0].split('/')[:-1]
+                # the folders, and for instances_train2017.json its words
+                wanted = [*near.split('/'), *re.findall(r'[A-Za-z]+\d*', near)]
                 path = os.path.dirname(os.path.normpath(given)).split('/')
                 score = [self._alike(name, wanted, path) for name in found]
                 found = [

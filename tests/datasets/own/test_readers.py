@@ -190,6 +190,20 @@ def test_images_of_one_name_in_subfolders_keep_their_own_labels(tmp_path):
     assert len({record.path for record in records}) == 2
 
 
+def test_images_of_one_name_in_two_splits_of_coco(tmp_path):
+    for split in ('train', 'val'):
+        write_set(tmp_path / split, 'coco', {'1.jpg': TRUTH['photo 0.jpg']})
+        target = tmp_path / f'annotations/instances_{split}.json'
+        target.parent.mkdir(exist_ok=True)
+        shutil.move(tmp_path / split / 'labels.json', target)
+    _, records, _, problems = read(tmp_path)
+    assert not problems
+    assert [(r.path, r.split) for r in records] == [
+        (f'{split}/images/1.jpg', f'annotations/instances_{split}.json')
+        for split in ('train', 'val')
+    ]
+
+
 def test_a_resized_image_scales_its_boxes(tmp_path):
     write_set(tmp_path, 'voc')
     write_image(tmp_path / 'images/photo 3.jpg', size=(160, 120))
