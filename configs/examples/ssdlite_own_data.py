@@ -5,7 +5,6 @@
 # ---- changed most often -------------------------------------------------
 data_root = 'data/my_set'  # images/ and annotations/*.json in COCO format
 classes = ('cat', 'dog')
-val_ann = 'annotations/val.json'
 test_ann = 'annotations/val.json'
 start = None  # a trained detector or an ImageNet network, None for random weights
 lite = True  # SSDLite, False for plain SSD
@@ -129,7 +128,7 @@ val_dataloader = dict(
         type='CocoDataset',
         data_root=data_root,
         metainfo=dict(classes=classes),
-        ann_file=val_ann,
+        ann_file='annotations/val.json',
         data_prefix=dict(img='images/'),
         test_mode=True,
         pipeline=test_pipeline,
@@ -139,7 +138,10 @@ test_dataloader = dict(
     val_dataloader, dataset=dict(val_dataloader['dataset'], ann_file=test_ann)
 )
 val_evaluator = dict(
-    type='CocoMetric', ann_file=f'{data_root}/{val_ann}', metric='bbox', classwise=True
+    type='CocoMetric',
+    ann_file=f'{data_root}/annotations/val.json',
+    metric='bbox',
+    classwise=True,
 )
 test_evaluator = dict(val_evaluator, ann_file=f'{data_root}/{test_ann}')
 

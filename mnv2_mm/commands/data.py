@@ -4,30 +4,24 @@ tools/prepare_data.py (``mnv2 data``) calls this.
 """
 
 import re
-import shutil
 from argparse import Namespace
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 from rich.console import Console
 from rich.progress import Progress
 
-from mnv2_mm.checkpoints.convert import convert, needs_conversion, read_weights, save
-from mnv2_mm.checkpoints.file import read, state_dict_of
-from mnv2_mm.checkpoints.hub import (
-    cache_folder,
-    checkpoint_of,
-    config_for,
-    published_models,
-)
+from mnv2_mm.checkpoints.start import write_start
 from mnv2_mm.datasets.own import recipe
 from mnv2_mm.datasets.own.collect import collect
-from mnv2_mm.datasets.own.forms import FORMS, recognize, scan
+from mnv2_mm.datasets.own.forms import FORMS, Files, recognize, scan
 from mnv2_mm.datasets.own.records import Problems, Record
 from mnv2_mm.datasets.own.split import split_records
 from mnv2_mm.datasets.own.summary import draw_summary
 from mnv2_mm.datasets.own.writer import (
     REPORT,
+    SetToWrite,
     whole_folder,
     write_config,
     write_images,
@@ -37,13 +31,6 @@ from mnv2_mm.runtime.drawing import default_palette
 from mnv2_mm.utils.console import filter_warnings
 from mnv2_mm.utils.errors import InputError
 
-#: Published networks to start from, the best for the task first.
-STARTS = {
-    'det': (('ssdlite_mnv2_coco', 'ssd_mnv2_openimages'),),
-    'seg': (('deeplabv3_mnv2_voc', 'deeplabv3_mnv2_voc_quant'),),
-    'cls': (),
-}
-IMAGENET = ('mnv2_in1k', 'mnv2_in1k_quant')
 #: Mean recall that the default boxes must have, and what others must have over it.
 MIN_RECALL, MIN_GAIN = 0.8, 0.05
 
@@ -60,19 +47,17 @@ def prepare(args: Namespace) -> None:
         form, records, classes = _read(files, args, problems, step)
         task = {'masks': 'seg', 'folders': 'cls'}.get(form, args.task or 'det')
         how = split_records(records, files, problems, args.seed)
-        if not any(record.labels for record in records):
-            raise InputError(
-                f'{source} has no label that can be used:\n'
-                + '\n'.join(problems.lines())
-            )
         with whole_folder(out, force=args.force) as made:
-            facts = write_images(
-                task, made, records, classes, files, problems,
-                step('writing images', len(records)),
-            )  # fmt: skip
-            start, values = _start(task, args.weights, made)
+            tick = step('writing images', len(records))
+            content = SetToWrite(made, records, classes, files, problems, tick)
+            values = write_images(task, content) | recipe.schedule(task, records)
+            start, weights = write_start(task, args.weights, made / 'start.pth')
+            values['start'] = '{{ fileDirname }}/start.pth' if weights else None
+            if (
+                task == 'det' and weights
+            ):  # plain SSD has one layer where SSDLite has two
+                values['lite'] = 'bbox_head.cls_convs.0.weight' not in weights
             notes: dict[str, str] = {}
-            values |= facts | recipe.schedule(task, records)
             side = _values_of_task(task, records, classes, values, notes, args.seed)
             values['data_root'] = '{{ fileDirname }}'
             values['classes'] = tuple(classes)
@@ -107,14 +92,16 @@ class _Steps:
     def __init__(self, progress: Progress) -> None:
         self.progress = progress
 
-    def __call__(self, text: str, total: int | None = None):
+    def __call__(self, text: str, total: int | None = None) -> Callable[[], object]:
         if not self.progress.console.is_terminal:
             print(f'{text} ...', flush=True)
         task = self.progress.add_task(text, total=total)
         return lambda: self.progress.advance(task)
 
 
-def _read(files, args: Namespace, problems: Problems, step: _Steps):
+def _read(
+    files: Files, args: Namespace, problems: Problems, step: _Steps
+) -> tuple[str, list[Record], list[str]]:
     """Read each form that the folder may have; take the one with the most images."""
     names = recognize(files, args.task, args.form)
     found = []
@@ -192,54 +179,3 @@ def _choose_anchors(
         text += f'\n{name} reach {other.mean:.1%}:\nscales = {other.scales}'
         text += f'; reduce_lowest = {other.reduce_lowest}'
     notes['scales'] = text
-
-
-def _start(task: str, given: str | None, made: Path) -> tuple[str, dict]:
-    """Put the weights to start from into the folder; their name, and config values."""
-    path, text = (Path(given).expanduser(), given) if given else _published(task)
-    if path is None:
-        return text, {'start': None}
-    target = made / 'start.pth'
-    if given and _is_foreign(path):
-        content = read_weights(path)
-        checkpoint, report = convert(content, config_for(content))
-        print(f'converted {path.name}: {report.summary()}', flush=True)
-        save(checkpoint, target)
-    else:
-        shutil.copyfile(path, target)
-    weights = state_dict_of(read(str(target)), str(path))
-    stem = weights.get('backbone.conv1.conv.weight')
-    if stem is None or len(stem) != 32:
-        raise InputError(
-            f'{path} holds no MobileNetV2 of width 1, which the config has; give other '
-            'weights, or none'
-        )
-    values: dict[str, object] = {'start': '{{ fileDirname }}/start.pth'}
-    if task == 'det':  # plain SSD has one convolution where SSDLite has two
-        values['lite'] = 'bbox_head.cls_convs.0.weight' not in weights
-    return text, values
-
-
-def _is_foreign(path: Path) -> bool:
-    """Whether a file has to be converted: it is of another format or code base."""
-    if needs_conversion(path):
-        return True
-    weights = state_dict_of(read(str(path)), str(path))
-    return not any(key.startswith('backbone.') for key in weights)
-
-
-def _published(task: str) -> tuple[Path | None, str]:
-    """The best published network that can be had, those in the cache first."""
-    models, reasons = published_models(), []
-    for names in (*STARTS[task], IMAGENET):
-        for name in sorted(names, key=lambda n: not _cached(models[n])):
-            try:
-                return checkpoint_of(models[name]), name
-            except InputError as error:
-                reasons.append(str(error).partition('\n')[0])
-    print('\n'.join(f'warning: {reason}' for reason in reasons), flush=True)
-    return None, 'random weights, since no published ones can be had; see --weights'
-
-
-def _cached(model) -> bool:
-    return (cache_folder() / model.file).is_file()

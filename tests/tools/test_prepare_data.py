@@ -25,11 +25,10 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(autouse=True)
-def _no_downloads(tmp_path, monkeypatch):
-    from mnv2_mm.commands import data
+def _no_downloads(monkeypatch):
+    from mnv2_mm.checkpoints import start
 
-    monkeypatch.setenv('MNV2_MM_CACHE', str(tmp_path / 'cache'))
-    monkeypatch.setattr(data, '_published', lambda task: (None, 'random weights'))
+    monkeypatch.setattr(start, '_published', lambda task: (None, 'random weights'))
 
 
 def masks(root, values=(0, 1, 2), suffix='.png'):
@@ -228,8 +227,8 @@ def test_a_hundred_thousand_files_need_less_than_two_gigabytes(tmp_path):
     code = (
         'import resource, runpy, sys\n'
         f'sys.argv = ["x", {str(source)!r}, "--out", {str(tmp_path / "out")!r}]\n'
-        'import mnv2_mm.commands.data as data\n'
-        'data._published = lambda task: (None, "random")\n'
+        'import mnv2_mm.checkpoints.start as start\n'
+        'start._published = lambda task: (None, "random")\n'
         f'try:\n    runpy.run_path({str(ROOT / "tools/prepare_data.py")!r}, '
         'run_name="__main__")\nfinally:\n'
         '    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n'

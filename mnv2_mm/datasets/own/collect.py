@@ -41,7 +41,7 @@ def collect(
             for n, size in _sizes(folders, files, problems, tick)
         ]
         return records, sorted({record.labels[0] for record in records})
-    records = _boxes(form, files, problems, tick)
+    records = _boxes(form, files, problems, tick, masks=masks)
     if masks:
         for record in records:
             record.labels, record.boxes = [name for name, _ in record.shapes], None
@@ -67,7 +67,9 @@ def collect(
     return records, classes
 
 
-def _boxes(form: str, files: Files, problems: Problems, tick: Tick) -> list[Record]:
+def _boxes(
+    form: str, files: Files, problems: Problems, tick: Tick, *, masks: bool
+) -> list[Record]:
     """Records of a form of boxes, with the background images of YOLO."""
     images = set(files.images) - set(mask_pairs(files).values())
     index = ImageIndex(files.root, images)
@@ -101,7 +103,7 @@ def _boxes(form: str, files: Files, problems: Problems, tick: Tick) -> list[Reco
             np.array([corners for _, corners in boxes], float).reshape(-1, 4),
             split=raw.split or _file_split(form, raw.near),
             stored=stored,
-            shapes=raw.shapes or [],
+            shapes=raw.shapes or [] if masks else [],  # they are large
         )
     rest = [name for name in index.names if name not in annotated]
     if form == 'yolo':

@@ -163,6 +163,9 @@ def _coco(files: Files, names: list[str], problems: Problems) -> Iterator[Raw]:
         for image in content['images']:
             given, of_image = str(image.get('file_name')), rows.pop(image['id'], [])
             where = f'{name}: {given}'
+            crowds = [row for row in of_image if row.get('iscrowd')]
+            problems.add(f'{LEFT_OUT}, it is a crowd (iscrowd)', [where] * len(crowds))
+            of_image = [row for row in of_image if not row.get('iscrowd')]
             boxes = partial(parsed, of_image, parse, where, problems)
             shapes = [
                 (labels.get(row.get('category_id'), ''), row['segmentation'])

@@ -42,9 +42,10 @@ def split_records(
         for record in rest:
             record.split = 'train'
     elif not found['val']:
-        text += '; there is no val, so test is evaluated while training too'
-    held = 'val' if any(r.split == 'val' for r in records) else 'test'
-    for one, other in (('train', held), (held, 'train')):
+        text += '; there is no val, so test is taken for it'
+        for record in records:
+            record.split = record.split.replace('test', 'val')
+    for one, other in (('train', 'val'), ('val', 'train')):
         inside, rest = (
             {label for r in records if r.split == s for label in r.labels}
             for s in (one, other)

@@ -13,6 +13,7 @@ import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -57,18 +58,21 @@ def whole_folder(out: Path, *, force: bool) -> Iterator[Path]:
         shutil.rmtree(work, ignore_errors=True)
 
 
-def write_images(
-    task: str,
-    out: Path,
-    records: list[Record],
-    classes: list[str],
-    files: Files,
-    problems: Problems,
-    tick: Callable[[], object],
-) -> dict[str, object]:
+@dataclass
+class SetToWrite:
+    """A set, and where it goes."""
+
+    out: Path
+    records: list[Record]
+    classes: list[str]
+    files: Files  #: where the images are
+    problems: Problems
+    tick: Callable[[], object]  #: called for each image
+
+
+def write_images(task: str, made: SetToWrite) -> dict[str, object]:
     """Write images and labels; returns what the config has to know of them."""
-    write = {'det': _write_boxes, 'seg': _write_masks, 'cls': _write_folders}[task]
-    return write(out, records, classes, files, problems, tick)
+    return {'det': _write_boxes, 'seg': _write_masks, 'cls': _write_folders}[task](made)
 
 
 def place(source: Path, target: Path) -> None:
@@ -86,16 +90,10 @@ def read_image(files: Files, record: Record) -> np.ndarray:
     return cv2.imread(str(files.root / record.path), flag)
 
 
-def _write_boxes(
-    out: Path,
-    records: list[Record],
-    classes: list[str],
-    files: Files,
-    problems: Problems,
-    tick: Callable[[], object],
-) -> dict[str, object]:
+def _write_boxes(made: SetToWrite) -> dict[str, object]:
+    out, records, files = made.out, made.records, made.files
     common = os.path.commonpath([os.path.dirname(r.path) or '.' for r in records])
-    numbers = {name: number for number, name in enumerate(classes, 1)}
+    numbers = {name: number for number, name in enumerate(made.classes, 1)}
     for split in SPLITS:
         images: list[dict] = []
         rows: list[dict] = []
@@ -105,7 +103,7 @@ def _write_boxes(
                 write_image(out / 'images' / name, read_image(files, record))
             else:
                 place(files.root / record.path, out / 'images' / name)
-            tick()
+            made.tick()
             width, height = record.size
             images.append(dict(id=len(images) + 1, file_name=name))
             images[-1] |= dict(width=width, height=height)
@@ -120,13 +118,12 @@ def _write_boxes(
             content = dict(images=images, annotations=rows, categories=categories)
             path = out / 'annotations' / f'{split}.json'
             write_text(path, json.dumps(content, separators=(',', ':')) + '\n')
-    splits = {record.split for record in records}
-    held = 'val' if 'val' in splits else 'test'
-    test = 'test' if 'test' in splits else 'val'
-    return {
-        'val_ann': f'annotations/{held}.json',
-        'test_ann': f'annotations/{test}.json',
-    }
+    return {'test_ann': f'annotations/{_test_split(records)}.json'}
+
+
+def _test_split(records: list[Record]) -> str:
+    """What the test of the config reads."""
+    return 'test' if any(record.split == 'test' for record in records) else 'val'
 
 
 def _flat_names(records: list[Record], folder: Callable[[Record], str]) -> list[str]:
@@ -141,83 +138,63 @@ def _flat_names(records: list[Record], folder: Callable[[Record], str]) -> list[
     ]
 
 
-def _test_as_val(records: list[Record]) -> bool:
-    """Whether the evaluations of a training have the test images only."""
-    return all(record.split != 'val' for record in records)
-
-
-def _write_masks(
-    out: Path,
-    records: list[Record],
-    classes: list[str],
-    files: Files,
-    problems: Problems,
-    tick: Callable[[], object],
-) -> dict[str, object]:
+def _write_masks(made: SetToWrite) -> dict[str, object]:
+    out, records, files = made.out, made.records, made.files
     endings = Counter(Path(r.path).suffix for r in records)
     suffix = endings.most_common(1)[0][0]  # mmseg takes one for all
-    as_val = _test_as_val(records)
     names = _flat_names(records, lambda record: record.split)
     for record, name in zip(records, names, strict=True):
-        split = 'val' if as_val and record.split == 'test' else record.split
-        image = out / 'img_dir' / split / f'{name}{suffix}'
+        image = out / 'img_dir' / record.split / f'{name}{suffix}'
         if Path(record.path).suffix == suffix:
             place(files.root / record.path, image)
         else:
-            problems.add(f'image written again as {suffix}', record.path)
+            made.problems.add(f'image written again as {suffix}', record.path)
             write_image(image, read_image(files, record))
-        mask = out / 'ann_dir' / split / f'{name}.png'
+        mask = out / 'ann_dir' / record.split / f'{name}.png'
         if record.mask and not record.binary:
             place(files.root / record.mask, mask)
         else:
-            write_image(mask, _mask_of(record, classes, files))
-        tick()
-    test = 'test' if not as_val and any(r.split == 'test' for r in records) else 'val'
-    return {'img_suffix': suffix, 'test_split': test}
+            write_image(mask, _mask_of(record, made))
+        made.tick()
+    return {'img_suffix': suffix, 'test_split': _test_split(records)}
 
 
-def _mask_of(record: Record, classes: list[str], files: Files) -> np.ndarray:
+def _mask_of(record: Record, made: SetToWrite) -> np.ndarray:
     """Mask (H, W): of 0 and 255 as 0 and 1, or drawn from COCO's shapes."""
     if record.mask:
-        mask = cv2.imread(str(files.root / record.mask), cv2.IMREAD_GRAYSCALE)
-        return (mask > 0).astype(np.uint8)
+        path = str(made.files.root / record.mask)
+        return (cv2.imread(path, cv2.IMREAD_GRAYSCALE) > 0).astype(np.uint8)
     from pycocotools import mask as coco
 
     width, height = record.size
     mask = np.zeros((height, width), np.uint8)
     parts = []
     for label, shape in record.shapes:
-        if isinstance(shape, list):
-            shape = coco.merge(coco.frPyObjects(shape, height, width))
-        elif isinstance(shape['counts'], list):
-            shape = coco.frPyObjects(shape, height, width)
-        parts.append((int(coco.area(shape)), classes.index(label), shape))
-    for _, number, shape in sorted(parts, key=lambda part: -part[0]):  # small ones last
-        mask[coco.decode(shape) > 0] = number
+        try:
+            if isinstance(shape, list):
+                shape = coco.merge(coco.frPyObjects(shape, height, width))
+            elif isinstance(shape['counts'], list):
+                shape = coco.frPyObjects(shape, height, width)
+            parts.append((coco.decode(shape) > 0, made.classes.index(label)))
+        except Exception as error:  # of a compiled library
+            kind = f'mask left out, it cannot be drawn ({error})'
+            made.problems.add(kind, record.path)
+    for part, number in sorted(parts, key=lambda part: -part[0].sum()):
+        mask[part] = number  # small ones last
     return mask
 
 
-def _write_folders(
-    out: Path,
-    records: list[Record],
-    classes: list[str],
-    files: Files,
-    problems: Problems,
-    tick: Callable[[], object],
-) -> dict[str, object]:
-    as_val = _test_as_val(records)
+def _write_folders(made: SetToWrite) -> dict[str, object]:
+    out, records, files = made.out, made.records, made.files
     names = _flat_names(records, lambda record: record.split + record.labels[0])
-    splits = set()
     for record, name in zip(records, names, strict=True):
-        split = 'val' if as_val and record.split == 'test' else record.split
-        splits.add(split)
-        folder = out / split / record.labels[0]
+        folder = out / record.split / record.labels[0]
         place(files.root / record.path, folder / f'{name}{Path(record.path).suffix}')
-        tick()
-    for split in splits:  # mmpretrain numbers the classes by the folders
-        for name in classes:
+        made.tick()
+    for split in {record.split for record in records}:
+        for name in made.classes:  # mmpretrain numbers the classes by the folders
             (out / split / name).mkdir(parents=True, exist_ok=True)
-    return {'test_split': 'test' if 'test' in splits else 'val'}
+    return {'test_split': _test_split(records)}
 
 
 def write_config(

@@ -97,11 +97,11 @@ def test_lists_and_folders_named_by_files(tmp_path):
     assert [r.split for r in records] == ['train', 'val', 'train', 'val']
 
 
-def test_test_alone_is_evaluated_and_said():
+def test_test_alone_is_taken_for_val_and_said():
     splits, problems, how = divided([record('train/1.jpg', 'ab'), record('test/2.jpg')])
-    assert list(splits.values()) == ['train', 'test']
-    assert 'test is evaluated' in how
-    assert problems == {'class in train and not in test': ['b']}
+    assert list(splits.values()) == ['train', 'val']
+    assert 'test is taken' in how
+    assert problems == {'class in train and not in val': ['b']}
 
 
 @pytest.mark.parametrize('count', [2, 5, 33, 205, 5000, 120_000])
