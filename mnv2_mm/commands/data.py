@@ -33,57 +33,64 @@ from mnv2_mm.utils.errors import InputError
 
 #: Mean recall that the default boxes must have, and what others must have over it.
 MIN_RECALL, MIN_GAIN = 0.8, 0.05
+SUMMARY = 'summary.png'
 
 
 def prepare(args: Namespace) -> None:
     """Prepare a data set by the flags of tools/prepare_data.py."""
     filter_warnings()
     source, out = Path(args.source).expanduser(), Path(args.out).expanduser()
-    problems = Problems()
-    with Progress(console=Console(stderr=True), transient=True) as progress:
-        step = _Steps(progress)
-        files = scan(source, step('looking for files'))
-        problems.add('file begins with a byte-order mark (BOM); it is read', files.bom)
-        form, records, classes = _read(files, args, problems, step)
-        task = {'masks': 'seg', 'folders': 'cls'}.get(form, args.task or 'det')
-        how = split_records(records, files, problems, args.seed)
-        with whole_folder(out, force=args.force) as made:
-            tick = step('writing images', len(records))
-            content = SetToWrite(made, records, classes, files, problems, tick)
-            values = write_images(task, content) | recipe.schedule(task, records)
-            start, weights = write_start(task, args.weights, made / 'start.pth')
-            values['start'] = '{{ fileDirname }}/start.pth' if weights else None
-            if (
-                task == 'det' and weights
-            ):  # plain SSD has one layer where SSDLite has two
-                values['lite'] = 'bbox_head.cls_convs.0.weight' not in weights
-            notes: dict[str, str] = {}
-            side = _values_of_task(task, records, classes, values, notes, args.seed)
-            values['data_root'] = '{{ fileDirname }}'
-            values['classes'] = tuple(classes)
-            config = re.sub(r'\W', '_', out.resolve().name).lower() + '.py'
-            write_config(task, made / config, values, notes)
-            draw_summary(made / 'summary.png', records, classes, files, side)
-            count = Counter(record.split for record in records)
-            lines = [
-                f'source: {source} ({FORMS[form]})',
-                f'images: {", ".join(f"{n} {s}" for s, n in count.items())}; {how}',
-                f'classes: {", ".join(classes[:20])}' + ', ...' * (len(classes) > 20),
-                f'labels: {sum(len(r.labels) for r in records)}',
-                f'start: {start}',
-                *notes.values(),
-                f'training: {values["max_epochs"]} epochs, batch '
-                f'{values["batch_size"]}, input {side}, evaluated every '
-                f'{values["val_interval"]} epochs',
-            ]
-            write_report(made / REPORT, lines, problems)
+    config = re.sub(r'\W', '_', out.resolve().name).lower() + '.py'
+    bars = Progress(console=Console(stderr=True), transient=True)
+    with whole_folder(out, force=args.force) as made, bars:
+        lines, problems = _make(source, made, config, args, _Steps(bars))
+        write_report(made / REPORT, lines, problems)
     print('\n'.join(lines))
     for line in problems.lines():
         print(f'problem: {line}')
     print(
-        f'written: {out / config}, {out / "summary.png"}; {out / REPORT} has every '
-        f'problem with its files\n  train: mnv2 train {out}'
+        f'written: {out / config}, {out / SUMMARY}; {out / REPORT} has every problem '
+        f'with its files\n  train: mnv2 train {out}'
     )
+
+
+def _make(
+    source: Path, made: Path, config: str, args: Namespace, step: '_Steps'
+) -> tuple[list[str], Problems]:
+    """Fill the folder; returns what to say of it, and the problems."""
+    problems = Problems()
+    files = scan(source, step('looking for files'))
+    problems.add('file begins with a byte-order mark (BOM); it is read', files.bom)
+    form, records, classes = _read(files, args, problems, step)
+    task = {'masks': 'seg', 'folders': 'cls'}.get(form, args.task or 'det')
+    how = split_records(records, files, problems, args.seed)
+    tick = step('writing images', len(records))
+    content = SetToWrite(made, records, classes, files, problems, tick)
+    values = write_images(task, content) | recipe.schedule(task, records)
+    start, weights = write_start(task, args.weights, made / 'start.pth')
+    values |= {
+        'data_root': '{{ fileDirname }}',
+        'classes': tuple(classes),
+        'start': '{{ fileDirname }}/start.pth' if weights else None,
+    }
+    notes: dict[str, str] = {}
+    side = _values_of_task(task, content, values, notes, args.seed)
+    if task == 'det' and weights:  # plain SSD has one layer where SSDLite has two
+        values['lite'] = 'bbox_head.cls_convs.0.weight' not in weights
+    write_config(task, made / config, values, notes)
+    draw_summary(made / SUMMARY, records, classes, files, side)
+    count = Counter(record.split for record in records)
+    lines = [
+        f'source: {source} ({FORMS[form]})',
+        f'images: {", ".join(f"{n} {split}" for split, n in count.items())}; {how}',
+        f'classes: {", ".join(classes[:20])}' + ', ...' * (len(classes) > 20),
+        f'labels: {sum(len(record.labels) for record in records)}',
+        f'start: {start}',
+        *notes.values(),
+        f'training: {values["max_epochs"]} epochs, batch {values["batch_size"]}, input '
+        f'{side}, evaluated every {values["val_interval"]} epochs',
+    ]
+    return lines, problems
 
 
 class _Steps:
@@ -133,18 +140,14 @@ def _read(
 
 
 def _values_of_task(
-    task: str,
-    records: list[Record],
-    classes: list[str],
-    values: dict,
-    notes: dict[str, str],
-    seed: int,
+    task: str, content: SetToWrite, values: dict, notes: dict[str, str], seed: int
 ) -> int:
     """Add the values that only one task has; returns the side of the input."""
+    records = content.records
     small = sum(r.split == 'train' for r in records) < recipe.SMALL_SET
     if task == 'seg':
         side = recipe.segmentation_crop(records)
-        palette = [list(color) for color in default_palette(len(classes))]
+        palette = [list(color) for color in default_palette(len(content.classes))]
         values |= {'crop': (side, side), 'palette': palette}
         values |= {'min_scale': 0.75 if small else 0.5}
     elif task == 'cls':
