@@ -13,6 +13,7 @@ import numpy as np
 from mnv2_mm.datasets.own.forms import Files
 from mnv2_mm.datasets.own.parsing import read_text, yaml_contents
 from mnv2_mm.datasets.own.records import SPLITS, Problems, Record, stem_of
+from mnv2_mm.utils.errors import InputError
 
 VAL_SHARE = 0.2
 MAX_VAL = 2000  # images; more take time at each evaluation
@@ -26,6 +27,8 @@ def split_records(
     records: list[Record], files: Files, problems: Problems, seed: int
 ) -> str:
     """Give each record its split; returns how, in a sentence."""
+    if len(records) < 2:
+        raise InputError(f'{files.root} has one image that can be used; two are needed')
     lists, folders = _listed(files), _yaml_folders(files)
     for record in records:
         path = f'/{record.path}'
@@ -36,12 +39,12 @@ def split_records(
     if not found['train'] or not found['val'] + found['test']:
         _divide(records, seed, problems)
         text = f'split here by class, seed {seed}'
-    elif found['']:
-        rest = [record for record in records if not record.split]
-        problems.add('image in no split; taken for train', [r.path for r in rest])
-        for record in rest:
-            record.split = 'train'
-    elif not found['val']:
+        found['val'] = 1
+    rest = [record for record in records if not record.split]
+    problems.add('image in no split; taken for train', [r.path for r in rest])
+    for record in rest:
+        record.split = 'train'
+    if not found['val']:
         text += '; there is no val, so test is taken for it'
         for record in records:
             record.split = record.split.replace('test', 'val')

@@ -10,6 +10,7 @@ from mnv2_mm.datasets.own.forms import Files
 from mnv2_mm.datasets.own.recipe import detection_input, schedule
 from mnv2_mm.datasets.own.records import Problems, Record
 from mnv2_mm.datasets.own.split import groups, split_records
+from mnv2_mm.utils.errors import InputError
 
 
 def record(path, labels=('a',), split=''):
@@ -102,6 +103,20 @@ def test_test_alone_is_taken_for_val_and_said():
     assert list(splits.values()) == ['train', 'val']
     assert 'test is taken' in how
     assert problems == {'class in train and not in val': ['b']}
+
+
+def test_images_in_no_split_are_for_training():
+    paths = ['train/1.jpg', 'test/2.jpg', 'other/3.jpg']
+    splits, problems, _ = divided([record(path) for path in paths])
+    assert list(splits.values()) == ['train', 'val', 'train']
+    assert problems == {'image in no split; taken for train': ['other/3.jpg']}
+
+
+def test_one_image_is_too_few():
+    with pytest.raises(InputError, match='two are needed'):
+        divided([record('1.jpg')])
+    splits = divided([record('1.jpg'), record('2.jpg')])[0]
+    assert sorted(splits.values()) == ['train', 'val']
 
 
 @pytest.mark.parametrize('count', [2, 5, 33, 205, 5000, 120_000])
