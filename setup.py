@@ -98,6 +98,7 @@ setup(
     extras_require={
         'onedl': pinned('onedl'),
         'convert': requirements('convert'),
+        'data': requirements('data'),
         # checkpoints of TensorFlow, for tools/convert_weights.py
         'tensorflow': ['tensorflow'],
         'deploy': requirements('deploy'),

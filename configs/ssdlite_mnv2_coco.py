@@ -7,7 +7,7 @@
 #   width: model.backbone.widen_factor, model.neck.widen_factor and the
 #     channels of both taps (the error message names them)
 #   input size: see _base_/datasets/coco_det.py
-#   own data: configs/examples/ssdlite_own_data.py
+#   own data: mnv2 data, or configs/examples/ssdlite_own_data.py
 _base_ = [
     '_base_/models/ssdlite_mnv2.py',
     '_base_/datasets/coco_det.py',

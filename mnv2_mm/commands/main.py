@@ -14,7 +14,8 @@ COMMANDS = {
     'convert': ('convert_weights', 'convert weights of other code bases'),
     'export': ('export', 'export a model for ONNX Runtime, ncnn or TensorRT'),
     'run': ('run_exported', 'run or time an exported model, without torch'),
-    'data': ('browse_dataset', 'check, count and draw what a config trains on'),
+    'data': ('prepare_data', 'own data in any annotation form: check, split, config'),
+    'browse': ('browse_dataset', 'check, count and draw what a config trains on'),
     'curves': ('plot_curves', 'draw loss and metrics of a training'),
     'benchmark': ('benchmark', 'time this project against the hosts'),
 }

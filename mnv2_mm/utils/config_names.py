@@ -66,7 +66,7 @@ def _index() -> dict[str, Path]:
 
 
 def config_path(name_or_path: str | os.PathLike) -> Path:
-    """Path of a config given by path or by name."""
+    """Path of a config given by path, by name, or by the folder that it is in."""
     path = Path(name_or_path).expanduser()
     if path.is_file():
         return path
@@ -79,6 +79,14 @@ def config_path(name_or_path: str | os.PathLike) -> Path:
     inside = root / f'{name}.py'
     if inside.is_file():
         return inside
+    if path.is_dir():
+        found = sorted(path.glob('*.py'))
+        if len(found) == 1:
+            return found[0]
+        names = ', '.join(file.name for file in found[:5]) or 'none'
+        raise InputError(
+            f'the folder {path} must have one config, it has {names}; give the file'
+        )
     path = Path(name)
     near = difflib.get_close_matches(path.stem, index, n=3, cutoff=0.5)
     looks_like_path = path.suffix or len(path.parts) > 1

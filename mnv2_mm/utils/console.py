@@ -5,11 +5,12 @@ import functools
 import importlib
 import io
 import logging
+import math
 import os
 import re
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from mmengine.dist import is_distributed, is_main_process
@@ -106,6 +107,14 @@ def filter_warnings() -> None:
     logging.raiseExceptions = False
 
 
+def _warm_ups(schedulers: Mapping | Sequence[Mapping]) -> Iterator[Mapping]:
+    """The entries that raise the learning rate from the first step on."""
+    for entry in [schedulers] if isinstance(schedulers, Mapping) else schedulers:
+        rises = str(entry.get('type')) in ('LinearLR', 'ConstantLR')
+        if rises and not entry.get('begin', 0) and entry.get('start_factor', 0) < 1:
+            yield entry
+
+
 class ToolRunner(Runner):
     """mmengine's runner, with a console that a person can read."""
 
@@ -123,7 +132,11 @@ class ToolRunner(Runner):
             ) from error
 
     def build_train_loop(self, loop: BaseLoop | dict) -> BaseLoop:
-        """Refuse a loader without a batch; mmengine's schedulers fail at it."""
+        """Refuse a loader without a batch, and a warm-up longer than the training.
+
+        mmengine's schedulers fail at the first. With the second the learning rate never
+        arrives, without a message.
+        """
         built = super().build_train_loop(loop)
         loader = built.dataloader
         if isinstance(built, EpochBasedTrainLoop) and not len(loader):
@@ -131,6 +144,18 @@ class ToolRunner(Runner):
                 f'train_dataloader has {len(loader.dataset)} usable images, too few '
                 'for one batch_size in each process with drop_last; lower batch_size'
             )
+        steps = getattr(built, 'max_iters', math.inf)  # a loop can be of any kind
+        for entry in _warm_ups(self.cfg.get('param_scheduler') or []):
+            end = entry.get('end', 0)
+            if entry.get('by_epoch', True):
+                end *= len(loader)
+            if end > steps:
+                raise InputError(
+                    f'the warm-up ({entry["type"]}) takes {end} steps and the training '
+                    f'ends after {steps}, so the learning rate is never reached; set '
+                    f'param_scheduler.{entry["type"]}.end to {max(1, steps // 20)} or '
+                    'so, or train longer'
+                )
         return built
 
     def build_logger(self, *args: object, **kwargs: object) -> MMLogger:

@@ -216,16 +216,19 @@ def test_documented_option_rounds_the_colors_to_bytes():
     assert changed == ['mnv2_mm.PhotoMetricDistortion']
 
 
-def test_own_data_follows_the_three_lines(tmp_path):
+def test_own_data_follows_its_block(tmp_path):
     text = (CONFIGS / 'examples/ssdlite_own_data.py').read_text()
     text = text.replace("('cat', 'dog')", "('a', 'b', 'c')")
-    text = text.replace('data/my_set/', 'data/other/')
-    text = text.replace("'../", f"'{CONFIGS}/")
+    text = text.replace('data/my_set', 'data/other')
+    text = text.replace('(300, 300)', '(384, 384)')
     path = tmp_path / 'own.py'
     path.write_text(text)
     cfg = Config.fromfile(path)
     assert cfg.model.bbox_head.num_classes == 3
-    for loader in (cfg.train_dataloader, cfg.val_dataloader):
+    assert cfg.model.bbox_head.anchor_generator.input_size == (384, 384)
+    for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
         assert loader.dataset.metainfo.classes == ('a', 'b', 'c')
-        assert loader.dataset.data_root == 'data/other/'
+        assert loader.dataset.data_root == 'data/other'
+        resize = [t for t in loader.dataset.pipeline if t.type == 'Resize']
+        assert [t.scale for t in resize] == [(384, 384)]
     assert cfg.val_evaluator.ann_file == 'data/other/annotations/val.json'

@@ -24,6 +24,7 @@ SEG = (
     'examples/deeplabv3_pets',
     'examples/pspnet_mnv2',
     'deeplabv3_mnv2_voc_adamw_40k',
+    'examples/deeplabv3_own_data',
 )
 CLS = (
     'mnv2_in1k',
@@ -31,8 +32,9 @@ CLS = (
     'examples/mnv2_pets',
     'examples/classifier_mnv2',
     'mnv2_in1k_sgd_600e',
+    'examples/mnv2_own_data',
 )
-DEEPLAB = (*SEG[:3], SEG[4])
+DEEPLAB = (*SEG[:3], *SEG[4:])
 
 
 def classes_of(cfg: Config) -> int:
@@ -391,7 +393,7 @@ def test_classification_pipelines(name, tmp_path):
             item = pipeline(dict(img_path=str(path), gt_label=1))
             shapes.add(tuple(item['inputs'].shape))
             assert item['data_samples'].gt_label.item() == 1
-    side = 224 if 'in1k' in name or 'classifier' in name else 96
+    side = 96 if 'sample' in name else 224
     side = 128 if 'pets' in name else side
     sides = {176, 224} if 'sgd_600e' in name else {side}
     assert shapes == {(3, side, side) for side in sides}

@@ -1,0 +1,184 @@
+"""From a folder of annotations in any form to a config that trains as it is.
+
+tools/prepare_data.py (``mnv2 data``) calls this.
+"""
+
+import re
+from argparse import Namespace
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import Progress
+
+from mnv2_mm.checkpoints.start import write_start
+from mnv2_mm.datasets.own import recipe
+from mnv2_mm.datasets.own.collect import collect
+from mnv2_mm.datasets.own.forms import FORMS, Files, recognize, scan
+from mnv2_mm.datasets.own.records import Problems, Record
+from mnv2_mm.datasets.own.split import split_records
+from mnv2_mm.datasets.own.summary import draw_summary
+from mnv2_mm.datasets.own.writer import (
+    REPORT,
+    SetToWrite,
+    whole_folder,
+    write_config,
+    write_images,
+    write_report,
+)
+from mnv2_mm.runtime.drawing import default_palette
+from mnv2_mm.utils.console import filter_warnings
+from mnv2_mm.utils.errors import InputError
+
+#: Mean recall that the default boxes must have, and what others must have over it.
+MIN_RECALL, MIN_GAIN = 0.8, 0.05
+SUMMARY = 'summary.png'
+
+
+def prepare(args: Namespace) -> None:
+    """Prepare a data set by the flags of tools/prepare_data.py."""
+    filter_warnings()
+    source, out = Path(args.source).expanduser(), Path(args.out).expanduser()
+    config = re.sub(r'\W', '_', out.resolve().name).lower() + '.py'
+    bars = Progress(console=Console(stderr=True), transient=True)
+    with whole_folder(out, force=args.force) as made, bars:
+        lines, problems = _make(source, made, config, args, _Steps(bars))
+        write_report(made / REPORT, lines, problems)
+    print('\n'.join(lines))
+    for line in problems.lines():
+        print(f'problem: {line}')
+    print(
+        f'written: {out / config}, {out / SUMMARY}; {out / REPORT} has every problem '
+        f'with its files\n  train: mnv2 train {out}'
+    )
+
+
+def _make(
+    source: Path, made: Path, config: str, args: Namespace, step: '_Steps'
+) -> tuple[list[str], Problems]:
+    """Fill the folder; returns what to say of it, and the problems."""
+    problems = Problems()
+    files = scan(source, step('looking for files'))
+    problems.add('file begins with a byte-order mark (BOM); it is read', files.bom)
+    form, records, classes = _read(files, args, problems, step)
+    task = {'masks': 'seg', 'folders': 'cls'}.get(form, args.task or 'det')
+    how = split_records(records, files, problems, args.seed)
+    tick = step('writing images', len(records))
+    content = SetToWrite(made, records, classes, files, problems, tick)
+    values = write_images(task, content) | recipe.schedule(task, records)
+    start, weights = write_start(task, args.weights, made / 'start.pth')
+    values |= {
+        'data_root': '{{ fileDirname }}',
+        'classes': tuple(classes),
+        'start': '{{ fileDirname }}/start.pth' if weights else None,
+    }
+    notes: dict[str, str] = {}
+    side = _values_of_task(task, content, values, notes, args.seed)
+    if task == 'det' and weights:  # plain SSD has one layer where SSDLite has two
+        values['lite'] = 'bbox_head.cls_convs.0.weight' not in weights
+    write_config(task, made / config, values, notes)
+    draw_summary(made / SUMMARY, records, classes, files, side)
+    count = Counter(record.split for record in records)
+    lines = [
+        f'source: {source} ({FORMS[form]})',
+        f'images: {", ".join(f"{n} {split}" for split, n in count.items())}; {how}',
+        f'classes: {", ".join(classes[:20])}' + ', ...' * (len(classes) > 20),
+        f'labels: {sum(len(record.labels) for record in records)}',
+        f'start: {start}',
+        *notes.values(),
+        f'training: {values["max_epochs"]} epochs, batch {values["batch_size"]}, input '
+        f'{side}, evaluated every {values["val_interval"]} epochs',
+    ]
+    return lines, problems
+
+
+class _Steps:
+    """A bar for each step of the work."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.progress = progress
+
+    def __call__(self, text: str, total: int | None = None) -> Callable[[], object]:
+        if not self.progress.console.is_terminal:
+            print(f'{text} ...', flush=True)
+        task = self.progress.add_task(text, total=total)
+        return lambda: self.progress.advance(task)
+
+
+def _read(
+    files: Files, args: Namespace, problems: Problems, step: _Steps
+) -> tuple[str, list[Record], list[str]]:
+    """Read each form that the folder may have; take the one with the most images."""
+    names = recognize(files, args.task, args.form)
+    found = []
+    for name in names:
+        own = Problems()
+        tick = step(f'reading {FORMS[name]}')
+        records, classes = collect(name, files, own, tick, masks=args.task == 'seg')
+        labeled = {record.path for record in records if record.labels}
+        found.append((len(labeled), name, records, classes, own, labeled))
+    found.sort(key=lambda entry: -entry[0])  # stable: of equals the first of FORMS
+    _, form, records, classes, own, labeled = found[0]
+    for _, name, _, _, _, others in found[1:]:
+        if others - labeled:
+            raise InputError(
+                f'{files.root} mixes forms: {FORMS[form]} labels {len(labeled)} '
+                f'images, {FORMS[name]} {len(others - labeled)} others; convert one of '
+                f'them, or read one alone with --form {form} or --form {name}'
+            )
+        what = 'of the same images' if others else 'without labels'
+        problems.add(f'{FORMS[name]} {what}; not read', files.forms[name])
+    for kind, places in own.found.items():
+        problems.add(kind, places)
+    if not labeled:
+        raise InputError(
+            f'{files.root} ({FORMS[form]}) has no label that can be used:\n'
+            + '\n'.join(problems.lines())
+        )
+    return form, records, classes
+
+
+def _values_of_task(
+    task: str, content: SetToWrite, values: dict, notes: dict[str, str], seed: int
+) -> int:
+    """Add the values that only one task has; returns the side of the input."""
+    records = content.records
+    small = sum(r.split == 'train' for r in records) < recipe.SMALL_SET
+    if task == 'seg':
+        side = recipe.segmentation_crop(records)
+        palette = [list(color) for color in default_palette(len(content.classes))]
+        values |= {'crop': (side, side), 'palette': palette}
+        values |= {'min_scale': 0.75 if small else 0.5}
+    elif task == 'cls':
+        side = recipe.classification_input(records)
+        values |= {'input_size': side, 'min_crop': 0.25 if small else 0.08}
+    else:
+        side = recipe.detection_input(records)
+        values |= {'input_size': (side, side), 'min_crop': 0.5 if small else 0.3}
+        _choose_anchors(records, side, values, notes, seed)
+    if task != 'det' and values['start'] is None:
+        values['backbone_lr'] = 1
+    return side
+
+
+def _choose_anchors(
+    records: list[Record], side: int, values: dict, notes: dict[str, str], seed: int
+) -> None:
+    """Keep the official default boxes unless others reach clearly more objects."""
+    from mnv2_mm.analysis.anchor_fit import fit_anchors
+
+    official, best = fit_anchors(records, side, seed=seed)
+    better = official.mean < MIN_RECALL and best.mean > official.mean + MIN_GAIN
+    chosen, other = (best, official) if better else (official, best)
+    values |= {'scales': chosen.scales, 'reduce_lowest': chosen.reduce_lowest}
+    low = min(chosen.recall, key=chosen.recall.get)
+    text = (
+        f'default boxes reach {chosen.mean:.1%} of the objects at IoU 0.5 (mean of the '
+        f'classes; least: {low}, {chosen.recall[low]:.1%})'
+    )
+    if other.scales != chosen.scales:
+        name = 'the official' if better else 'k-means'
+        text += f'\n{name} reach {other.mean:.1%}:\nscales = {other.scales}'
+        text += f'; reduce_lowest = {other.reduce_lowest}'
+    notes['scales'] = text

@@ -1,0 +1,192 @@
+"""Find the files of a data set and recognize its annotation form by them.
+
+globox, which parses the forms, has to be told which one a folder has, and datumaro,
+which recognizes forms, needs 60 MB of other packages. So a file is recognized here by
+its ending and its first bytes.
+"""
+
+import mmap
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mnv2_mm.datasets.checks.source import listed
+from mnv2_mm.utils.errors import InputError
+
+IMAGES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.tif', '.tiff')
+#: Forms of boxes by name, the preferred one of equals first.
+FORMS = {
+    'coco': 'COCO JSON',
+    'yolo': 'YOLO text files',
+    'voc': 'VOC XML',
+    'labelme': 'LabelMe JSON',
+    'cvat': 'CVAT XML',
+    'openimages': 'Open Images CSV',
+    'csv': 'CSV',
+    'masks': 'PNG masks',
+    'folders': 'class folders',
+}
+#: Names of folders and files that hold class names or lists, not labels.
+NAME_FILES = (
+    'classes.txt',
+    'obj.names',
+    'labels.txt',
+    'labelmap.txt',
+    'class_names.txt',
+)
+_YOLO = re.compile(rb'\S+(\s+[-+.\deE]+){4,}\s*$')
+_MASK_FOLDERS = re.compile(
+    r'(^|/)(ann_dir|annotations?|masks?|labels?|segmentation\w*|trimaps|gt\w*)(?=/|$)',
+    re.I,
+)
+
+
+@dataclass
+class Files:
+    """What a folder holds, relative to it and sorted."""
+
+    root: Path
+    images: list[str] = field(default_factory=list)
+    #: annotation files by their form
+    forms: dict[str, list[str]] = field(default_factory=dict)
+    texts: list[str] = field(default_factory=list)  #: class names and lists
+    yamls: list[str] = field(default_factory=list)
+    others: list[str] = field(default_factory=list)
+    bom: list[str] = field(default_factory=list)  #: begin with a byte-order mark
+    classes: list[str] = field(default_factory=list)  #: that annotation files list
+
+
+def scan(source: Path, tick: Callable[[], object] = lambda: None) -> Files:
+    """List a folder; a YAML, JSON or CSV file stands for the folder that it is in.
+
+    Args:
+        source: The folder, or one annotation file in it.
+        tick: Called for each file.
+    """
+    only = source.name if source.is_file() else ''
+    root = source.parent if only else source
+    if not root.is_dir():
+        raise InputError(f'there is no folder or file {source}; give that of the data')
+    files = Files(root)
+    for parent, folders, names in os.walk(root, followlinks=True):
+        folders[:] = sorted(n for n in folders if not n.startswith(('.', '__MACOSX')))
+        for name in sorted(names):
+            tick()
+            path = os.path.relpath(os.path.join(parent, name), root).replace('\\', '/')
+            _sort_in(files, path, only)
+    return files
+
+
+def _sort_in(files: Files, path: str, only: str) -> None:
+    """Put one file where it belongs."""
+    ending = os.path.splitext(path)[1].lower()
+    if os.path.basename(path).startswith('.'):
+        return
+    if ending in IMAGES:
+        files.images.append(path)
+    elif ending in ('.yaml', '.yml'):
+        files.yamls.append(path)
+    elif ending not in ('.txt', '.names', '.json', '.xml', '.csv'):
+        files.others.append(path)
+    elif only.endswith(('.json', '.xml', '.csv')) and path != only:
+        return  # one file was asked for
+    else:
+        with open(files.root / path, 'rb') as file:
+            head = file.read(4096)
+        if head.startswith(b'\xef\xbb\xbf'):
+            files.bom.append(path)
+        form = _form_of(files.root / path, ending, head.removeprefix(b'\xef\xbb\xbf'))
+        if form == 'text':
+            files.texts.append(path)
+        elif form:
+            files.forms.setdefault(form, []).append(path)
+        else:
+            files.others.append(path)
+
+
+def _form_of(path: Path, ending: str, head: bytes) -> str:
+    """Form of an annotation file; '' if it is none, 'text' for names and lists."""
+    if ending == '.xml':
+        root = re.search(rb'<(annotations?)\b', head)
+        return {b'annotation': 'voc', b'annotations': 'cvat'}[root[1]] if root else ''
+    if ending == '.json':
+        if b'"shapes"' in head or b'"imagePath"' in head:
+            return 'labelme'
+        return 'coco' if _contains(path, b'"images"', b'"annotations"') else ''
+    first = head.lstrip().partition(b'\n')[0].strip()
+    if ending == '.csv':
+        if b'ImageID' in first and b'XMin' in first:
+            return 'openimages'
+        columns = first.lower().replace(b';', b',').split(b',')
+        numbers = sum(bool(re.fullmatch(rb'\s*[-+.\d]+\s*', c)) for c in columns)
+        return 'csv' if b'xmin' in columns or b'x1' in columns or numbers == 4 else ''
+    if os.path.basename(path).lower() in NAME_FILES or ending == '.names':
+        return 'text'
+    return 'yolo' if not first or _YOLO.match(first) else 'text'
+
+
+def _contains(path: Path, *words: bytes) -> bool:
+    """Whether a file of any size has all words in it."""
+    if not path.stat().st_size:
+        return False
+    with open(path, 'rb') as file, mmap.mmap(file.fileno(), 0, access=1) as content:
+        return all(content.find(word) >= 0 for word in words)
+
+
+def mask_pairs(files: Files) -> dict[str, str]:
+    """Mask of each image: a PNG of the same stem in a folder named like masks."""
+    masks = [n for n in files.images if n.endswith('.png') and _MASK_FOLDERS.search(n)]
+    by_key = {_key(name): name for name in masks}
+    taken = set(masks)
+    pairs = {n: by_key.get(_key(n)) for n in files.images if n not in taken}
+    return {image: mask for image, mask in pairs.items() if mask}
+
+
+def _key(name: str) -> tuple[str, str]:
+    """Stem and split folder: what an image and its mask share."""
+    parts = os.path.splitext(name)[0].split('/')
+    stem = re.sub(r'(_mask|_labelids|_seg|_gt)$', '', parts[-1], flags=re.I)
+    kinds = [p for p in parts[:-1] if p.lower() in ('train', 'val', 'valid', 'test')]
+    return stem, '/'.join(kinds)
+
+
+def class_folders(files: Files) -> dict[str, str]:
+    """Class of each image in a folder of class folders; empty if it is no such set."""
+    depths = {name.count('/') for name in files.images}
+    classes = {n: n.split('/')[-2] for n in files.images if '/' in n}
+    reserved = {'images', 'image', 'img', 'jpegimages', 'train', 'val', 'valid', 'test'}
+    if 0 in depths or {c.lower() for c in classes.values()} & reserved:
+        return {}
+    return classes if len(set(classes.values())) > 1 else {}
+
+
+def recognize(files: Files, task: str | None, form: str | None) -> list[str]:
+    """Names of the forms that a folder may have, given the choices of the user."""
+    boxes = [name for name in FORMS if files.forms.get(name)]
+    other = {'masks': bool(mask_pairs(files)), 'folders': bool(class_folders(files))}
+    if form is not None:
+        if form not in boxes and not other.get(form):
+            there = ', '.join(
+                [*boxes, *(n for n, is_there in other.items() if is_there)]
+            )
+            raise InputError(
+                f'--form {form}: {files.root} has no {FORMS[form]}; it has '
+                f'{there or "none that is known"}'
+            )
+        return [form]
+    if task == 'seg':
+        found = ['masks'] if other['masks'] else [n for n in boxes if n == 'coco']
+    elif task == 'cls':
+        found = ['folders'] if other['folders'] else []
+    else:
+        found = boxes if task == 'det' or boxes else [n for n in other if other[n]][:1]
+    if not found:
+        raise InputError(
+            f'{files.root} has {len(files.images)} images and no annotations that are '
+            f'known{f" for --task {task}" if task else ""} '
+            f'({", ".join(FORMS.values())}); other files: '
+            f'{listed(files.others, 3) or "none"}'
+        )
+    return found

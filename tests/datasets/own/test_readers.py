@@ -1,0 +1,241 @@
+"""Every annotation form gives the same records; every problem is reported."""
+
+import shutil
+
+import numpy as np
+import pytest
+from own_sets import CLASSES, HEIGHT, TRUTH, WIDTH, write_image, write_set
+
+pytest.importorskip('globox', reason="the extra 'data' is not installed")
+
+from mnv2_mm.datasets.own.collect import collect
+from mnv2_mm.datasets.own.forms import FORMS, recognize, scan
+from mnv2_mm.datasets.own.records import Problems
+from mnv2_mm.datasets.own.writer import read_image
+from mnv2_mm.utils.errors import InputError
+
+BOX_FORMS = [form for form in FORMS if form not in ('masks', 'folders')]
+VOC = 'labels/photo 3.xml'
+IMAGE = 'images/photo 3.jpg'
+YOLO = 'labels/photo 3.txt'
+
+
+def read(root, task=None, form=None):
+    files, problems = scan(root), Problems()
+    (found,) = recognize(files, task, form)
+    records, classes = collect(found, files, problems, lambda: None)
+    return found, records, classes, problems.found
+
+
+def by_name(records):
+    return {record.path.removeprefix('images/'): record for record in records}
+
+
+def assert_truth(records, *, without=()):
+    found = by_name(records)
+    assert found.keys() == TRUTH.keys() - set(without)
+    for name, record in found.items():
+        assert record.size == (WIDTH, HEIGHT)
+        assert record.labels == [row[0] for row in TRUTH[name]]
+        wanted = np.array([row[1:] for row in TRUTH[name]])
+        assert np.allclose(record.boxes, wanted, atol=1e-3)
+
+
+@pytest.mark.parametrize('form', BOX_FORMS)
+def test_each_form_is_recognized_and_read(form, tmp_path):
+    found, records, classes, problems = read(write_set(tmp_path, form))
+    assert found == form
+    assert classes == CLASSES
+    assert not problems
+    assert_truth(records)
+
+
+@pytest.mark.parametrize('form', BOX_FORMS)
+def test_windows_text_is_read(form, tmp_path):
+    """A byte-order mark and CRLF line ends."""
+    write_set(tmp_path, form)
+    for ending in ('txt', 'xml', 'json', 'csv', 'yaml'):
+        for file in tmp_path.rglob(f'*.{ending}'):
+            text = file.read_text().replace('\n', '\r\n')
+            file.write_bytes(b'\xef\xbb\xbf' + text.encode())
+    found, records, classes, problems = read(tmp_path)
+    assert found == form and classes == CLASSES and not problems
+    assert_truth(records)
+    assert scan(tmp_path).bom
+
+
+def test_csv_without_header_and_with_windows_paths(tmp_path):
+    write_set(tmp_path, 'none')
+    lines = [
+        f'C:\\set\\{name},{",".join(map(str, row[1:]))},{row[0]}'
+        for name, rows in TRUTH.items()
+        for row in rows
+    ]
+    (tmp_path / 'all.csv').write_text('\n'.join(lines))
+    assert_truth(read(tmp_path)[1])
+
+
+def replace(root, name, old, new):
+    text = (root / name).read_text()
+    assert old in text
+    (root / name).write_text(text.replace(old, new, 1))
+
+
+def append(root, name, line):
+    with open(root / name, 'a') as file:
+        file.write(f'\n{line}\n')
+
+
+def edit(name, *pairs):
+    """Replace texts in a file of a set."""
+
+    def damage(root):
+        for old, new in pairs:
+            replace(root, name, old, new)
+
+    return damage
+
+
+def write(name, content):
+    return lambda root: (root / name).write_text(content)
+
+
+SHARES = [
+    ('<xmin>50.0', '<xmin>0.1'),
+    ('<ymin>8.0', '<ymin>0.1'),
+    ('<xmax>74.0', '<xmax>0.9'),
+    ('<ymax>40.0', '<ymax>0.9'),
+]
+OUTSIDE = [('<xmin>50.0', '<xmin>150.0'), ('<xmax>74.0', '<xmax>174.0')]
+BROKEN = {
+    'class number': (
+        'yolo',
+        'not in 0 to 1',
+        lambda r: append(r, YOLO, '7 .5 .5 .2 .2'),
+    ),
+    'pixels in YOLO': ('yolo', 'pixels', lambda r: append(r, YOLO, '1 40 30 20 20')),
+    'text in YOLO': ('yolo', 'cannot be read', lambda r: append(r, YOLO, '1 a b c d')),
+    'shares among pixels': ('voc', 'shares', edit(VOC, *SHARES)),
+    'swapped': ('voc', 'cannot be read', edit(VOC, ('<xmin>50.0', '<xmin>79.0'))),
+    'outside': ('voc', 'outside', edit(VOC, *OUTSIDE)),
+    'no class': ('voc', 'no class', edit(VOC, ('<name>dog', '<name>'))),
+    'twice': ('yolo', 'twice', lambda r: append(r, YOLO, (r / YOLO).read_text())),
+}
+
+
+@pytest.mark.parametrize('what', BROKEN)
+def test_a_bad_box_is_reported_and_the_others_are_kept(what, tmp_path):
+    form, word, damage = BROKEN[what]
+    damage(write_set(tmp_path, form))
+    _, records, _, problems = read(tmp_path)
+    ((kind, places),) = problems.items()
+    assert word in kind
+    assert len(places) == (2 if what == 'twice' else 1)
+    assert all('photo 3' in place for place in places)
+    boxes = sum(len(record.boxes) for record in records)
+    added = form == 'yolo'  # the bad box is an additional one
+    assert boxes == sum(map(len, TRUTH.values())) - (not added)
+
+
+def hide(root):
+    """Two images of the name that an annotation gives, none in its folder."""
+    shutil.move(root / IMAGE, root / 'images/a.jpg')
+    write_image(root / 'x/photo 3.jpg')
+    write_image(root / 'y/photo 3.jpg')
+
+
+def cut(root):
+    (root / IMAGE).write_bytes((root / IMAGE).read_bytes()[:-40])
+
+
+FILES = {
+    'image missing': ('missing', lambda root: (root / IMAGE).unlink()),
+    'annotation missing': ('without annotation', lambda root: (root / VOC).unlink()),
+    'cut off': ('cut off', cut),
+    'no image': ('web page', write(IMAGE, '<html>')),
+    'broken XML': ('no XML', write(VOC, '<annotation><object>')),
+    'other shape': ('another shape', lambda r: write_image(r / IMAGE, size=(60, 80))),
+    'ambiguous': ('ambiguous', hide),
+}
+
+
+@pytest.mark.parametrize('what', FILES)
+def test_a_bad_file_is_reported_and_left_out(what, tmp_path):
+    word, damage = FILES[what]
+    damage(write_set(tmp_path, 'voc'))
+    _, records, _, problems = read(tmp_path)
+    kinds = [kind for kind, places in problems.items() if 'photo 3' in places[0]]
+    assert any(word in kind for kind in kinds), problems
+    assert_truth(records, without=['photo 3.jpg'])
+
+
+def test_yolo_images_without_a_file_are_background_and_classes_may_be_empty(tmp_path):
+    write_set(tmp_path, 'yolo')
+    (tmp_path / YOLO).unlink()
+    (tmp_path / 'data.yaml').write_text('names: {0: cat, 1: dog, 2: cow}\n')
+    _, records, classes, problems = read(tmp_path)
+    assert classes == CLASSES
+    assert by_name(records)['photo 3.jpg'].labels == []
+    assert problems['class without a box; it is left out'] == ['cow']
+    assert any('without a text file' in kind for kind in problems)
+
+
+def test_images_of_one_name_in_subfolders_keep_their_own_labels(tmp_path):
+    for number, part in enumerate(('a', 'b')):
+        truth = {'1.jpg': [('cat', 10.0 + number, 10.0, 40.0, 40.0)]}
+        write_set(tmp_path / part, 'voc', truth)
+    _, records, _, problems = read(tmp_path)
+    assert not problems
+    assert [record.boxes[0, 0] for record in records] == [10, 11]
+    assert len({record.path for record in records}) == 2
+
+
+def test_images_of_one_name_in_two_splits_of_coco(tmp_path):
+    for split in ('train', 'val'):
+        write_set(tmp_path / split, 'coco', {'1.jpg': TRUTH['photo 0.jpg']})
+        target = tmp_path / f'annotations/instances_{split}.json'
+        target.parent.mkdir(exist_ok=True)
+        shutil.move(tmp_path / split / 'labels.json', target)
+    _, records, _, problems = read(tmp_path)
+    assert not problems
+    assert [(r.path, r.split) for r in records] == [
+        (f'{split}/images/1.jpg', f'annotations/instances_{split}.json')
+        for split in ('train', 'val')
+    ]
+
+
+def test_a_resized_image_scales_its_boxes(tmp_path):
+    write_set(tmp_path, 'voc')
+    write_image(tmp_path / 'images/photo 3.jpg', size=(160, 120))
+    _, records, _, problems = read(tmp_path)
+    record = by_name(records)['photo 3.jpg']
+    assert np.allclose(record.boxes[0], np.array(TRUTH['photo 3.jpg'][0][1:]) * 2)
+    assert 'scaled' in next(iter(problems))
+
+
+def test_boxes_drawn_before_the_exif_orientation(tmp_path):
+    from PIL import Image
+
+    write_set(tmp_path, 'voc')
+    path = tmp_path / IMAGE
+    with Image.open(path) as image:
+        exif = image.getexif()
+        exif[0x0112] = 6  # turned by 90 degrees
+        image.save(path, exif=exif)
+    _, records, _, problems = read(tmp_path)
+    assert [kind[:4] for kind in problems] == ['EXIF']
+    assert by_name(records)['photo 3.jpg'].stored
+    assert_truth(records)
+    files = scan(tmp_path)
+    read_again = read_image(files, by_name(records)['photo 3.jpg'])
+    assert read_again.shape[:2] == (HEIGHT, WIDTH)
+
+
+def test_a_folder_without_annotations_is_refused(tmp_path):
+    write_image(tmp_path / 'a.jpg')
+    with pytest.raises(InputError, match='1 images and no annotations'):
+        read(tmp_path)
+    with pytest.raises(InputError, match='no folder'):
+        read(tmp_path / 'nowhere')
+    with pytest.raises(InputError, match='--form voc'):
+        read(write_set(tmp_path / 'b', 'csv'), form='voc')

@@ -1,0 +1,241 @@
+"""`mnv2 data`: from a folder to a config that trains, for the three tasks."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from own_sets import CLASSES, TRUTH, write_image, write_set
+
+pytest.importorskip('globox', reason="the extra 'data' is not installed")
+pytest.importorskip('mmdet')
+
+from mmengine.config import Config
+
+from mnv2_mm.analysis.anchor_fit import fit_anchors
+from mnv2_mm.datasets.checks.preflight import check
+from mnv2_mm.datasets.own.records import Record
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(autouse=True)
+def _no_downloads(monkeypatch):
+    from mnv2_mm.checkpoints import start
+
+    monkeypatch.setattr(start, '_published', lambda task: (None, 'random weights'))
+
+
+def masks(root, values=(0, 1, 2), suffix='.png'):
+    """Images of two splits with PNG masks of some labels."""
+    for split, count in (('train', 4), ('val', 2)):
+        for n in range(count):
+            write_image(root / f'images/{split}/{n}.jpg', seed=n)
+            mask = np.resize(np.repeat(values, 5), (60, 80)).astype(np.uint8)
+            path = root / f'masks/{split}/{n}{suffix}'
+            path.parent.mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(path), mask)
+    return root
+
+
+def folders(root):
+    for name in CLASSES:
+        for n in range(6):
+            write_image(root / name / f'{n}.jpg', seed=n)
+    return root
+
+
+def coco_masks(root):
+    """COCO polygons; the small object lies on the large one."""
+    write_set(root, 'coco')
+    path = root / 'labels.json'
+    content = json.loads(path.read_text())
+    for row in content['annotations']:
+        x, y, w, h = row['bbox']
+        row['segmentation'] = [[x, y, x + w, y, x + w, y + h, x, y + h]]
+    path.write_text(json.dumps(content))
+    return root
+
+
+SETS = {
+    'boxes': (lambda root: write_set(root, 'voc'), (), ('cat', 'dog')),
+    'masks': (masks, (), ('background', 'class_1', 'class_2')),
+    'masks of 255': (lambda root: masks(root, (0, 255)), (), ('background', 'object')),
+    'COCO masks': (coco_masks, ('--task', 'seg'), ('background', 'cat', 'dog')),
+    'folders': (folders, (), ('cat', 'dog')),
+}
+
+
+@pytest.mark.parametrize('name', SETS)
+def test_the_written_config_passes_the_checks_wherever_it_is(name, tmp_path, run_tool):
+    make, flags, classes = SETS[name]
+    source = make(tmp_path / 'source')
+    out = tmp_path / 'made' / 'My set-1'
+    assert run_tool('prepare_data', source, '--out', out, *flags) == 0
+    moved = shutil.move(out, tmp_path / 'elsewhere')
+    path = Path(moved) / 'my_set_1.py'
+    cfg = Config.fromfile(path)
+    assert cfg.train_dataloader.dataset.metainfo.classes == classes
+    assert check(cfg) == []
+    assert (Path(moved) / 'summary.png').stat().st_size > 10_000
+    assert (Path(moved) / 'report.txt').read_text().startswith('Report of')
+    again = Config.fromstring(cfg.pretty_text, '.py')
+    assert again.model == cfg.model
+
+
+def test_a_folder_stands_for_the_one_config_in_it(tmp_path):
+    from mnv2_mm.utils.config import config_path
+    from mnv2_mm.utils.errors import InputError
+
+    (tmp_path / 'mine.py').touch()
+    assert config_path(tmp_path) == tmp_path / 'mine.py'
+    (tmp_path / 'other.py').touch()
+    with pytest.raises(InputError, match=r'mine\.py, other\.py'):
+        config_path(tmp_path)
+
+
+def test_a_warm_up_longer_than_the_training_is_refused(
+    tiny_config, run_tool, tmp_path, capsys
+):
+    warm_up = dict(type='LinearLR', start_factor=0.1, by_epoch=False, begin=0, end=1000)
+    path = tiny_config('cls', f'param_scheduler = [{warm_up}]', name='long_warm_up')
+    assert run_tool('train', path, '--work-dir', tmp_path) == 2
+    error = capsys.readouterr().err
+    assert 'takes 1000 steps' in error and 'param_scheduler.LinearLR.end' in error
+
+
+def test_masks_are_written_as_class_numbers(tmp_path, run_tool):
+    source = coco_masks(tmp_path / 'source')
+    out = tmp_path / 'out'
+    assert run_tool('prepare_data', source, '--out', out, '--task', 'seg') == 0
+    (path,) = out.glob('ann_dir/*/photo 3.png')
+    mask = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    assert np.unique(mask).tolist() == [0, 1, 2]
+    assert mask[20, 20] == 1 and mask[20, 60] == 2 and mask[1, 1] == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('name', ['boxes', 'masks', 'folders'])
+def test_the_folder_trains(name, tmp_path, run_tool):
+    make, flags, _ = SETS[name]
+    out, work = tmp_path / 'mine', tmp_path / 'work'
+    assert run_tool('prepare_data', make(tmp_path / 's'), '--out', out, *flags) == 0
+    path = out / 'mine.py'
+    text = path.read_text()
+    for key, value in (('max_epochs', 1), ('val_interval', 1), ('warmup', 1)):
+        text = '\n'.join(
+            f'{key} = {value}' if line.startswith(f'{key} = ') else line
+            for line in text.splitlines()
+        )
+    path.write_text(text)
+    assert run_tool('train', out, '--work-dir', work) == 0
+    assert list(work.glob('best_*.pth'))
+
+
+def test_a_trained_detector_is_put_into_the_folder(tmp_path, run_tool):
+    """Weights of a plain SSD; the config is then one of plain SSD."""
+    import torch
+
+    weights = {
+        'backbone.conv1.conv.weight': torch.zeros(32, 3, 3, 3),
+        'bbox_head.cls_convs.0.weight': torch.zeros(6, 576, 1, 1),
+    }
+    given = tmp_path / 'given.pth'
+    torch.save({'state_dict': weights, 'meta': {}}, given)
+    source, out = write_set(tmp_path / 'source', 'yolo'), tmp_path / 'out'
+    command = ('prepare_data', source, '--out', out, '--weights', given)
+    assert run_tool(*command) == 0
+    cfg = Config.fromfile(out / 'out.py')
+    assert cfg.load_from == str(out / 'start.pth')
+    assert cfg.model.neck.use_depthwise is False
+    weights['backbone.conv1.conv.weight'] = torch.zeros(16, 3, 3, 3)
+    torch.save({'state_dict': weights, 'meta': {}}, given)
+    assert run_tool(*command, '--force') == 2
+    assert Config.fromfile(out / 'out.py').load_from  # the earlier one is whole
+    assert [p.name for p in tmp_path.iterdir() if p.name.startswith('.')] == []
+
+
+def test_forms_of_the_same_images_are_one_set_and_others_are_refused(
+    tmp_path, run_tool, capsys
+):
+    source = write_set(tmp_path / 'source', 'voc')
+    write_set(source, 'csv')
+    assert run_tool('prepare_data', source, '--out', tmp_path / 'out') == 0
+    assert 'CSV of the same images; not read' in capsys.readouterr().out
+    (source / 'labels/photo 3.xml').unlink()
+    (source / 'labels/photo 4.xml').unlink()
+    lines = (source / 'labels.csv').read_text().splitlines()
+    kept = [line for line in lines if 'photo 5' not in line]
+    (source / 'labels.csv').write_text('\n'.join(kept))
+    command = ('prepare_data', source, '--out', tmp_path / 'two')
+    assert run_tool(*command) == 2
+    error = capsys.readouterr().err
+    assert 'VOC XML' in error and 'CSV' in error and '--form' in error
+    assert not (tmp_path / 'two').exists()
+    assert run_tool(*command, '--form', 'csv') == 0
+
+
+def test_a_folder_that_is_not_ours_is_never_replaced(tmp_path, run_tool, capsys):
+    source, out = write_set(tmp_path / 'source', 'voc'), tmp_path / 'out'
+    out.mkdir()
+    (out / 'thesis.txt').write_text('years of work')
+    for flags in ((), ('--force',)):
+        assert run_tool('prepare_data', source, '--out', out, *flags) == 2
+        assert 'choose another folder' in capsys.readouterr().err
+    assert os.listdir(out) == ['thesis.txt']
+
+
+def test_boxes_of_which_none_is_left(tmp_path, run_tool, capsys):
+    source = write_set(tmp_path / 'source', 'voc')
+    shutil.rmtree(source / 'images')
+    write_image(source / 'images/another.jpg')
+    assert run_tool('prepare_data', source, '--out', tmp_path / 'out') == 2
+    error = capsys.readouterr().err
+    assert f'{len(TRUTH)} x annotation left out' in error
+    assert not (tmp_path / 'out').exists()
+
+
+def test_anchors_are_chosen_by_the_boxes():
+    def fits(side):
+        boxes = np.array([[100, 100, 100 + side, 100 + side]], float)
+        records = [Record('a.jpg', (300, 300), ['a'], boxes + 7 * n) for n in range(20)]
+        return fit_anchors(records, 300)
+
+    official, best = fits(90)
+    assert official.mean == 1 and best == official
+    official, best = fits(20)
+    assert official.mean + 0.3 < best.mean
+    assert list(best.scales) == sorted(best.scales) and not best.reduce_lowest
+
+
+@pytest.mark.slow
+def test_a_hundred_thousand_files_need_less_than_two_gigabytes(tmp_path):
+    source = tmp_path / 'source'
+    write_image(source / 'images/0.jpg')
+    (source / 'labels').mkdir()
+    (source / 'labels/0.txt').write_text('0 .5 .5 .5 .5\n1 .3 .3 .2 .2\n')
+    for n in range(1, 50_000):
+        folder = source / f'images/{n // 1000}'
+        folder.mkdir(exist_ok=True)
+        os.link(source / 'images/0.jpg', folder / f'{n}.jpg')
+        os.link(source / 'labels/0.txt', source / f'labels/{n}.txt')
+    code = (
+        'import resource, runpy, sys\n'
+        f'sys.argv = ["x", {str(source)!r}, "--out", {str(tmp_path / "out")!r}]\n'
+        'import mnv2_mm.checkpoints.start as start\n'
+        'start._published = lambda task: (None, "random")\n'
+        f'try:\n    runpy.run_path({str(ROOT / "tools/prepare_data.py")!r}, '
+        'run_name="__main__")\nfinally:\n'
+        '    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n'
+    )
+    done = subprocess.run(
+        [sys.executable, '-c', code], capture_output=True, text=True, cwd=ROOT
+    )
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout.splitlines()[-1]) < 2_000_000  # kB
+    assert len(list((tmp_path / 'out/images').rglob('*.jpg'))) == 50_000
