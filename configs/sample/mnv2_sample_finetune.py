@@ -21,7 +21,8 @@ model = dict(
 )
 # a lower learning rate for the trained part than for the new head
 optim_wrapper = dict(
-    optimizer=dict(lr=lr), paramwise_cfg=dict(custom_keys={'backbone': dict(lr_mult=0.2)})
+    optimizer=dict(lr=lr),
+    paramwise_cfg=dict(custom_keys={'backbone': dict(lr_mult=0.2)}),
 )
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.1, by_epoch=False, begin=0, end=50),

@@ -20,7 +20,8 @@ model = dict(
 )
 # a lower learning rate for the trained part than for the new head
 optim_wrapper = dict(
-    optimizer=dict(lr=lr), paramwise_cfg=dict(custom_keys={'backbone': dict(lr_mult=0.2)})
+    optimizer=dict(lr=lr),
+    paramwise_cfg=dict(custom_keys={'backbone': dict(lr_mult=0.2)}),
 )
 train_cfg = dict(max_epochs=max_epochs, val_interval=2)
 param_scheduler = [

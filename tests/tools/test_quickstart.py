@@ -71,7 +71,8 @@ def quickstart(
     path = f'{root / "bin"}{os.pathsep}{os.environ["PATH"]}'
     return subprocess.run(
         ['bash', root / 'tools' / 'quickstart.sh', '--no-setup', *flags],
-        env=os.environ | {'PATH': path, 'FAIL': fail, 'TASK': task}
+        env=os.environ
+        | {'PATH': path, 'FAIL': fail, 'TASK': task}
         | {'WEIGHTS': weights},
         capture_output=True,
         text=True,
@@ -140,7 +141,7 @@ def test_photos_then_training_from_the_same_weights(
     done = quickstart(checkout, '--task', task, *flags, task=task, weights=start)
     assert done.returncode == 0, done.stderr
     calls = calls_of(checkout)
-    assert list(calls)[0] == 'photos'
+    assert next(iter(calls)) == 'photos'
     assert calls['photos'].count('photos/data/') == 3
     work = f'work_dirs/quickstart_{task}'
     assert f'--weights {start}' in calls['photos']
@@ -193,7 +194,9 @@ def test_failing_stage_is_named(checkout: Path, fail: str, stage: str) -> None:
         assert f'this is {fail}' in log.read_text()
 
 
-@pytest.mark.parametrize('flags', [['--task', 'pose'], ['--task'], ['--weights'], ['--x']])
+@pytest.mark.parametrize(
+    'flags', [['--task', 'pose'], ['--task'], ['--weights'], ['--x']]
+)
 def test_wrong_flags(checkout: Path, flags: list[str]) -> None:
     done = quickstart(checkout, *flags)
     assert done.returncode == 2
@@ -202,7 +205,9 @@ def test_wrong_flags(checkout: Path, flags: list[str]) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(('task', 'least'), [('det', 0.85), ('seg', 0.75), ('cls', 0.9)])
+@pytest.mark.parametrize(
+    ('task', 'least'), [('det', 0.85), ('seg', 0.75), ('cls', 0.9)]
+)
 def test_real_run_reaches_its_figure(tmp_path: Path, task: str, least: float) -> None:
     for name in ('mnv2_mm', 'configs', 'tools'):
         shutil.copytree(ROOT / name, tmp_path / name)
