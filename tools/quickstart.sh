@@ -159,9 +159,9 @@ if [ -n "$start" ] && [ $random = no ]; then
     flags=(--cfg-options "model.backbone.init_cfg.checkpoint=$start")
 elif [ "$task" = seg ] && [ "$cores" -ge 2 ]; then
     # Two processes of one thread each do use two cores: the segmentation, the
-    # longest of the three, splits its batch of 8 between them.
+    # longest of the three, splits its batch of 16 between them.
     launcher=(-m torch.distributed.run --standalone --nproc_per_node=2)
-    flags=(--launcher pytorch --cfg-options train_dataloader.batch_size=4)
+    flags=(--launcher pytorch --cfg-options train_dataloader.batch_size=8)
 fi
 config=configs/sample/$config.py
 

@@ -24,7 +24,7 @@ from mnv2_mm.utils.errors import InputError
 
 SMALL = SampleSettings(train=5, val=3)
 #: Of the training annotations of SMALL, generator version 8.
-ANNOTATIONS_SHA256 = 'dd2b8c68d55c0545f4180cdf084c4565fc78acd6bbce00643a4556503a42e184'
+ANNOTATIONS_SHA256 = '3568661cebd7591bcce6b5feaec77d1ab8e11a7a5f50907c06b49908683e3456'
 
 
 @pytest.fixture(scope='module')
