@@ -1,45 +1,61 @@
 #!/usr/bin/env bash
-# From a fresh clone to a trained model, its figures and images.
-# `--help` says how. Interrupted or repeated, it goes on with what is there.
+# From a fresh clone to detections on photos, then to a trained model with its
+# figures and images. `--help` says how. Interrupted or repeated, it goes on with
+# what is there.
 set -euo pipefail
 
 usage() {
     cat <<'EOF'
-usage: bash tools/quickstart.sh [--task det|seg|cls] [--no-setup]
+usage: bash tools/quickstart.sh [--task det|seg|cls] [--weights FILE] [--no-setup]
 
-Installs everything into .venv, makes the sample data set, trains on it,
-evaluates, and leaves images in work_dirs/quickstart_<task>.
+Installs everything into .venv, runs a published network on photos, makes the
+sample data set, trains on it from the weights of that network (from random ones
+where they cannot be had), evaluates, and leaves images in
+work_dirs/quickstart_<task>.
 
-  --task det   SSDLite, object detection (default)
-  --task seg   Mobile DeepLabv3, semantic segmentation
-  --task cls   MobileNetV2, image classification
-  --no-setup   use the `python` of the present environment, install nothing
+  --task det      SSDLite, object detection (default)
+  --task seg      Mobile DeepLabv3, semantic segmentation
+  --task cls      MobileNetV2, image classification
+  --weights FILE  file of the published network (docs/model_zoo.md), where it
+                  cannot be downloaded
+  --random        train from random weights all the same
+  --no-setup      use the `python` of the present environment, install nothing
 EOF
 }
 
-task=det setup=yes
+task=det setup=yes weights='' random=no
 while [ $# -gt 0 ]; do
     case $1 in
-        --task=*) task=${1#*=}; shift ;;
-        --task)
-            [ $# -ge 2 ] || { echo 'error: --task needs a value' >&2; exit 2; }
-            task=$2
+        --task=* | --weights=*) set -- "${1%%=*}" "${1#*=}" "${@:2}" ;;
+        --task | --weights)
+            [ $# -ge 2 ] || { echo "error: $1 needs a value" >&2; exit 2; }
+            case $1:$2 in
+                --task:*) task=$2 ;;
+                --weights:/*) weights=$2 ;;
+                *) weights=$PWD/$2 ;;
+            esac
             shift 2
             ;;
+        --random) random=yes; shift ;;
         --no-setup) setup=no; shift ;;
         -h | --help) usage; exit 0 ;;
         *) echo "error: unknown option '$1'" >&2; usage >&2; exit 2 ;;
     esac
 done
 case $task in
-    det) config=ssdlite_sample metric=coco/bbox_mAP_50 scale=1 words='mAP@50' ;;
-    seg) config=deeplabv3_sample metric=mIoU scale=0.01 words='mIoU' ;;
-    cls) config=mnv2_sample metric=accuracy/top1 scale=0.01 words='top-1' ;;
+    det) config=ssdlite_sample network=ssd_mnv2_openimages
+        photos='chelsea coffee astronaut'
+        metric=coco/bbox_mAP_50 scale=1 words='mAP@50' ;;
+    seg) config=deeplabv3_sample network=deeplabv3_mnv2_voc
+        photos='chelsea astronaut motorcycle_left'
+        metric=mIoU scale=0.01 words='mIoU' ;;
+    cls) config=mnv2_sample network=mnv2_in1k
+        photos='chelsea coffee motorcycle_left'
+        metric=accuracy/top1 scale=0.01 words='top-1' ;;
     *) echo "error: --task $task: give det, seg or cls" >&2; exit 2 ;;
 esac
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-config=configs/sample/$config.py
 work=work_dirs/quickstart_$task
 log=$work/quickstart.log
 mkdir -p "$work"
@@ -52,17 +68,9 @@ export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
 # what `tools/train.py --fast` asks for, without its bfloat16.
 export MALLOC_TRIM_THRESHOLD_=${MALLOC_TRIM_THRESHOLD_:-2147483647}
 export MALLOC_MMAP_MAX_=${MALLOC_MMAP_MAX_:-0}
-# Two processes of one thread each do use two cores: the segmentation, the
-# longest of the three, splits its batch of 8 between them.
-launcher=() flags=()
-cores=$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)
-if [ "$task" = seg ] && [ "$cores" -ge 2 ]; then
-    launcher=(-m torch.distributed.run --standalone --nproc_per_node=2)
-    flags=(--launcher pytorch --cfg-options train_dataloader.batch_size=4)
-fi
 
 # ------------------------------------------------------------------- stages
-stage='' number=0 stages=6
+stage='' number=0 stages=7
 
 banner() { # what, how long
     stage=$1
@@ -84,7 +92,7 @@ ended() {
         echo "error: [$number/$stages] $stage failed (exit code $code)" >&2
     fi
     echo "  what it said is above; logs: $log" >&2
-    newest=$(ls -t "$work"/*/*.log 2>/dev/null | head -n 1 || true)
+    newest=$(ls -t "$work"/*/*/*.log 2>/dev/null | head -n 1 || true)
     [ -z "$newest" ] || echo "  log of the training: $newest" >&2
     echo '  the same command goes on from here' >&2
 }
@@ -101,26 +109,82 @@ else
 fi
 installed=$SECONDS
 
-banner 'sample data set' 'half a minute'
+banner "real photos, by Google's $network" 'half a minute'
+# Prints the path of the network's checkpoint, which is downloaded and converted
+# where it is not there.
+trained() {
+    "$python" - "$network" "$weights" <<'EOF'
+import sys
+from contextlib import redirect_stdout
+
+from mnv2_mm.checkpoints.hub import resolve
+from mnv2_mm.utils.errors import command
+
+
+@command
+def main() -> None:
+    with redirect_stdout(sys.stderr):
+        _, path = resolve(sys.argv[1], sys.argv[2] or None)
+    print(path)
+
+
+main()
+EOF
+}
+if start=$(trained); then
+    # where scikit-image is, which has photos
+    folder=$("$python" -c 'from importlib.util import find_spec as find
+print(find("skimage").submodule_search_locations[0] if find("skimage") else "")')
+    if [ -n "$folder" ]; then
+        images=()
+        for photo in $photos; do images+=("$folder/data/$photo.png"); done
+        logged "$python" tools/demo.py "$network" "${images[@]}" \
+            --weights "$start" --score-thr 0.4 --out-dir "$work/real_photos"
+    else
+        echo 'scikit-image is not installed, so there are no photos; yours:'
+        echo "  $python tools/demo.py $network PHOTOS --weights $start"
+    fi
+elif [ -n "$weights" ]; then
+    exit 2
+else
+    start=''
+    echo "No photos are shown: there are no weights of $network (the reason is above)."
+    echo 'Give a file of them: --weights FILE. The training starts from random weights.'
+fi
+# The two trainings differ in width, and each goes on in its own folder.
+run=$work/random_start launcher=() flags=()
+cores=$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)
+if [ -n "$start" ] && [ $random = no ]; then
+    config=${config}_finetune run=$work/finetune
+    flags=(--cfg-options "model.backbone.init_cfg.checkpoint=$start")
+elif [ "$task" = seg ] && [ "$cores" -ge 2 ]; then
+    # Two processes of one thread each do use two cores: the segmentation, the
+    # longest of the three, splits its batch of 16 between them.
+    launcher=(-m torch.distributed.run --standalone --nproc_per_node=2)
+    flags=(--launcher pytorch --cfg-options train_dataloader.batch_size=8)
+fi
+config=configs/sample/$config.py
+
+banner 'sample data set' '15 seconds'
 logged "$python" tools/make_sample_data.py
 
-banner "training $config" 'about four minutes on two cores'
+banner "training $config" 'two to four minutes on two cores'
 # not through a pipe: on a terminal it shows a bar with the time left
 # (bash 3 takes an empty array for an unset variable)
 "$python" ${launcher[@]+"${launcher[@]}"} tools/train.py "$config" \
-    --work-dir "$work" --resume ${flags[@]+"${flags[@]}"}
+    --work-dir "$run" --resume ${flags[@]+"${flags[@]}"}
 
 # the best on the validation split, else the last
-best=$(ls -t "$work"/best_*.pth 2>/dev/null | head -n 1 || true)
-last=$(ls -t "$work"/epoch_*.pth "$work"/iter_*.pth 2>/dev/null \
+best=$(ls -t "$run"/best_*.pth 2>/dev/null | head -n 1 || true)
+last=$(ls -t "$run"/epoch_*.pth "$run"/iter_*.pth 2>/dev/null \
     | head -n 1 || true)
 weights=${best:-$last}
 
 banner "evaluation of $weights" 'half a minute'
-if [ "$work/metrics.json" -nt "$weights" ]; then
-    echo "$work/metrics.json is newer than the checkpoint; it is reused"
+if [ "$run/metrics.json" -nt "$weights" ]; then
+    echo "$run/metrics.json is newer than the checkpoint; it is reused"
 else
-    logged "$python" tools/test.py "$config" "$weights" --work-dir "$work"
+    logged "$python" tools/test.py "$config" "$weights" --work-dir "$run"
 fi
 
 banner 'images' 'half a minute'
@@ -135,12 +199,12 @@ else
     images=("${all[@]:0:12}")
 fi
 logged "$python" tools/demo.py "$config" "${images[@]}" \
-    --weights "$weights" --out-dir "$work/images"
+    --weights "$weights" --score-thr 0.5 --out-dir "$run/images"
 
 banner 'curves' 'seconds'
-logged "$python" tools/plot_curves.py "$work"
+logged "$python" tools/plot_curves.py "$run"
 
-value=$("$python" - "$work/metrics.json" "$metric" "$scale" <<'EOF'
+value=$("$python" - "$run/metrics.json" "$metric" "$scale" <<'EOF'
 import json
 import sys
 
@@ -154,9 +218,9 @@ cat <<EOF
 ==== done in $(clock "$SECONDS") ($(clock "$installed") of it for the environment)
 $words on the validation split: $value
 Look at:
-  $work/images/   predictions drawn on validation images, results.json
-  $work/curves.png  loss and metrics over the training
-  $work/metrics.json
+  $run/images/   predictions drawn on validation images, results.json
+  $run/curves.png  loss and metrics over the training
+  $run/metrics.json
   $weights
 Next:
   $python tools/demo.py $config YOUR_PICTURES --weights $weights

@@ -1,12 +1,11 @@
-# Mobile DeepLabv3 on the generated sample set, from random weights: about four
-# minutes on two CPU cores with one process each, as tools/quickstart.sh does.
+# Mobile DeepLabv3 at 96 px on the generated sample set, from random weights: two to
+# four minutes on two CPU cores.
 #
-# DeepLab's recipe is for a trained backbone and 30k steps. Here: half the
-# width, AdamW with a short warm-up, and BN statistics that adapt within tens of
-# steps (momentum 0.1; TF's 0.003 and 0.0003 need thousands of steps). He's
-# initialization instead of one deviation for all layers, and a loss weight of
-# one half for the background (six pixels of seven): with both, the rare classes
-# are learned earlier.
+# DeepLab's recipe is for a trained backbone and 30k steps. What differs, so that 500
+# steps suffice: half the width, output stride 8, He's initialization instead of one
+# deviation for all layers, AdamW at a high rate with a short warm-up, BN statistics
+# that adapt within tens of steps (momentum 0.1; TF's 0.003 and 0.0003 need thousands),
+# and no dropout.
 _base_ = [
     '../_base_/models/deeplabv3_mnv2.py',
     '../_base_/datasets/sample_seg.py',
@@ -14,12 +13,12 @@ _base_ = [
 ]
 
 # ---- changed most often -------------------------------------------------
-max_iters = 1000
-lr = 0.002
+max_iters = 500
+lr = 0.008
 # -------------------------------------------------------------------------
 
 model = dict(
-    data_preprocessor=dict(size=(128, 128)),  # input_size of the data set
+    data_preprocessor=dict(size=(96, 96)),  # input_size of the data set
     backbone=dict(
         widen_factor=0.5,
         output_stride=8,
@@ -31,17 +30,14 @@ model = dict(
         channels=128,
         num_classes=6,
         norm_cfg=dict(type='BN', eps=1e-5, momentum=0.1),
-        loss_decode=dict(
-            type='mnv2_mm.SegCrossEntropyLoss',
-            class_weight=[0.5, 1.0, 1.0, 1.0, 1.0, 1.0],
-        ),
+        dropout_ratio=0.0,
     ),
 )
 
+# `fused`: a step of so small a network takes a tenth less time.
 optim_wrapper = dict(
     type='OptimWrapper',
-    optimizer=dict(type='AdamW', lr=lr, weight_decay=0.01),
-    paramwise_cfg=dict(norm_decay_mult=0.0, bias_decay_mult=0.0, dwconv_decay_mult=0.0),
+    optimizer=dict(type='AdamW', lr=lr, weight_decay=0.01, fused=True),
 )
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.1, by_epoch=False, begin=0, end=50),
@@ -52,7 +48,7 @@ param_scheduler = [
 train_cfg = dict(type='IterBasedTrainLoop', max_iters=max_iters, val_interval=250)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
-auto_scale_lr = dict(enable=False, base_batch_size=8)
+auto_scale_lr = dict(enable=False, base_batch_size=16)
 
 default_hooks = dict(
     logger=dict(interval=10),
@@ -66,9 +62,9 @@ tta_pipeline = [
         type='TestTimeAug',
         transforms=[
             [
+                dict(type='Resize', scale=(96, 72), keep_ratio=True),
                 dict(type='Resize', scale=(128, 96), keep_ratio=True),
-                dict(type='Resize', scale=(171, 128), keep_ratio=True),
-                dict(type='Resize', scale=(214, 160), keep_ratio=True),
+                dict(type='Resize', scale=(160, 120), keep_ratio=True),
             ],
             [
                 dict(type='RandomFlip', prob=0.0, direction='horizontal'),

@@ -393,7 +393,7 @@ def test_classification_pipelines(name, tmp_path):
             item = pipeline(dict(img_path=str(path), gt_label=1))
             shapes.add(tuple(item['inputs'].shape))
             assert item['data_samples'].gt_label.item() == 1
-    side = 96 if 'sample' in name else 224
+    side = 64 if 'sample' in name else 224
     side = 128 if 'pets' in name else side
     sides = {176, 224} if 'sgd_600e' in name else {side}
     assert shapes == {(3, side, side) for side in sides}

@@ -5,18 +5,19 @@
 data_root = 'data/sample/'
 # the folder names in alphabetical order, which is how they are numbered
 classes = ('circle', 'ring', 'square', 'star', 'triangle')
-input_size = 96  # side of what the network sees
+input_size = 64  # side of what the network sees
 batch_size = 32
 num_workers = 1
 # -------------------------------------------------------------------------
-data_help = 'Make it (half a minute): python tools/make_sample_data.py'
+data_help = 'Make it (15 seconds): python tools/make_sample_data.py'
 dataset_type = 'CustomDataset'
 metainfo = dict(classes=classes)
 
 train_pipeline = [
     dict(type='mnv2_mm.LoadImage'),
-    dict(type='RandomResizedCrop', scale=input_size, crop_ratio_range=(0.5, 1)),
+    dict(type='RandomResizedCrop', scale=input_size, crop_ratio_range=(0.8, 1)),
     dict(type='RandomFlip', prob=0.5, direction='horizontal'),
+    dict(type='RandomFlip', prob=0.5, direction='vertical'),
     dict(type='PackInputs'),
 ]
 # The hosts' inferencers look for LoadImageFromFile by this very name.

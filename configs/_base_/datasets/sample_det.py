@@ -5,10 +5,10 @@
 data_root = 'data/sample/'
 classes = ('circle', 'square', 'triangle', 'star', 'ring')
 input_size = (128, 128)  # (width, height) of what the network sees
-batch_size = 8
+batch_size = 16
 num_workers = 1
 # -------------------------------------------------------------------------
-data_help = 'Make it (half a minute): python tools/make_sample_data.py'
+data_help = 'Make it (15 seconds): python tools/make_sample_data.py'
 dataset_type = 'CocoDataset'
 metainfo = dict(
     classes=classes,

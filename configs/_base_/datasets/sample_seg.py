@@ -4,12 +4,12 @@
 # ---- changed most often -------------------------------------------------
 data_root = 'data/sample/'
 classes = ('background', 'circle', 'square', 'triangle', 'star', 'ring')
-input_size = (128, 128)  # (width, height) of a training crop
-test_scale = (171, 128)  # (width, height) of a test image
-batch_size = 8
+input_size = (96, 96)  # (width, height) of a training crop
+test_scale = (128, 96)  # (width, height) of a test image
+batch_size = 16
 num_workers = 1
 # -------------------------------------------------------------------------
-data_help = 'Make it (half a minute): python tools/make_sample_data.py'
+data_help = 'Make it (15 seconds): python tools/make_sample_data.py'
 dataset_type = 'BaseSegDataset'
 metainfo = dict(
     classes=classes,
@@ -28,13 +28,13 @@ train_pipeline = [
     dict(type='LoadAnnotations'),
     dict(type='mnv2_mm.CheckSegMask', num_classes=len(classes)),
     dict(
-        type='RandomResize', scale=test_scale, ratio_range=(0.75, 1.5), keep_ratio=True
+        type='RandomResize', scale=test_scale, ratio_range=(1.0, 1.15), keep_ratio=True
     ),
     # RandomCrop takes (height, width)
     dict(
         type='mnv2_mm.SegRandomCrop',
         crop_size=(input_size[1], input_size[0]),
-        cat_max_ratio=0.9,
+        cat_max_ratio=0.95,
     ),
     dict(type='RandomFlip', prob=0.5),
     dict(type='PackSegInputs'),

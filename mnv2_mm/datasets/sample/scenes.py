@@ -1,10 +1,10 @@
 """The generated scenes: shapes on textured, cluttered backgrounds.
 
 Boxes, masks and class labels of the sample set come from the same objects. Objects of
-a class often share a hue; they differ in texture, size, rotation and proportion, cover
-each other in part and may extend beyond the image. Clutter without a class (bars, arcs,
-crosses, half discs, small polygons) is in the background. A mask holds the *visible*
-pixels of an object, and its box is the tight box around them.
+a class share a hue; they differ in texture, size, rotation and proportion, cover
+each other in part and may extend beyond the image. Clutter without a class (bars,
+crosses, arcs) is in the background. A mask holds the *visible* pixels of an object, and
+its box is the tight box around them.
 
 Shapes are filled with numpy and not with OpenCV, whose rules for pixels on an
 edge differ between versions: annotations are the same on every machine.
@@ -19,19 +19,17 @@ from mnv2_mm.datasets.sample import textures
 
 #: Class names; label 0 is the first, index masks hold the label plus one.
 CLASSES = ('circle', 'square', 'triangle', 'star', 'ring')
-#: Typical hue of each class in degrees. It is no proof of the class: some
-#: objects, the clutter and the backgrounds have any color.
+#: Hue of each class in degrees. It is no proof of the class: where the background
+#: is too near to it, an object has any color (one in twenty), and so has the clutter.
 HUES = (0, 220, 120, 50, 290)
-#: Share of the objects with their typical hue, where it is visible.
-TYPICAL = 0.85
-#: Share of the clutter that is as pale as the background.
-PALE_CLUTTER = 0.7
 #: Object size (diameter of the enclosing circle) / shorter image side.
-SIZE_RANGE = (0.12, 0.60)
+SIZE_RANGE = (0.30, 0.70)
 #: Share of an object that has to stay visible, inside and uncovered.
-MIN_VISIBLE = 0.6
+MIN_VISIBLE = 0.7
 #: Most objects in a scene; there is at least one.
-MAX_OBJECTS = 6
+MAX_OBJECTS = 4
+#: Most pieces of clutter in a scene; there may be none.
+MAX_CLUTTER = 4
 
 
 @dataclass(frozen=True)
@@ -64,14 +62,12 @@ class Scene:
 
 
 def make_scene(
-    rng: np.random.Generator, *, size: tuple[int, int] = (256, 192)
+    rng: np.random.Generator, *, size: tuple[int, int] = (192, 144)
 ) -> Scene:
     """Draw one scene of (width, height) pixels; the same rng state, the same scene."""
     canvas = textures.background(rng, size=size)
-    for _ in range(int(rng.integers(3, 13))):
-        mask = _clutter(rng, size=size)
-        pale = rng.uniform() < PALE_CLUTTER
-        _paint(rng, canvas, mask, distance=40, pale=pale)
+    for _ in range(int(rng.integers(MAX_CLUTTER + 1))):
+        _paint(rng, canvas, _clutter(rng, size=size), distance=40)
 
     #: label, visible mask, area of the shape, also outside the image
     placed: list[tuple[int, np.ndarray, float]] = []
@@ -83,8 +79,7 @@ def make_scene(
         mask, whole = found
         placed = [(i, other & ~mask, total) for i, other, total in placed]
         placed.append((label, mask, whole))
-        hue = HUES[label] if rng.uniform() < TYPICAL else None
-        _paint(rng, canvas, mask, distance=110, hue=hue)
+        _paint(rng, canvas, mask, distance=140, hue=HUES[label])
     objects = tuple(
         SceneObject(label, mask, min(1.0, float(mask.sum()) / whole))
         for label, mask, whole in placed
@@ -146,29 +141,18 @@ def _clutter(rng: np.random.Generator, *, size: tuple[int, int]) -> np.ndarray:
     """Draw a mask (H, W) bool of something that belongs to no class."""
     center = np.array([rng.uniform(0, side) for side in size])
     turn = _rotation(rng.uniform(0, 2 * np.pi))
-    kind = rng.integers(5)
-    if kind == 0:  # a line
-        shape = _bar(rng.uniform(20, max(size)), rng.uniform(1, 3))
-    elif kind == 1:  # an open arc
-        angles = np.linspace(0, np.radians(rng.uniform(60, 190)), 24)
+    kind = rng.integers(3)
+    if kind == 0:  # an open arc
+        angles = np.linspace(0, np.radians(rng.uniform(60, 150)), 24)
         curve = np.stack([np.cos(angles), np.sin(angles)], axis=1)
-        curve = curve * rng.uniform(8, 40, 2)
+        curve = curve * rng.uniform(12, 40, 2)
         inner = curve * (1 - rng.uniform(1, 4) / np.abs(curve).max())
         shape = np.concatenate([curve, inner[::-1]])
-    elif kind == 2:  # a bar, or two crossing ones
-        shape = _bar(rng.uniform(12, 56), rng.uniform(2, 6))
-        if rng.uniform() < 0.5:
+    else:  # a bar, or two crossing ones
+        shape = _bar(rng.uniform(12, 80), rng.uniform(1, 5))
+        if kind == 2:
             crossing = _rasterize([shape[:, ::-1] @ turn], center, size=size)
             return crossing | _rasterize([shape @ turn], center, size=size)
-    elif kind == 3:  # a half disc
-        shape = _regular(64)[:33] * rng.uniform(6, 24)
-    else:  # scattered small bits
-        mask = np.zeros((size[1], size[0]), bool)
-        for _ in range(int(rng.integers(3, 12))):
-            at = center + rng.normal(0, 24, 2)
-            bit = rng.uniform(-4, 4, (int(rng.integers(3, 6)), 2))
-            mask |= _rasterize([bit], at, size=size)
-        return mask
     return _rasterize([shape @ turn], center, size=size)
 
 
@@ -179,28 +163,28 @@ def _paint(
     *,
     distance: float,
     hue: float | None = None,
-    pale: bool = False,
 ) -> None:
     """Fill ``mask`` (H, W) on ``canvas`` (H, W, 3) with a random texture.
 
     The color is at least ``distance`` from the mean of what it covers, and of
-    the ``hue`` if there is one that far; the edge is softened by one pixel.
+    the ``hue`` if there is one that far. Clutter, which has no ``hue``, is as pale as
+    the background. The edge is softened by one pixel.
     """
     if not mask.any():
         return
     behind = canvas[mask].mean(axis=0)
     color = textures.contrasting_color(rng, behind, distance=distance)
-    if hue is not None:
+    if hue is None:
+        color = textures.muted(color, textures.BACKGROUND_SATURATION)
+    else:
         typical = textures.typical_color(rng, hue, behind, distance=distance)
         color = color if typical is None else typical
-    if pale:
-        color = textures.muted(color, textures.BACKGROUND_SATURATION)
     x, y, width, height = cv2.boundingRect(mask.astype(np.uint8))
     # only the part that changes, one pixel wider for the soft edge
     part = np.s_[max(y - 1, 0) : y + height + 1, max(x - 1, 0) : x + width + 1]
     alpha = mask[part].astype(np.float32)
     size = alpha.shape[1], alpha.shape[0]
-    surface = textures.fill(rng, color, size=size, contrast=60)
+    surface = textures.fill(rng, color, size=size, contrast=45)
     alpha = cv2.GaussianBlur(alpha, (3, 3), 0.6)[..., None]
     canvas[part] += (surface - canvas[part]) * alpha
 
