@@ -110,12 +110,11 @@ def main() -> None:
     if args.workers < 0:
         raise InputError('--workers must be 0 or more')
 
-    from mnv2_mm.commands.reproduce import compare, reproduce
-
     if args.table == 'agreement':
-        compare(args)
+        from mnv2_mm.commands.agreement import compare as run
     else:
-        reproduce(args)
+        from mnv2_mm.commands.reproduce import reproduce as run
+    run(args)
 
 
 if __name__ == '__main__':

@@ -146,7 +146,9 @@ def _average_precision(metric: BaseMetric) -> Accuracy:
             evaluation.accumulate()
             found = evaluation.eval['precision'][..., 0, 0]  # IoU, recall, class
             present = (found > -1).all((0, 1))
-            return 100 * found[:, :, present].mean((1, 2))
+            # drawn images may have no object
+            nothing = np.full(len(found), np.nan)
+            return 100 * found[:, :, present].mean((1, 2)) if present.any() else nothing
 
         by_iou = precision(np.arange(count))
         low, high = bootstrap(

@@ -36,6 +36,8 @@ from mnv2_mm.utils.errors import InputError
 
 #: Task and metric of each table.
 TASKS = {'table4': 'cls', 'figure5': 'cls', 'table6': 'det', 'table7': 'seg'}
+#: Ending of the name of a row with the host's network.
+IN_HOST = ", in the host's MobileNetV2"
 METRICS = {'cls': 'top-1', 'det': 'box AP', 'seg': 'mIoU'}
 #: The published network of a row; those of Figure 5 have the names of their configs.
 _PUBLISHED = {
@@ -46,6 +48,11 @@ _PUBLISHED = {
     'table7/mobilenet_v2_os8_msflip': 'deeplabv3_mnv2_voc',
 }
 _COCO_CLASSES, _COCO_SLOTS = 80, (81, 91)
+#: mmseg's backbone at output stride 8, as in its configs, and the same for 16.
+_HOST_STRIDES = {
+    8: dict(strides=(1, 2, 2, 1, 1, 1, 1), dilations=(1, 1, 1, 2, 2, 4, 4)),
+    16: dict(strides=(1, 2, 2, 2, 1, 1, 1), dilations=(1, 1, 1, 1, 1, 2, 2)),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,7 +194,7 @@ def _class_slots(source: Source) -> int | None:
     return sizes['cls'] // (sizes['reg'] // 4)
 
 
-def host_config(cfg: Config, task: str) -> Config:
+def host_config(cfg: Config) -> Config:
     """The same evaluation with the host's own MobileNetV2 in place of ours.
 
     It pads symmetrically, and mmseg's dilates only the first block of a stage.
@@ -196,22 +203,12 @@ def host_config(cfg: Config, task: str) -> Config:
     cfg = copy.deepcopy(cfg)
     ours = cfg.model.backbone
     backbone = dict(widen_factor=ours.widen_factor, norm_cfg=ours.norm_cfg)
-    if task == 'cls':
-        backbone |= dict(type='mmpretrain.MobileNetV2')
-    elif ours.output_stride == 8:  # as in mmseg's configs
-        backbone |= dict(
-            type='mmseg.MobileNetV2',
-            out_indices=(6,),
-            strides=(1, 2, 2, 1, 1, 1, 1),
-            dilations=(1, 1, 1, 2, 2, 4, 4),
-        )
+    if 'head' in cfg.model:
+        backbone['type'] = 'mmpretrain.MobileNetV2'
     else:
-        backbone |= dict(
-            type='mmseg.MobileNetV2',
-            out_indices=(6,),
-            strides=(1, 2, 2, 2, 1, 1, 1),
-            dilations=(1, 1, 1, 1, 1, 2, 2),
-        )
+        backbone |= dict(type='mmseg.MobileNetV2', **_HOST_STRIDES[ours.output_stride])
+        backbone['out_indices'] = (5, 6)  # of a single map it returns no tuple
+        cfg.model.decode_head.in_index = 1
     cfg.model.backbone = ConfigDict(backbone)
     return cfg
 

@@ -18,9 +18,10 @@ import torch
 from mmengine.config import Config
 
 from mnv2_mm.analysis.accuracy import measure
-from mnv2_mm.analysis.interpreter import InterpretedModel, agreement
+from mnv2_mm.analysis.interpreter import InterpretedModel
 from mnv2_mm.analysis.markdown import plain_text
 from mnv2_mm.analysis.reproduction import (
+    IN_HOST,
     METRICS,
     TASKS,
     Target,
@@ -32,16 +33,13 @@ from mnv2_mm.analysis.reproduction import (
     targets,
     training_command,
 )
-from mnv2_mm.api import init_model
 from mnv2_mm.checkpoints.convert import convert, read_weights, save, translate
-from mnv2_mm.checkpoints.hub import config_for, fetch, published_models
+from mnv2_mm.checkpoints.hub import fetch, published_models
 from mnv2_mm.checkpoints.loading import safe_loading
 from mnv2_mm.checkpoints.source import Source
-from mnv2_mm.datasets.checks.source import evenly
 from mnv2_mm.datasets.layouts import WHOLE, Choice, Layout, find_layout
 from mnv2_mm.engine.launch import build_runner, preflight, set_work_dir
 from mnv2_mm.runtime.machine import describe
-from mnv2_mm.runtime.sources import find_sources, frames_of
 from mnv2_mm.utils.config_errors import readable_config_errors
 from mnv2_mm.utils.console import filter_warnings
 from mnv2_mm.utils.errors import InputError
@@ -119,7 +117,9 @@ def _runs(args: Namespace, rows: Sequence[Target], layout: Layout) -> list[Run]:
             "--host is for classifiers and DeepLab: mmdet's SSDLite takes other maps "
             '(96 channels, not 576), so these weights do not fit'
         )
-    given = _given(args.weights, {row.published for row in rows if row.published})
+    if args.peers and args.table != 'table4':
+        raise InputError('--peers takes ImageNet weights of MobileNetV2; give table4')
+    given = _given(args.weights, [row for row in rows if row.published])
     runs = []
     for target in rows:
         run = Run(id=target.id, row=target.name, paper=target.paper)
@@ -145,38 +145,45 @@ def _runs(args: Namespace, rows: Sequence[Target], layout: Layout) -> list[Run]:
         )
         # the file computes at output stride 16
         if args.interpreter and not target.multi_scale:
-            row = f'{run.row}: the file itself'
+            row = f'{run.row}, the file itself'
             runs.append(replace(run, id=f'{run.id}_file', row=row, file=True))
         if args.host:
-            row = f"{run.row}: in the host's MobileNetV2"
-            cfg = host_config(run.cfg, task)
+            row, cfg = f'{run.row}{IN_HOST}', host_config(run.cfg)
             other = replace(run, id=f'{run.id}_host', row=row, cfg=cfg, own=run.cfg)
             runs.append(other)
     return runs
 
 
-def _given(entries: Sequence[str], names: set[str]) -> dict[str, Path]:
+def _given(entries: Sequence[str], rows: Sequence[Target]) -> dict[str, Path]:
     """Files of ``--weights``: NAME=FILE, a folder, or one file for a single network."""
     found: dict[str, Path] = {}
-    needed = f'the rows need {", ".join(sorted(names))}'
+    names = {row.id: row.published for row in rows}
+    names |= {row.published: row.published for row in rows}
+    needed = sorted(set(names.values()))
     for entry in entries:
         name, sign, file = entry.rpartition('=')
         path = Path(file).expanduser()
         if sign and name not in names:
-            raise InputError(f'--weights {entry}: {needed}')
+            raise InputError(f'--weights {entry}: the rows need {", ".join(needed)}')
         if not path.exists():
             raise InputError(f'--weights {entry}: there is no {path}')
         if path.is_dir() and not sign:
             models = published_models()
-            files = {name: path / models[name].file for name in names}
-            found |= {name: file for name, file in files.items() if file.is_file()}
-            if not found:
-                wanted = ', '.join(sorted({file.name for file in files.values()}))
+            # the float network before that of 8 bits
+            pairs = [(n, f'{n}{end}') for end in ('_quant', '') for n in needed]
+            files = [(n, models[m].file) for n, m in pairs if m in models]
+            there = {n: path / file for n, file in files if (path / file).is_file()}
+            if not there:
+                wanted = ', '.join(sorted({file for _, file in files}))
                 raise InputError(f'{path} has none of {wanted}; or give NAME=FILE')
-        elif sign or len(names) == 1:
-            found[name if sign else min(names)] = path
+            found |= there
+        elif sign or len(needed) == 1:
+            found[names[name] if sign else needed[0]] = path
         else:
-            raise InputError(f'--weights {entry}: write NAME={entry}; {needed}')
+            raise InputError(
+                f'--weights {entry}: write NAME={entry}, with one of '
+                f'{", ".join(needed)}'
+            )
     return found
 
 
@@ -190,8 +197,6 @@ def _name_of(source: Source) -> str | None:
 
 def _peers(args: Namespace, layout: Layout) -> list[Run]:
     """Weights of torchvision, timm and mmpretrain in the network of Table 4."""
-    if args.peers and args.table != 'table4':
-        raise InputError('--peers takes ImageNet weights of MobileNetV2; give table4')
     runs = []
     for file in args.peers:
         source = read_weights(file)
@@ -300,32 +305,3 @@ def markdown(results: Sequence[Row], table: str) -> str:
 
 def _number(value: float | None, sign: str = '') -> str:
     return '-' if value is None else f'{value:{sign}.2f}'
-
-
-# -------------------------------------------------------------- without labels
-def compare(args: Namespace) -> list[Row]:
-    """Compare converted TFLite files with their interpreter, without labels."""
-    filter_warnings()
-    folder = Path(args.work_dir or 'work_dirs/reproduce_agreement')
-    leaves = find_sources(args.data)
-    if args.limit is not None:
-        leaves = evenly(leaves, args.limit)
-    if not args.weights:
-        raise InputError('agreement needs --weights FILE.tflite')
-    results = []
-    for entry in args.weights:
-        file = Path(entry).expanduser()
-        source = read_weights(file)
-        config = config_for(source)
-        weights = folder / f'{file.stem}.pth'
-        checkpoint, _ = convert(source, config)
-        save(checkpoint, weights)
-        images = (frame.image for leaf in leaves for frame in frames_of(leaf))
-        found = agreement(init_model(config, weights), file, images)
-        results.append(dict(file=file.name, config=config, **found))
-        print(f'{file.name}, config {config}, {found.pop("images")} images')
-        for what, value in found.items():
-            print(f'  {what}: {value:.2f} %')
-    if args.json:
-        write_json(args.json, results)
-    return results

@@ -169,12 +169,12 @@ def test_a_segmentation(
         (['table4', '--rows', 'mobilenet_v3'], ['mobilenet_v3', 'mobilenet_v2_w140']),
         (['table4', '--rows', 'nasnet*'], ['tools/train.py', 'nasnet_a_mobile.py']),
         (['table4', '--weights', 'mnv2_in1k=no.pb'], ['no.pb']),
-        (['table4', '--weights', 'mnv2=FILE'], ['mnv2=FILE', 'mnv2_in1k']),
-        (['table4', '--weights', 'FILE'], ['NAME=', 'mnv2_in1k']),
+        (['table4', '--weights', 'mnv2=FILE.pb'], ['mnv2=FILE.pb', 'mnv2_in1k']),
+        (['table4', '--weights', 'FILE.pb'], ['NAME=', 'mnv2_in1k']),
         (['table4', '--weights', 'FOLDER'], ['mobilenet_v2_1.0_224.tgz']),
         (['table4', '--rows', 'mobilenet_v2'], ['mobilenet_v2_1.0_224.tgz', '--rows']),
         (['table4', '--limit', 0], ['--limit']),
-        (['figure5', '--peers', 'FILE'], ['table4']),
+        (['figure5', '--peers', 'FILE.pb'], ['table4']),
         (['table6'], ['instances_val2017.json']),
         (['agreement'], ['--weights']),
     ],
@@ -191,11 +191,11 @@ def test_wrong_arguments_are_one_message(
 ) -> None:
     monkeypatch.setenv('MNV2_MM_CACHE', str(tmp_path / 'cache'))
     monkeypatch.setenv('https_proxy', 'http://127.0.0.1:9')
-    shutil.copy(classifier, tmp_path / 'FILE')
+    shutil.copy(classifier, tmp_path / 'FILE.pb')
     (tmp_path / 'FOLDER').mkdir()
     monkeypatch.chdir(tmp_path)
     if flags[0] == 'figure5':
-        flags = [*flags, '--weights', f'{ROW}=FILE', '--rows', ROW]
+        flags = [*flags, '--weights', f'{ROW}=FILE.pb', '--rows', ROW]
     assert run_tool('reproduce', *flags, '--data', imagenet) == 2
     message = capsys.readouterr().err
     assert all(word in message for word in named), message
