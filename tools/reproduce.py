@@ -63,7 +63,7 @@ def main() -> None:
         '--classes',
         nargs='+',
         metavar='NAME',
-        help="classes of a detector that has not COCO's 80",
+        help="classes of a detector that has not COCO's; any: all boxes are one class",
     )
     parser.add_argument(
         '--interpreter',

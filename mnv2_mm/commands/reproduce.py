@@ -84,7 +84,7 @@ def reproduce(args: Namespace) -> list[Row]:
         commands = '\n'.join(map(training_command, rows))
         raise InputError(f'no weights are published for these rows; train:\n{commands}')
     folder = Path(args.work_dir or f'work_dirs/reproduce_{args.table}')
-    choice = Choice(args.limit, args.partial, args.ids)
+    choice = Choice(args.limit, args.partial, args.ids, args.classes == ['any'])
     layout = find_layout(task, Path(args.data).expanduser(), folder, choice)
     print(f'data: {layout.images} images, {layout.place}')
     runs = [*_runs(args, rows, layout), *_peers(args, layout)]
@@ -138,6 +138,8 @@ def _runs(args: Namespace, rows: Sequence[Target], layout: Layout) -> list[Run]:
             target, layout, run.source, classes=args.classes, opencv=args.opencv_resize
         )
         name = _name_of(run.source)
+        if task == 'det':
+            run.note = 'paper: test-dev, publisher: minival'
         if name and name != target.published:
             run.note = f'weights: {name}'
         run.publisher, run.stated_by = published_accuracy(
@@ -300,7 +302,13 @@ def markdown(results: Sequence[Row], table: str) -> str:
             row['note'],
         ]
         rows.append(cells)
-    return ''.join(f'| {" | ".join(row)} |\n' for row in rows)
+    lines = [f'| {" | ".join(row)} |' for row in rows]
+    made = {
+        f'torch {r["torch"]}, {r["machine"]}, {r["date"]}'
+        for r in results
+        if 'date' in r
+    }
+    return '\n'.join([*lines, '', *sorted(made)]) + '\n'
 
 
 def _number(value: float | None, sign: str = '') -> str:

@@ -21,11 +21,11 @@ from mnv2_mm.utils.files import write_text
 LAYOUTS = {
     'cls': """\
 ImageNet, ROOT/val or ROOT itself:
-  folders of images, named by WordNet id (n01440764) or by class index (0 to 999)
-  images side by side, and a list in ROOT or ROOT/meta: val.txt with lines FILE LABEL
-  (LABEL from 0, or a WordNet id), or one label a line in the order of the images:
+  images, and a list in ROOT or ROOT/meta: val.txt with lines FILE LABEL (LABEL from 0,
+  or a WordNet id), or one label a line in the order of the images:
   imagenet_2012_validation_synset_labels.txt, or ILSVRC2012_validation_ground_truth.txt
   with meta.mat of the development kit, which has an order of its own
+  without a list: folders named by WordNet id (n01440764) or by class index (0 to 999)
 WordNet ids need their order: 1000 folders, timm, or ROOT/imagenet_synsets.txt""",
     'det': """\
 COCO: ROOT/annotations/instances_val2017.json (or instances_val2014.json, or the only
@@ -65,6 +65,7 @@ class Choice(NamedTuple):
     limit: int | None = None  #: at most this number, spread evenly
     partial: bool = False  #: whether a list may name images that are not there
     ids: Path | None = None  #: file of COCO's image ids
+    merge: bool = False  #: whether COCO's boxes are of one class, ``any``
 
 
 def find_layout(task: str, root: Path, folder: Path, choice: Choice) -> Layout:
@@ -117,13 +118,12 @@ def _imagenet(root: Path, folder: Path, choice: Choice) -> Layout:
     names = [name for name in walk(images) if name.lower().endswith(_IMAGES)]
     places = [root / sub / name for name in _LISTS for sub in ('', 'meta')]
     listing = next((place for place in places if place.is_file()), None)
-    flat = [name for name in names if os.sep not in name]
-    if listing is not None and flat:
-        labels, place = _listed_labels(listing, flat, root), str(listing)
-    elif names and not flat:
-        labels, place = _folder_labels(names, root), f'the folders of {images}'
-    else:
+    if not names:
         raise _none_in(root, 'cls')
+    if listing is not None:
+        labels, place = _listed_labels(listing, names, root), str(listing)
+    else:
+        labels, place = _folder_labels(names, root), f'the folders of {images}'
     chosen = _chosen(list(labels), set(names), choice, place)
     text = ''.join(f'{name} {labels[name]}\n' for name in chosen)
     path = folder / 'imagenet.txt'
@@ -171,9 +171,14 @@ def _listed_labels(listing: Path, names: Sequence[str], root: Path) -> dict[str,
         hint = ' (labels begin at 0: subtract 1)' if '1000' in wrong else ''
         raise InputError(f'{listing}: {listed(wrong, 3)} is no class{hint}')
     if width == 2:  # FILE LABEL
-        return {row[0]: index[word] for row, word in zip(rows, words, strict=True)}
+        # the list may leave out folders
+        places = {os.path.basename(name): name for name in names}
+        places |= {name: name for name in names}
+        pairs = zip((row[0] for row in rows), words, strict=True)
+        return {places.get(name, name): index[word] for name, word in pairs}
     if len(rows) == len(names):
-        return {name: index[w] for name, w in zip(sorted(names), words, strict=True)}
+        ordered = sorted(names, key=os.path.basename)
+        return {name: index[w] for name, w in zip(ordered, words, strict=True)}
     # ILSVRC2012_val_00000001.JPEG has the label of the first line
     numbers = {int((re.findall(r'\d+', name) or [0])[-1]): name for name in names}
     if not numbers.keys() <= set(range(1, len(rows) + 1)) or len(numbers) < len(names):
@@ -252,7 +257,11 @@ def _coco(root: Path, folder: Path, choice: Choice) -> Layout:
         ids = _image_ids(ids_file, by_id, path)
     found = {i for i in ids if by_id[i] in there[sub]}
     chosen = _chosen(ids, found, choice, str(path))
-    if len(chosen) < len(by_id):
+    if choice.merge:
+        content['categories'] = [dict(id=1, name='any')]
+        for _, row in boxes:
+            row['category_id'] = 1
+    if len(chosen) < len(by_id) or choice.merge:
         keep = set(chosen)
         content['images'] = [r for r in content['images'] if r['id'] in keep]
         content['annotations'] = [row for image, row in boxes if image in keep]

@@ -53,6 +53,13 @@ def caffe(root: Path) -> None:
     write(root / 'meta/val.txt', f'{names[0]} 3\n{names[1]} 900\n')
 
 
+def beside(root: Path) -> None:
+    """A list in ROOT, images in another folder."""
+    flat(root / 'images', 2)
+    names = sorted(path.name for path in (root / 'images').iterdir())
+    write(root / 'val.txt', f'{names[1]} 900\n{names[0]} 3\n')
+
+
 def slim(root: Path) -> None:
     """TF-slim's list, of more images than there are."""
     flat(root, 2)
@@ -74,6 +81,7 @@ def ground_truth(root: Path) -> None:
         (by_wnid, [3, 900]),
         (by_index, [3, 900]),
         (caffe, [3, 900]),
+        (beside, [900, 3]),
         (slim, [3, 900]),
         (ground_truth, [5, 7, 5]),
     ],
@@ -116,6 +124,14 @@ def test_coco_by_ids(tmp_path: Path, place: str) -> None:
     content = json.loads(Path(found.dataset['ann_file']).read_text())
     assert {row['id'] for row in content['images']} == {7, 8}
     assert [row['image_id'] for row in content['annotations']] == [7]
+
+
+def test_boxes_of_all_categories_can_be_one_class(tmp_path: Path) -> None:
+    coco(tmp_path)
+    found = find_layout('det', tmp_path, tmp_path / 'lists', Choice(merge=True))
+    content = json.loads(Path(found.dataset['ann_file']).read_text())
+    assert content['categories'] == [dict(id=1, name='any')]
+    assert len(content['images']) == 3 and len(content['annotations']) == 2
 
 
 def voc(root: Path, names: str = 'a\nb\nc\n') -> None:
