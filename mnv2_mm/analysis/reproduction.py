@@ -18,9 +18,10 @@ stride 16, or 8 with scales 0.5 to 1.75 and mirror images, whose softmax is aver
 import copy
 import fnmatch
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import yaml
 from mmengine.config import Config, ConfigDict
@@ -252,3 +253,33 @@ def peer_config(cfg: Config, source: Source, key_map: str) -> Config:
 def training_command(target: Target) -> str:
     """How to train a row that has no published weights."""
     return f'python tools/train.py {Path(target.train).as_posix()}'
+
+
+def markdown(results: Sequence[Mapping[str, Any]], table: str) -> str:
+    """The results as a table."""
+    head = [METRICS[TASKS[table]], 'paper', 'publisher', 'measured', 'difference']
+    head += ['95 % interval', 'images', 'seconds', 'notes']
+    rows = [head, ['---'] * len(head)]
+    for row in results:
+        low, high = row.get('interval', (None, None))
+        cells = [
+            f'{row["row"]} ({row["id"]})',
+            *(_number(row.get(name)) for name in head[1:4]),
+            _number(row.get('difference'), '+'),
+            '-' if low is None else f'{low:.2f} to {high:.2f}',
+            f'{row["images"]} of {row["whole_set"]}' if 'images' in row else '-',
+            f'{row["seconds"]:.0f}' if 'seconds' in row else '-',
+            row['note'],
+        ]
+        rows.append(cells)
+    lines = [f'| {" | ".join(row)} |' for row in rows]
+    made = {
+        f'torch {r["torch"]}, {r["machine"]}, {r["date"]}'
+        for r in results
+        if 'date' in r
+    }
+    return '\n'.join([*lines, '', *sorted(made)]) + '\n'
+
+
+def _number(value: float | None, sign: str = '') -> str:
+    return '-' if value is None else f'{value:{sign}.2f}'

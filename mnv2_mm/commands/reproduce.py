@@ -28,6 +28,7 @@ from mnv2_mm.analysis.reproduction import (
     evaluation_config,
     host_config,
     host_weights,
+    markdown,
     peer_config,
     published_accuracy,
     targets,
@@ -283,33 +284,3 @@ def _evaluate(run: Run, layout: Layout, folder: Path, task: str) -> Row:
         torch=torch.__version__,
         date=date.today().isoformat(),
     )
-
-
-def markdown(results: Sequence[Row], table: str) -> str:
-    """The results as a table."""
-    head = [METRICS[TASKS[table]], 'paper', 'publisher', 'measured', 'difference']
-    head += ['95 % interval', 'images', 'seconds', 'notes']
-    rows = [head, ['---'] * len(head)]
-    for row in results:
-        low, high = row.get('interval', (None, None))
-        cells = [
-            f'{row["row"]} ({row["id"]})',
-            *(_number(row.get(name)) for name in head[1:4]),
-            _number(row.get('difference'), '+'),
-            '-' if low is None else f'{low:.2f} to {high:.2f}',
-            f'{row["images"]} of {row["whole_set"]}' if 'images' in row else '-',
-            f'{row["seconds"]:.0f}' if 'seconds' in row else '-',
-            row['note'],
-        ]
-        rows.append(cells)
-    lines = [f'| {" | ".join(row)} |' for row in rows]
-    made = {
-        f'torch {r["torch"]}, {r["machine"]}, {r["date"]}'
-        for r in results
-        if 'date' in r
-    }
-    return '\n'.join([*lines, '', *sorted(made)]) + '\n'
-
-
-def _number(value: float | None, sign: str = '') -> str:
-    return '-' if value is None else f'{value:{sign}.2f}'

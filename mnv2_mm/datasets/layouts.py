@@ -10,11 +10,11 @@ import json
 import os
 import re
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
 from mnv2_mm.datasets.checks.source import evenly, listed, walk
+from mnv2_mm.datasets.imagenet_ids import COUNT, devkit_ids, synsets
 from mnv2_mm.utils.errors import InputError
 from mnv2_mm.utils.files import write_text
 
@@ -38,7 +38,6 @@ VOC 2012: ROOT, ROOT/VOC2012 or ROOT/VOCdevkit/VOC2012 with JPEGImages,
 #: Images of the whole validation sets.
 WHOLE = {'cls': 50_000, 'det': 5_000, 'seg': 1_449}
 _IMAGES = ('.jpg', '.jpeg', '.png', '.bmp')
-_SYNSETS = 1000
 _WNID = re.compile(r'n\d{8}')
 _DEVKIT = 'ILSVRC2012_validation_ground_truth.txt'
 _LISTS = ('val.txt', 'imagenet_2012_validation_synset_labels.txt', _DEVKIT)
@@ -108,6 +107,13 @@ def _chosen(names: Sequence, there: set, choice: Choice, what: str) -> list:
     return kept if choice.limit is None else evenly(kept, choice.limit)
 
 
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding='utf-8').splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f'{path} cannot be read: {error}') from error
+
+
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -137,11 +143,11 @@ def _folder_labels(names: Sequence[str], root: Path) -> dict[str, int]:
     """Label of each image by its first folder."""
     folders = sorted({name.split(os.sep)[0] for name in names})
     if all(_WNID.fullmatch(name) for name in folders):
-        order = folders if len(folders) == _SYNSETS else _synsets(root)
+        order = folders if len(folders) == COUNT else synsets(root)
         index = {name: number for number, name in enumerate(order)}
     else:
         index = {name: int(name) for name in folders if name.isdecimal()}
-        index = {name: label for name, label in index.items() if label < _SYNSETS}
+        index = {name: label for name, label in index.items() if label < COUNT}
     unknown = [name for name in folders if name not in index]
     if unknown:
         raise InputError(
@@ -153,19 +159,18 @@ def _folder_labels(names: Sequence[str], root: Path) -> dict[str, int]:
 
 def _listed_labels(listing: Path, names: Sequence[str], root: Path) -> dict[str, int]:
     """Label of each image by a list: ``FILE LABEL``, or a label for each image."""
-    lines = listing.read_text(encoding='utf-8').split('\n')
-    rows = [line.split() for line in lines if line.strip()]
+    rows = [line.split() for line in _lines(listing) if line.strip()]
     width = len(rows[0]) if rows else 0
     if width not in (1, 2) or any(len(row) != width for row in rows):
         raise InputError(f'{listing}: write lines FILE LABEL, or one label a line')
     words = [row[-1] for row in rows]
     if listing.name == _DEVKIT:
-        wnids = _devkit(listing, root)
+        wnids = devkit_ids(listing, root)
         words = [wnids.get(word, word) for word in words]
     if any(_WNID.fullmatch(word) for word in words):
-        index = {name: number for number, name in enumerate(_synsets(root))}
+        index = {name: number for number, name in enumerate(synsets(root))}
     else:
-        index = {str(number): number for number in range(_SYNSETS)}
+        index = {str(number): number for number in range(COUNT)}
     wrong = [word for word in words if word not in index]
     if wrong:
         hint = ' (labels begin at 0: subtract 1)' if '1000' in wrong else ''
@@ -188,45 +193,6 @@ def _listed_labels(listing: Path, names: Sequence[str], root: Path) -> dict[str,
         )
     # a label stands for an image that may not be there
     return {numbers.get(n, f'image {n}'): index[w] for n, w in enumerate(words, 1)}
-
-
-def _synsets(root: Path) -> list[str]:
-    """The 1000 WordNet ids in the order of the classes."""
-    spec = find_spec('timm')
-    places = [root / 'imagenet_synsets.txt']
-    if spec and spec.origin:  # a data file; the package is not imported
-        places.append(Path(spec.origin).parent / 'data/_info/imagenet_synsets.txt')
-    path = next((place for place in places if place.is_file()), None)
-    found = path.read_text(encoding='utf-8').splitlines() if path else []
-    ids = [line.split()[0] for line in found if line.strip()]
-    if len(set(ids)) != _SYNSETS:
-        raise InputError(
-            f'the order of the WordNet ids is not known ({len(ids)} in '
-            f'{path or "no file"}): pip install timm, or write the 1000 ids in the '
-            f'order of the classes to {places[0]}'
-        )
-    return ids
-
-
-def _devkit(listing: Path, root: Path) -> dict[str, str]:
-    """WordNet id of each number of the development kit."""
-    places = [listing.parent / 'meta.mat', root / 'meta.mat', root / 'data/meta.mat']
-    path = next((place for place in places if place.is_file()), None)
-    if path is None:
-        raise InputError(
-            f'the numbers in {listing} are those of the development kit, which are in '
-            f'another order than the classes: put its meta.mat to {places[0]}'
-        )
-    try:
-        from scipy.io import loadmat
-
-        rows = loadmat(path, squeeze_me=True)['synsets']
-        pairs = zip(rows['ILSVRC2012_ID'], rows['WNID'], strict=True)
-        return {str(int(number)): str(wnid) for number, wnid in pairs}
-    except ImportError as error:
-        raise InputError(f'{path} needs scipy: pip install scipy') from error
-    except Exception as error:  # of a damaged file
-        raise InputError(f'{path} is no meta.mat of the development kit') from error
 
 
 # ----------------------------------------------------------------------- COCO
@@ -299,7 +265,7 @@ def _voc(root: Path, folder: Path, choice: Choice) -> Layout:
     listing = base and base / 'ImageSets/Segmentation/val.txt'
     if not masks or not listing.is_file():
         raise _none_in(base or root, 'seg')
-    names = listing.read_text(encoding='utf-8').split()
+    names = [line.strip() for line in _lines(listing) if line.strip()]
     there = {Path(name).stem for name in walk(base / masks)}
     there &= {Path(name).stem for name in walk(base / 'JPEGImages')}
     chosen = _chosen(names, there, choice, f'{listing} (image or mask)')

@@ -165,6 +165,11 @@ def bad_labels(root: Path) -> None:
     write(root / 'val.txt', '1\n2\n1000\n')
 
 
+def binary(root: Path) -> None:
+    flat(root)
+    (root / 'val.txt').write_bytes(b'\xff\xd8')
+
+
 def unnumbered(root: Path) -> None:
     flat(root)
     write(root / 'val.txt', '1\n2\n')
@@ -192,6 +197,7 @@ def foreign_ids(root: Path) -> None:
     ('task', 'make', 'named'),
     [
         ('cls', bad_labels, ['val.txt', '1000', 'subtract 1']),
+        ('cls', binary, ['val.txt', 'cannot be read']),
         ('cls', unnumbered, ['2 lines', '3 images']),
         ('cls', other_folders, ['cat', 'WordNet']),
         ('cls', lone_ground_truth, ['meta.mat']),

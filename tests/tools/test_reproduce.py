@@ -9,12 +9,16 @@ import cv2
 import numpy as np
 import pytest
 import slim_variables
+import torch
 from graph_writer import frozen
+from other_networks import torchvision_net
 
 pytest.importorskip('google.protobuf')
 pytest.importorskip('mmdet.models')
 pytest.importorskip('mmseg.models')
 pytest.importorskip('mmpretrain.models')
+
+from mmdet.datasets import CocoDataset
 
 from mnv2_mm.api import load
 from mnv2_mm.commands import reproduce as command
@@ -106,7 +110,8 @@ def coco(photos: list[np.ndarray], tmp_path: Path) -> Path:
         rows.append(dict(id=i, file_name=f'{i}.png', width=width, height=height))
         box = dict(id=i, image_id=i, category_id=1 + (i == 3), iscrowd=0)
         boxes.append(box | dict(bbox=[5, 5, 30, 30], area=900))
-    names = [dict(id=1, name='person'), dict(id=2, name='bicycle')]
+    classes = CocoDataset.METAINFO['classes']
+    names = [dict(id=i, name=name) for i, name in enumerate(classes, 1)]
     content = dict(images=rows, annotations=boxes, categories=names)
     write_json(root / 'annotations/instances_val2017.json', content)
     return root
@@ -129,6 +134,26 @@ def test_a_detector_of_one_class(
     boxes = json.loads((tmp_path / 'ssdlite_mobilenet_v2/boxes.bbox.json').read_text())
     assert {box['category_id'] for box in boxes} == {1}
     assert {box['image_id'] for box in boxes} == {1, 2, 3}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ('slots', 'flags', 'ids'),
+    [
+        pytest.param(91, [], range(1, 81), id='coco'),
+        pytest.param(2, ['--classes', 'any'], [1], id='any'),
+    ],
+)
+def test_detectors_of_other_classes(
+    run_tool: Tool, coco: Path, tmp_path: Path, slots: int, flags: list, ids: list
+) -> None:
+    file = graph(tmp_path / 'graph.pb', slim_variables.detector(slots))
+    flags += ['--rows', 'ssdlite_mobilenet_v2', '--work-dir', tmp_path, *FLAGS]
+    assert (
+        run_tool('reproduce', 'table6', '--data', coco, '--weights', file, *flags) == 0
+    )
+    boxes = json.loads((tmp_path / 'ssdlite_mobilenet_v2/boxes.bbox.json').read_text())
+    assert {box['category_id'] for box in boxes} <= set(ids)
 
 
 @pytest.mark.parametrize(
@@ -199,6 +224,35 @@ def test_wrong_arguments_are_one_message(
     assert run_tool('reproduce', *flags, '--data', imagenet) == 2
     message = capsys.readouterr().err
     assert all(word in message for word in named), message
+
+
+@pytest.mark.slow
+def test_weights_of_another_project(
+    run_tool: Tool, imagenet: Path, tmp_path: Path
+) -> None:
+    torch.save(torchvision_net(1.0).state_dict(), tmp_path / 'peer.pth')
+    file = graph(tmp_path / 'graph.pb', slim_variables.classifier())
+    flags = ['table4', '--data', imagenet, '--rows', 'mobilenet_v2', '--weights', file]
+    flags += ['--peers', tmp_path / 'peer.pth', '--json', tmp_path / 'out.json', *FLAGS]
+    assert run_tool('reproduce', *flags, '--work-dir', tmp_path) == 0
+    _, peer = json.loads((tmp_path / 'out.json').read_text())
+    assert 'torchvision' in peer['row'] and peer['publisher'] is None
+    assert 0 <= peer['measured'] <= 100
+
+
+@pytest.mark.slow
+@trained_files
+def test_an_8_bit_file_beside_its_network(
+    run_tool: Tool, imagenet: Path, tmp_path: Path
+) -> None:
+    """It is known by its digest, and compared with its own published figure."""
+    pytest.importorskip('ai_edge_litert.interpreter')
+    flags = ['table4', '--data', imagenet, '--rows', 'mobilenet_v2', '--interpreter']
+    flags += ['--weights', SHARED / 'weights', '--json', tmp_path / 'out.json', *FLAGS]
+    assert run_tool('reproduce', *flags, '--work-dir', tmp_path) == 0
+    network, file = json.loads((tmp_path / 'out.json').read_text())
+    assert network['publisher'] == file['publisher'] == 70.8
+    assert 'mnv2_in1k_quant' in network['note'] and 'itself' in file['row']
 
 
 @pytest.mark.slow
