@@ -18,6 +18,7 @@ COMMANDS = {
     'browse': ('browse_dataset', 'check, count and draw what a config trains on'),
     'curves': ('plot_curves', 'draw loss and metrics of a training'),
     'benchmark': ('benchmark', 'time this project against the hosts'),
+    'reproduce': ('reproduce', "measure the paper's accuracy with Google's weights"),
 }
 
 

@@ -7,7 +7,7 @@ this package to find it. Which transform replaces which:
   ``MinIoURandomCrop``, ``PhotoMetricDistortion``;
 * mmseg's, likewise: ``SegPhotoMetricDistortion``, ``SegRandomCrop``;
 * TensorFlow's: ``BrightnessSaturation``, ``CentralCrop``, ``DistortedCrop``,
-  ``RandomScaleStep``, ``SSDRandomCrop``;
+  ``RandomScaleStep``, ``SSDRandomCrop``, ``TensorFlowResize``;
 * for any pipeline: ``CheckSegMask``, ``Contiguous``, ``LoadImage``.
 """
 
@@ -24,6 +24,7 @@ from mnv2_mm.datasets.transforms.photometric import (
 from mnv2_mm.datasets.transforms.random_scale import RandomScaleStep
 from mnv2_mm.datasets.transforms.seg_random_crop import SegRandomCrop
 from mnv2_mm.datasets.transforms.ssd_random_crop import SSDRandomCrop
+from mnv2_mm.datasets.transforms.tensorflow_resize import TensorFlowResize
 
 __all__ = [
     'BrightnessSaturation',
@@ -39,4 +40,5 @@ __all__ = [
     'SSDRandomCrop',
     'SegPhotoMetricDistortion',
     'SegRandomCrop',
+    'TensorFlowResize',
 ]

@@ -26,6 +26,7 @@ _HOSTED = {
     },
     'mmseg': {
         'lite_aspp_head': 'LiteASPPHead',
+        'multi_scale': 'MultiScaleSegmentor',
         'seg_loss': 'SegCrossEntropyLoss',
         'baselines.resnet_deeplab': 'DeepLabResNet',
     },
