@@ -14,6 +14,7 @@ COMMANDS = {
     'convert': ('convert_weights', 'convert weights of other code bases'),
     'export': ('deploy', 'export a model for ONNX Runtime, ncnn or TensorRT'),
     'data': ('browse_dataset', 'check, count and draw what a config trains on'),
+    'report': ('report', 'write an HTML page about a training: errors, images, speed'),
     'curves': ('plot_curves', 'draw loss and metrics of a training'),
     'benchmark': ('benchmark', 'time this project against the hosts'),
 }
