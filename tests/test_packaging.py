@@ -130,7 +130,7 @@ def test_wheel_has_a_console_script_and_its_types(wheel):
 def test_each_list_of_requirements_is_pinned(stack):
     """setup.py and tools/setup_env.sh read the same lists."""
     pins = dict(constraints(stack))
-    lists = ['base', stack, 'dev', 'docs']
+    lists = ['base', stack, 'dev', 'docs', 'report']
     lists += ['deploy', 'convert'] if stack == 'onedl' else []
     for name in lists:
         lines = (ROOT / f'requirements/{name}.txt').read_text().splitlines()

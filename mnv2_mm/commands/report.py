@@ -21,8 +21,9 @@ from mmengine.config import Config
 from mnv2_mm.analysis.complexity import count_config
 from mnv2_mm.analysis.report.collect import Collector, Sample
 from mnv2_mm.analysis.report.dense import analyze_classes, analyze_masks
-from mnv2_mm.analysis.report.detection import analyze_boxes, library
+from mnv2_mm.analysis.report.detection import analyze_boxes
 from mnv2_mm.analysis.report.figures import Drawing, draw_training
+from mnv2_mm.analysis.report.matching import library
 from mnv2_mm.analysis.report.page import draw_images, render
 from mnv2_mm.api import config_of, load
 from mnv2_mm.checkpoints.file import check_file

@@ -17,7 +17,7 @@ from mnv2_mm.utils.errors import InputError
 _TOP = 5  # classes of an image that are kept
 
 
-@dataclass(frozen=True)  # mmengine takes named tuples apart
+@dataclass(frozen=True, eq=False)  # mmengine takes named tuples apart
 class Sample:
     """One image of the test set.
 

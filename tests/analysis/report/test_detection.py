@@ -10,7 +10,8 @@ import pytest
 
 from mnv2_mm.analysis.report import detection
 from mnv2_mm.analysis.report.collect import Sample
-from mnv2_mm.analysis.report.detection import analyze_boxes, error_kinds
+from mnv2_mm.analysis.report.detection import analyze_boxes
+from mnv2_mm.analysis.report.matching import Boxes, error_kinds
 from mnv2_mm.utils.errors import InputError
 
 pytest.importorskip('faster_coco_eval', reason="the extra 'report' is not installed")
@@ -124,7 +125,7 @@ def test_ap_is_that_of_pycocotools():
     samples = random_samples()
     with contextlib.redirect_stdout(io.StringIO()):
         truth = coco.COCO()
-        boxes = detection._Boxes(samples, CLASSES)
+        boxes = Boxes(samples, CLASSES)
         truth.dataset = boxes._truth.dataset
         truth.createIndex()
         found = truth.loadRes([*boxes._found.anns.values()])
