@@ -4,8 +4,9 @@ Images are predicted once, by the loop of tools/test.py. The hosts' analysis too
 read another file and draw one figure; none writes a page.
 """
 
+import contextlib
 import datetime
-import logging
+import itertools
 import os
 import shlex
 import tempfile
@@ -58,7 +59,9 @@ _EXPORTS = {
     'mmpretrain': 'cls_onnxruntime_static',
 }
 _SPEEDS = {'time for an image': False, 'with optimize=True': True}
-_RUNS = 20  # that are timed, after as many that are not
+_RUNS, _WARMUP = 20, 5
+_TIME = '{median:.1f} ms ({quarter:.1f} to {three_quarters:.1f})'
+_TILES = 'parameters', 'time for an image'  # beside the headline
 
 
 @safe_loading()
@@ -92,7 +95,7 @@ def report(args: Namespace) -> None:
         + _caution(cfg),
         facts={
             'test images': f'{len(samples):,}',
-            **{name: model[name] for name in ('parameters', 'time for an image')},
+            **{k: model[k].split(' (')[0] for k in _TILES if k in model},
         },
         training=_training(work_dir),
         worst=worst,
@@ -128,8 +131,8 @@ def _evaluate(
     cfg: Config, checkpoint: str, limit: int | None
 ) -> tuple[Mapping, list[Sample], dict[str, float]]:
     """Predict the test set once: class names, what is seen, the host's metrics."""
-    with tempfile.TemporaryDirectory() as folder, readable_config_errors(cfg):
-        cfg.work_dir = folder  # the log of this run is of no use
+    folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
+    with folder as cfg.work_dir, readable_config_errors(cfg):  # its log is of no use
         cfg.launcher = 'none'
         runner = evaluation_runner(cfg, checkpoint, limit=limit)
         dataset = runner.test_dataloader.dataset
@@ -138,42 +141,41 @@ def _evaluate(
         collector = Collector(dataset)
         runner.test_evaluator.metrics.append(collector)
         metrics = runner.test()
-        logging.shutdown()  # the log file goes with its folder
     return dataset.metainfo, collector.samples, metrics
 
 
 def _model(cfg: Config, checkpoint: str, samples: list[Sample]) -> dict[str, str]:
-    """Size of the network, and its speed on one thread of this machine."""
-    counted = count_config(cfg)
-    height, width = counted.sizes[0]
-    rows = {
-        'input': f'{width} x {height} pixels',
-        'parameters': f'{counted.num_params() / 1e6:.2f} million',
-        'multiply-adds': f'{counted.cost() / 1e6:,.0f} million',
-        'checkpoint': f'{Path(checkpoint).stat().st_size / 1e6:.1f} MB',
-    }
+    """Size of the network, and its time for an image on one thread."""
+    rows = {'checkpoint': f'{Path(checkpoint).stat().st_size / 1e6:.1f} MB'}
+    with contextlib.suppress(InputError):  # a network that cannot be counted
+        counted = count_config(cfg)
+        height, width = counted.sizes[0]
+        rows['input'] = f'{width} x {height} pixels'
+        rows['parameters'] = f'{counted.num_params() / 1e6:.2f} million'
+        rows['multiply-adds'] = f'{counted.cost() / 1e6:,.0f} million'
     images = [read_image(s.path) for s in samples[:_RUNS] if Path(s.path).is_file()]
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        for name, optimize in _SPEEDS.items():
+        for name, optimize in _SPEEDS.items() if images else ():
             run = load(cfg, checkpoint, optimize=optimize).run
-            spent = [_seconds(run, image) for image in (images * _RUNS)[: 2 * _RUNS]]
-            if spent:
-                time = quartiles(np.array(spent[_RUNS:])[:, None])[0]
-                rows[name] = '{median:.0f} ms'.format(**time)
+            frames = itertools.islice(itertools.cycle(images), _WARMUP + _RUNS)
+            spent = np.array([_seconds(run, frame) for frame in frames])
+            (found,) = quartiles(spent[_WARMUP:, None])
+            rows[name] = _TIME.format(**found)
     finally:
         torch.set_num_threads(threads)
     return rows | {
-        'machine': f'{describe()}; one thread, median of {_RUNS} images, from the '
-        'decoded image to the result'
+        'machine': f'{describe()}; processor time of one thread, median '
+        f'(quartiles) of {_RUNS} images, from the decoded image to the result'
     }
 
 
 def _seconds(run: Callable[[list[np.ndarray]], object], image: np.ndarray) -> float:
-    start = time.perf_counter()
+    """Time of the processor, so that other programs do not count."""
+    start = time.process_time()
     run([image])
-    return time.perf_counter() - start
+    return time.process_time() - start
 
 
 def _place(cfg: Config) -> str:

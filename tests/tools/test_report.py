@@ -89,7 +89,7 @@ def findings(tmp_path):
     found = truth | {'scores': np.array([0.9])}
     ranked = [Ranked(Sample(str(tmp_path / 'a.png'), truth, found), '1 of 1')]
     ranked.append(Ranked(Sample(str(tmp_path / 'gone.png'), truth, found), 'gone'))
-    row = ['<script>x</script>', '3', Bar('50.0 %', 0.5)]
+    row = ['<script>x</script>', '3', Bar('50.0%', 0.5)]
     part = Section('Classes', 'Text.', columns=['class', 'objects', 'AP'], rows=[row])
     empty = Section('Nothing', 'Left out.')
     return Findings('mAP', '0.5', 'mean', 'Words.', [part, empty], ranked, 0.3)

@@ -6,14 +6,15 @@ import numpy as np
 
 from mnv2_mm.analysis.report.collect import Sample, mask_of
 from mnv2_mm.analysis.report.findings import (
+    MOST_ROWS,
     Findings,
     Ranked,
     Section,
     confusion_sections,
-    names_of,
     percent,
     ratio,
 )
+from mnv2_mm.runtime.drawing import class_name
 from mnv2_mm.utils.errors import InputError
 
 
@@ -23,16 +24,15 @@ def analyze_masks(samples: Sequence[Sample], classes: Sequence[str]) -> Findings
     Raises:
         InputError: no pixel has a class.
     """
-    names = names_of(classes, len(classes))
-    total = np.zeros((len(names),) * 2, int)
+    total = np.zeros((len(classes),) * 2, int)
     scores = []
     for sample in samples:
-        matrix = _pixels(mask_of(sample.truth), mask_of(sample.found), len(names))
+        matrix = _pixels(mask_of(sample.truth), mask_of(sample.found), len(classes))
         total += matrix
         if matrix.any():
             iou = _iou(matrix)
             worst = ', '.join(
-                f'{names[i]} {iou[i]:.2f}' for i in np.argsort(iou) if iou[i] >= 0
+                f'{classes[i]} {iou[i]:.2f}' for i in np.argsort(iou) if iou[i] >= 0
             )
             scores.append((float(np.nanmean(iou)), sample, f'IoU: {worst}'))
     if not scores:
@@ -42,18 +42,18 @@ def analyze_masks(samples: Sequence[Sample], classes: Sequence[str]) -> Findings
     sections = [
         Section(
             'Classes',
-            'The worst class first. IoU: overlap of true and predicted region, divided '
-            'by both together. Found: share of the true pixels that are found.',
+            'The worst classes first. IoU: overlap of the true and the predicted '
+            'region, divided by both together. Found: share of the true pixels.',
             columns=['class', 'share of the pixels', 'IoU', 'found (recall)'],
             rows=[
                 [
-                    names[i],
+                    classes[i],
                     *map(percent, (total[i].sum() / total.sum(), iou[i], accuracy[i])),
                 ]
-                for i in np.argsort(iou, kind='stable')
+                for i in np.argsort(iou, kind='stable')[:MOST_ROWS]
             ],
         ),
-        *confusion_sections(total, names, unit='pixels'),
+        *confusion_sections(total, classes, unit='pixels'),
     ]
     sentence = (
         f'The model gives {100 * pixels:.1f} of 100 pixels their true class. For the '
@@ -83,7 +83,8 @@ def analyze_classes(samples: Sequence[Sample], classes: Sequence[str]) -> Findin
     """Analyze classified images."""
     true = np.array([sample.truth['labels'][0] for sample in samples])
     best = np.array([sample.found['labels'] for sample in samples])
-    names = names_of(classes, len(classes) or int(max(true.max(), best.max())) + 1)
+    count = len(classes) or int(max(true.max(), best.max())) + 1
+    names = [class_name(classes, label) for label in range(count)]
     matrix = np.zeros((len(names),) * 2, int)
     np.add.at(matrix, (true, best[:, 0]), 1)
     counts, predicted, right = matrix.sum(1), matrix.sum(0), matrix.diagonal()
@@ -95,12 +96,12 @@ def analyze_classes(samples: Sequence[Sample], classes: Sequence[str]) -> Findin
     sections = [
         Section(
             'Classes',
-            'The worst class first. Accuracy: share of its images that are named '
+            'The worst classes first. Accuracy: share of its images that are named '
             'right. Precision: share of the images with this answer that are of it.',
             columns=['class', 'images', 'accuracy', 'precision'],
             rows=[
                 [names[i], f'{counts[i]:,}', percent(recall[i]), percent(precision[i])]
-                for i in np.argsort(recall, kind='stable')
+                for i in np.argsort(recall, kind='stable')[:MOST_ROWS]
             ],
         ),
         *confusion_sections(matrix, names, unit='images'),

@@ -8,11 +8,11 @@ import numpy as np
 from mnv2_mm.analysis.report.collect import Sample
 from mnv2_mm.analysis.report.figures import draw_precision_recall
 from mnv2_mm.analysis.report.findings import (
+    MOST_ROWS,
     Findings,
     Ranked,
     Section,
     confusion_sections,
-    names_of,
     percent,
     ratio,
 )
@@ -29,7 +29,7 @@ def analyze_boxes(samples: Sequence[Sample], classes: Sequence[str]) -> Findings
     Raises:
         InputError: there is no object, or no package for the evaluation.
     """
-    boxes = Boxes(samples, names_of(classes, len(classes)))
+    boxes = Boxes(samples, classes)
     objects = ~boxes.crowd
     if not objects.any():
         raise InputError('the test set has no boxes, so there is nothing to compare')
@@ -111,7 +111,7 @@ def _class_section(
     precision, recall = ratio(good, shown), ratio(good, true)
     return Section(
         'Classes',
-        'The worst class first. AP: the area under precision over recall, mean over '
+        'The worst classes first. AP: the area under precision over recall, mean over '
         'IoU 0.5 to 0.95. AP50: at IoU 0.5 alone.',
         columns=[
             'class',
@@ -125,9 +125,10 @@ def _class_section(
             [
                 boxes.names[i],
                 f'{true[i]:,}',
-                *(percent(share[i]) for share in (ap, ap50, recall, precision)),
+                *(percent(share[i], '{:.3f}') for share in (ap, ap50)),
+                *(percent(share[i]) for share in (recall, precision)),
             ]
-            for i in np.argsort(ap, kind='stable')
+            for i in np.argsort(ap, kind='stable')[:MOST_ROWS]
         ],
     )
 

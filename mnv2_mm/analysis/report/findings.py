@@ -7,9 +7,10 @@ import numpy as np
 
 from mnv2_mm.analysis.report.collect import Sample
 from mnv2_mm.analysis.report.figures import Drawing, draw_matrix
-from mnv2_mm.runtime.drawing import class_name
 
 _PAIRS = 10  # of confused classes
+#: Classes that a table has room for.
+MOST_ROWS = 100
 
 
 class Bar(NamedTuple):
@@ -60,20 +61,15 @@ class Findings(NamedTuple):
     threshold: float | None = None
 
 
-def percent(share: float) -> Bar:
+def percent(share: float, template: str = '{:.1%}') -> Bar:
     """A share of 1 as a cell; nan (nothing to count) as a dash."""
-    return Bar('-', 0) if np.isnan(share) else Bar(f'{100 * share:.1f} %', share)
+    return Bar('-', 0) if np.isnan(share) else Bar(template.format(share), share)
 
 
 def ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
     """Element-wise ratio, nan where ``whole`` is 0."""
     out = np.full(np.shape(whole), np.nan)
     return np.divide(part, whole, out=out, where=np.asarray(whole) > 0)
-
-
-def names_of(classes: Sequence[str], count: int) -> list[str]:
-    """Class names, or numbers where there are none."""
-    return [class_name(classes, label) for label in range(count)]
 
 
 def confusion_sections(

@@ -152,7 +152,7 @@ def test_threshold_precision_and_recall():
     assert '67 of 100 objects' in findings.sentence
     assert '100 of 100 of its boxes' in findings.sentence
     rows = {row[0]: row[1:] for row in texts(section(findings, 'Classes').rows)}
-    assert rows['cat'][0] == '2' and rows['cat'][-2:] == ['50.0 %', '100.0 %']
+    assert rows['cat'][0] == '2' and rows['cat'][-2:] == ['50.0%', '100.0%']
     assert rows['bird'] == ['0', '-', '-', '-', '-']
     assert [r.caption.partition(' ')[0] for r in findings.ranked] == ['0', '2']
 
@@ -171,7 +171,7 @@ def test_confused_classes():
     true = [(0, OBJECT), (0, [50, 50, 60, 60]), (2, [80, 80, 90, 90])]
     findings = analyze_boxes([sample(true, found)], CLASSES)
     rows = texts(section(findings, 'Most confused').rows)
-    assert rows == [['cat', 'dog', '1', '50.0 %'], ['bird', 'no box', '1', '100.0 %']]
+    assert rows == [['cat', 'dog', '1', '50.0%'], ['bird', 'no box', '1', '100.0%']]
 
 
 def test_bad_sets(monkeypatch):
