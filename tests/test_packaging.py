@@ -124,6 +124,7 @@ def test_wheel_has_a_console_script_and_its_types(wheel):
     (name,) = [n for n in wheel.namelist() if n.endswith('/entry_points.txt')]
     assert 'mnv2 = mnv2_mm.commands.main:main' in wheel.read(name).decode()
     assert 'mnv2_mm/py.typed' in wheel.namelist()
+    assert 'mnv2_mm/analysis/report/page.html.jinja' in wheel.namelist()
 
 
 @pytest.mark.parametrize('stack', STACKS)

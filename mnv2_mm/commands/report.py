@@ -72,7 +72,7 @@ def report(args: Namespace) -> None:
         raise InputError(f'--images is {args.images}; give 0 or more')
     work_dir = Path(args.work_dir).expanduser()
     checkpoint = _checkpoint(work_dir, args.checkpoint)
-    cfg = get_config(args.config or config_of(Path(checkpoint)))
+    cfg = get_config(args.config or _config(checkpoint))
     print_warnings(apply_options(cfg, args.cfg_options))
     host = host_of(cfg)
     if host == 'mmdet':
@@ -125,6 +125,14 @@ def _checkpoint(work_dir: Path, given: str | None) -> str:
         )
     check_file(found)
     return found
+
+
+def _config(checkpoint: str) -> str:
+    """Config that the training left beside its checkpoint."""
+    try:
+        return config_of(Path(checkpoint))
+    except InputError as error:
+        raise InputError(f'{error} (here: --config)') from error
 
 
 def _evaluate(

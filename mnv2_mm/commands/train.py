@@ -103,7 +103,14 @@ def _add_trackers(cfg: Config, args: Namespace) -> None:
         'wandb': dict(
             type='WandbVisBackend', init_kwargs=dict(project='mnv2_mm', name=name)
         ),
-        'mlflow': dict(type='MLflowVisBackend', exp_name='mnv2_mm', run_name=name),
+        'mlflow': dict(
+            type='MLflowVisBackend',
+            exp_name='mnv2_mm',
+            run_name=name,
+            # mmengine's default is a store of files, which MLflow no longer takes
+            tracking_uri=os.environ.get('MLFLOW_TRACKING_URI')
+            or f'sqlite:///{os.path.abspath(cfg.work_dir)}/mlflow.db',
+        ),
     }
     chosen = [key for key in trackers if getattr(args, key)]
     for key in chosen:

@@ -189,7 +189,7 @@ def test_folders_without_a_training(run_tool, capfd, tmp_path):
 def test_folder_without_a_config(run_tool, capfd, finished):
     for path in finished.glob('*.py'):
         path.rename(path.with_suffix('.txt'))
-    assert 'config' in fails(run_tool, capfd, finished)
+    assert '--config' in fails(run_tool, capfd, finished)
 
 
 def test_moved_data_and_other_classes(run_tool, capfd, finished):

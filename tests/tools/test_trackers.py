@@ -1,5 +1,8 @@
 """tools/train.py --tensorboard, --wandb, --mlflow: mmengine's backends by one flag."""
 
+import contextlib
+import copy
+import sqlite3
 from argparse import Namespace
 
 import pytest
@@ -8,12 +11,19 @@ from mnv2_mm.commands import train
 from mnv2_mm.utils.config import get_config
 from mnv2_mm.utils.errors import InputError
 
-#: Flag: its backend, and files that a training leaves in vis_data.
+#: Flag: its backend, and files that a training leaves in its work dir.
 TRACKERS = {
-    'tensorboard': ('TensorboardVisBackend', 'events.out.tfevents.*'),
-    'wandb': ('WandbVisBackend', 'wandb/offline-run-*'),
-    'mlflow': ('MLflowVisBackend', '*/*/metrics/loss'),
+    'tensorboard': ('TensorboardVisBackend', '*/vis_data/events.out.tfevents.*'),
+    'wandb': ('WandbVisBackend', '*/vis_data/wandb/offline-run-*'),
+    'mlflow': ('MLflowVisBackend', 'mlflow.db'),
 }
+
+
+@pytest.fixture
+def config():
+    cfg = copy.deepcopy(get_config('ssdlite_sample'))
+    cfg.work_dir = 'work_dirs/x'
+    return cfg
 
 
 def flags(*chosen):
@@ -21,28 +31,26 @@ def flags(*chosen):
 
 
 @pytest.mark.parametrize('name', TRACKERS)
-def test_a_flag_adds_its_backend_once(monkeypatch, name):
+def test_a_flag_adds_its_backend_once(monkeypatch, config, name):
     monkeypatch.setattr(train, 'installed', lambda module: True)
-    cfg = get_config('ssdlite_sample')
     for _ in range(2):
-        train._add_trackers(cfg, flags(name))
-    types = [entry['type'] for entry in cfg.visualizer.vis_backends]
+        train._add_trackers(config, flags(name))
+    types = [entry['type'] for entry in config.visualizer.vis_backends]
     assert types == ['LocalVisBackend', TRACKERS[name][0]]
 
 
-def test_a_config_without_a_visualizer():
-    cfg = get_config('ssdlite_sample')
-    del cfg['visualizer']
-    train._add_trackers(cfg, flags())
-    assert cfg.visualizer.type == 'Visualizer'
-    assert [e['type'] for e in cfg.visualizer.vis_backends] == ['LocalVisBackend']
+def test_a_config_without_a_visualizer(config):
+    config.pop('visualizer')
+    train._add_trackers(config, flags())
+    assert config.visualizer.type == 'Visualizer'
+    assert [e['type'] for e in config.visualizer.vis_backends] == ['LocalVisBackend']
 
 
 @pytest.mark.parametrize('name', TRACKERS)
-def test_missing_package(monkeypatch, name):
+def test_missing_package(monkeypatch, config, name):
     monkeypatch.setattr(train, 'installed', lambda module: False)
     with pytest.raises(InputError, match=f'--{name} .*pip install {name}'):
-        train._add_trackers(get_config('ssdlite_sample'), flags(name))
+        train._add_trackers(config, flags(name))
 
 
 @pytest.mark.slow
@@ -50,8 +58,12 @@ def test_missing_package(monkeypatch, name):
 def test_training_leaves_records(tiny_config, run_tool, tmp_path, monkeypatch, name):
     pytest.importorskip(name)
     monkeypatch.setenv('WANDB_MODE', 'offline')
-    config = tiny_config('cls', 'train_cfg = dict(max_epochs=1)')
-    assert run_tool('train', config, '--work-dir', tmp_path, f'--{name}') == 0
-    (folder,) = tmp_path.glob('*/vis_data')
-    assert list(folder.glob(TRACKERS[name][1]))
-    assert (folder / 'scalars.json').is_file()
+    assert (
+        run_tool('train', tiny_config('cls'), '--work-dir', tmp_path, f'--{name}') == 0
+    )
+    (record,) = tmp_path.glob(TRACKERS[name][1])
+    assert list(tmp_path.glob('*/vis_data/scalars.json'))
+    if name == 'mlflow':
+        with contextlib.closing(sqlite3.connect(record)) as base:
+            keys = {key for (key,) in base.execute('SELECT key FROM metrics')}
+        assert {'loss', 'accuracy/top1'} <= keys

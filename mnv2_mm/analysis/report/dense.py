@@ -6,13 +6,13 @@ import numpy as np
 
 from mnv2_mm.analysis.report.collect import Sample, mask_of
 from mnv2_mm.analysis.report.findings import (
-    MOST_ROWS,
     Findings,
     Ranked,
     Section,
     confusion_sections,
     percent,
     ratio,
+    worst_first,
 )
 from mnv2_mm.runtime.drawing import class_name
 from mnv2_mm.utils.errors import InputError
@@ -50,7 +50,7 @@ def analyze_masks(samples: Sequence[Sample], classes: Sequence[str]) -> Findings
                     classes[i],
                     *map(percent, (total[i].sum() / total.sum(), iou[i], accuracy[i])),
                 ]
-                for i in np.argsort(iou, kind='stable')[:MOST_ROWS]
+                for i in worst_first(iou)
             ],
         ),
         *confusion_sections(total, classes, unit='pixels'),
@@ -101,7 +101,7 @@ def analyze_classes(samples: Sequence[Sample], classes: Sequence[str]) -> Findin
             columns=['class', 'images', 'accuracy', 'precision'],
             rows=[
                 [names[i], f'{counts[i]:,}', percent(recall[i]), percent(precision[i])]
-                for i in np.argsort(recall, kind='stable')[:MOST_ROWS]
+                for i in worst_first(recall)
             ],
         ),
         *confusion_sections(matrix, names, unit='images'),

@@ -8,13 +8,13 @@ import numpy as np
 from mnv2_mm.analysis.report.collect import Sample
 from mnv2_mm.analysis.report.figures import draw_precision_recall
 from mnv2_mm.analysis.report.findings import (
-    MOST_ROWS,
     Findings,
     Ranked,
     Section,
     confusion_sections,
     percent,
     ratio,
+    worst_first,
 )
 from mnv2_mm.analysis.report.matching import KINDS, Boxes, error_kinds
 from mnv2_mm.utils.errors import InputError
@@ -128,7 +128,7 @@ def _class_section(
                 *(percent(share[i], '{:.3f}') for share in (ap, ap50)),
                 *(percent(share[i]) for share in (recall, precision)),
             ]
-            for i in np.argsort(ap, kind='stable')[:MOST_ROWS]
+            for i in worst_first(ap)
         ],
     )
 

@@ -82,11 +82,15 @@ def draw_matrix(
         rows, columns: Names; the first ones are the classes.
         classes: Number of classes.
     """
-    shown, note = np.arange(classes), ''
-    if classes > _FIELDS:
-        right = shares.diagonal()[:classes] + (shares.sum(1)[:classes] == 0)
-        shown = np.sort(np.argsort(right, kind='stable')[:_FIELDS])
-        note = f' ({_FIELDS} classes with the largest share of errors)'
+    square = shares[:classes, :classes]
+    # a row or a column of zeros says nothing
+    shown, note = np.flatnonzero(square.any(0) | shares[:classes].any(1)), ''
+    if len(shown) > _FIELDS:
+        order = np.argsort(square.diagonal()[shown], kind='stable')[:_FIELDS]
+        shown, note = (
+            np.sort(shown[order]),
+            f' (the {_FIELDS} classes with most errors)',
+        )
     down, right = ([*shown, *range(classes, len(n))] for n in (rows, columns))
     shares = shares[np.ix_(down, right)]
     figure = Figure((_SIZE[0], 4.6), layout='constrained')

@@ -9,8 +9,7 @@ from mnv2_mm.analysis.report.collect import Sample
 from mnv2_mm.analysis.report.figures import Drawing, draw_matrix
 
 _PAIRS = 10  # of confused classes
-#: Classes that a table has room for.
-MOST_ROWS = 100
+_ROWS = 100  # of the table of classes
 
 
 class Bar(NamedTuple):
@@ -70,6 +69,11 @@ def ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
     """Element-wise ratio, nan where ``whole`` is 0."""
     out = np.full(np.shape(whole), np.nan)
     return np.divide(part, whole, out=out, where=np.asarray(whole) > 0)
+
+
+def worst_first(values: np.ndarray) -> np.ndarray:
+    """Numbers of the classes for a table, without those that have no value."""
+    return np.argsort(values, kind='stable')[: min(_ROWS, np.isfinite(values).sum())]
 
 
 def confusion_sections(
