@@ -102,10 +102,11 @@ setup(
         # checkpoints of TensorFlow, for tools/convert_weights.py
         'tensorflow': ['tensorflow'],
         'deploy': requirements('deploy'),
+        'report': requirements('report'),
         'docs': requirements('docs'),
         'dev': requirements('dev'),
     },
     entry_points={'console_scripts': ['mnv2 = mnv2_mm.commands.main:main']},
-    package_data={'mnv2_mm': ['py.typed']},
+    package_data={'mnv2_mm': ['py.typed', 'analysis/report/*.jinja']},
     zip_safe=False,
 )

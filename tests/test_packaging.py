@@ -124,13 +124,14 @@ def test_wheel_has_a_console_script_and_its_types(wheel):
     (name,) = [n for n in wheel.namelist() if n.endswith('/entry_points.txt')]
     assert 'mnv2 = mnv2_mm.commands.main:main' in wheel.read(name).decode()
     assert 'mnv2_mm/py.typed' in wheel.namelist()
+    assert 'mnv2_mm/analysis/report/page.html.jinja' in wheel.namelist()
 
 
 @pytest.mark.parametrize('stack', STACKS)
 def test_each_list_of_requirements_is_pinned(stack):
     """setup.py and tools/setup_env.sh read the same lists."""
     pins = dict(constraints(stack))
-    lists = ['base', stack, 'dev', 'docs']
+    lists = ['base', stack, 'dev', 'docs', 'report']
     lists += ['deploy', 'convert', 'data'] if stack == 'onedl' else []
     for name in lists:
         lines = (ROOT / f'requirements/{name}.txt').read_text().splitlines()

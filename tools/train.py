@@ -54,6 +54,14 @@ def main() -> None:
         help='continue from this checkpoint; without a name from the newest '
         'complete one of the work dir, or from the start if there is none',
     )
+    for name, service in (
+        ('tensorboard', 'TensorBoard files in the work dir'),
+        ('wandb', 'Weights & Biases (WANDB_MODE=offline: in the work dir)'),
+        ('mlflow', 'MLflow files in the work dir'),
+    ):
+        parser.add_argument(
+            f'--{name}', action='store_true', help=f'record losses for {service} too'
+        )
     parser.add_argument('--seed', type=int, help='seed (default: of the config)')
     add_cfg_options(parser)
     add_launcher(parser)

@@ -16,6 +16,7 @@ COMMANDS = {
     'run': ('run_exported', 'run or time an exported model, without torch'),
     'data': ('prepare_data', 'own data in any annotation form: check, split, config'),
     'browse': ('browse_dataset', 'check, count and draw what a config trains on'),
+    'report': ('report', 'write an HTML page about a training: errors, images, speed'),
     'curves': ('plot_curves', 'draw loss and metrics of a training'),
     'benchmark': ('benchmark', 'time this project against the hosts'),
     'reproduce': ('reproduce', "measure the paper's accuracy with Google's weights"),

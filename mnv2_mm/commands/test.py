@@ -6,6 +6,7 @@ The metrics go to <work dir>/metrics.json too.
 import copy
 import os
 from argparse import Namespace
+from collections.abc import Callable
 from contextlib import nullcontext
 
 import numpy as np
@@ -57,18 +58,14 @@ def test(args: Namespace) -> None:
             raise InputError(f'--{flag} is for checkpoints, not for exported models')
     if cfg.get('test_dataloader') is None:
         raise InputError(f'config {args.config} has no test_dataloader to evaluate')
+    make = build_runner
     if exported:
         from mnv2_mm.deploy.evaluate import Evaluation
 
         evaluation = Evaluation(exported, cfg)
-        cfg = evaluation.cfg
+        cfg, make = evaluation.cfg, evaluation.runner
         if evaluation.note:
             print(evaluation.note)
-    cfg.load_from = checkpoint
-    cfg.resume = False
-    # the guard also for configs of the hosts
-    guard = dict(type='mnv2_mm.CheckpointGuardHook')
-    cfg.setdefault('default_hooks', ConfigDict())['guard'] = guard
     if args.show or args.show_dir:
         _set_images(cfg, host, args)
     if optimize:
@@ -81,16 +78,9 @@ def test(args: Namespace) -> None:
                 "mmpretrain's drawing hook cannot work with --tta; leave one out"
             )
         _set_tta(cfg, host)
-    check_values(cfg, splits=('test',))
     set_launcher(cfg, args.launcher, args.local_rank)
-    preflight(cfg, splits=('test',))
     with readable_config_errors(cfg):
-        if args.limit is not None:
-            subset_dataset(cfg, args.limit)
-        make = evaluation.runner if exported else build_runner
-        runner = make(cfg)
-        if args.limit is not None:
-            limit_metrics(runner)
+        runner = evaluation_runner(cfg, checkpoint, limit=args.limit, make=make)
         writes = args.out and is_main_process()
         with whole_file(args.out) if writes else nullcontext(args.out) as path:
             if args.out:
@@ -101,6 +91,38 @@ def test(args: Namespace) -> None:
         print_rank0(f'predictions are in {args.out}')
     if args.show_dir:
         print_rank0(f'images are in {args.show_dir}')
+
+
+def evaluation_runner(
+    cfg: Config,
+    checkpoint: str,
+    *,
+    limit: int | None = None,
+    make: Callable[[Config], Runner] = build_runner,
+) -> Runner:
+    """Check a config and its data, and build the runner that evaluates a checkpoint.
+
+    Call it inside of ``readable_config_errors``.
+
+    Args:
+        cfg: Changed in place.
+        checkpoint: Path, or address.
+        limit: Number of images, spread evenly; all by default.
+        make: Builds the runner.
+    """
+    cfg.load_from = checkpoint
+    cfg.resume = False
+    # the guard also for configs of the hosts
+    guard = dict(type='mnv2_mm.CheckpointGuardHook')
+    cfg.setdefault('default_hooks', ConfigDict())['guard'] = guard
+    check_values(cfg, splits=('test',))
+    preflight(cfg, splits=('test',))
+    if limit is not None:
+        subset_dataset(cfg, limit)
+    runner = make(cfg)
+    if limit is not None:
+        limit_metrics(runner)
+    return runner
 
 
 def subset_dataset(cfg: Config, count: int) -> None:
@@ -140,7 +162,8 @@ def _set_images(cfg: Config, host: str, args: Namespace) -> None:
     }[host]
     if args.show and host != 'mmpretrain':
         hook['wait_time'] = args.wait_time
-    cfg.default_hooks.visualization = dict(hook, interval=1, show=args.show)
+    hooks = cfg.setdefault('default_hooks', ConfigDict())
+    hooks.visualization = dict(hook, interval=1, show=args.show)
 
 
 def _set_tta(cfg: Config, host: str) -> None:

@@ -27,6 +27,7 @@ from mnv2_mm.engine.fast_training import (
 )
 from mnv2_mm.engine.launch import build_runner, preflight, set_launcher, set_work_dir
 from mnv2_mm.engine.work_dir_lock import lock_work_dir
+from mnv2_mm.utils.compat import installed
 from mnv2_mm.utils.config import apply_options, config_name, get_config
 from mnv2_mm.utils.config_checks import check_values
 from mnv2_mm.utils.config_errors import host_of, readable_config_errors
@@ -83,6 +84,34 @@ def _newest(cfg: Config) -> tuple[str, int] | None:
     return path and (path, os.stat(path).st_mtime_ns)
 
 
+def _add_trackers(cfg: Config, args: Namespace) -> None:
+    """Send losses and metrics to the services of the flags too."""
+    name = config_name(cfg)
+    trackers = {
+        'tensorboard': dict(type='TensorboardVisBackend'),
+        'wandb': dict(
+            type='WandbVisBackend', init_kwargs=dict(project='mnv2_mm', name=name)
+        ),
+        'mlflow': dict(
+            type='MLflowVisBackend',
+            exp_name='mnv2_mm',
+            run_name=name,
+            # mmengine's default is a store of files, which MLflow no longer takes
+            tracking_uri=os.environ.get('MLFLOW_TRACKING_URI')
+            or f'sqlite:///{os.path.abspath(cfg.work_dir)}/mlflow.db',
+        ),
+    }
+    chosen = [key for key in trackers if getattr(args, key)]
+    for key in chosen:
+        if not installed(key):
+            raise InputError(f'--{key} needs a package: pip install {key}')
+    visualizer = cfg.setdefault('visualizer', ConfigDict(type='Visualizer'))
+    backends = list(visualizer.get('vis_backends') or [dict(type='LocalVisBackend')])
+    known = [entry['type'] for entry in backends]
+    new = [trackers[k] for k in chosen if trackers[k]['type'] not in known]
+    visualizer.vis_backends = [*backends, *new]
+
+
 def _prepare(args: Namespace) -> Config:
     """From the flags to a complete config."""
     cfg = get_config(args.config)
@@ -102,6 +131,7 @@ def _prepare(args: Namespace) -> Config:
                 'auto_scale_lr=dict(base_batch_size=...) to it'
             )
         cfg.auto_scale_lr.enable = True
+    _add_trackers(cfg, args)
     if args.seed is not None:
         cfg.setdefault('randomness', {})['seed'] = args.seed
     check_values(cfg, splits=('train', 'val'))
@@ -159,15 +189,20 @@ def _is_finished(cfg: Config, path: str) -> bool:
     return False
 
 
+def result_of(work_dir: str) -> tuple[str | None, float | None]:
+    """The best checkpoint of a training and its score, else the newest complete one."""
+    newest, _ = latest_checkpoint(work_dir)
+    best = newest and best_checkpoint(work_dir, read(newest))
+    return best or (newest, None)
+
+
 def _report(cfg: Config) -> None:
     """Say where the results are and what to do next."""
-    weights, _ = latest_checkpoint(cfg.work_dir)
-    note = ''
-    if weights is not None and (best := best_checkpoint(cfg.work_dir, read(weights))):
-        weights, score = best
-        note = f'  # the best, with {score:.4g}'
+    weights, score = result_of(cfg.work_dir)
+    note = '' if score is None else f'  # the best, with {score:.4g}'
     print_rank0(
         f'\ntraining is complete; everything is in {cfg.work_dir}\n'
         f'  evaluate: python tools/test.py {cfg.filename} {weights}{note}\n'
-        f'  curves:   python tools/plot_curves.py {cfg.work_dir}'
+        f'  curves:   python tools/plot_curves.py {cfg.work_dir}\n'
+        f'  report:   mnv2 report {cfg.work_dir}'
     )

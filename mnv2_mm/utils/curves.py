@@ -105,33 +105,42 @@ def plot(curves: Curves, path: str | os.PathLike, *, title: str = '') -> list[st
     figure = Figure(figsize=(14, 4.5), layout='constrained')
     FigureCanvasAgg(figure)
     left, middle, right = figure.subplots(1, 3, width_ratios=(3, 3, 2))
-    _draw_losses(left, curves.train)
-    left.set_title('loss (line: mean of neighbors)')
+    draw_losses(left, curves)
+    metrics = draw_metrics(middle, curves)
+    if 'lr' in curves.train:
+        right.plot(*zip(*curves.train['lr'], strict=True), color='tab:gray')
+    right.set_title('learning rate')
+    _finish(right, curves)
+    figure.suptitle(title)
+    save_figure(figure, path, dpi=110)
+    return metrics
+
+
+def draw_metrics(axes: 'Axes', curves: Curves) -> list[str]:
+    """Draw the main metrics; returns their keys."""
     metrics = _main_metrics(curves.metrics)
     for key, curve in metrics.items():
         x, y = zip(*curve, strict=True)
         label = f'{key}, last {y[-1]:.3g}'
-        middle.plot(x, y, marker='o', markersize=3, label=label)
-    middle.set_title('metrics on the validation set')
+        axes.plot(x, y, marker='o', markersize=3, label=label)
+    axes.set_title('metrics on the validation set')
     if metrics:
-        middle.set_ylim(bottom=0)
+        axes.set_ylim(bottom=0)
     else:
-        middle.text(0.5, 0.5, 'none recorded', ha='center', transform=middle.transAxes)
-    if 'lr' in curves.train:
-        right.plot(*zip(*curves.train['lr'], strict=True), color='tab:gray')
-    right.set_title('learning rate')
-    for axes in (left, middle, right):
-        axes.set_xlabel('iteration')
-        axes.grid(alpha=0.3)
-        label = 'resumed' if axes is left else None
-        for step in curves.resumed:
-            axes.axvline(step, color='k', linestyle=':', linewidth=1, label=label)
-            label = None  # once
-        if axes.get_legend_handles_labels()[1]:
-            axes.legend(fontsize=8)
-    figure.suptitle(title)
-    save_figure(figure, path, dpi=110)
+        axes.text(0.5, 0.5, 'none recorded', ha='center', transform=axes.transAxes)
+    _finish(axes, curves)
     return list(metrics)
+
+
+def _finish(axes: 'Axes', curves: Curves, *, label: str | None = None) -> None:
+    """Add what all panels have; the lines of resumed starts have one label."""
+    axes.set_xlabel('iteration')
+    axes.grid(alpha=0.3)
+    for step in curves.resumed:
+        axes.axvline(step, color='k', linestyle=':', linewidth=1, label=label)
+        label = None  # once
+    if axes.get_legend_handles_labels()[1]:
+        axes.legend(fontsize=8)
 
 
 def _main_metrics(metrics: dict[str, Curve]) -> dict[str, Curve]:
@@ -145,8 +154,9 @@ def _main_metrics(metrics: dict[str, Curve]) -> dict[str, Curve]:
     return dict(list(kept.items())[:_MAX_LINES])
 
 
-def _draw_losses(axes: 'Axes', train: dict[str, Curve]) -> None:
+def draw_losses(axes: 'Axes', curves: Curves) -> None:
     """Draw the total loss thick and its parts thin, smoothed over the raw values."""
+    train = curves.train
     parts = [key for key in train if key.rpartition('.')[2].startswith('loss')]
     if 'loss' in parts:
         parts.remove('loss')
@@ -164,6 +174,8 @@ def _draw_losses(axes: 'Axes', train: dict[str, Curve]) -> None:
         axes.set_yscale('log')  # a high start would flatten the rest
     else:
         axes.set_ylim(bottom=0)
+    axes.set_title('loss (line: mean of neighbors)')
+    _finish(axes, curves, label='resumed')
 
 
 def _smooth(values: np.ndarray) -> np.ndarray:
