@@ -10,7 +10,7 @@ import os
 from argparse import Namespace
 
 import torch
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 
 from mnv2_mm.checkpoints.file import read
 from mnv2_mm.checkpoints.loading import safe_loading
