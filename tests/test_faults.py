@@ -38,7 +38,7 @@ OUTPUTS = [
     ('plot_curves', ['.', '--out'], '.png'),
     ('convert_weights', ['w.pth'], '.pth'),
     ('deploy', ['d', 'mnv2_sample', 'w.pth', 'a.jpg', '--work-dir'], True),
-    ('run_build', ['.', 'a.jpg', '--out'], '.png'),
+    ('run_exported', ['.', 'a.jpg', '--out'], '.png'),
     ('benchmark', ['infer', '--json'], '.json'),
     ('benchmark', ['infer', '--png'], '.png'),
     ('get_flops', ['mnv2_in1k', '--json'], '.json'),

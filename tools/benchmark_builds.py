@@ -1,7 +1,7 @@
 """Compare all exported models of one config: size, latency and accuracy.
 
 Each folder of WORK_DIR that holds an exported model is a line of the table.
-Times that it brings (benchmark.json, from tools/deploy.py or from the device
+Times that it brings (benchmark.json, from tools/export.py or from the device
 itself) are kept; others are measured here. With --config the accuracy on the
 config's test set is measured; with --checkpoint PyTorch is the first line. A
 model that cannot run here keeps its line, and the reason is printed.

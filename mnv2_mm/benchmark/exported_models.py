@@ -79,7 +79,7 @@ def find_exported_models(work_dir: str | Path) -> list[Row]:
     first, *others = [row for row in rows if row.info] or [None]
     if first is None:
         reasons = '; '.join(row.problems[0] for row in rows)
-        reasons = reasons or 'tools/deploy.py makes one, with --work-dir'
+        reasons = reasons or 'tools/export.py makes one, with --work-dir'
         raise InputError(f'{work_dir} holds no exported model: {reasons}')
     for row, key in itertools.product(others, ('task', 'config', 'classes')):
         one, other = first.info.get(key), row.info.get(key)
@@ -92,9 +92,9 @@ def find_exported_models(work_dir: str | Path) -> list[Row]:
 
 
 def measure_latency(row: Row, image: str) -> None:
-    """Time an exported model by tools/run_build.py, into its folder and row."""
+    """Time an exported model by tools/run_exported.py, into its folder and row."""
     before = timing.read(row.path)
-    if _run(row, 'run_build.py', row.path, image, '--benchmark'):
+    if _run(row, 'run_exported.py', row.path, image, '--benchmark'):
         row.times = timing.read(row.path)
         if row.times == before:
             row.problems.append(f'{timing.BENCHMARK} could not be written')

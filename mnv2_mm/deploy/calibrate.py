@@ -62,7 +62,7 @@ def read_calibration(folder: Path, deploy_cfg: Mapping) -> list[np.ndarray]:
     path = folder / name if name else None
     if path is None or not path.is_file():
         raise InputError(
-            'int8 needs calibration data: use tools/deploy.py, which takes '
+            'int8 needs calibration data: use tools/export.py, which takes '
             'training images, or give the deploy config calib_config='
             "dict(create_calib=True, calib_file='calib_data.h5')"
         )

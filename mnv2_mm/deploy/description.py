@@ -4,6 +4,8 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
+import onnx
 from mmdeploy.codebase.base import BaseTask
 from mmdeploy.utils import get_backend_config, get_ir_config
 from torch import nn
@@ -11,10 +13,23 @@ from torch import nn
 from mnv2_mm.checkpoints.guard import rgb
 from mnv2_mm.runtime.description import File, parse
 from mnv2_mm.runtime.drawing import default_palette
+from mnv2_mm.runtime.ncnn import OPTIONS, Ncnn
 from mnv2_mm.utils.config import config_name
 from mnv2_mm.utils.errors import InputError
 from mnv2_mm.version import __version__
 
+_CORNERS = ('x0', 'y0', 'x1', 'y1')
+#: What an output holds, in words.
+_MEANINGS = {
+    'detections': 'boxes after NMS, best first; nothing where nothing is found',
+    'dets': 'boxes after NMS, best first; rows with a score of 0 fill the rest',
+    'labels': 'class of each box; -1 fills the rest',
+    'probabilities': 'probability of each class',
+    'logits': 'logits of each class; resize to the network input, remove the padding, '
+    'resize to the image (both bilinear, see "ending"), take the largest',
+    'classes': 'class of each pixel of the network input; remove the padding, resize '
+    'to the image by nearest neighbor',
+}
 #: Transforms that do not change pixels.
 _IGNORED = ('LoadImage', 'LoadAnnotations', 'CheckSegMask', 'Pack')
 
@@ -24,7 +39,7 @@ def describe(
     model: nn.Module,
     files: Sequence[str | Path],
     *,
-    input_size: Sequence[int | None],
+    graph: onnx.ModelProto,
 ) -> dict:
     """Content of model.json.
 
@@ -32,7 +47,7 @@ def describe(
         processor: Task processor of the export.
         model: The PyTorch model.
         files: The backend's files.
-        input_size: (B, 3, H, W) of the graph, None for a dynamic axis.
+        graph: The exported graph.
 
     Raises:
         InputError: the classes have no names, or the test pipeline has an
@@ -49,27 +64,72 @@ def describe(
     if not isinstance(colors, Sequence) or len(colors) != len(names):
         colors = default_palette(len(names))
     options, ir = get_backend_config(deploy_cfg), get_ir_config(deploy_cfg)
+    backend = options['type']
     info = {
+        'format': 2,
         'mnv2_mm': __version__,
         'task': task,
         'config': config_name(cfg),
-        'backend': options['type'],
+        'backend': backend,
         'precision': options.get('precision', 'fp32'),
+        'options': OPTIONS if backend == 'ncnn' else {},
         'files': [File.of(Path(file)).model_dump() for file in files],
-        'input': {'name': ir['input_names'][0], 'shape': list(input_size)},
-        # the runtime splits the one output of an ncnn detector into two
-        'outputs': ['dets', 'labels'] if task == 'det' else list(ir['output_names']),
+        'input': {'name': ir['input_names'][0], 'shape': _shape(graph.graph.input[0])},
+        'outputs': _outputs(graph, files, task, backend),
         'classes': names,
         'palette': [list(map(int, color)) for color in colors],
         'preprocessing': preprocessing(cfg.test_pipeline, model),
     }
+    rules = getattr(getattr(model, 'bbox_head', None), 'test_cfg', None)
+    if rules:
+        info['thresholds'] = dict(
+            score_thr=float(rules.get('score_thr', 0)),
+            nms_iou=float((rules.get('nms') or {}).get('iou_threshold', 0.5)),
+            max_per_img=int(rules.get('max_per_img', 100)),
+        )
     if task == 'seg':
         from mnv2_mm.deploy.segmentation import graph_ending
 
         resize, argmax = graph_ending(deploy_cfg)
         corners = bool(model.decode_head.align_corners)
         info['ending'] = dict(resize=resize, argmax=argmax, align_corners=corners)
+        info['outputs'][0]['meaning'] = _MEANINGS['classes' if argmax else 'logits']
     return parse(json.dumps(info)).model_dump()
+
+
+def _shape(value: onnx.ValueInfoProto) -> list[int | None]:
+    """Sizes of a tensor of a graph, None for a dynamic axis."""
+    return [dim.dim_value or None for dim in value.type.tensor_type.shape.dim]
+
+
+def _outputs(
+    graph: onnx.ModelProto, files: Sequence[str | Path], task: str, backend: str
+) -> list[dict]:
+    """``outputs`` of model.json: what the backend itself returns."""
+    if backend == 'ncnn':  # its files say more: the graph may not have all sizes
+        found = Ncnn(files).run(np.zeros(_shape(graph.graph.input[0]), np.float32))
+        shapes = {name: list(value.shape[1:]) for name, value in found.items()}
+    else:
+        shapes = {value.name: _shape(value) for value in graph.graph.output}
+    outputs: list[dict] = [dict(name=n, shape=shape) for n, shape in shapes.items()]
+    if task == 'cls':
+        outputs[0]['meaning'] = _MEANINGS['probabilities']
+    elif task == 'det' and backend == 'ncnn':
+        outputs[0].update(
+            shape=[None, 6],
+            columns=['label', 'score', *_CORNERS],
+            first_label=1,
+            box_unit='input_fraction',
+            meaning=_MEANINGS['detections'],
+        )
+    elif task == 'det':
+        outputs[0].update(
+            columns=[*_CORNERS, 'score'],
+            box_unit='input_pixel',
+            meaning=_MEANINGS['dets'],
+        )
+        outputs[1].update(first_label=0, meaning=_MEANINGS['labels'])
+    return outputs
 
 
 def preprocessing(pipeline: Sequence[Mapping], model: nn.Module) -> dict:
@@ -79,9 +139,9 @@ def preprocessing(pipeline: Sequence[Mapping], model: nn.Module) -> dict:
     size, multiple = padding.get('size'), padding.get('size_divisor')
     return {
         'steps': [s for step in pipeline for s in _steps(step)],
+        'color_order': 'RGB' if rgb(processor) else 'BGR',
         'mean': processor.mean.flatten().tolist(),
         'std': processor.std.flatten().tolist(),
-        'rgb': rgb(processor),
         'pad_to': list(size)[::-1] if size else None,
         'pad_multiple': max(
             multiple or 1, getattr(processor, 'pad_size_divisor', 1) or 1

@@ -23,7 +23,7 @@ from mnv2_mm.deploy.export import (
 )
 from mnv2_mm.deploy.tasks import set_pixel_scaling
 from mnv2_mm.engine.progress import ProgressHook
-from mnv2_mm.runtime.description import read_info
+from mnv2_mm.runtime.description import output_names, read_info
 from mnv2_mm.utils.config import (
     config_meta,
     config_root,
@@ -118,7 +118,7 @@ def deploy_config(info: Mapping, model_cfg: Config) -> Config:
     }
     cfg.ir_config.update(
         input_names=[info['input']['name']],
-        output_names=info['outputs'],
+        output_names=output_names(info),
         input_shape=stretched.pop() if resizes and len(stretched) == 1 else None,
     )
     return cfg

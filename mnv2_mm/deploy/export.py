@@ -6,7 +6,6 @@ mmdeploy's own tools start a process per step, in which the deploy config's
 
 import contextlib
 import importlib
-import json
 import logging
 import os
 import shutil
@@ -24,7 +23,7 @@ from mnv2_mm.runtime.description import JSON
 from mnv2_mm.utils.config import config_name, get_config
 from mnv2_mm.utils.config_errors import host_of
 from mnv2_mm.utils.errors import InputError, name_path
-from mnv2_mm.utils.files import check_output
+from mnv2_mm.utils.files import check_output, write_json, write_text
 
 if TYPE_CHECKING:
     from mmdeploy.backend.base import BaseBackendManager
@@ -83,6 +82,7 @@ class Exporter:
 
         from mnv2_mm.deploy.calibrate import calibration_inputs
         from mnv2_mm.deploy.description import describe
+        from mnv2_mm.deploy.readme import README, readme
 
         graph = folder / self.deploy_cfg.ir_config.save_file
         configs = self.deploy_cfg, self.model_cfg
@@ -98,15 +98,10 @@ class Exporter:
             calibration=calibration,
             example=self.network_input()[1].numpy(),
         )
-        dims = onnx.load(graph).graph.input[0].type.tensor_type.shape.dim
-        info = describe(
-            self.processor,
-            self.model,
-            files,
-            input_size=[dim.dim_value or None for dim in dims],
-        )
-        text = json.dumps(info, indent=1) + '\n'
-        (folder / JSON).write_text(text, encoding='utf-8')
+        exported = onnx.load(graph)
+        info = describe(self.processor, self.model, files, graph=exported)
+        write_json(folder / JSON, info)
+        write_text(folder / README, readme(info))
         self.deploy_cfg.dump(folder / DEPLOY_CONFIG)
         return list(files)
 

@@ -5,7 +5,9 @@ runtime relies on; json alone would leave every type to hand-written checks.
 """
 
 import hashlib
+import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -15,7 +17,7 @@ from mnv2_mm.utils.errors import InputError
 
 #: Name of the description in the folder of an exported model.
 JSON = 'model.json'
-_AGAIN = 'export the model again with tools/deploy.py'
+_AGAIN = 'export the model again with tools/export.py'
 _LARGEST_JSON = 1 << 24  # bytes; 21,000 classes take 3 MB
 
 _Text = Annotated[str, Field(max_length=1000)]
@@ -28,12 +30,15 @@ _Number = Annotated[float, Field(ge=-1e6, le=1e6)]
 _Scale = Annotated[float, Field(ge=1e-6, le=1e6)]
 _Byte = Annotated[int, Field(ge=0, le=255)]
 _Kind = Literal['nearest', 'bilinear', 'bicubic', 'area']
+_Column = Literal['label', 'score', 'x0', 'y0', 'x1', 'y1']
 
 
 class _Part(BaseModel):
     """An object of the file: no conversions, no NaN; unknown keys are left out."""
 
-    model_config = ConfigDict(strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        strict=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
 
 
 class File(_Part):
@@ -62,67 +67,135 @@ class File(_Part):
 
 
 class _Input(_Part):
+    """The network input, float32; ``preprocessing`` says how an image becomes one."""
+
     name: _Text
+    """Name of the blob or tensor in the file."""
     shape: tuple[_Side | None, Literal[3], _Side | None, _Side | None]
+    """(B, 3, H, W), null for a dynamic axis; ncnn has no batch axis."""
+
+
+class _Output(_Part):
+    """An output of the network, as the backend itself returns it."""
+
+    name: _Text
+    """Name of the blob or tensor in the file."""
+    shape: list[Annotated[int, Field(ge=1, le=1 << 31)] | None] = []
+    """As the backend returns it (ncnn: without a batch axis), null for a free axis."""
+    columns: Annotated[list[_Column], Field(max_length=9)] = []
+    """Detection: values of the last axis in their order, one row per box."""
+    first_label: Annotated[int, Field(ge=0, le=1)] | None = None
+    """Number that stands for the first entry of ``classes``, where labels are given."""
+    box_unit: Literal['input_fraction', 'input_pixel'] | None = None
+    """Boxes from 0 to 1 of the network input, or in its pixels. To get pixels of the
+    image: first pixels of the input, then times the image's width (height) divided by
+    the width (height) of that part of the input that is not padding."""
+    meaning: _Text = ''
+    """In words."""
+
+
+class _Thresholds(_Part):
+    """Detection: what the graph has applied already, and what is left to the client."""
+
+    score_thr: _Number
+    """In the graph: boxes have a higher score."""
+    nms_iou: _Number
+    """In the graph: of two boxes of one class that overlap more, the better is kept."""
+    max_per_img: Annotated[int, Field(ge=1, le=1 << 20)]
+    """In the graph: at most that many boxes."""
+    shown_score_thr: _Number = 0.3
+    """For the client: the score from which the tools of this project show a box."""
 
 
 class _ToSize(_Part):
     do: Literal['resize', 'crop_middle']
     size: _Pair
+    """Width and height."""
     keep_ratio: bool = False
+    """Resize to the largest size of the same aspect ratio within ``size``, its sides
+    rounded to the nearest pixel."""
     interpolation: _Kind = 'bilinear'
+    """As in OpenCV's resize: pixel centers at halves, no antialiasing but for area."""
 
 
 class _ToSide(_Part):
     do: Literal['resize_short']
     side: _Side
+    """The short side's new length; the other side is rounded down."""
     interpolation: _Kind
 
 
 class _ToShare(_Part):
     do: Literal['crop_share', 'crop_square']
     share: Annotated[float, Field(gt=0, le=1)]
+    """crop_share: of both sides, around the middle. crop_square: of the short side."""
 
 
 _Step = Annotated[_ToSize | _ToSide | _ToShare, Field(discriminator='do')]
 
 
 class _Preprocessing(_Part):
+    """From an image of 8 bits to the network input, in the order of these keys."""
+
     steps: Annotated[list[_Step], Field(max_length=20)]
+    """First, on the image of 8 bits."""
+    color_order: Literal['RGB', 'BGR']
+    """Of the network input's channels. OpenCV reads BGR: swap the channels for RGB."""
     mean: tuple[_Number, _Number, _Number]
+    """(pixel - mean) / std for each channel, in the color order above."""
     std: tuple[_Scale, _Scale, _Scale]
-    rgb: bool
     pad_to: _Pair | None
+    """Width and height after padding at the right and the bottom; null for none."""
     pad_multiple: _Side
+    """Then pad to a multiple of this, at the right and the bottom."""
     pad_value: _Number
+    """Of the padding, after the division by std."""
 
 
 class _Ending(_Part):
+    """Segmentation: what the graph has done of the way from logits to a mask.
+
+    The whole way: resize the logits to the network input, remove the padding, resize
+    to the image, take the class of the largest logit; both resizes are bilinear.
+    """
+
     resize: bool
+    """Whether the graph has resized to the network input."""
     argmax: bool
+    """Whether the graph has taken the best class; resize it by nearest neighbor."""
     align_corners: bool
+    """Whether the bilinear resizes map corner pixels onto corner pixels."""
 
 
 class Description(_Part):
-    """Content of model.json."""
+    """Content of model.json: what a program needs to run an exported model."""
 
+    format: Literal[2]
+    """Raised when older programs would misread the file."""
     mnv2_mm: _Text = ''
+    """Version that exported the model."""
     task: Literal['det', 'seg', 'cls']
     config: _Text | None = None
+    """Name of the model config."""
     backend: Literal['onnxruntime', 'ncnn', 'tensorrt']
     precision: Literal['fp32', 'fp16', 'int8']
+    options: dict[_Text, bool | int | float | _Text] = {}
+    """Settings of the backend under which the model was compared with PyTorch, by the
+    backend's own names."""
     files: Annotated[list[File], Field(min_length=1, max_length=9)]
-    input: _Input  # (B, 3, H, W), None for a dynamic axis
-    outputs: list[_Text]
+    input: _Input
+    outputs: Annotated[list[_Output], Field(min_length=1, max_length=9)]
+    thresholds: _Thresholds | None = None
     classes: Annotated[list[_Text], Field(min_length=1, max_length=100_000)]
     palette: list[tuple[_Byte, _Byte, _Byte]]
-    preprocessing: _Preprocessing  # see .preprocess
-    ending: _Ending | None = None  # of segmentation, see .masks
+    """RGB of each class, for drawing."""
+    preprocessing: _Preprocessing
+    ending: _Ending | None = None
 
     @model_validator(mode='after')
     def _fits_together(self) -> 'Description':
-        detects = self.outputs == ['dets', 'labels']
-        if detects != (self.task == 'det') or len(self.outputs) != 1 + detects:
+        detects = any(output.columns for output in self.outputs)
+        if detects != (self.task == 'det') or not (detects or len(self.outputs) == 1):
             raise ValueError(f'outputs are not those of the task {self.task}')
         names = {file.name for file in self.files}
         if len(names) < len(self.files) or (self.backend == 'ncnn' and len(names) != 2):
@@ -156,7 +229,21 @@ def parse(text: str | bytes, source: object = JSON) -> Description:
         first = error.errors(include_input=False, include_url=False)[0]
         where = ''.join(f'{key}: ' for key in first['loc'])[:80]
         text = f'{source} is not valid: {where}{first["msg"]}; {_AGAIN}'
+        if first['loc'] == ('format',):
+            text = f'{source} is of another version of mnv2_mm; {_AGAIN}'
         raise InputError(text) from error
+
+
+def schema() -> str:
+    """The JSON schema of model.json, as in docs/model_schema.json."""
+    return json.dumps(Description.model_json_schema(), indent=1) + '\n'
+
+
+def output_names(info: Mapping) -> list[str]:
+    """Names of what a backend's wrapper returns, whatever the file calls its own."""
+    if info['task'] == 'det':
+        return ['dets', 'labels']
+    return [output['name'] for output in info['outputs']]
 
 
 def find(place: str | os.PathLike) -> Path | None:

@@ -4,7 +4,7 @@
     for result in model.predict('photos/'):
         result.save('out/')
 
-An exported model is a folder that tools/deploy.py writes: the files of the
+An exported model is a folder that tools/export.py writes: the files of the
 backend, and model.json, which describes them. Nothing here needs torch or
 OpenMMLab.
 """
@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from mnv2_mm.runtime.description import JSON, read_info
+from mnv2_mm.runtime.description import JSON, output_names, read_info
 from mnv2_mm.runtime.masks import to_mask
 from mnv2_mm.runtime.ncnn import Ncnn
 from mnv2_mm.runtime.onnxruntime import OnnxRuntime
@@ -25,8 +25,8 @@ from mnv2_mm.runtime.tensorrt import TensorRT
 from mnv2_mm.utils.errors import InputError
 
 #: ``BACKENDS[name](files, threads=0)`` loads; a call runs (B, 3, H, W) float32 ->
-#: outputs by name. ``outputs`` are their names, ``version`` is the backend's, and
-#: ``on_cpu`` says whether threads count.
+#: outputs by name, a detector's as ``Ncnn`` returns them. ``outputs`` are their
+#: names, ``version`` is the backend's, and ``on_cpu`` says whether threads count.
 BACKENDS = {'onnxruntime': OnnxRuntime, 'ncnn': Ncnn, 'tensorrt': TensorRT}
 
 
@@ -56,14 +56,14 @@ class ExportedModel(Predictor):
                 f'{folder} needs {error.name}, which is not installed: pip '
                 f'install {error.name}'
             ) from error
-        if not set(self.info['outputs']) <= set(self.network.outputs):
+        if not set(output_names(self.info)) <= set(self.network.outputs):
             raise self._other_network(f'the outputs {", ".join(self.network.outputs)}')
 
     def _other_network(self, found: str) -> InputError:
-        wanted = f'{len(self.info["classes"])} classes in {self.info["outputs"]}'
+        wanted = f'{len(self.info["classes"])} classes in {output_names(self.info)}'
         return InputError(
             f'the network has {found}, and its {JSON} states {wanted}; export the '
-            'model again with tools/deploy.py'
+            'model again with tools/export.py'
         )
 
     def __call__(self, image: np.ndarray) -> dict[str, np.ndarray]:
@@ -96,7 +96,7 @@ class ExportedModel(Predictor):
         ``size`` is rows and columns of the image, ``inside`` those of the
         network input that are not padding.
         """
-        found = [outputs[name] for name in self.info['outputs']]
+        found = [outputs[name] for name in output_names(self.info)]
         first, *others = self._checked(found, inside)
         if self.info['task'] == 'cls':
             return {'probabilities': first}

@@ -12,6 +12,15 @@ import numpy as np
 
 from mnv2_mm.utils.errors import InputError
 
+#: Options of a network, by ncnn's names; written into model.json for other clients.
+OPTIONS = dict(
+    use_fp16_packed=False,
+    use_fp16_storage=False,
+    use_fp16_arithmetic=False,
+    use_bf16_storage=False,
+    use_vulkan_compute=False,
+)
+
 
 class Ncnn:
     """An ncnn network, loaded.
@@ -45,9 +54,8 @@ class Ncnn:
         options = self._net.opt
         options.num_threads = threads or 1
         options.lightmode = not all_blobs
-        options.use_vulkan_compute = options.use_bf16_storage = False
-        for kind in ('packed', 'storage', 'arithmetic'):
-            setattr(options, f'use_fp16_{kind}', False)
+        for option, value in OPTIONS.items():
+            setattr(options, option, value)
         loaders = self._net.load_param, self._net.load_model
         for load, path in zip(loaders, map(Path, files), strict=True):
             if not path.is_file():

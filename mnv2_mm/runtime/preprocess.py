@@ -32,7 +32,7 @@ def prepare(image: np.ndarray, spec: Mapping) -> tuple[np.ndarray, tuple[int, in
     for step in spec['steps']:
         image = _STEPS[step['do']](image, step)
     rows, columns = image.shape[:2]
-    pixels = image[..., ::-1] if spec['rgb'] else image
+    pixels = image[..., ::-1] if spec['color_order'] == 'RGB' else image
     mean, std = np.float32(spec['mean']), np.float32(spec['std'])
     pixels = (pixels.astype(np.float32) - mean) / std
     height, width = padded_size((rows, columns), spec)

@@ -1,7 +1,7 @@
 """Build the TensorRT engine of an exported model on the machine with the GPU.
 
 This file is all that machine needs besides Python, numpy and NVIDIA's
-``tensorrt`` (8.6, 10 or 11), so it imports nothing else. tools/deploy.py
+``tensorrt`` (8.6, 10 or 11), so it imports nothing else. tools/export.py
 copies it as ``build_engine.py`` into the folder of every TensorRT model:
 
     python build_engine.py            # in the folder, or: FOLDER as argument
@@ -376,7 +376,7 @@ def read(folder: Path) -> dict:
     if not (folder / JSON).is_file():
         raise EngineError(
             f'there is no {JSON} in {folder}; give the folder of a TensorRT '
-            'model that tools/deploy.py has exported'
+            'model that tools/export.py has exported'
         )
     try:
         spec = json.loads((folder / JSON).read_text(encoding='utf-8'))
@@ -387,7 +387,7 @@ def read(folder: Path) -> dict:
     if not good:
         raise EngineError(
             f'{folder / JSON} is damaged, or names files of another folder; export '
-            'the model again with tools/deploy.py'
+            'the model again with tools/export.py'
         )
     for key in ('onnx', 'reference'):
         if not (folder / spec[key]).is_file():

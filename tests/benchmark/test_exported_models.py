@@ -17,20 +17,21 @@ HERE = Path()
 CONTENT = bytes(10**6)
 DIGEST = dict(name='a.onnx', bytes=10**6, sha256=hashlib.sha256(CONTENT).hexdigest())
 INFO = dict(
+    format=2,
     task='cls',
     config='mnv2_pets',
     backend='onnxruntime',
     precision='fp32',
     files=[DIGEST],
     input=dict(name='input', shape=[1, 3, 8, 8]),
-    outputs=['output'],
+    outputs=[dict(name='output')],
     classes=['cat', 'dog'],
     palette=[[0, 0, 0]] * 2,
     preprocessing=dict(
         steps=[],
         mean=[0.0] * 3,
         std=[1.0] * 3,
-        rgb=True,
+        color_order='RGB',
         pad_to=None,
         pad_multiple=1,
         pad_value=0,
@@ -96,7 +97,7 @@ def test_a_damaged_export_keeps_its_row(add, tmp_path):
     problems = {row.name: row.problems for row in find_exported_models(tmp_path)}
     assert problems.pop('whole') == []
     assert 'model.json' in problems['cut'][0]
-    assert 'backend' in problems['old'][0]
+    assert 'another version' in problems['old'][0]
     assert 'list/model.json' in problems['list'][0]
     assert 'lacks a.onnx' in problems['half'][0]
 
@@ -126,7 +127,7 @@ def test_an_export_without_its_config(add, tmp_path):
 def test_folders_without_exported_models(add, tmp_path):
     with pytest.raises(InputError, match='there is no folder'):
         find_exported_models(tmp_path / 'nowhere')
-    with pytest.raises(InputError, match=r'tools/deploy\.py makes one'):
+    with pytest.raises(InputError, match=r'tools/export\.py makes one'):
         find_exported_models(tmp_path)
     (add('cut') / 'model.json').write_text('{')
     with pytest.raises(InputError, match=r'cut/model\.json'):
@@ -164,11 +165,11 @@ def test_a_tool_that_fails_costs_its_row(add, tmp_path):
 def test_a_tool_that_crashes_costs_its_row(monkeypatch, tmp_path):
     (tmp_path / 'tools').mkdir()
     monkeypatch.setattr(module, 'config_root', lambda: tmp_path / 'configs')
-    tool = tmp_path / 'tools/run_build.py'
+    tool = tmp_path / 'tools/run_exported.py'
     tool.write_text('import os\nos.abort()\n')
     row = Row('ncnn', tmp_path)
     module.measure_latency(row, 'image.png')
-    assert row.problems == ['run_build.py was killed by signal 6']
+    assert row.problems == ['run_exported.py was killed by signal 6']
     tool.write_text('import sys\nsys.exit("1\\nValueError: no")\n')
     module.measure_latency(row, 'image.png')
     assert row.problems[1:] == ['ValueError: no']

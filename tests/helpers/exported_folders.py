@@ -15,20 +15,21 @@ def description(folder: Path, *names: str, backend: str = 'onnxruntime') -> dict
     resize = dict(do='resize', keep_ratio=False, interpolation='bilinear')
     return dict(
         mnv2_mm='0',
+        format=2,
         task='cls',
         config=None,
         backend=backend,
         precision='fp32',
         files=[File.of(folder / name).model_dump() for name in names],
         input=dict(name='x', shape=[1, 3, 8, 8]),
-        outputs=['y1'],
+        outputs=[dict(name='y1')],
         classes=['blue', 'green', 'red'],
         palette=[[0, 0, 255], [0, 255, 0], [255, 0, 0]],
         preprocessing=dict(
             steps=[dict(resize, size=[8, 8])],
             mean=[0.0] * 3,
             std=[255.0] * 3,
-            rgb=False,
+            color_order='BGR',
             pad_to=None,
             pad_multiple=1,
             pad_value=0.0,

@@ -56,8 +56,11 @@ BAD = {
     'size': change('files', 0, 'bytes', to=1),
     'digest': change('files', 0, 'sha256', to='0' * 64),
     'boolean': change('files', 0, 'bytes', to=True),
-    'outputs': change('outputs', to=['dets', 'labels']),
-    'another output': change('outputs', to=['y7']),
+    'format': change('format', to=1),
+    'outputs': change('outputs', to=[dict(name='dets', columns=['x0'])]),
+    'two outputs': change('outputs', to=[dict(name='y1')] * 2),
+    'another output': change('outputs', 0, 'name', to='y7'),
+    'unknown column': change('outputs', 0, 'columns', to=['mask']),
     'more classes': change('classes', to=['a', 'b', 'c', 'd']),
     'task': change('task', to='seg'),
     'backend': change('backend', to='os'),
@@ -166,7 +169,7 @@ def test_weights_in_other_files_are_not_read(tmp_path: Path, place: str) -> None
     model.graph.node.append(onnx.helper.make_node('Add', ['y1', 'w'], ['y2']))
     model.graph.output[0].name = 'y2'
     (folder / 'a.onnx').write_bytes(model.SerializeToString())
-    info = description(folder, 'a.onnx') | dict(outputs=['y2'])
+    info = description(folder, 'a.onnx') | dict(outputs=[dict(name='y2')])
     (folder / 'model.json').write_text(json.dumps(info))
     with pytest.raises(InputError, match='onnxruntime'):
         ExportedModel(folder)

@@ -45,6 +45,21 @@ EXPORTS = [
 ]
 
 
+def check_outputs(model: ExportedModel) -> None:
+    """model.json names the outputs of the files, in their shapes."""
+    run = getattr(model.network, 'run', model.network)  # ncnn: its own blobs
+    batch, *shape = model.info['input']['shape']
+    shape = [batch or 1, *(side or 128 for side in shape)]
+    found = run(np.zeros(shape, np.float32))
+    assert set(found) == {output['name'] for output in model.info['outputs']}
+    for output in model.info['outputs']:
+        real = found[output['name']].shape[model.info['backend'] == 'ncnn' :]
+        assert len(real) == len(output['shape'])
+        pairs = zip(output['shape'], real, strict=True)
+        assert all(stated in (None, side) for stated, side in pairs)
+        assert output['meaning']
+
+
 @pytest.mark.parametrize(
     ('task', 'kind', 'options'), EXPORTS, ids=lambda v: str(v)[:10]
 )
@@ -56,7 +71,9 @@ def test_it_predicts_as_pytorch(network, built, task, kind, options):
     if kind.endswith('static_513'):  # stretched to its size, as in the export
         photo = cv2.resize(photo, (128, 128))
     wanted = plain(predict(init_model(config, checkpoint), photo))
-    found = ExportedModel(built(task, kind, **options))(photo)
+    model = ExportedModel(built(task, kind, **options))
+    check_outputs(model)
+    found = model(photo)
     if task == 'det':
         counted, matched, box, score = match(wanted, found)
         assert counted == matched == len(found['scores'])
@@ -107,7 +124,8 @@ def test_files_of_an_exported_model(built, task):
     options = SEG if task == 'seg' else {}
     folder = built(task, 'static_513' if options else 'static', **options)
     names = {file.name for file in folder.iterdir()}
-    assert names == {'model.json', 'comparison.jpg', 'deploy_config.py', 'end2end.onnx'}
+    made = {'model.json', 'README.txt', 'comparison.jpg', 'deploy_config.py'}
+    assert names == made | {'end2end.onnx'}
     model = onnx.load(folder / 'end2end.onnx')
     assert {node.domain for node in model.graph.node} <= STANDARD
     assert [o.version for o in model.opset_import] == [13]

@@ -52,19 +52,20 @@ def folder(tmp_path, monkeypatch):
     (tmp_path / 'b.bin').write_bytes(bytes(20))
     files = [File.of(tmp_path / name) for name in ('a.bin', 'b.bin')]
     info = dict(
+        format=2,
         task='cls',
         backend='ncnn',
         precision='int8',
         files=[file.model_dump() for file in files],
         input=dict(name='input', shape=[1, 3, 8, 8]),
-        outputs=['output'],
+        outputs=[dict(name='output')],
         classes=['a', 'b', 'c'],
         palette=[[0, 0, 0]] * 3,
         preprocessing=dict(
             steps=[dict(size, size=[8, 8])],
             mean=[0.0] * 3,
             std=[1.0] * 3,
-            rgb=True,
+            color_order='RGB',
             pad_to=None,
             pad_multiple=1,
             pad_value=0,
@@ -135,7 +136,7 @@ def test_the_tool_writes_into_the_folder(folder, run_tool, capfd):
     image = folder / 'image.png'
     cv2.imwrite(str(image), np.zeros((9, 9, 3), np.uint8))
     flags = ['--benchmark', '--threads', 1]
-    assert run_tool('run_build', folder, image, *flags) == 0
+    assert run_tool('run_exported', folder, image, *flags) == 0
     assert 'median (quartiles) of 30 runs' in capfd.readouterr().out
     found = json.loads((folder / 'benchmark.json').read_text())
     assert found['runs'] == 30
@@ -151,7 +152,7 @@ def test_the_tool_writes_into_the_folder(folder, run_tool, capfd):
 def test_too_little_is_refused(folder, run_tool, capfd, flags, message):
     image = folder / 'image.png'
     cv2.imwrite(str(image), np.zeros((9, 9, 3), np.uint8))
-    assert run_tool('run_build', folder, image, '--benchmark', *flags) == 2
+    assert run_tool('run_exported', folder, image, '--benchmark', *flags) == 2
     assert message in capfd.readouterr().err
     assert not (folder / 'benchmark.json').exists()
 

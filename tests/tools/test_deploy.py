@@ -42,10 +42,10 @@ def test_the_runner_imports_neither_torch_nor_openmmlab(
     folder = built('det', kind)
     code = (
         'import sys, runpy\n'
-        f'sys.argv = ["run_build", {str(folder)!r}, {str(image)!r}, '
+        f'sys.argv = ["run_exported", {str(folder)!r}, {str(image)!r}, '
         f'"--out", {str(tmp_path / "drawn.png")!r}]\n'
         'try:\n'
-        f'    runpy.run_path({str(ROOT / "tools/run_build.py")!r}, '
+        f'    runpy.run_path({str(ROOT / "tools/run_exported.py")!r}, '
         'run_name="__main__")\n'
         'except SystemExit as end:\n'
         '    assert not end.code, end.code\n'

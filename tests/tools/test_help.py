@@ -8,11 +8,12 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 #: tools/env_state.py works before anything is installed and takes no flags;
-#: tools/build_engine.py is the file that runs on the device.
+#: tools/build_engine.py is the file that runs on the device, and tools/deploy.py
+#: another name of tools/export.py.
 TOOLS = sorted(
     file.name
     for file in (ROOT / 'tools').glob('*.py')
-    if file.name not in ('env_state.py', 'build_engine.py')
+    if file.name not in ('env_state.py', 'build_engine.py', 'deploy.py')
 )
 HEAVY = ('torch', 'mmengine', 'mmcv', 'numpy', 'cv2', 'matplotlib')
 

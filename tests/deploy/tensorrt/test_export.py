@@ -238,7 +238,7 @@ def test_with_tensorrt_the_engine_is_built_at_once(
     out = ['--out', tmp_path / 'd.png']
     driver = fake_tensorrt.fake_cuda.DRIVER
     before = driver.next  # address of the last memory
-    assert run_tool('run_build', place, image, *out) == 0
+    assert run_tool('run_exported', place, image, *out) == 0
     assert driver.next > before
     before, config = driver.next, network('cls')[0]
     assert run_tool('test', config, place, '--work-dir', tmp_path / 't') == 0
@@ -254,12 +254,12 @@ def test_an_exported_model_without_its_engine(
     gpu()
     for engine in folder.glob('*.engine'):
         engine.unlink()
-    assert run_tool('run_build', folder, image, *out) == 2
+    assert run_tool('run_exported', folder, image, *out) == 2
     text = capfd.readouterr().err
     assert 'has no engine yet' in text
     assert 'run `python build_engine.py` in it' in text
     monkeypatch.setitem(sys.modules, 'tensorrt', None)
-    assert run_tool('run_build', folder, image, *out) == 2
+    assert run_tool('run_exported', folder, image, *out) == 2
     assert 'needs tensorrt, which is not installed' in capfd.readouterr().err
     # evaluation takes the ONNX file then, on the CPU
     config = network('cls')[0]

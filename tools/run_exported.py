@@ -23,8 +23,8 @@ def parse_args() -> argparse.Namespace:
     """Read the command line."""
     parser = tool_parser(
         'Run an exported model on an image.',
-        'python tools/run_build.py work_dirs/exported photo.jpg --out drawn.jpg',
-        'python tools/run_build.py work_dirs/exported photo.jpg --benchmark',
+        'python tools/run_exported.py work_dirs/exported photo.jpg --out drawn.jpg',
+        'python tools/run_exported.py work_dirs/exported photo.jpg --benchmark',
     )
     add = parser.add_argument
     add('model', help='folder of the exported model, or a file in it')
