@@ -70,7 +70,8 @@ inline cv::Mat prepare(const cv::Mat& image, const json& step) {
     return image(cv::Rect(left, top, std::min(int(step["size"][0]), image.cols - left),
                           std::min(int(step["size"][1]), image.rows - top)));
   }
-  if (step.value("interpolation", "") != "bilinear" || what == "crop_square")
+  const bool known = what == "resize" || what == "resize_short";
+  if (!known || step.at("interpolation") != "bilinear")
     throw std::runtime_error("this example does not know the step " + step.dump());
   if (what == "resize_short") {
     const double side = step["side"];
@@ -114,8 +115,8 @@ class Model {
   explicit Model(const std::string& folder) {
     std::ifstream file(folder + "/model.json");
     if (!file) throw std::runtime_error(folder + " has no model.json");
-    info = json::parse(file);
-    if (info.value("format", 0) != 2 || info.at("backend") != "ncnn")
+    info = json::parse(file, nullptr, false);  // no exception: it would not name the file
+    if (!info.is_object() || info.value("format", json()) != 2 || info.at("backend") != "ncnn")
       throw std::runtime_error(folder + "/model.json is not of format 2, or not for ncnn");
     const std::map<std::string, bool ncnn::Option::*> known = {
         {"use_fp16_packed", &ncnn::Option::use_fp16_packed},
