@@ -24,11 +24,11 @@ def compare(args: Namespace) -> list[dict[str, object]]:
     """Compare converted TFLite files with their interpreter, without labels."""
     filter_warnings()
     folder = Path(args.work_dir or 'work_dirs/reproduce_agreement')
+    if not args.weights:
+        raise InputError('agreement needs --weights FILE.tflite')
     leaves = find_sources(args.data)
     if args.limit is not None:
         leaves = evenly(leaves, args.limit)
-    if not args.weights:
-        raise InputError('agreement needs --weights FILE.tflite')
     results = []
     for entry in args.weights:
         file = Path(entry).expanduser()

@@ -149,7 +149,9 @@ def _runs(args: Namespace, rows: Sequence[Target], layout: Layout) -> list[Run]:
         # the file computes at output stride 16
         if args.interpreter and not target.multi_scale:
             row = f'{run.row}, the file itself'
-            runs.append(replace(run, id=f'{run.id}_file', row=row, file=True))
+            cfg = copy.deepcopy(run.cfg)
+            other = replace(run, id=f'{run.id}_file', row=row, cfg=cfg, file=True)
+            runs.append(other)
         if args.host:
             row, cfg = f'{run.row}{IN_HOST}', host_config(run.cfg)
             other = replace(run, id=f'{run.id}_host', row=row, cfg=cfg, own=run.cfg)
@@ -221,6 +223,7 @@ def _finish_configs(runs: Sequence[Run], args: Namespace, layout: Layout) -> Non
         if args.batch_size:
             loader.batch_size = args.batch_size
         run.cfg.visualizer.name = run.cfg.experiment_name = run.id
+        run.cfg.custom_hooks = []  # those of trainings: an average of the weights
         # the images once
         if run is runs[0] or args.table == 'table6':
             preflight(run.cfg, splits=('test',))
