@@ -57,7 +57,7 @@ def main() -> None:
     for name, service in (
         ('tensorboard', 'TensorBoard files in the work dir'),
         ('wandb', 'Weights & Biases (WANDB_MODE=offline: in the work dir)'),
-        ('mlflow', 'MLflow files in the work dir'),
+        ('mlflow', 'MLflow (mlflow.db in the work dir, or MLFLOW_TRACKING_URI)'),
     ):
         parser.add_argument(
             f'--{name}', action='store_true', help=f'record losses for {service} too'

@@ -202,8 +202,8 @@ def _caution(cfg: Config) -> str:
     if loaders[0].get('dataset') != loaders[1].get('dataset'):
         return ''
     return (
-        'The training was validated on the same images, so that the best checkpoint '
-        'fits them a little better than new images.'
+        'The config validates on the same images: a best checkpoint that is chosen by '
+        'them fits them a little better than new images.'
     )
 
 
