@@ -8,6 +8,7 @@ one training at a time, and processes without a GPU are joined by gloo.
 
 import os
 from argparse import Namespace
+from pathlib import Path
 
 import torch
 from mmengine.config import Config, ConfigDict
@@ -96,9 +97,7 @@ def _add_trackers(cfg: Config, args: Namespace) -> None:
             type='MLflowVisBackend',
             exp_name='mnv2_mm',
             run_name=name,
-            # mmengine's default is a store of files, which MLflow no longer takes
-            tracking_uri=os.environ.get('MLFLOW_TRACKING_URI')
-            or f'sqlite:///{os.path.abspath(cfg.work_dir)}/mlflow.db',
+            **_mlflow_place(cfg),
         ),
     }
     chosen = [key for key in trackers if getattr(args, key)]
@@ -110,6 +109,20 @@ def _add_trackers(cfg: Config, args: Namespace) -> None:
     known = [entry['type'] for entry in backends]
     new = [trackers[k] for k in chosen if trackers[k]['type'] not in known]
     visualizer.vis_backends = [*backends, *new]
+
+
+def _mlflow_place(cfg: Config) -> dict[str, str]:
+    """Server of the environment, else a database and files in the work dir.
+
+    mmengine's default is a store of files, which MLflow no longer takes.
+    """
+    if server := os.environ.get('MLFLOW_TRACKING_URI'):
+        return dict(tracking_uri=server)
+    folder = Path(cfg.work_dir).resolve()
+    return dict(
+        tracking_uri=f'sqlite:///{folder}/mlflow.db',
+        artifact_location=(folder / 'mlruns').as_uri(),
+    )
 
 
 def _prepare(args: Namespace) -> Config:

@@ -4,6 +4,7 @@ import contextlib
 import copy
 import sqlite3
 from argparse import Namespace
+from pathlib import Path
 
 import pytest
 
@@ -67,3 +68,5 @@ def test_training_leaves_records(tiny_config, run_tool, tmp_path, monkeypatch, n
         with contextlib.closing(sqlite3.connect(record)) as base:
             keys = {key for (key,) in base.execute('SELECT key FROM metrics')}
         assert {'loss', 'accuracy/top1'} <= keys
+        assert list((tmp_path / 'mlruns').rglob('*.py'))
+        assert not Path('mlruns').exists()
