@@ -115,8 +115,8 @@ def measure(runner: Runner, task: str) -> Accuracy:
     )
     more = {'classes': classes}
     if with_truth != classes:
-        more |= {'mIoU, classes with truth': only_truth, 'with truth': with_truth}
-    return Accuracy(value, low, high, more)
+        more |= {'classes with truth': with_truth, 'mIoU over them': only_truth}
+    return Accuracy(value, max(low, 0.0), high, more)
 
 
 def _average_precision(metric: BaseMetric) -> Accuracy:

@@ -51,6 +51,8 @@ from mnv2_mm.version import __version__
 #: Half of an interval, in points, from which a figure says too little: rows of the
 #: paper's tables are one to three points apart.
 WIDE = 2.0
+#: Images below which the interval of a bootstrap itself says too little.
+FEW = 100
 Row = dict[str, object]
 
 
@@ -269,7 +271,7 @@ def _evaluate(run: Run, layout: Layout, folder: Path, task: str) -> Row:
     more = {name: round(value, 2) for name, value in found.more.items()}
     notes = [run.note] if run.note else []
     notes += [f'{name} {value:g}' for name, value in more.items()]
-    if (found.high - found.low) / 2 > WIDE:
+    if (found.high - found.low) / 2 > WIDE or layout.images < FEW:
         notes.append('too few images for a statement')
     return run.described() | dict(
         metric=METRICS[task],

