@@ -101,6 +101,8 @@ setup(
         # checkpoints of TensorFlow, for tools/convert_weights.py
         'tensorflow': ['tensorflow'],
         'deploy': requirements('deploy'),
+        'litert': requirements('litert'),
+        'openvino': requirements('openvino'),
         'docs': requirements('docs'),
         'dev': requirements('dev'),
     },

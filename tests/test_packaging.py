@@ -131,7 +131,7 @@ def test_each_list_of_requirements_is_pinned(stack):
     """setup.py and tools/setup_env.sh read the same lists."""
     pins = dict(constraints(stack))
     lists = ['base', stack, 'dev', 'docs']
-    lists += ['deploy', 'convert'] if stack == 'onedl' else []
+    lists += ['deploy', 'convert', 'litert', 'openvino'] if stack == 'onedl' else []
     for name in lists:
         lines = (ROOT / f'requirements/{name}.txt').read_text().splitlines()
         names = [re.split('[<>=!#]', line)[0] for line in lines]

@@ -97,6 +97,8 @@ class Exporter:
             self.deploy_cfg,
             calibration=calibration,
             example=self.network_input()[1].numpy(),
+            processor=self.processor,
+            model=self.model,
         )
         dims = onnx.load(graph).graph.input[0].type.tensor_type.shape.dim
         info = describe(

@@ -109,7 +109,7 @@ class Description(_Part):
     mnv2_mm: _Text = ''
     task: Literal['det', 'seg', 'cls']
     config: _Text | None = None
-    backend: Literal['onnxruntime', 'ncnn', 'tensorrt']
+    backend: Literal['onnxruntime', 'ncnn', 'tensorrt', 'litert', 'openvino']
     precision: Literal['fp32', 'fp16', 'int8']
     files: Annotated[list[File], Field(min_length=1, max_length=9)]
     input: _Input  # (B, 3, H, W), None for a dynamic axis
