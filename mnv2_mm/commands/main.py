@@ -12,7 +12,7 @@ COMMANDS = {
     'test': ('test', 'evaluate a checkpoint or an exported model'),
     'predict': ('demo', 'predict for images, folders and videos'),
     'convert': ('convert_weights', 'convert weights of other code bases'),
-    'export': ('deploy', 'export a model for ONNX Runtime, ncnn or TensorRT'),
+    'export': ('deploy', 'export a model for ONNX Runtime, ncnn, TFLite and others'),
     'data': ('browse_dataset', 'check, count and draw what a config trains on'),
     'curves': ('plot_curves', 'draw loss and metrics of a training'),
     'benchmark': ('benchmark', 'time this project against the hosts'),
