@@ -70,8 +70,7 @@ class LiteRT:
             self.interpreter.invoke()
             found = [self.interpreter.get_tensor(x['index']) for x in self._found]
         if not self._detects:
-            found = [x.transpose(0, 3, 1, 2) if x.ndim == 4 else x for x in found]
-            return dict(zip(self._names, found, strict=True))
+            return dict(zip(self._names, map(_channels_first, found), strict=True))
         boxes, classes, scores, count = found
         # what comes after the last detection is undefined
         real = np.arange(scores.shape[1]) < int(count[0])
@@ -82,3 +81,10 @@ class LiteRT:
             'dets': np.where(real[:, None], dets, 0).astype(np.float32),
             'labels': np.where(real, np.nan_to_num(classes), -1).astype(np.int64),
         }
+
+
+def _channels_first(found: np.ndarray) -> np.ndarray:
+    """(1, H, W, C) -> (1, C, H, W); a map of classes may be (1, 1, H, W) already."""
+    if found.ndim == 4 and found.shape[1] != 1:
+        return found.transpose(0, 3, 1, 2)
+    return found

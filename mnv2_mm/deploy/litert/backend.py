@@ -90,8 +90,7 @@ class LiteRTManager(InstalledManager, BaseBackendManager):
         if precision == 'fp16':
             data = convert.to_fp16(data)
         elif precision == 'int8':
-            kept = get_backend_config(deploy_cfg).get('keep_float', ())
-            data = convert.to_int8(data, calibration or (), kept)
+            data = convert.to_int8(data, calibration or ())
         if ending is not None:
             data = detection.append(data, ending)
         if processor is not None and model is not None:

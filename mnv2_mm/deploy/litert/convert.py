@@ -9,11 +9,11 @@ only, and calibrates 8 bits on the TFLite file itself.
 """
 
 import contextlib
-import fnmatch
 import io
 import re
 import tempfile
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,8 +50,8 @@ def to_tflite(model: onnx.ModelProto) -> bytes:
         InputError: onnx2tf does not convert the graph; names the operator.
     """
     import onnx2tf
+    from ai_edge_litert.tools import flatbuffer_utils
 
-    name_tensors(model)
     with tempfile.TemporaryDirectory() as folder:
         said = io.StringIO()
         try:
@@ -71,22 +71,14 @@ def to_tflite(model: onnx.ModelProto) -> bytes:
             raise InputError(
                 f'onnx2tf does not convert this network to TFLite: {reason}'
             ) from error
-        return file.read_bytes()
-
-
-def name_tensors(model: onnx.ModelProto) -> None:
-    """Name each node's output after the node, by which ``keep_float`` selects it."""
-    kept = {value.name for value in model.graph.output}
-    names = {
-        node.output[0]: node.name
-        for node in model.graph.node
-        if len(node.output) == 1 and node.output[0] not in kept
-    }
-    for node in model.graph.node:
-        for values in (node.input, node.output):
-            values[:] = [names.get(value, value) for value in values]
-    for info in model.graph.value_info:
-        info.name = names.get(info.name, info.name)
+        data = file.read_bytes()
+    # it converts an operator that it does not know to one that no interpreter has
+    codes = flatbuffer_utils.read_model_from_bytearray(bytearray(data)).operatorCodes
+    unknown = [bytes(x.customCode).decode() for x in codes if x.customCode]
+    if unknown:
+        names = ', '.join(name.removeprefix('ONNX_') for name in unknown)
+        raise InputError(f'TFLite has no operator for {names}, which the network has')
+    return data
 
 
 def to_fp16(data: bytes) -> bytes:
@@ -108,13 +100,11 @@ def to_fp16(data: bytes) -> bytes:
         quantizer.update_quantization_recipe(
             '.*', kind, options, AlgorithmName.FLOAT_CASTING
         )
-    with _progress_hidden():
+    with _quiet():
         return bytes(quantizer.quantize(enable_progress_report=False).quantized_model)
 
 
-def to_int8(
-    data: bytes, calibration: Sequence[np.ndarray], keep_float: Sequence[str] = ()
-) -> bytes:
+def to_int8(data: bytes, calibration: Sequence[np.ndarray]) -> bytes:
     """Compute in int8, with int8 weights per channel; inputs and outputs in float32.
 
     As in the other backends, what comes after the last layers with weights stays in
@@ -123,10 +113,9 @@ def to_int8(
     Args:
         data: Result of :func:`to_tflite`.
         calibration: Network inputs (B, 3, H, W), float32.
-        keep_float: Patterns of nodes to leave out, as ``/backbone/conv1/*``.
 
     Raises:
-        InputError: no calibration images, or a pattern that matches no node.
+        InputError: no calibration images.
     """
     from ai_edge_quantizer import qtyping
     from ai_edge_quantizer.algorithm_manager import AlgorithmName
@@ -136,7 +125,7 @@ def to_int8(
     quantizer = _quantizer(data)
     every = qtyping.TFLOperationName.ALL_SUPPORTED
     quantizer.add_static_config('.*', every, 8, 8)
-    left_out = _float_names(data, keep_float)
+    left_out = _float_names(data)
     for name in ('INPUT', 'OUTPUT'):
         _leave_out(quantizer, '.*', qtyping.TFLOperationName(name), AlgorithmName)
     if left_out:
@@ -145,7 +134,7 @@ def to_int8(
     (name,) = _inputs(data)
     images = (image for batch in calibration for image in batch)
     feeds = [{name: image.transpose(1, 2, 0)[None]} for image in images]
-    with _progress_hidden():
+    with _quiet():
         ranges = quantizer.calibrate({_SIGNATURE: feeds}, num_threads=1)
         found = quantizer.quantize(ranges, enable_progress_report=False)
     return bytes(found.quantized_model)
@@ -172,7 +161,7 @@ def _inputs(data: bytes) -> list[str]:
     return Interpreter(model_content=data).get_signature_list()[_SIGNATURE]['inputs']
 
 
-def _float_names(data: bytes, keep_float: Sequence[str]) -> list[str]:
+def _float_names(data: bytes) -> list[str]:
     """First output of each operator that stays in float32."""
     from ai_edge_litert.tools import flatbuffer_utils
 
@@ -194,19 +183,12 @@ def _float_names(data: bytes, keep_float: Sequence[str]) -> list[str]:
         if operator is not None and operator not in layers and operator not in ending:
             ending.append(operator)
             todo += list(operator.inputs)
-    names = [name_of(operator) for operator in graph.operators]
-    chosen = [name_of(operator) for operator in ending]
-    for pattern in keep_float:
-        matched = fnmatch.filter(names, pattern)
-        if not matched:
-            raise InputError(
-                f'backend_config.keep_float has {pattern!r}, which names no '
-                f'node; the nodes have names like {names[0]!r}'
-            )
-        chosen += matched
-    return chosen
+    return [name_of(operator) for operator in ending]
 
 
-def _progress_hidden() -> contextlib.AbstractContextManager:
-    """Within it, the quantizer's progress bars are not seen."""
-    return contextlib.redirect_stderr(io.StringIO())
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Within it, progress bars and advice on debugging are not seen."""
+    with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
+        warnings.simplefilter('ignore')
+        yield

@@ -67,56 +67,46 @@ def run(data, folder, images):
 @needs_converter
 @pytest.mark.parametrize(
     ('precision', 'low', 'high'),
-    [('fp32', 0, 1e-5), ('fp16', 1e-6, 3e-3), ('int8', 1e-3, 0.06)],
+    [('fp32', 0, 1e-6), ('fp16', 1e-6, 1e-3), ('int8', 1e-3, 0.01)],
 )
 def test_the_network_computes_the_same(
     made, wanted, images, tmp_path, precision, low, high
 ):
-    """(B, C, H, W) outside, within what the precision allows, and not exact by luck."""
+    """(B, C, H, W) outside; the mean difference is that of the precision."""
     data = made[1]
     if precision == 'fp16':
         data = convert.to_fp16(data)
     elif precision == 'int8':
         data = convert.to_int8(data, images)
     _, found = run(data, tmp_path, images)
-    gap = max(np.abs(x - y).max() for x, y in zip(found, wanted, strict=True))
+    gap = np.mean([np.abs(x - y).mean() for x, y in zip(found, wanted, strict=True)])
     assert low <= gap < high
 
 
 def dtypes(model):
     """Of the weights and the outputs of each operator that has weights."""
     tensors = {x['index']: x for x in model.interpreter.get_tensor_details()}
-    found = {}
+    found = []
     for op in model.interpreter._get_ops_details():
         if op['op_name'].endswith('CONV_2D'):
             weights, output = tensors[op['inputs'][1]], tensors[op['outputs'][0]]
             scales = len(weights['quantization_parameters']['scales'])
-            found[output['name']] = weights['dtype'], output['dtype'], scales
+            found.append((weights['dtype'], output['dtype'], scales))
     return found
 
 
 @needs_converter
-def test_int8_has_a_scale_per_channel_and_leaves_out_what_is_asked(
-    made, images, tmp_path
-):
+def test_int8_has_a_scale_per_channel_and_float_ends(made, images, tmp_path):
+    """Softmax, sigmoid and what follows stay in float32, and so does the input."""
     model, _ = run(convert.to_int8(made[1], images), tmp_path, ())
-    counts = {scales for _, _, scales in dtypes(model).values()}
-    assert counts == {8, 6}
-    assert {x[:2] for x in dtypes(model).values()} == {(np.int8, np.int8)}
-    details = model.interpreter.get_output_details()[0]
-    assert details['dtype'] == np.float32
-    data = convert.to_int8(made[1], images, ['/stem/*'])
-    model, _ = run(data, tmp_path, ())
-    kinds = {name: kinds[1] for name, kinds in dtypes(model).items()}
-    (stem,) = [kind for name, kind in kinds.items() if name.startswith('/stem')]
-    assert stem == np.float32
-    assert list(kinds.values()).count(np.int8) == 3
-
-
-@needs_converter
-def test_a_pattern_without_a_node_is_named(made, images):
-    with pytest.raises(InputError, match='/other/'):
-        convert.to_int8(made[1], images, ['/other/*'])
+    assert sorted(dtypes(model), key=str) == [
+        (np.int8, np.int8, n) for n in (6, 8, 8, 8)
+    ]
+    tensors = {x['index']: x for x in model.interpreter.get_tensor_details()}
+    ops = model.interpreter._get_ops_details()
+    (last,) = [op for op in ops if op['op_name'] == 'LOGISTIC']
+    assert tensors[last['inputs'][0]]['dtype'] == np.float32
+    assert model.interpreter.get_input_details()[0]['dtype'] == np.float32
     with pytest.raises(InputError, match='images to calibrate'):
         convert.to_int8(made[1], [])
 
@@ -125,7 +115,7 @@ def test_a_pattern_without_a_node_is_named(made, images):
 def test_an_operator_that_is_not_converted_is_named():
     b = GraphBuilder(1, 3, 4, 4)
     b.add('Det', 'x')
-    with pytest.raises(InputError, match='Det'):
+    with pytest.raises(InputError, match='(?i)det'):
         convert.to_tflite(b.model())
 
 
