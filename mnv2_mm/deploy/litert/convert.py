@@ -119,6 +119,9 @@ def to_int8(data: bytes, calibration: Sequence[np.ndarray]) -> bytes:
     """
     from ai_edge_quantizer import qtyping
     from ai_edge_quantizer.algorithm_manager import AlgorithmName
+    from ai_edge_quantizer.calibrator import Calibrator
+    from ai_edge_quantizer.recipe_manager import RecipeManager
+    from ai_edge_quantizer.utils.qsv_utils import min_max_update
 
     if not len(calibration):
         raise InputError('int8 needs images to calibrate with, got none')
@@ -134,8 +137,16 @@ def to_int8(data: bytes, calibration: Sequence[np.ndarray]) -> bytes:
     (name,) = _inputs(data)
     images = (image for batch in calibration for image in batch)
     feeds = [{name: image.transpose(1, 2, 0)[None]} for image in images]
+    rules = RecipeManager()
+    rules.load_quantization_recipe(quantizer.get_quantization_recipe())
     with _quiet():
-        ranges = quantizer.calibrate({_SIGNATURE: feeds}, num_threads=1)
+        # the whole range of all images; the quantizer's own calibration averages
+        # the ranges, with most of the weight on the first image
+        calibrator = Calibrator(
+            bytearray(data), num_threads=1, qsv_update_func=min_max_update
+        )
+        calibrator.calibrate({_SIGNATURE: feeds}, rules)
+        ranges = calibrator.get_model_qsvs()
         found = quantizer.quantize(ranges, enable_progress_report=False)
     return bytes(found.quantized_model)
 

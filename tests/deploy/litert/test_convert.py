@@ -115,7 +115,7 @@ def test_int8_has_a_scale_per_channel_and_float_ends(made, images, tmp_path):
 def test_an_operator_that_is_not_converted_is_named():
     b = GraphBuilder(1, 3, 4, 4)
     b.add('Det', 'x')
-    with pytest.raises(InputError, match='(?i)det'):
+    with pytest.raises(InputError, match=r'(?i)det'):
         convert.to_tflite(b.model())
 
 
