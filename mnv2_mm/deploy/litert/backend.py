@@ -22,6 +22,7 @@ from mnv2_mm.deploy.backend import (
 )
 from mnv2_mm.deploy.graph import simplify
 from mnv2_mm.runtime.litert import LiteRT
+from mnv2_mm.utils.errors import InputError
 
 #: Values of ``backend_config.precision``.
 PRECISIONS = ('fp32', 'fp16', 'int8')
@@ -73,8 +74,8 @@ class LiteRTManager(InstalledManager, BaseBackendManager):
                 and for a network that takes BGR, no metadata is written.
 
         Raises:
-            InputError: a package is missing, an unknown precision, int8 without
-                calibration data, or an operator that is not converted.
+            InputError: a package is missing, an unknown precision, ``keep_float``,
+                int8 without calibration data, or an operator that is not converted.
         """
         from mnv2_mm.deploy.description import preprocessing
         from mnv2_mm.deploy.litert import convert, detection
@@ -84,6 +85,11 @@ class LiteRTManager(InstalledManager, BaseBackendManager):
         precision, calibration = precision_and_images(
             deploy_cfg, work_dir, calibration, PRECISIONS
         )
+        if get_backend_config(deploy_cfg).get('keep_float'):
+            raise InputError(
+                'backend_config.keep_float is not offered for litert, whose converter '
+                "does not keep the nodes' names; leave it out"
+            )
         graph = onnx.load(ir_files[0])
         ending = detection.cut(graph)
         data = convert.to_tflite(simplify(graph))

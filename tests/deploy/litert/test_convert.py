@@ -1,5 +1,7 @@
 """Small graphs as TFLite: the same numbers, float16 and int8, refusals."""
 
+import sys
+
 import numpy as np
 import pytest
 
@@ -134,3 +136,11 @@ def test_a_damaged_file_is_refused(made, tmp_path):
     file.write_bytes(made[1][: len(made[1]) // 3])
     with pytest.raises(InputError, match=r'a\.tflite'):
         LiteRT([file])
+
+
+def test_the_runtime_names_its_missing_package(monkeypatch):
+    """ExportedModel turns the name into a pip command."""
+    monkeypatch.setitem(sys.modules, 'ai_edge_litert.interpreter', None)
+    with pytest.raises(ImportError) as caught:
+        LiteRT(['a.tflite'])
+    assert caught.value.name == 'ai-edge-litert'
