@@ -103,6 +103,8 @@ setup(
         'tensorflow': ['tensorflow'],
         'deploy': requirements('deploy'),
         'report': requirements('report'),
+        'litert': requirements('litert'),
+        'openvino': requirements('openvino'),
         'docs': requirements('docs'),
         'dev': requirements('dev'),
     },

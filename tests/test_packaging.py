@@ -132,7 +132,8 @@ def test_each_list_of_requirements_is_pinned(stack):
     """setup.py and tools/setup_env.sh read the same lists."""
     pins = dict(constraints(stack))
     lists = ['base', stack, 'dev', 'docs', 'report']
-    lists += ['deploy', 'convert', 'data'] if stack == 'onedl' else []
+    onedl = ['deploy', 'convert', 'data', 'litert', 'openvino']
+    lists += onedl if stack == 'onedl' else []
     for name in lists:
         lines = (ROOT / f'requirements/{name}.txt').read_text().splitlines()
         names = [re.split('[<>=!#]', line)[0] for line in lines]

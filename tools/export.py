@@ -1,4 +1,4 @@
-"""Export a model for ONNX Runtime, ncnn or TensorRT, and compare it with PyTorch.
+"""Export a model for ONNX Runtime, ncnn, TensorRT, TFLite or OpenVINO; compare both.
 
 --work-dir then holds the files of the backend, model.json (all that a program needs
 to run them), README.txt (the same for people), deploy_config.py, comparison.jpg (both

@@ -41,7 +41,7 @@ def deploy_cases(options: Options) -> list[Case]:
     for title, network, config in GROUPS:
         reference = 'TFLite (XNNPACK)' if network else 'PyTorch, eager'
         table = {reference: dict(config='')}
-        for backend in ('onnxruntime', 'ncnn'):
+        for backend in ('onnxruntime', 'ncnn', 'openvino', 'litert'):
             name = f'{backend} {"int8" if network else "fp32"}'
             table[name] = dict(config=config.format(backend))
         make = partial(run_on_photo, network, options.threads)

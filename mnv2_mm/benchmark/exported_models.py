@@ -30,6 +30,7 @@ from mnv2_mm.utils.errors import InputError
 from mnv2_mm.utils.files import save_figure
 
 _COLORS = {'PyTorch': 'C7', 'onnxruntime': 'C0', 'ncnn': 'C1', 'tensorrt': 'C2'}
+_COLORS |= {'litert': 'C3', 'openvino': 'C5'}
 _QUARTILES = ('quarter', 'three_quarters')
 _MARKERS = {'fp32': 'o', 'fp16': 's', 'int8': 'D'}
 

@@ -15,8 +15,10 @@ from mnv2_mm.deploy.calibrate import read_calibration
 from mnv2_mm.deploy.graph import simplify
 from mnv2_mm.deploy.quantize import quantize
 from mnv2_mm.deploy.to_fp16 import to_fp16
+from mnv2_mm.runtime.litert import LiteRT
 from mnv2_mm.runtime.ncnn import Ncnn
 from mnv2_mm.runtime.onnxruntime import OnnxRuntime
+from mnv2_mm.runtime.openvino import OpenVino
 from mnv2_mm.runtime.tensorrt import TensorRT
 from mnv2_mm.utils import compat
 from mnv2_mm.utils.errors import InputError
@@ -53,7 +55,7 @@ class RuntimeWrapper(BaseWrapper):
 
     def __init__(
         self,
-        network: OnnxRuntime | Ncnn | TensorRT,
+        network: OnnxRuntime | Ncnn | TensorRT | LiteRT | OpenVino,
         output_names: Sequence[str] | None = None,
     ) -> None:
         super().__init__(list(output_names or network.outputs))

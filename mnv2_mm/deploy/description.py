@@ -13,6 +13,7 @@ from torch import nn
 from mnv2_mm.checkpoints.guard import rgb
 from mnv2_mm.runtime.description import File, parse
 from mnv2_mm.runtime.drawing import default_palette
+from mnv2_mm.runtime.litert import LiteRT
 from mnv2_mm.runtime.ncnn import OPTIONS, Ncnn
 from mnv2_mm.utils.config import config_name
 from mnv2_mm.utils.errors import InputError
@@ -24,6 +25,10 @@ _MEANINGS = {
     'detections': 'boxes after NMS, best first; nothing where nothing is found',
     'dets': 'boxes after NMS, best first; rows with a score of 0 fill the rest',
     'labels': 'class of each box; -1 fills the rest',
+    'detection_boxes': 'boxes after NMS, best first',
+    'detection_classes': 'class of each box',
+    'detection_scores': 'score of each box',
+    'num_detections': 'number of boxes; what follows them is undefined',
     'probabilities': 'probability of each class',
     'logits': 'logits of each class; resize to the network input, remove the padding, '
     'resize to the image (both bilinear, see "ending"), take the largest',
@@ -80,6 +85,8 @@ def describe(
         'palette': [list(map(int, color)) for color in colors],
         'preprocessing': preprocessing(cfg.test_pipeline, model),
     }
+    if backend == 'litert':
+        info['input'] |= dict(name=LiteRT(files).input_name, layout='NHWC')
     rules = getattr(getattr(model, 'bbox_head', None), 'test_cfg', None)
     if rules:
         info['thresholds'] = dict(
@@ -109,6 +116,8 @@ def _outputs(
     if backend == 'ncnn':  # its files say more: the graph may not have all sizes
         found = Ncnn(files).run(np.zeros(_shape(graph.graph.input[0]), np.float32))
         shapes = {name: list(value.shape[1:]) for name, value in found.items()}
+    elif backend == 'litert':  # the converter chooses the names
+        shapes = LiteRT(files).shapes
     else:
         shapes = {value.name: _shape(value) for value in graph.graph.output}
     outputs: list[dict] = [dict(name=n, shape=shape) for n, shape in shapes.items()]
@@ -122,6 +131,11 @@ def _outputs(
             box_unit='input_fraction',
             meaning=_MEANINGS['detections'],
         )
+    elif task == 'det' and backend == 'litert':
+        for output in outputs:
+            output['meaning'] = _MEANINGS[output['name']]
+        outputs[0].update(columns=['y0', 'x0', 'y1', 'x1'], box_unit='input_fraction')
+        outputs[1].update(first_label=0)
     elif task == 'det':
         outputs[0].update(
             columns=[*_CORNERS, 'score'],

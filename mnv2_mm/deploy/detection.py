@@ -55,22 +55,38 @@ def ssdlite_predict_by_feat(
     """
     dynamic = is_dynamic_batch(FUNCTION_REWRITER.get_context().cfg)
     rules = nms_rules(self.test_cfg if cfg is None else cfg)
+    found = candidates(self, cls_scores, bbox_preds, batch_img_metas, rules)
+    return select(*found, dynamic=dynamic, **rules)
+
+
+def candidates(
+    head: nn.Module,
+    cls_scores: Sequence[Tensor],
+    bbox_preds: Sequence[Tensor],
+    batch_img_metas: Sequence[Mapping],
+    rules: dict,
+) -> tuple[Tensor, Tensor]:
+    """What enters the NMS: boxes (B, N, 4) in pixels, and scores (B, N, C).
+
+    ``min_size`` and ``before`` of the rules are applied, and removed from them: a
+    pair that they exclude has the score 0.
+    """
     height, width = (int(side) for side in batch_img_metas[0]['img_shape'])
-    self.prior_generator.check((height, width))
-    codes = self.flatten(bbox_preds, self.bbox_coder.encode_size)
-    logits = self.flatten(cls_scores, self.cls_out_channels)
+    head.prior_generator.check((height, width))
+    codes = head.flatten(bbox_preds, head.bbox_coder.encode_size)
+    logits = head.flatten(cls_scores, head.cls_out_channels)
     sizes = [tuple(int(side) for side in x.shape[-2:]) for x in cls_scores]
-    priors = torch.cat(self.prior_generator.grid_priors(sizes, device='cpu'))
-    boxes = decode(self.bbox_coder, priors, codes, (width, height))
-    scores = logits.sigmoid() if self.use_sigmoid_cls else logits.softmax(dim=-1)
-    scores = scores[..., : self.num_classes]  # without the background
+    priors = torch.cat(head.prior_generator.grid_priors(sizes, device='cpu'))
+    boxes = decode(head.bbox_coder, priors, codes, (width, height))
+    scores = logits.sigmoid() if head.use_sigmoid_cls else logits.softmax(dim=-1)
+    scores = scores[..., : head.num_classes]  # without the background
     min_size, before = rules.pop('min_size'), rules.pop('before')
     if min_size >= 0:
         sides = boxes[..., 2:] - boxes[..., :2]
         scores = scores * (sides.amin(-1, keepdim=True) > min_size).to(scores.dtype)
     if before > 0:
         scores = scores * (scores >= least_of_best(scores, before)).to(scores.dtype)
-    return select(boxes, scores, dynamic=dynamic, **rules)
+    return boxes, scores
 
 
 def nms_rules(test_cfg: Mapping) -> dict:

@@ -97,6 +97,8 @@ class Exporter:
             self.deploy_cfg,
             calibration=calibration,
             example=self.network_input()[1].numpy(),
+            processor=self.processor,
+            model=self.model,
         )
         exported = onnx.load(graph)
         info = describe(self.processor, self.model, files, graph=exported)

@@ -42,10 +42,13 @@ def require() -> None:
 
 def patch() -> None:
     """Import mmdeploy and patch it in this process."""
+    from aenum import extend_enum
+
     with frames_only():
         import mmdeploy.apis
         import mmdeploy.backend.ncnn
         import mmdeploy.backend.onnxruntime
+        import mmdeploy.backend.openvino
         import mmdeploy.pytorch.functions
 
         with contextlib.suppress(Exception):  # may fail with TensorRT 11
@@ -53,6 +56,7 @@ def patch() -> None:
     from mmdeploy.backend.base import BACKEND_MANAGERS
     from mmdeploy.core import FUNCTION_REWRITER
     from mmdeploy.core.rewriters import function_rewriter
+    from mmdeploy.utils import Backend
 
     # torch.fx's table of wrapped functions, which mmdeploy extends, was a list
     # and is a dict now; tracing does not read it
@@ -61,8 +65,10 @@ def patch() -> None:
     FUNCTION_REWRITER.register_rewriter('torch.onnx.export')(export_by_tracing)
     patch_replacing()
     patch_device_check()
+    if not hasattr(Backend, 'LITERT'):  # else its registration logs a line
+        extend_enum(Backend, 'LITERT', 'litert')
     # mmdeploy's are registered by the imports above, ours after them
-    for name in ('ncnn', 'onnxruntime', 'tensorrt'):
+    for name in ('ncnn', 'onnxruntime', 'openvino', 'tensorrt'):
         BACKEND_MANAGERS._module_dict.pop(name, None)
     patch_ncnn_rewriters()
 

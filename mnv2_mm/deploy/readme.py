@@ -13,7 +13,7 @@ README = 'README.txt'
 
 _TASKS = {'det': 'Object detection', 'seg': 'Segmentation', 'cls': 'Classification'}
 #: Package of the package index, where it has not the backend's name.
-_PACKAGES: dict[str, str] = {}
+_PACKAGES = {'litert': 'ai-edge-litert'}
 #: Shell line that predicts, in the folder.
 SHELL = 'mnv2 run . photo.jpg --out drawn.jpg'
 #: Python lines that predict, in the folder.
@@ -90,8 +90,11 @@ def _input(info: Mapping) -> list[str]:
         steps.append(text + ', aspect ratio kept' * step.get('keep_ratio', False))
     order = spec['color_order']
     swap = 'swap, as OpenCV reads BGR' if order == 'RGB' else 'as OpenCV reads it'
+    shape = info['input']['shape']
+    if info['input']['layout'] == 'NHWC':
+        shape = [shape[0], *shape[2:], shape[1]]
     lines = [
-        f'{info["input"]["name"]}: float32, {_size(info["input"]["shape"])}',
+        f'{info["input"]["name"]}: float32, {_size(shape)}',
         *steps,
         f'{order} ({swap})',
         f'(pixel - {_numbers(spec["mean"])}) / {_numbers(spec["std"])}',

@@ -73,6 +73,8 @@ class _Input(_Part):
     """Name of the blob or tensor in the file."""
     shape: tuple[_Side | None, Literal[3], _Side | None, _Side | None]
     """(B, 3, H, W), null for a dynamic axis; ncnn has no batch axis."""
+    layout: Literal['NCHW', 'NHWC'] = 'NCHW'
+    """Order of the axes in the file: with NHWC it takes (B, H, W, 3)."""
 
 
 class _Output(_Part):
@@ -177,7 +179,7 @@ class Description(_Part):
     task: Literal['det', 'seg', 'cls']
     config: _Text | None = None
     """Name of the model config."""
-    backend: Literal['onnxruntime', 'ncnn', 'tensorrt']
+    backend: Literal['onnxruntime', 'ncnn', 'tensorrt', 'litert', 'openvino']
     precision: Literal['fp32', 'fp16', 'int8']
     options: dict[_Text, bool | int | float | _Text] = {}
     """Settings of the backend under which the model was compared with PyTorch, by the

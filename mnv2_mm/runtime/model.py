@@ -16,9 +16,11 @@ from typing import Any
 import numpy as np
 
 from mnv2_mm.runtime.description import JSON, output_names, read_info
+from mnv2_mm.runtime.litert import LiteRT
 from mnv2_mm.runtime.masks import to_mask
 from mnv2_mm.runtime.ncnn import Ncnn
 from mnv2_mm.runtime.onnxruntime import OnnxRuntime
+from mnv2_mm.runtime.openvino import OpenVino
 from mnv2_mm.runtime.predictor import Predictor
 from mnv2_mm.runtime.preprocess import prepare
 from mnv2_mm.runtime.tensorrt import TensorRT
@@ -27,7 +29,13 @@ from mnv2_mm.utils.errors import InputError
 #: ``BACKENDS[name](files, threads=0)`` loads; a call runs (B, 3, H, W) float32 ->
 #: outputs by name, a detector's as ``Ncnn`` returns them. ``outputs`` are their
 #: names, ``version`` is the backend's, and ``on_cpu`` says whether threads count.
-BACKENDS = {'onnxruntime': OnnxRuntime, 'ncnn': Ncnn, 'tensorrt': TensorRT}
+BACKENDS = {
+    'onnxruntime': OnnxRuntime,
+    'ncnn': Ncnn,
+    'tensorrt': TensorRT,
+    'litert': LiteRT,
+    'openvino': OpenVino,
+}
 
 
 class ExportedModel(Predictor):

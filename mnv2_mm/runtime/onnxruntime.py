@@ -1,13 +1,12 @@
 """Run an ONNX file with ONNX Runtime on the CPU."""
 
-import contextlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from mnv2_mm.utils.errors import InputError
+from mnv2_mm.runtime.errors import backend_errors
 
 
 class OnnxRuntime:
@@ -45,7 +44,9 @@ class OnnxRuntime:
         # from its bytes: given a path, ONNX Runtime opens any file that the graph
         # names as the place of its weights
         data, cpu = Path(files[0]).read_bytes(), ['CPUExecutionProvider']
-        with _errors(f'does not accept {files[0]}, which may be damaged'):
+        with backend_errors(
+            'onnxruntime', f'does not accept {files[0]}, which may be damaged'
+        ):
             self.session = onnxruntime.InferenceSession(data, options, providers=cpu)
             (self._input,) = (value.name for value in self.session.get_inputs())
         self.outputs = [value.name for value in self.session.get_outputs()]
@@ -53,17 +54,6 @@ class OnnxRuntime:
     def __call__(self, inputs: np.ndarray) -> dict[str, np.ndarray]:
         """(B, 3, H, W) float32 -> outputs by name."""
         feeds = {self._input: np.ascontiguousarray(inputs, np.float32)}
-        with _errors(f'cannot run the network on {inputs.shape}'):
+        with backend_errors('onnxruntime', f'cannot run the network on {inputs.shape}'):
             found = self.session.run(self.outputs, feeds)
         return dict(zip(self.outputs, found, strict=True))
-
-
-@contextlib.contextmanager
-def _errors(what: str) -> Iterator[None]:
-    """Raise any error, as ONNX Runtime's have no common class, as InputError."""
-    try:
-        yield
-    except Exception as error:
-        reason = str(error).strip().partition('\n')[0][:300]
-        text = f'onnxruntime {what}; export the model again ({reason})'
-        raise InputError(text) from error

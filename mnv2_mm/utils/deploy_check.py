@@ -14,6 +14,9 @@ from mnv2_mm.utils.import_check import ImportResult
 
 #: The only release that the rewriters are written for: its last one.
 MMDEPLOY = '1.3.1'
+#: pip's arguments for the converter to TFLite. It pins its dependencies by ==, and
+#: declares Python 3.12, but converts with 3.11 too.
+ONNX2TF = 'install --no-deps --ignore-requires-python onnx2tf==2.6.9'
 #: What an export needs, and what it is for.
 REQUIRED = {
     'aenum': 'mmdeploy imports it',
@@ -24,6 +27,10 @@ REQUIRED = {
 OPTIONAL = {
     'onnxruntime': 'ONNX Runtime, and the check of TensorRT graphs',
     'ncnn': 'ncnn',
+    'openvino': 'OpenVINO',
+    'ai_edge_litert': 'LiteRT',
+    'onnx2tf': 'the export for LiteRT',
+    'ai_edge_quantizer': 'LiteRT in float16 and 8 bits',
 }
 #: Modules that are imported to see whether they work.
 MODULES = (*REQUIRED, *OPTIONAL, 'mmdeploy')
@@ -68,7 +75,8 @@ class DeployReport:
         if not found.found:
             self.rows.append((name, '-', 'missing'))
             text = f'{name} is missing ({(REQUIRED | OPTIONAL)[name]})'
-            texts.append((text, self.pip(f'install {what}')))
+            command = ONNX2TF if name == 'onnx2tf' else f'install {what}'
+            texts.append((text, self.pip(command)))
         elif found.error:
             self.rows.append((name, version, 'broken'))
             text = f'{name} cannot be imported: {found.error}'

@@ -140,11 +140,14 @@ def test_the_detector_has_scores_like_a_trained_one(monkeypatch):
 
 @pytest.mark.slow
 def test_exported_models_are_timed(tmp_path):
-    for name in ('mmdeploy', 'onnxruntime', 'ncnn', 'ai_edge_litert'):
+    for name in ('mmdeploy', 'onnxruntime', 'ncnn', 'onnx2tf', 'openvino'):
         pytest.importorskip(name)
     path = tmp_path / 'times.json'
     command = ['tools/benchmark.py', 'deploy', '--rounds', '1', '--json', path]
     subprocess.run([sys.executable, *map(str, command)], cwd=ROOT, check=True)
     results = json.loads(path.read_text())['results']
     names = [found['name'] for found in results if 'SSDLite' in found['group']]
-    assert names == ['PyTorch, eager', 'onnxruntime fp32', 'ncnn fp32']
+    backends = [
+        f'{name} fp32' for name in ('onnxruntime', 'ncnn', 'openvino', 'litert')
+    ]
+    assert names == ['PyTorch, eager', *backends]

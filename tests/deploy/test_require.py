@@ -21,6 +21,7 @@ PINS = {
     'onnxruntime': '1.23.2',
     'ncnn': '1.0.1',
 }
+PINS |= dict.fromkeys(check_deploy.OPTIONAL.keys() - PINS, '1.0')
 PINS |= {'aenum': '3.1.17', 'mmdeploy': '1.3.1'}
 
 
@@ -97,7 +98,7 @@ def test_no_export_without(report, versions, text, command):
     assert fix == command
 
 
-@pytest.mark.parametrize('name', ['onnxruntime', 'ncnn'])
+@pytest.mark.parametrize('name', ['onnxruntime', 'ncnn', 'openvino'])
 def test_one_backend_less_is_a_warning(report, name):
     found = report({name: None})
     assert found.problems == []

@@ -53,7 +53,7 @@ def built(network, run_tool, once):
         digest = hashlib.sha256(' '.join(flags).encode()).hexdigest()[:8]
 
         def deploy(folder):
-            named = kind.startswith(('ncnn_', 'tensorrt_'))
+            named = kind.startswith(('ncnn_', 'tensorrt_', 'litert_', 'openvino_'))
             backend = '' if named else 'onnxruntime_'
             code = run_tool(
                 'deploy',

@@ -47,8 +47,8 @@ def network() -> onnx.ModelProto:
 def write_folder(folder: Path, backend: str = 'onnxruntime', **changes: object) -> Path:
     """Write the files and model.json, changed; returns the folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    names = ['a.onnx'] if backend == 'onnxruntime' else ['a.param', 'a.bin']
-    if backend == 'onnxruntime':
+    names = ['a.param', 'a.bin'] if backend == 'ncnn' else ['a.onnx']
+    if backend != 'ncnn':
         onnx.save(network(), folder / names[0])
     else:
         write(network(), *(folder / name for name in names))

@@ -25,7 +25,7 @@ IMAGE = np.zeros((5, 4, 3), np.uint8)
 IMAGE[..., 2] = 255
 
 
-@pytest.mark.parametrize('backend', ['onnxruntime', 'ncnn'])
+@pytest.mark.parametrize('backend', ['onnxruntime', 'ncnn', 'openvino'])
 def test_a_whole_folder_predicts(tmp_path: Path, backend: str) -> None:
     pytest.importorskip(backend)
     model = ExportedModel(write_folder(tmp_path, backend))

@@ -6,10 +6,12 @@ import sys
 import pytest
 
 HEAVY = ['torch', 'mmengine', 'mmcv', 'onnx', 'onnxruntime', 'ncnn', 'tensorrt', 'cv2']
+HEAVY += ['openvino', 'ai_edge_litert']
 
 
 @pytest.mark.parametrize(
-    'module', ['model', 'timing', 'onnxruntime', 'ncnn', 'tensorrt', 'drawing']
+    'module',
+    ['model', 'timing', 'onnxruntime', 'ncnn', 'tensorrt', 'litert', 'drawing'],
 )
 def test_importing_the_runtime_loads_little(module):
     code = (

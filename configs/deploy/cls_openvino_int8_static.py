@@ -1,0 +1,3 @@
+# OpenVINO, classification, 8 bits: one image per run.
+_base_ = ['./_base_/cls.py', './_base_/onnxruntime_int8.py']
+backend_config = dict(type='openvino')

@@ -1,0 +1,205 @@
+"""Convert an ONNX graph to TFLite with onnx2tf, and store it in fp16 or int8.
+
+Measured on SSDLite, 192 px, in CPU seconds: onnx2tf 2.6.9 took 3.5 s, largest
+difference 7e-6, and adds 20 MB without its dependencies, which pin other versions
+of numpy, onnx and protobuf. Up to 1.29 it needed TensorFlow (2.4 GB). litert-torch
+0.10 needs 670 MB more, among them jax, and was not done after 25 s. onnx2tf's own
+float16 file has float16 inputs; Google's ai-edge-quantizer (4 MB) stores weights
+only, and calibrates 8 bits on the TFLite file itself.
+"""
+
+import contextlib
+import io
+import re
+import tempfile
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+
+from mnv2_mm.utils import compat
+from mnv2_mm.utils.deploy_check import ONNX2TF
+from mnv2_mm.utils.errors import InputError
+
+#: TFLite's operators with weights.
+_LAYERS = ('CONV_2D', 'DEPTHWISE_CONV_2D', 'FULLY_CONNECTED')
+_SIGNATURE = 'serving_default'
+
+
+def require() -> None:
+    """Raise an InputError with the command to run if a package is missing."""
+    if compat.version_of('onnx2tf') is None:
+        raise InputError(
+            f'onnx2tf is missing, the export for litert needs it: pip {ONNX2TF} (its '
+            'dependencies would replace numpy, onnx and protobuf)'
+        )
+    for name in ('ai-edge-quantizer', 'psutil'):
+        if compat.version_of(name) is None:
+            raise InputError(
+                f'{name} is missing, the export for litert needs it: pip install {name}'
+            )
+
+
+def to_tflite(model: onnx.ModelProto) -> bytes:
+    """Convert a simplified graph: (B, H, W, C) inside, float32.
+
+    Raises:
+        InputError: onnx2tf does not convert the graph; names the operator.
+    """
+    import onnx2tf
+    from ai_edge_litert.tools import flatbuffer_utils
+
+    with tempfile.TemporaryDirectory() as folder:
+        said = io.StringIO()
+        try:
+            # it draws progress bars, also if asked not to
+            with contextlib.redirect_stderr(said), contextlib.redirect_stdout(said):
+                onnx2tf.convert(
+                    onnx_graph=model,
+                    output_folder_path=folder,
+                    tflite_backend='flatbuffer_direct',
+                    not_use_onnxsim=True,  # onnxslim was here before
+                    copy_onnx_input_output_names_to_tflite=True,
+                    non_verbose=True,
+                )
+            (file,) = Path(folder).glob('*_float32.tflite')
+        except (Exception, SystemExit) as error:
+            reason = ' '.join(str(error).split())[:300]
+            raise InputError(
+                f'onnx2tf does not convert this network to TFLite: {reason}'
+            ) from error
+        data = file.read_bytes()
+    # it converts an operator that it does not know to one that no interpreter has
+    codes = flatbuffer_utils.read_model_from_bytearray(bytearray(data)).operatorCodes
+    unknown = [bytes(x.customCode).decode() for x in codes if x.customCode]
+    if unknown:
+        names = ', '.join(name.removeprefix('ONNX_') for name in unknown)
+        raise InputError(f'TFLite has no operator for {names}, which the network has')
+    return data
+
+
+def to_fp16(data: bytes) -> bytes:
+    """Store the weights in float16; the arithmetic and the inputs stay float32."""
+    from ai_edge_quantizer import qtyping
+    from ai_edge_quantizer.algorithm_manager import AlgorithmName
+
+    weights = qtyping.TensorQuantizationConfig(
+        num_bits=16, dtype=qtyping.TensorDataType.FLOAT
+    )
+    options = qtyping.OpQuantizationConfig(
+        weight_tensor_config=weights,
+        compute_precision=qtyping.ComputePrecision.FLOAT,
+        explicit_dequantize=True,
+    )
+    quantizer = _quantizer(data)
+    for name in _LAYERS:
+        kind = qtyping.TFLOperationName(name)
+        quantizer.update_quantization_recipe(
+            '.*', kind, options, AlgorithmName.FLOAT_CASTING
+        )
+    with _quiet():
+        return bytes(quantizer.quantize(enable_progress_report=False).quantized_model)
+
+
+def to_int8(data: bytes, calibration: Sequence[np.ndarray]) -> bytes:
+    """Compute in int8, with int8 weights per channel; inputs and outputs in float32.
+
+    As in the other backends, what comes after the last layers with weights stays in
+    float32: softmax, decoding, NMS, and resizing to the image.
+
+    Args:
+        data: Result of :func:`to_tflite`.
+        calibration: Network inputs (B, 3, H, W), float32.
+
+    Raises:
+        InputError: no calibration images.
+    """
+    from ai_edge_quantizer import qtyping
+    from ai_edge_quantizer.algorithm_manager import AlgorithmName
+    from ai_edge_quantizer.calibrator import Calibrator
+    from ai_edge_quantizer.recipe_manager import RecipeManager
+    from ai_edge_quantizer.utils.qsv_utils import min_max_update
+
+    if not len(calibration):
+        raise InputError('int8 needs images to calibrate with, got none')
+    quantizer = _quantizer(data)
+    every = qtyping.TFLOperationName.ALL_SUPPORTED
+    quantizer.add_static_config('.*', every, 8, 8)
+    left_out = _float_names(data)
+    for name in ('INPUT', 'OUTPUT'):
+        _leave_out(quantizer, '.*', qtyping.TFLOperationName(name), AlgorithmName)
+    if left_out:
+        names = '|'.join(map(re.escape, left_out))
+        _leave_out(quantizer, f'^(?:{names})(?:;|$)', every, AlgorithmName)
+    (name,) = _inputs(data)
+    images = (image for batch in calibration for image in batch)
+    feeds = [{name: image.transpose(1, 2, 0)[None]} for image in images]
+    rules = RecipeManager()
+    rules.load_quantization_recipe(quantizer.get_quantization_recipe())
+    with _quiet():
+        # the whole range of all images; the quantizer's own calibration averages
+        # the ranges, with most of the weight on the first image
+        calibrator = Calibrator(
+            bytearray(data), num_threads=1, qsv_update_func=min_max_update
+        )
+        calibrator.calibrate({_SIGNATURE: feeds}, rules)
+        ranges = calibrator.get_model_qsvs()
+        found = quantizer.quantize(ranges, enable_progress_report=False)
+    return bytes(found.quantized_model)
+
+
+def _quantizer(data: bytes) -> Any:
+    from ai_edge_quantizer.quantizer import Quantizer
+
+    return Quantizer(bytearray(data))
+
+
+def _leave_out(quantizer: Any, pattern: str, kind: Any, algorithms: Any) -> None:
+    from ai_edge_quantizer.qtyping import OpQuantizationConfig
+
+    quantizer.update_quantization_recipe(
+        pattern, kind, OpQuantizationConfig(), algorithms.NO_QUANTIZE
+    )
+
+
+def _inputs(data: bytes) -> list[str]:
+    """Names of the inputs in the signature."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    return Interpreter(model_content=data).get_signature_list()[_SIGNATURE]['inputs']
+
+
+def _float_names(data: bytes) -> list[str]:
+    """First output of each operator that stays in float32."""
+    from ai_edge_litert.tools import flatbuffer_utils
+
+    model = flatbuffer_utils.read_model_from_bytearray(bytearray(data))
+    (graph,) = model.subgraphs
+
+    def name_of(operator: Any) -> str:
+        name = graph.tensors[operator.outputs[0]].name
+        return name.decode() if isinstance(name, bytes) else name
+
+    producers = {index: op for op in graph.operators for index in op.outputs}
+    layers, ending, todo = [], [], list(graph.outputs)
+    for operator in graph.operators:
+        kind = flatbuffer_utils.opcode_to_name(model, operator.opcodeIndex)
+        if kind in _LAYERS:
+            layers.append(operator)
+    while todo:
+        operator = producers.get(todo.pop())
+        if operator is not None and operator not in layers and operator not in ending:
+            ending.append(operator)
+            todo += list(operator.inputs)
+    return [name_of(operator) for operator in ending]
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Within it, progress bars and advice on debugging are not seen."""
+    with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
+        warnings.simplefilter('ignore')
+        yield
