@@ -42,7 +42,7 @@ _CHANGES = {
     'seg': """
     model = dict(
         backbone=dict(widen_factor=0.35),
-        data_preprocessor=dict(size=(128, 128)),
+        data_preprocessor=dict(size=(96, 96)),
         decode_head=dict(in_channels=112, channels=32, num_classes=6),
     )
     """,

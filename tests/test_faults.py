@@ -21,11 +21,12 @@ Mount = Callable[[str], Path]
 Trained = Callable[[str], tuple[Path, Path]]
 
 #: tools/build_engine.py is the file of mnv2_mm.runtime that runs on a device, and
-#: tools/env_state.py works before anything is installed.
+#: tools/env_state.py works before anything is installed; tools/deploy.py is
+#: tools/export.py by another name.
 TOOLS = sorted(
     path.stem
     for path in (ROOT / 'tools').glob('*.py')
-    if path.stem not in ('build_engine', 'env_state')
+    if path.stem not in ('build_engine', 'deploy', 'env_state')
 )
 #: Tool, arguments before the output, whether the output is a folder.
 OUTPUTS = [

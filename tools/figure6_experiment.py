@@ -106,8 +106,8 @@ def common_options(args: argparse.Namespace) -> list[str]:
     begin = cfg.param_scheduler[cosine].begin
     if args.epochs <= begin:
         raise InputError(
-            f'--epochs is {args.epochs}, of which the warm-up of {config} '
-            f'takes {begin}; give {begin + 1} or more'
+            f'--epochs is {args.epochs}; give {begin + 1} or more, since the warm-up '
+            f'of {config} takes {begin}'
         )
     if args.input_size < MIN_SIZE:
         raise InputError(f'--input-size is {args.input_size}; give {MIN_SIZE} or more')

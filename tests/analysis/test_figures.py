@@ -286,7 +286,7 @@ def test_experiment_trains_once_and_resumes(
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
-        (['--epochs', 1], 'give 2 or more'),
+        (['--epochs', 0], 'give 1 or more'),
         (['--input-size', 16], 'give 32 or more'),
         (['--seeds', 0], 'give 1 or more'),
     ],

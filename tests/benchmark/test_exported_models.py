@@ -275,7 +275,7 @@ def test_exported_models_beside_pytorch(
     for name in ('mmdeploy', 'onnxruntime', 'ncnn'):
         pytest.importorskip(name)
     config, checkpoint, _ = network(task)
-    seg = {'ir_config.input_shape': '[128,128]'} if task == 'seg' else {}
+    seg = {'ir_config.input_shape': '[96,96]'} if task == 'seg' else {}
     end = 'static_513' if seg else 'static'
     for kind in (end, f'ncnn_{end}'):
         folder = built(task, kind, **seg)

@@ -160,14 +160,15 @@ def test_the_loss_stays_finite_from_a_random_start_with_batch_two():
     cfg.model.neck.in_channels = (192, 448)
     cfg.model.bbox_head.in_channels = (192, 448, 512, 256, 256, 128)
     cfg.model.bbox_head.anchor_generator.input_size = 128
+    torch.manual_seed(0)
     model = initialized(cfg).train()
     pytest.importorskip('timm')
     wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
     scheduler = PARAM_SCHEDULERS.build(
-        dict(cfg.param_scheduler[0], optimizer=wrapper, end=6)
+        dict(cfg.param_scheduler[0], optimizer=wrapper, end=10)
     )
     losses = []
-    for _ in range(12):
+    for _ in range(20):
         data = batch([(128, 128)] * 2, [3, 1])
         data = model.data_preprocessor(data, True)
         loss = total(model(**data, mode='loss'))
@@ -175,7 +176,7 @@ def test_the_loss_stays_finite_from_a_random_start_with_batch_two():
         scheduler.step()
         losses.append(loss.item())
     assert all(torch.isfinite(torch.tensor(losses)))
-    assert sum(losses[-3:]) < sum(losses[:3])
+    assert sum(losses[-5:]) < sum(losses[:5])
 
 
 @pytest.mark.parametrize(

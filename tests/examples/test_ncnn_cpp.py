@@ -45,7 +45,7 @@ OFFICIAL = {
 EXPORTS = [
     ('det', 'ncnn_static', {}),
     ('det', 'ncnn_fp16_static', {}),
-    ('seg', 'ncnn_static_513', {'ir_config.input_shape': '[128,128]'}),
+    ('seg', 'ncnn_static_513', {'ir_config.input_shape': '[96,96]'}),
     ('cls', 'ncnn_static', {}),
 ]
 

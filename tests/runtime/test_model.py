@@ -27,7 +27,7 @@ KEYS = {'det': 'coco/bbox_mAP', 'seg': 'mIoU', 'cls': 'accuracy/top1'}
 STANDARD = {'', 'ai.onnx'}
 
 
-SEG = {'ir_config.input_shape': '[128,128]'}
+SEG = {'ir_config.input_shape': '[96,96]'}
 CLASSES = {'codebase_config.with_resize': 'True', 'codebase_config.with_argmax': 'True'}
 EXPORTS = [
     ('det', 'static', {}),
@@ -69,7 +69,7 @@ def test_it_predicts_as_pytorch(network, built, task, kind, options):
     config, checkpoint, image = network(task)
     photo = cv2.imread(str(image))
     if kind.endswith('static_513'):  # stretched to its size, as in the export
-        photo = cv2.resize(photo, (128, 128))
+        photo = cv2.resize(photo, (96, 96))
     wanted = plain(predict(init_model(config, checkpoint), photo))
     model = ExportedModel(built(task, kind, **options))
     check_outputs(model)

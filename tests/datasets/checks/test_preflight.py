@@ -227,10 +227,10 @@ ERRORS = {
     'name twice': ('det', change_rows('categories', name='ring'),
                    "names in 'categories' are not unique: ring"),
     'other size': ('det', change_rows('images', slice(6), width=99),
-                   '6 of 6 train images .*00000.jpg is 256x192, its annotation says '
-                   '99x192'),
-    'turned': ('det', turn_images, 'is 192x256, turned by its EXIF orientation, its '
-               'annotation says 256x192.*color_ignore_orientation'),
+                   '6 of 6 train images .*00000.jpg is 192x144, its annotation says '
+                   '99x144'),
+    'turned': ('det', turn_images, 'is 144x192, turned by its EXIF orientation, its '
+               'annotation says 192x144.*color_ignore_orientation'),
     'repeated ids': ('det', edit_train(
         lambda c: set_all(c['annotations'][:2], id=9)),
         "ids in 'annotations' are not unique: 9.*Number the entries again"),
@@ -285,13 +285,13 @@ ERRORS = {
                r'are 0 to 5 \(6 classes\) and 255.*Map the labels'),
     'black and white': ('seg', write_all_masks, 'hold only the values 0, 255'
                         r'.*mask\[mask == 255\] = 1'),
-    'mask size': ('seg', small_mask, '00001.png is 128x96, its image '
-                  '256x192.*nearest neighbor'),
+    'mask size': ('seg', small_mask, '00001.png is 96x72, its image '
+                  '192x144.*nearest neighbor'),
     'color mask': ('seg', color_mask, '00001.png is a color image'),
     'cut mask': ('seg', write('masks/val/00000.png', '?'),
                  '00000.png is in no format'),
     'fractions': ('seg', lambda root, cfg: Image.fromarray(
-        np.full((192, 256), 0.5, np.float32)).save(
+        np.full((144, 192), 0.5, np.float32)).save(
             root / 'masks/train/00000.png', format='TIFF'),
         '00000.png has fractions'),
     'seg list with a gap': ('seg', use_listing('00000\n\n00001'),
@@ -372,15 +372,15 @@ WARNINGS = {
         'images', file_name=str(root / 'images/train/00001.jpg'))(root, cfg),
         '1 images have a file_name that leads out of .*00001.jpg'),
     'turned image': ('det', lambda root, cfg: change_rows(
-        'images', width=192, height=256)(root, cfg),
-        '2 of 6 train images .*is 256x192, its annotation says 192x256'),
+        'images', width=144, height=192)(root, cfg),
+        '2 of 6 train images .*is 192x144, its annotation says 144x192'),
     'stray': ('det', edit_train(
         lambda c: c['annotations'][0].update(image_id=77)),
         '1 annotations belong to no image'),
     'loader': ('det', setting('test_dataloader.dataset.pipeline', [dict(
         type='mnv2_mm.LoadImage')]), 'do not know; use LoadImageFromFile'),
     'one label': ('seg', lambda root, cfg: [
-        cv2.imwrite(str(path), np.zeros((192, 256), np.uint8))
+        cv2.imwrite(str(path), np.zeros((144, 192), np.uint8))
         for path in (root / 'masks/train').iterdir()],
         '6 of the 6 masks .* hold one label only: 0'),
 }  # fmt: skip
@@ -409,7 +409,7 @@ def test_masks_fit_images_as_they_are_loaded(sample):
         turned.save(path, exif=exif_of(6))
     assert check(cfg, splits=['train']) == []
     cfg.train_dataloader.dataset.pipeline[0].color_type = 'color_ignore_orientation'
-    with pytest.raises(InputError, match=r'00000.png is 256x192, its image 192x256'):
+    with pytest.raises(InputError, match=r'00000.png is 192x144, its image 144x192'):
         check(cfg, splits=['train'])
 
 

@@ -38,7 +38,7 @@ FP16, INT8 = 'litert_fp16_static', 'litert_int8_static'
     ],
 )
 def test_a_network_agrees_with_pytorch(network, built, task, kind):
-    options = {'ir_config.input_shape': '[128,128]'} if task == 'seg' else {}
+    options = {'ir_config.input_shape': '[96,96]'} if task == 'seg' else {}
     folder = built(task, kind, **options)
     config, checkpoint, path = network(task)
     image = cv2.imread(str(path))

@@ -28,7 +28,7 @@ SLOW = pytest.mark.slow  # the same code for another task
 def test_a_network_agrees_with_pytorch(network, built, task):
     """Also where the processor has bfloat16, OpenVINO's default there."""
     size = '_513' if task == 'seg' else ''
-    options = {'ir_config.input_shape': '[128,128]'} if task == 'seg' else {}
+    options = {'ir_config.input_shape': '[96,96]'} if task == 'seg' else {}
     folder = built(task, f'openvino_static{size}', **options)
     config, checkpoint, path = network(task)
     image = cv2.imread(str(path))

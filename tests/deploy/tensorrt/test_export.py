@@ -36,7 +36,7 @@ from mnv2_mm.utils.errors import InputError
 
 pytest_plugins = ['deploy_networks', 'fake_tensorrt']
 
-SEG = {'ir_config.input_shape': '[128,128]'}
+SEG = {'ir_config.input_shape': '[96,96]'}
 SLOW = pytest.mark.slow  # a precision and its axes run with one task
 EXPORTS = [
     pytest.param('det', 'static', '10.16.1.11', marks=SLOW),
@@ -95,7 +95,7 @@ def test_an_engine_predicts_as_pytorch(
     config, checkpoint, image = network(task)
     photo = cv2.imread(str(image))
     if task == 'seg':  # stretched to its size, as by the exported model
-        photo = cv2.resize(photo, (128, 128))
+        photo = cv2.resize(photo, (96, 96))
     folder = copied(built(task, f'tensorrt_{kind}', **options_of(task)), tmp_path)
     precision = precision_of(kind)
     gpu(version)
