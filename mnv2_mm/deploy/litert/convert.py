@@ -1,16 +1,18 @@
 """Convert an ONNX graph to TFLite with onnx2tf, and store it in fp16 or int8.
 
 Measured on SSDLite, 192 px, in CPU seconds: onnx2tf 2.6.9 took 3.5 s, largest
-difference 7e-6, and adds 20 MB without its dependencies, which pin other versions
+difference 7e-6, and adds 16 MB without its dependencies, which pin other versions
 of numpy, onnx and protobuf. Up to 1.29 it needed TensorFlow (2.4 GB). litert-torch
 0.10 needs 670 MB more, among them jax, and was not done after 25 s. onnx2tf's own
-float16 file has float16 inputs; Google's ai-edge-quantizer (4 MB) stores weights
+float16 file has float16 inputs; Google's ai-edge-quantizer (3 MB) stores weights
 only, and calibrates 8 bits on the TFLite file itself.
 """
 
 import contextlib
 import io
 import re
+import subprocess
+import sys
 import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
@@ -49,29 +51,25 @@ def to_tflite(model: onnx.ModelProto) -> bytes:
     Raises:
         InputError: onnx2tf does not convert the graph; names the operator.
     """
-    import onnx2tf
     from ai_edge_litert.tools import flatbuffer_utils
 
     with tempfile.TemporaryDirectory() as folder:
-        said = io.StringIO()
-        try:
-            # it draws progress bars, also if asked not to
-            with contextlib.redirect_stderr(said), contextlib.redirect_stdout(said):
-                onnx2tf.convert(
-                    onnx_graph=model,
-                    output_folder_path=folder,
-                    tflite_backend='flatbuffer_direct',
-                    not_use_onnxsim=True,  # onnxslim was here before
-                    copy_onnx_input_output_names_to_tflite=True,
-                    non_verbose=True,
-                )
-            (file,) = Path(folder).glob('*_float32.tflite')
-        except (Exception, SystemExit) as error:
-            reason = ' '.join(str(error).split())[:300]
+        source = Path(folder) / 'a.onnx'
+        onnx.save(model, source)
+        # in a process of its own: it changes the limit of recursion, and the seeds
+        command = [sys.executable, '-m', 'onnx2tf', '-i', source, '-o', folder]
+        command += ['-tb', 'flatbuffer_direct', '-coion', '-n']
+        command += ['-nuo']  # onnxslim was here before
+        done = subprocess.run(
+            list(map(str, command)), capture_output=True, text=True, errors='replace'
+        )
+        files = [*Path(folder).glob('*_float32.tflite')]
+        if done.returncode or len(files) != 1:
+            lines = ['no message', *done.stderr.strip().splitlines()]
             raise InputError(
-                f'onnx2tf does not convert this network to TFLite: {reason}'
-            ) from error
-        data = file.read_bytes()
+                f'onnx2tf does not convert this network to TFLite: {lines[-1][:300]}'
+            )
+        data = files[0].read_bytes()
     # it converts an operator that it does not know to one that no interpreter has
     codes = flatbuffer_utils.read_model_from_bytearray(bytearray(data)).operatorCodes
     unknown = [bytes(x.customCode).decode() for x in codes if x.customCode]
