@@ -14,6 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 #: sets alone; newer ones ask for setuptools 60, which torch does not accept.
 MIM = ('openmim==0.3.9', 'tabulate', 'pandas')
 FLAGS = ['--cfg-options', 'train_cfg.max_epochs=1', 'train_cfg.val_interval=1']
+FLAGS += ['param_scheduler.LinearLR.end=1']
 FLAGS += [
     f'{loader}_dataloader.{key}'
     for loader in ('train', 'val', 'test')
