@@ -4,7 +4,7 @@ const frame = document.createElement('canvas');  // the image as it is
 const pixels = frame.getContext('2d', { willReadFrequently: true });
 const view = $('view').getContext('2d');  // with what was found
 const LARGEST = 16e6;  // pixels of a canvas on iPhones
-let info, predict, found, stream = null, times = [];
+let info, predict, found, stream = null, times = [], queue = Promise.resolve();
 
 const say = (text) => { $('status').textContent = text; };
 const megabytes = (bytes) => `${(bytes / 1e6).toFixed(1)} MB`;
@@ -13,21 +13,16 @@ const color = (label) => `rgb(${info.palette[label]})`;
 async function fetched(name) {
   const answer = await fetch(name);
   if (!answer.ok) throw new Error(`${name}: ${answer.status}; copy the whole folder`);
-  return answer;
+  return answer.arrayBuffer();
 }
 
 // Keep all files for use without a network; they are then fetched once.
 async function keepOffline() {
-  if (!navigator.serviceWorker) return;
-  try {
-    const { installing } = await navigator.serviceWorker.register('sw.js');
-    const failed = new Promise((done) => installing?.addEventListener('statechange', () => {
-      if (installing.state === 'redundant') done();
-    }));
-    await Promise.race([navigator.serviceWorker.ready, failed]);
-  } catch (error) {
-    console.warn('not kept for use without a network:', error);
-  }
+  const { installing } = await navigator.serviceWorker.register('sw.js');
+  const failed = new Promise((done) => {
+    installing?.addEventListener('statechange', () => installing.state === 'redundant' && done());
+  });
+  await Promise.race([navigator.serviceWorker.ready, failed]);
 }
 
 function draw() {
@@ -35,17 +30,11 @@ function draw() {
   view.drawImage(frame, 0, 0);
   const threshold = Number($('threshold').value);
   $('shown').value = threshold.toFixed(2);
-  let rows = [];
-  if (found.boxes) {
-    const shown = found.scores.map((_, i) => i).filter((i) => found.scores[i] >= threshold);
-    for (const i of shown.reverse()) drawBox(found.boxes[i], found.labels[i], found.scores[i]);
-  } else if (found.mask) {
-    rows = drawMask(found.mask);
-  } else {
-    const order = found.probabilities.map((p, i) => [i, p]).sort((a, b) => b[1] - a[1]);
-    rows = order.slice(0, 5);
-  }
-  $('legend').replaceChildren(...rows.map(([label, share]) => {
+  const shown = found.boxes?.map((box, i) => [box, found.labels[i], found.scores[i]]).filter((row) => row[2] >= threshold);
+  shown?.reverse().forEach((row) => drawBox(...row));  // the best on top
+  const shares = found.mask ? drawMask(found.mask) : found.probabilities ?? [];
+  const best = shares.map((share, label) => [label, share]).filter(([, share]) => share > 0.001);
+  $('legend').replaceChildren(...best.sort((a, b) => b[1] - a[1]).slice(0, 5).map(([label, share]) => {
     const row = document.createElement('li');
     row.style.borderColor = color(label);
     row.textContent = `${info.classes[label]} ${(100 * share).toFixed(1)} %`;
@@ -54,7 +43,7 @@ function draw() {
 }
 
 function drawBox([x0, y0, x1, y1], label, score) {
-  const size = Math.max(12, Math.round(frame.width / 26)), text = `${info.classes[label] ?? label} ${score.toFixed(2)}`;
+  const size = Math.max(12, Math.round(frame.width / 26)), text = `${info.classes[label]} ${score.toFixed(2)}`;
   view.font = `bold ${size}px sans-serif`;
   view.lineWidth = Math.max(2, size / 6);
   view.strokeStyle = view.fillStyle = color(label);
@@ -76,12 +65,16 @@ function drawMask(mask) {
     for (let c = 0; c < 3; c++) image.data[4 * i + c] = (image.data[4 * i + c] + info.palette[label][c]) / 2;
   });
   view.putImageData(image, 0, 0);
-  const rows = counts.map((count, label) => [label, count / mask.length]);
-  return rows.filter(([, share]) => share > 0.001).sort((a, b) => b[1] - a[1]);
+  return counts.map((count) => count / mask.length);
 }
 
-// Predict for an image or a frame of the camera, and draw.
-async function show(source, width, height) {
+// Predict for an image or a frame of the camera, and draw; one after the other.
+function show(...image) {
+  queue = queue.catch(() => {}).then(() => showNow(...image));
+  return queue;
+}
+
+async function showNow(source, width, height) {
   const started = performance.now();
   Object.assign(frame, { width, height });
   pixels.drawImage(source, 0, 0);
@@ -120,16 +113,16 @@ function stop() {
 
 async function startCamera() {
   stop();
-  if (!navigator.mediaDevices?.getUserMedia) {
-    say('The camera needs an https address, or localhost: run "python -m http.server" in this folder and open http://localhost:8000');
-    return;
-  }
   const id = $('cameras').value, video = $('video');
   const which = id ? { deviceId: { exact: id } } : { facingMode: { ideal: 'environment' } };
   try {
-    const mine = stream = await navigator.mediaDevices.getUserMedia({ video: { ...which, width: { ideal: 640 }, height: { ideal: 480 } } });
+    if (!navigator.mediaDevices) {
+      throw new Error('The camera needs an https address, or localhost: run "python -m http.server" in this folder and open http://localhost:8000');
+    }
+    const mine = await navigator.mediaDevices.getUserMedia({ video: { ...which, width: { ideal: 640 }, height: { ideal: 480 } } });
+    stop();  // one that a second click has started
+    stream = video.srcObject = mine;
     $('camera').textContent = 'Stop';
-    video.srcObject = mine;
     await video.play();
     await listCameras(mine.getVideoTracks()[0].getSettings().deviceId);
     say(`camera, ${video.videoWidth}x${video.videoHeight}`);
@@ -139,44 +132,47 @@ async function startCamera() {
     }
   } catch (error) {
     stop();
-    say(error.name === 'NotAllowedError' ? 'The camera was not allowed; allow it in the settings of the page'
-      : error.name === 'NotFoundError' ? 'There is no camera; choose an image' : error.message);
+    say({
+      NotAllowedError: 'The camera is not allowed; allow it in the settings of the page',
+      NotFoundError: 'There is no camera; choose an image',
+    }[error.name] ?? error.message);
   }
 }
 
 async function listCameras(current) {
-  const cameras = (await navigator.mediaDevices.enumerateDevices()).filter((d) => d.kind === 'videoinput');
-  $('cameras').replaceChildren(...cameras.map((d, i) => new Option(d.label || `camera ${i + 1}`, d.deviceId, false, d.deviceId === current)));
+  const cameras = (await navigator.mediaDevices.enumerateDevices()).filter((device) => device.kind === 'videoinput');
+  $('cameras').replaceChildren(...cameras.map(({ label, deviceId }, i) => new Option(label || `camera ${i + 1}`, deviceId)));
+  $('cameras').value = current;
   $('cameras').hidden = cameras.length < 2;
 }
 
 async function modelFile({ name, bytes, sha256 }) {
-  const data = await (await fetched(name)).arrayBuffer();
-  let good = data.byteLength === bytes;
-  if (good && crypto.subtle) {  // only with https or on localhost
-    const digest = new Uint8Array(await crypto.subtle.digest('SHA-256', data));
-    good = Array.from(digest, (x) => x.toString(16).padStart(2, '0')).join('') === sha256;
+  const data = await fetched(name);
+  let digest = sha256;
+  if (crypto.subtle) {  // only with https or on localhost
+    const found = new Uint8Array(await crypto.subtle.digest('SHA-256', data));
+    digest = Array.from(found, (x) => x.toString(16).padStart(2, '0')).join('');
   }
-  if (!good) throw new Error(`${name} is not the file that model.json describes; copy the whole folder`);
+  if (data.byteLength !== bytes || digest !== sha256) throw new Error(`${name} is not the file that model.json describes; copy the whole folder`);
   return new Uint8Array(data);
 }
 
 async function start() {
-  if (typeof WebAssembly !== 'object') throw new Error('This browser has no WebAssembly; use a current one');
+  if (typeof WebAssembly !== 'object') throw new Error('this browser has no WebAssembly; use a current one');
   say('Loading…');
-  await keepOffline();
+  if (navigator.serviceWorker) await keepOffline().catch((error) => console.warn('not kept for use without a network:', error));
   const { check, load } = await import('./predict.js');
-  info = await (await fetched('model.json')).json();
+  info = JSON.parse(new TextDecoder().decode(await fetched('model.json')));
   check(info);
   predict = await load(info, await modelFile(info.files[0]));
-  const runtime = (await (await fetched('ort-wasm-simd-threaded.wasm')).blob()).size;
+  const runtime = (await fetched('ort-wasm-simd-threaded.wasm')).byteLength;
   $('sizes').textContent = `${info.config ?? 'model'}, ${info.precision}: model ${megabytes(info.files[0].bytes)}, runtime ${megabytes(runtime)}`;
-  if (info.task === 'det') $('threshold').value = info.thresholds?.shown_score_thr ?? 0.3;
+  $('threshold').value = info.thresholds?.shown_score_thr ?? 0.3;
   $('scores').hidden = info.task !== 'det';
   $('file').onchange = showFile;
   $('camera').onclick = () => (stream ? stop() : startCamera());
   $('cameras').onchange = startCamera;
-  $('threshold').oninput = () => { if (found) draw(); };
+  $('threshold').oninput = () => found && draw();
   $('file').disabled = $('camera').disabled = false;
   say('Ready: choose an image, or start the camera.');
 }

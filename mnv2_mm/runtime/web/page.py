@@ -31,6 +31,7 @@ _RUNTIME = ('ort.wasm.bundle.min.mjs', 'ort-wasm-simd-threaded.wasm')
 _PAGE = ('index.html', 'app.js', 'predict.js')
 #: Keeps the other files for use without a network; it names them.
 _WORKER = 'sw.js'
+_CROPS = ('crop_share', 'crop_middle')
 
 
 def write_page(
@@ -120,16 +121,18 @@ def add_page(folder: Path, info: Mapping, runtime: Mapping[str, bytes]) -> int:
         runtime: What :func:`runtime_files` returns.
 
     Raises:
-        InputError: the page does not know a step of the preprocessing.
+        InputError: the page does not know a step, or the graph ends otherwise.
     """
+    ending = info['ending'] or {'resize': False, 'argmax': False}
+    if ending['resize'] or ending['argmax']:
+        raise InputError(
+            'the page resizes the logits itself; export without with_resize'
+        )
     for step in info['preprocessing']['steps']:
-        if (
-            step.get('interpolation', 'bilinear') != 'bilinear'
-            and 'crop' not in step['do']
-        ):
+        if step['do'] not in _CROPS and step.get('interpolation') != 'bilinear':
             raise InputError(
-                f'the page resizes bilinear only, and the model takes '
-                f'{step["interpolation"]}; change the test pipeline of its config'
+                f'the page does not know the step {step}; it knows bilinear resizes, '
+                f'{" and ".join(_CROPS)}; change the test pipeline of the config'
             )
     source = Path(__file__).parent
     for name, data in runtime.items():
