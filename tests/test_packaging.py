@@ -125,6 +125,7 @@ def test_wheel_has_a_console_script_and_its_types(wheel):
     assert 'mnv2 = mnv2_mm.commands.main:main' in wheel.read(name).decode()
     assert 'mnv2_mm/py.typed' in wheel.namelist()
     assert 'mnv2_mm/analysis/report/page.html.jinja' in wheel.namelist()
+    assert 'mnv2_mm/runtime/web/sw.js' in wheel.namelist()
 
 
 @pytest.mark.parametrize('stack', STACKS)

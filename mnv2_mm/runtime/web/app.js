@@ -33,8 +33,8 @@ function draw() {
   const shown = found.boxes?.map((box, i) => [box, found.labels[i], found.scores[i]]).filter((row) => row[2] >= threshold);
   shown?.reverse().forEach((row) => drawBox(...row));  // the best on top
   const shares = found.mask ? drawMask(found.mask) : found.probabilities ?? [];
-  const best = shares.map((share, label) => [label, share]).filter(([, share]) => share > 0.001);
-  $('legend').replaceChildren(...best.sort((a, b) => b[1] - a[1]).slice(0, 5).map(([label, share]) => {
+  const best = shares.map((share, label) => [label, share]).filter(([, share]) => share > 0);
+  $('legend').replaceChildren(...best.sort((a, b) => b[1] - a[1]).slice(0, found.mask ? 24 : 5).map(([label, share]) => {
     const row = document.createElement('li');
     row.style.borderColor = color(label);
     row.textContent = `${info.classes[label]} ${(100 * share).toFixed(1)} %`;
