@@ -133,7 +133,7 @@ def test_each_list_of_requirements_is_pinned(stack):
     """setup.py and tools/setup_env.sh read the same lists."""
     pins = dict(constraints(stack))
     lists = ['base', stack, 'dev', 'docs', 'report']
-    onedl = ['deploy', 'convert', 'data', 'litert', 'openvino']
+    onedl = ['deploy', 'convert', 'data', 'litert', 'openvino', 'demo']
     lists += onedl if stack == 'onedl' else []
     for name in lists:
         lines = (ROOT / f'requirements/{name}.txt').read_text().splitlines()

@@ -1,8 +1,8 @@
 """Write the web page that runs an exported model in a browser, as on a phone.
 
 The page is static files: index.html, its scripts, onnxruntime-web, which runs the
-.onnx file, and the model. Microsoft's examples resize by the browser's canvas, which
-is not OpenCV's resize, and show one model each; no package makes such a page.
+.onnx file, and the model. onnxruntime-web knows no model.json, and turns images into
+tensors by the browser's canvas, which resizes otherwise than OpenCV.
 """
 
 import base64
