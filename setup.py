@@ -103,12 +103,20 @@ setup(
         'tensorflow': ['tensorflow'],
         'deploy': requirements('deploy'),
         'report': requirements('report'),
+        'demo': requirements('demo'),
         'litert': requirements('litert'),
         'openvino': requirements('openvino'),
         'docs': requirements('docs'),
         'dev': requirements('dev'),
     },
     entry_points={'console_scripts': ['mnv2 = mnv2_mm.commands.main:main']},
-    package_data={'mnv2_mm': ['py.typed', 'analysis/report/*.jinja']},
+    package_data={
+        'mnv2_mm': [
+            'py.typed',
+            'analysis/report/*.jinja',
+            'runtime/web/*.html',
+            'runtime/web/*.js',
+        ]
+    },
     zip_safe=False,
 )

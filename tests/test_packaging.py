@@ -125,6 +125,7 @@ def test_wheel_has_a_console_script_and_its_types(wheel):
     assert 'mnv2 = mnv2_mm.commands.main:main' in wheel.read(name).decode()
     assert 'mnv2_mm/py.typed' in wheel.namelist()
     assert 'mnv2_mm/analysis/report/page.html.jinja' in wheel.namelist()
+    assert 'mnv2_mm/runtime/web/sw.js' in wheel.namelist()
 
 
 @pytest.mark.parametrize('stack', STACKS)
@@ -132,7 +133,7 @@ def test_each_list_of_requirements_is_pinned(stack):
     """setup.py and tools/setup_env.sh read the same lists."""
     pins = dict(constraints(stack))
     lists = ['base', stack, 'dev', 'docs', 'report']
-    onedl = ['deploy', 'convert', 'data', 'litert', 'openvino']
+    onedl = ['deploy', 'convert', 'data', 'litert', 'openvino', 'demo']
     lists += onedl if stack == 'onedl' else []
     for name in lists:
         lines = (ROOT / f'requirements/{name}.txt').read_text().splitlines()

@@ -2,8 +2,8 @@
 
 --work-dir then holds the files of the backend, model.json (all that a program needs
 to run them), README.txt (the same for people), deploy_config.py, comparison.jpg (both
-predictions) and, with --benchmark, benchmark.json. Nothing is written if the export
-fails.
+predictions), with --benchmark benchmark.json and with --target web index.html. Nothing
+is written if the export fails.
 """
 
 import argparse
@@ -32,6 +32,8 @@ def parse_args() -> argparse.Namespace:
         'epoch_1.pth photo.jpg --work-dir work_dirs/exported',
         'python tools/export.py seg_ncnn_fp16_static_513 deeplabv3_mnv2_voc '
         'w.pth photo.jpg --work-dir work_dirs/ncnn --benchmark',
+        'python tools/export.py cls_onnxruntime_static mnv2_in1k w.pth photo.jpg '
+        '--work-dir page --target web',
     )
     parser.add_argument(
         'deploy_config', help='a file of configs/deploy, or the name of one'
@@ -68,6 +70,15 @@ def parse_args() -> argparse.Namespace:
         action='store_true',
         help='time the exported model on the image, stage by stage, with one '
         'thread and with all, and write benchmark.json into the folder',
+    )
+    parser.add_argument(
+        '--target',
+        choices=['web'],
+        help="add a page to the folder that runs the model in a phone's browser "
+        '(deploy configs of onnxruntime; npm fetches onnxruntime-web)',
+    )
+    parser.add_argument(
+        '--onnxruntime-web', metavar='FILE', help="onnxruntime-web's archive of npm"
     )
     return parser.parse_args()
 
@@ -107,9 +118,16 @@ def main() -> None:
     from mnv2_mm.runtime.description import read_info
     from mnv2_mm.runtime.drawing import beside, draw
     from mnv2_mm.runtime.read_image import read_image
+    from mnv2_mm.runtime.web.page import (
+        add_page,
+        check_backend,
+        in_words,
+        runtime_files,
+    )
     from mnv2_mm.utils.config import get_config
     from mnv2_mm.utils.config_errors import readable_config_errors
     from mnv2_mm.utils.console import filter_warnings
+    from mnv2_mm.utils.files import staging
 
     filter_warnings()
     require()
@@ -118,11 +136,14 @@ def main() -> None:
     image = read_image(args.image)
     deploy_cfg = get_config(args.deploy_config)
     deploy_cfg.merge_from_dict(overrides(args.cfg_options))
+    if args.target:  # before the export, which takes longer
+        check_backend(deploy_cfg.backend_config.type)
+        runtime = runtime_files(args.onnxruntime_web)
     model_cfg = get_config(args.config)
     model_cfg.merge_from_dict(overrides(args.model_options))
 
     from mnv2_mm.deploy.compare import compare
-    from mnv2_mm.deploy.export import Exporter, backend_model, backend_note, staging
+    from mnv2_mm.deploy.export import Exporter, backend_model, backend_note
 
     with staging(args.work_dir) as folder:
         with readable_config_errors(model_cfg):
@@ -132,6 +153,8 @@ def main() -> None:
         exported = backend_model(exporter.processor, files)
         found = compare(exporter.model, exported, *exporter.network_input())
         _, info = read_info(folder)
+        if args.target:
+            page = add_page(folder, info, runtime)
         titles = 'PyTorch', f'{info["backend"]} {info["precision"]}'
         images = (
             draw(image, result, info, score_thr=args.score_thr)
@@ -148,6 +171,8 @@ def main() -> None:
     )
     for text in filter(None, (note, times)):
         print(text)
+    if args.target:
+        print(in_words(args.work_dir, page))
 
 
 if __name__ == '__main__':

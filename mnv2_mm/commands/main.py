@@ -13,6 +13,7 @@ COMMANDS = {
     'predict': ('demo', 'predict for images, folders and videos'),
     'convert': ('convert_weights', 'convert weights of other code bases'),
     'export': ('export', 'export a model for ONNX Runtime, ncnn, TFLite and others'),
+    'web': ('export_web', 'write a web page that runs an exported model on a phone'),
     'run': ('run_exported', 'run or time an exported model, without torch'),
     'data': ('prepare_data', 'own data in any annotation form: check, split, config'),
     'browse': ('browse_dataset', 'check, count and draw what a config trains on'),

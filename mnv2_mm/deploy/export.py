@@ -4,13 +4,9 @@ mmdeploy's own tools start a process per step, in which the deploy config's
 ``custom_imports`` are not always loaded.
 """
 
-import contextlib
 import importlib
 import logging
-import os
-import shutil
-import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,8 +18,8 @@ from mnv2_mm.deploy import require
 from mnv2_mm.runtime.description import JSON
 from mnv2_mm.utils.config import config_name, get_config
 from mnv2_mm.utils.config_errors import host_of
-from mnv2_mm.utils.errors import InputError, name_path
-from mnv2_mm.utils.files import check_output, write_json, write_text
+from mnv2_mm.utils.errors import InputError
+from mnv2_mm.utils.files import write_json, write_text
 
 if TYPE_CHECKING:
     from mmdeploy.backend.base import BaseBackendManager
@@ -177,25 +173,3 @@ def filter_warnings() -> None:
 
 def _not_of_registries(record: logging.LogRecord) -> bool:
     return 'Failed to search registry with scope' not in str(record.msg)
-
-
-@contextlib.contextmanager
-def staging(work_dir: str | os.PathLike) -> Iterator[Path]:
-    """A folder whose files move to ``work_dir`` if no error is raised.
-
-    Raises:
-        InputError: ``work_dir`` cannot be written.
-    """
-    target = Path(work_dir)
-    check_output(target, folder=True)
-    target.mkdir(parents=True, exist_ok=True)
-    stage = Path(tempfile.mkdtemp(prefix='.unfinished_', dir=target))
-    try:
-        with name_path(target):
-            yield stage
-        for file in sorted(stage.iterdir()):
-            os.replace(file, target / file.name)
-    finally:
-        shutil.rmtree(stage, ignore_errors=True)
-        with contextlib.suppress(OSError):
-            target.rmdir()  # succeeds only if it is empty

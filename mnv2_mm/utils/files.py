@@ -9,6 +9,7 @@ import contextlib
 import errno
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -90,6 +91,28 @@ def _sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+@contextlib.contextmanager
+def staging(work_dir: StrPath) -> Iterator[Path]:
+    """A folder whose files move to ``work_dir`` if no error is raised.
+
+    Raises:
+        InputError: ``work_dir`` cannot be written.
+    """
+    target = Path(work_dir)
+    check_output(target, folder=True)
+    target.mkdir(parents=True, exist_ok=True)
+    stage = Path(tempfile.mkdtemp(prefix='.unfinished_', dir=target))
+    try:
+        with name_path(target):
+            yield stage
+        for file in sorted(stage.iterdir()):
+            os.replace(file, target / file.name)
+    finally:
+        shutil.rmtree(stage, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            target.rmdir()  # succeeds only if it is empty
 
 
 def write_bytes(path: StrPath, data: bytes) -> None:

@@ -11,7 +11,16 @@ HEAVY += ['openvino', 'ai_edge_litert']
 
 @pytest.mark.parametrize(
     'module',
-    ['model', 'timing', 'onnxruntime', 'ncnn', 'tensorrt', 'litert', 'drawing'],
+    [
+        'model',
+        'timing',
+        'onnxruntime',
+        'ncnn',
+        'tensorrt',
+        'litert',
+        'drawing',
+        'web.page',
+    ],
 )
 def test_importing_the_runtime_loads_little(module):
     code = (
