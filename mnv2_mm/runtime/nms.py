@@ -7,7 +7,6 @@ graph that has the NMS inside, see mnv2_mm/deploy/detection.py.
 from collections.abc import Mapping
 from typing import Any
 
-import cv2
 import numpy as np
 
 from mnv2_mm.utils.errors import InputError
@@ -77,13 +76,15 @@ def select(
         (keep, 5), boxes and scores, best first, and classes (keep,) int64. Of equal
         scores the first class and then the first box comes first.
     """
+    import cv2
+
     # a score of 0 marks a pair that the graph has excluded; NaN is excluded here
     passed = (scores > max(score, 0)) & np.isfinite(boxes).all(1, keepdims=True)
     sides = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], 1)
     rows, labels = [np.zeros(0, int)], [np.zeros(0, int)]
     for label in np.flatnonzero(passed.any(0)):
         row = np.flatnonzero(passed[:, label])
-        chosen = cv2.dnn.NMSBoxes(sides[row], scores[row, label], 0, iou)
+        chosen = cv2.dnn.NMSBoxes(sides[row], scores[row, label], 0, max(iou, 0))
         rows.append(row[np.asarray(chosen, int)])
         labels.append(np.full(len(chosen), label))
     row, label = np.concatenate(rows), np.concatenate(labels)

@@ -10,7 +10,7 @@ pytest.importorskip('onnxruntime', reason='deployment is not installed')
 
 import onnx
 import onnxruntime
-from exported_folders import write_folder
+from exported_folders import description, write_folder
 from onnx import TensorProto, helper
 
 from mnv2_mm.runtime.model import ExportedModel
@@ -27,33 +27,45 @@ def candidates(count: int, classes: int) -> tuple[np.ndarray, np.ndarray]:
     return boxes.astype(np.float32), scores.astype(np.float32)
 
 
-def in_a_graph(boxes: np.ndarray, scores: np.ndarray, **rules: float) -> list:
-    """(class, row) of ONNX's operator, class by class."""
-    values = dict(keep=np.int64([rules['keep']]))
-    values |= {key: np.float32([rules[key]]) for key in ('iou', 'score')}
-    names = ['boxes', 'scores', 'keep', 'iou', 'score']
-    kinds = dict(boxes=TensorProto.FLOAT, scores=TensorProto.FLOAT)
-    graph = helper.make_graph(
-        [helper.make_node('NonMaxSuppression', names, ['chosen'])],
-        'nms',
-        [helper.make_tensor_value_info(n, kinds[n], [1, None, None]) for n in kinds],
-        [helper.make_tensor_value_info('chosen', TensorProto.INT64, [None, 3])],
-        [onnx.numpy_helper.from_array(value, name) for name, value in values.items()],
-    )
+def save(
+    path: Path, nodes: list, *, inputs: dict, outputs: dict, constants: dict
+) -> None:
+    """Write a graph of float tensors."""
+    values = [
+        [helper.make_tensor_value_info(n, TensorProto.FLOAT, s) for n, s in x.items()]
+        for x in (inputs, outputs)
+    ]
+    arrays = [onnx.numpy_helper.from_array(v, n) for n, v in constants.items()]
+    graph = helper.make_graph(nodes, 'graph', *values, arrays)
     opsets = [helper.make_opsetid('', 13)]
-    model = helper.make_model(graph, opset_imports=opsets, ir_version=8)
-    session = onnxruntime.InferenceSession(
-        model.SerializeToString(), providers=['CPUExecutionProvider']
-    )
+    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=8), path)
+
+
+def in_a_graph(
+    path: Path, boxes: np.ndarray, scores: np.ndarray, **rules: float
+) -> list:
+    """(class, row) of ONNX's operator, class by class."""
+    names = ['boxes', 'scores', 'keep', 'iou', 'score']
+    nodes = [helper.make_node('NonMaxSuppression', names, ['chosen'])]
+    nodes += [helper.make_node('Cast', ['chosen'], ['pairs'], to=TensorProto.FLOAT)]
+    constants = dict(keep=np.int64([rules['keep']]))
+    constants |= {key: np.float32([rules[key]]) for key in ('iou', 'score')}
+    inputs = {name: [1, None, None] for name in CANDIDATES}
+    save(path, nodes, inputs=inputs, outputs=dict(pairs=None), constants=constants)
+    session = onnxruntime.InferenceSession(path, providers=['CPUExecutionProvider'])
     feeds = dict(boxes=boxes[None], scores=scores.T[None])
-    return session.run(None, feeds)[0][:, 1:].tolist()
+    return session.run(None, feeds)[0][:, 1:].astype(int).tolist()
 
 
 @pytest.mark.parametrize('iou', [0.3, 0.6])
 @pytest.mark.parametrize('keep', [5, 200, 4000])
-def test_boxes_and_order_are_those_of_the_operator(iou: float, keep: int) -> None:
+def test_boxes_and_order_are_those_of_the_operator(
+    tmp_path: Path, iou: float, keep: int
+) -> None:
     boxes, scores = candidates(300, 7)
-    pairs = in_a_graph(boxes, scores, iou=iou, score=0.05, keep=keep)
+    pairs = in_a_graph(
+        tmp_path / 'a.onnx', boxes, scores, iou=iou, score=0.05, keep=keep
+    )
     pairs.sort(key=lambda pair: -scores[pair[1], pair[0]])  # stable, as TopK
     dets, labels = select(boxes, scores, score=0.05, iou=iou, keep=keep)
     count = min(len(pairs), keep)
@@ -74,45 +86,36 @@ def test_nothing_is_found() -> None:
     assert labels.tolist() == [-1, -1, -1]
 
 
-def detector(folder: Path, boxes: np.ndarray, scores: np.ndarray) -> Path:
-    """An exported model that finds the same candidates in any image."""
+def detector(folder: Path, boxes: np.ndarray, scores: np.ndarray) -> ExportedModel:
+    """An exported model that has the same candidates in any image."""
     write_folder(folder)
-    nodes = [
-        helper.make_node('ReduceMin', ['x'], ['least'], keepdims=0),
-        helper.make_node('Mul', ['least', 'zero'], ['nothing']),
-        helper.make_node('Add', ['b', 'nothing'], ['boxes']),
-        helper.make_node('Add', ['s', 'nothing'], ['scores']),
-    ]
-    arrays = dict(b=boxes[None], s=scores[None], zero=np.float32(0))
-    graph = helper.make_graph(
+    nodes = [helper.make_node('Mul', ['x', 'zero'], ['nothing'])]
+    nodes += [helper.make_node('ReduceSum', ['nothing'], ['sum'], keepdims=0)]
+    nodes += [helper.make_node('Add', [n[0], 'sum'], [n]) for n in CANDIDATES]
+    save(
+        folder / 'a.onnx',
         nodes,
-        'detector',
-        [helper.make_tensor_value_info('x', TensorProto.FLOAT, [1, 3, 8, 8])],
-        [helper.make_tensor_value_info(n, TensorProto.FLOAT, None) for n in CANDIDATES],
-        [onnx.numpy_helper.from_array(value, name) for name, value in arrays.items()],
+        inputs=dict(x=[1, 3, 8, 8]),
+        outputs=dict.fromkeys(CANDIDATES),
+        constants=dict(b=boxes[None], s=scores[None], zero=np.float32(0)),
     )
-    opsets = [helper.make_opsetid('', 13)]
-    onnx.save(
-        helper.make_model(graph, opset_imports=opsets, ir_version=8), folder / 'a.onnx'
+    info = description(folder, 'a.onnx') | dict(
+        task='det',
+        outputs=[
+            dict(
+                name='boxes', columns=['x0', 'y0', 'x1', 'y1'], box_unit='input_pixel'
+            ),
+            dict(name='scores'),
+        ],
+        thresholds=dict(in_graph=False, score_thr=0.05, nms_iou=0.5, max_per_img=10),
     )
-    limits = dict(in_graph=False, score_thr=0.05, nms_iou=0.5, max_per_img=10)
-    columns = dict(columns=['x0', 'y0', 'x1', 'y1'], box_unit='input_pixel')
-    outputs = [dict(name='boxes') | columns, dict(name='scores')]
-    return write_described(folder, task='det', outputs=outputs, thresholds=limits)
-
-
-def write_described(folder: Path, **changes: object) -> Path:
-    """Describe the files that are there."""
-    from exported_folders import description
-
-    info = description(folder, 'a.onnx') | changes
     (folder / 'model.json').write_text(json.dumps(info))
-    return folder
+    return ExportedModel(folder)
 
 
 def test_an_exported_model_without_nms_detects(tmp_path: Path) -> None:
     boxes, scores = candidates(50, 3)
-    model = ExportedModel(detector(tmp_path, boxes, scores))
+    model = detector(tmp_path, boxes, scores)
     found = model(np.zeros((16, 16, 3), np.uint8))  # twice the input
     dets, labels = select(boxes, scores, score=0.05, iou=0.5, keep=10)
     real = labels >= 0
@@ -122,6 +125,6 @@ def test_an_exported_model_without_nms_detects(tmp_path: Path) -> None:
 
 def test_candidates_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     boxes, scores = candidates(50, 3)
-    model = ExportedModel(detector(tmp_path, boxes[:40], scores))
+    model = detector(tmp_path, boxes[:40], scores)
     with pytest.raises(InputError, match=r'boxes \(1, 40, 4\) and scores'):
         model(np.zeros((8, 8, 3), np.uint8))
