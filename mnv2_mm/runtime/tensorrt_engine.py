@@ -123,11 +123,10 @@ def build(
         )
     plan = builder.build_serialized_network(network, config)
     if plan is None:
-        text = 'export a detector with det_tensorrt_rtx_static, as RTX has no NMS'
-        raise EngineError(
-            'TensorRT could not build the engine, see above; if it lacked memory, '
-            f'lower "workspace" in {JSON}' + f'; {text}' * rtx
-        )
+        text = f'if it lacked memory, lower "workspace" in {JSON}'
+        if rtx and 'dets' in spec['outputs']:
+            text = 'RTX has no NMS, export with det_tensorrt_rtx_static'
+        raise EngineError(f'TensorRT could not build the engine, see above; {text}')
     return bytes(plan)
 
 

@@ -43,6 +43,7 @@ EXPORTS = [
     ('det', 'fp16_dynamic', '11.4.0.106'),
     pytest.param('seg', 'fp16_static_513', '8.6.1', marks=SLOW),
     ('cls', 'int8_static', '11.4.0.106'),
+    pytest.param('det', 'rtx_static', '11.4.0.106', marks=SLOW),
     pytest.param('det', 'dynamic', '8.6.1', marks=SLOW),
     pytest.param('det', 'fp16_static', '8.6.1', marks=SLOW),
     pytest.param('det', 'int8_static', '8.6.1', marks=SLOW),
