@@ -1,10 +1,12 @@
 """Build the TensorRT engine of an exported model, on the machine with the GPU.
 
     python tools/build_engine.py work_dirs/exported
+    python tools/build_engine.py work_dirs/exported --rtx    # without a GPU
 
 The folder of a TensorRT model holds a copy of the same file as
 `build_engine.py`, so a machine without this repository needs only the folder,
-Python, numpy and TensorRT; see mnv2_mm/runtime/tensorrt_engine.py.
+Python, numpy and TensorRT, or TensorRT for RTX; see
+mnv2_mm/runtime/tensorrt_engine.py.
 """
 
 import sys

@@ -17,6 +17,7 @@ from mnv2_mm.deploy.quantize import quantize
 from mnv2_mm.deploy.to_fp16 import to_fp16
 from mnv2_mm.runtime.litert import LiteRT
 from mnv2_mm.runtime.ncnn import Ncnn
+from mnv2_mm.runtime.nms import WithNms
 from mnv2_mm.runtime.onnxruntime import OnnxRuntime
 from mnv2_mm.runtime.openvino import OpenVino
 from mnv2_mm.runtime.tensorrt import TensorRT
@@ -55,7 +56,7 @@ class RuntimeWrapper(BaseWrapper):
 
     def __init__(
         self,
-        network: OnnxRuntime | Ncnn | TensorRT | LiteRT | OpenVino,
+        network: OnnxRuntime | Ncnn | TensorRT | LiteRT | OpenVino | WithNms,
         output_names: Sequence[str] | None = None,
     ) -> None:
         super().__init__(list(output_names or network.outputs))

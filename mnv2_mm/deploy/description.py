@@ -15,6 +15,7 @@ from mnv2_mm.runtime.description import File, parse
 from mnv2_mm.runtime.drawing import default_palette
 from mnv2_mm.runtime.litert import LiteRT
 from mnv2_mm.runtime.ncnn import OPTIONS, Ncnn
+from mnv2_mm.runtime.nms import CANDIDATES
 from mnv2_mm.utils.config import config_name
 from mnv2_mm.utils.errors import InputError
 from mnv2_mm.version import __version__
@@ -25,6 +26,8 @@ _MEANINGS = {
     'detections': 'boxes after NMS, best first; nothing where nothing is found',
     'dets': 'boxes after NMS, best first; rows with a score of 0 fill the rest',
     'labels': 'class of each box; -1 fills the rest',
+    'boxes': 'boxes before NMS',
+    'scores': 'score of each class for each box; 0 where it may not be found',
     'detection_boxes': 'boxes after NMS, best first',
     'detection_classes': 'class of each box',
     'detection_scores': 'score of each box',
@@ -90,6 +93,7 @@ def describe(
     rules = getattr(getattr(model, 'bbox_head', None), 'test_cfg', None)
     if rules:
         info['thresholds'] = dict(
+            in_graph=[output['name'] for output in info['outputs']] != CANDIDATES,
             score_thr=float(rules.get('score_thr', 0)),
             nms_iou=float((rules.get('nms') or {}).get('iou_threshold', 0.5)),
             max_per_img=int(rules.get('max_per_img', 100)),
@@ -136,6 +140,10 @@ def _outputs(
             output['meaning'] = _MEANINGS[output['name']]
         outputs[0].update(columns=['y0', 'x0', 'y1', 'x1'], box_unit='input_fraction')
         outputs[1].update(first_label=0)
+    elif task == 'det' and list(shapes) == CANDIDATES:
+        for output in outputs:
+            output['meaning'] = _MEANINGS[output['name']]
+        outputs[0].update(columns=[*_CORNERS], box_unit='input_pixel')
     elif task == 'det':
         outputs[0].update(
             columns=[*_CORNERS, 'score'],

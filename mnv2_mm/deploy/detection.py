@@ -17,7 +17,7 @@ from mmdeploy.codebase.mmdet.deploy import ObjectDetection
 from mmdeploy.codebase.mmdet.deploy.object_detection import MMDET_TASK
 from mmdeploy.core import FUNCTION_REWRITER
 from mmdeploy.mmcv.ops.nms import ONNXNMSop
-from mmdeploy.utils import Task, is_dynamic_batch
+from mmdeploy.utils import Task, get_codebase_config, is_dynamic_batch
 from mmdet.models.task_modules.coders import BaseBBoxCoder
 from torch import Tensor, nn
 
@@ -44,6 +44,9 @@ def ssdlite_predict_by_feat(
 ) -> tuple[Tensor, Tensor]:
     """Convert the head's maps to detections, best first.
 
+    With ``codebase_config.with_nms=False`` the graph ends before the NMS, which
+    :mod:`mnv2_mm.runtime.nms` runs; see :func:`candidates` for its outputs.
+
     Returns:
         (B, K, 5), x1, y1, x2, y2 in pixels of the network input and the
         score, and the classes (B, K) int64. K is ``max_per_img``; empty
@@ -53,10 +56,12 @@ def ssdlite_predict_by_feat(
         InputError: another input size than that of the anchors, or a
             ``test_cfg`` that standard operators do not cover.
     """
-    dynamic = is_dynamic_batch(FUNCTION_REWRITER.get_context().cfg)
+    deploy_cfg = FUNCTION_REWRITER.get_context().cfg
     rules = nms_rules(self.test_cfg if cfg is None else cfg)
     found = candidates(self, cls_scores, bbox_preds, batch_img_metas, rules)
-    return select(*found, dynamic=dynamic, **rules)
+    if not get_codebase_config(deploy_cfg).get('with_nms', True):
+        return found
+    return select(*found, dynamic=is_dynamic_batch(deploy_cfg), **rules)
 
 
 def candidates(

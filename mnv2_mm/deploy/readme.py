@@ -67,8 +67,9 @@ def readme(info: Mapping) -> str:
     parts['Input'] = _input(info)
     parts['Output'] = [line for output in info['outputs'] for line in _output(output)]
     if limits := info['thresholds']:
+        place = 'in' if limits['in_graph'] else 'after'
         parts['Output'] += [
-            f'in the graph: score over {limits["score_thr"]:g}, NMS at an IoU of '
+            f'{place} the graph: score over {limits["score_thr"]:g}, NMS at an IoU of '
             f'{limits["nms_iou"]:g}, at most {limits["max_per_img"]} boxes',
             f'for the client: show scores over {limits["shown_score_thr"]:g}',
         ]

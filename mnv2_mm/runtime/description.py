@@ -99,12 +99,15 @@ class _Output(_Part):
 class _Thresholds(_Part):
     """Detection: what the graph has applied already, and what is left to the client."""
 
+    in_graph: bool = True
+    """Whether the graph applies the three below. If not, its outputs are what enters
+    the NMS per class: ``boxes`` (B, N, 4) and ``scores`` (B, N, C)."""
     score_thr: _Number
-    """In the graph: boxes have a higher score."""
+    """Boxes have a higher score."""
     nms_iou: _Number
-    """In the graph: of two boxes of one class that overlap more, the better is kept."""
+    """Of two boxes of one class that overlap more, the better is kept."""
     max_per_img: Annotated[int, Field(ge=1, le=1 << 20)]
-    """In the graph: at most that many boxes."""
+    """At most that many boxes."""
     shown_score_thr: _Number = 0.3
     """For the client: the score from which the tools of this project show a box."""
 

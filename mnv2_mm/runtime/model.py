@@ -19,6 +19,7 @@ from mnv2_mm.runtime.description import JSON, output_names, read_info
 from mnv2_mm.runtime.litert import LiteRT
 from mnv2_mm.runtime.masks import to_mask
 from mnv2_mm.runtime.ncnn import Ncnn
+from mnv2_mm.runtime.nms import with_nms
 from mnv2_mm.runtime.onnxruntime import OnnxRuntime
 from mnv2_mm.runtime.openvino import OpenVino
 from mnv2_mm.runtime.predictor import Predictor
@@ -58,12 +59,13 @@ class ExportedModel(Predictor):
         folder, self.info = read_info(place)
         files = [folder / file['name'] for file in self.info['files']]
         try:
-            self.network = BACKENDS[self.info['backend']](files, threads=threads)
+            network = BACKENDS[self.info['backend']](files, threads=threads)
         except ImportError as error:
             raise InputError(
                 f'{folder} needs {error.name}, which is not installed: pip '
                 f'install {error.name}'
             ) from error
+        self.network = with_nms(network, self.info)
         if not set(output_names(self.info)) <= set(self.network.outputs):
             raise self._other_network(f'the outputs {", ".join(self.network.outputs)}')
 

@@ -11,6 +11,12 @@ the reference input, compares the outputs with those of onnxruntime, and times
 it. The exit code is 1 if the difference is more than rounding, 2 if something
 is missing.
 
+    python build_engine.py --rtx --capability 8.6 8.9
+
+builds an engine of TensorRT for RTX (``tensorrt_rtx`` 1) instead, ahead of time:
+no GPU is needed, so nothing is run or compared. RTX has no layer for NMS; export a
+detector with det_tensorrt_rtx_static.
+
 The precision is in the ONNX file: float32, float16, or int8 as pairs of
 QuantizeLinear and DequantizeLinear. TensorRT 10 and 11 follow the types of
 the file (a strongly typed network); 8.6 is told by flags which it may use.
@@ -25,7 +31,7 @@ import os
 import statistics
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from ctypes import POINTER, byref, c_char_p, c_int, c_size_t, c_uint, c_void_p
 from pathlib import Path
 from types import ModuleType
@@ -51,8 +57,25 @@ def known(version: str) -> bool:
     return (major, minor) >= (8, 6) and major in (8, 10, 11)
 
 
-def load() -> tuple[ModuleType, int]:
-    """The package tensorrt and its major version."""
+def load(rtx: bool = False) -> tuple[ModuleType, int]:
+    """The package and the major version of TensorRT whose calls it has.
+
+    TensorRT for RTX, by ``rtx``, has those of TensorRT 10 that are used here.
+    """
+    if rtx:
+        try:
+            import tensorrt_rtx
+        except ImportError as error:
+            raise EngineError(
+                f'TensorRT for RTX cannot be imported ({error}): pip install '
+                'tensorrt-rtx-cu12'
+            ) from error
+        if not tensorrt_rtx.__version__.startswith('1.'):
+            raise EngineError(
+                f'TensorRT for RTX is {tensorrt_rtx.__version__}, but only 1 is '
+                'supported; install that'
+            )
+        return tensorrt_rtx, 10
     try:
         import tensorrt
     except ImportError as error:
@@ -68,29 +91,29 @@ def load() -> tuple[ModuleType, int]:
     return tensorrt, int(tensorrt.__version__.partition('.')[0])
 
 
-def build(folder: Path, spec: Mapping) -> bytes:
-    """Build the engine that end2end.trt.json describes; makes no CUDA call."""
-    trt, major = load()
+def build(
+    folder: Path, spec: Mapping, *, rtx: bool = False, capabilities: Sequence[str] = ()
+) -> bytes:
+    """Build the engine that end2end.trt.json describes; makes no CUDA call.
+
+    Args:
+        folder: Folder of the model.
+        spec: Content of end2end.trt.json.
+        rtx: Build for TensorRT for RTX.
+        capabilities: Compute capabilities that the engine of RTX is for, as
+            ``'8.6'``; without, those that the library chooses.
+    """
+    trt, major = load(rtx)
     builder = _start(trt, trt.Builder)
-    kinds, flags = trt.NetworkDefinitionCreationFlag, 0
-    if major == 8:
-        flags = 1 << int(kinds.EXPLICIT_BATCH)
-    elif major == 10:  # 11 has no other kind of network
-        flags = 1 << int(kinds.STRONGLY_TYPED)
-    network = builder.create_network(flags)
-    parser = trt.OnnxParser(network, _logger(trt))
-    if not parser.parse_from_file(str(folder / spec['onnx'])):
-        errors = [parser.get_error(i).desc() for i in range(parser.num_errors)]
-        raise EngineError(
-            f'TensorRT {trt.__version__} does not accept {spec["onnx"]}: '
-            + '; '.join(errors)
-        )
+    network, _ = parse(trt, major, builder, folder / spec['onnx'])
     config = builder.create_builder_config()
     config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, spec['workspace'])
     if not spec['tf32']:  # on by default, with 10 bits for the fraction
         config.clear_flag(trt.BuilderFlag.TF32)
     if major == 8:
         _allow_precision(trt, network, config, spec['precision'])
+    if capabilities:
+        _set_capabilities(trt, config, capabilities)
     profile = builder.create_optimization_profile()
     for name, shapes in spec['inputs'].items():
         profile.set_shape(name, *(shapes[k] for k in ('min', 'opt', 'max')))
@@ -100,11 +123,44 @@ def build(folder: Path, spec: Mapping) -> bytes:
         )
     plan = builder.build_serialized_network(network, config)
     if plan is None:
-        raise EngineError(
-            'TensorRT could not build the engine, see above; if it lacked memory, '
-            f'lower "workspace" in {JSON}'
-        )
+        text = f'if it lacked memory, lower "workspace" in {JSON}'
+        if rtx and 'dets' in spec['outputs']:
+            text = 'RTX has no NMS, export with det_tensorrt_rtx_static'
+        raise EngineError(f'TensorRT could not build the engine, see above; {text}')
     return bytes(plan)
+
+
+def parse(trt: ModuleType, major: int, builder: Any, path: Path) -> tuple[Any, Any]:
+    """The network of an ONNX file, and its parser, which must outlive it."""
+    kinds, flags = trt.NetworkDefinitionCreationFlag, 0
+    if major == 8:
+        flags = 1 << int(kinds.EXPLICIT_BATCH)
+    elif major == 10:  # 11 has no other kind of network
+        flags = 1 << int(kinds.STRONGLY_TYPED)
+    network = builder.create_network(flags)
+    parser = trt.OnnxParser(network, _logger(trt))
+    if not parser.parse_from_file(str(path)):
+        errors = [parser.get_error(i).desc() for i in range(parser.num_errors)]
+        raise EngineError(
+            f'TensorRT {trt.__version__} does not accept {path.name}: '
+            + '; '.join(errors)
+        )
+    return network, parser
+
+
+def _set_capabilities(trt: ModuleType, config: Any, wanted: Sequence[str]) -> None:
+    """Have an engine of RTX run on GPUs of these compute capabilities."""
+    known = trt.ComputeCapability.__members__
+    names = {f'{name[2:-1]}.{name[-1]}': name for name in known if name[:2] == 'SM'}
+    if unknown := sorted(set(wanted) - set(names)):
+        raise EngineError(
+            f'TensorRT for RTX {trt.__version__} has no compute capability '
+            f'{", ".join(unknown)}; choose of {", ".join(names)}'
+        )
+    config.num_compute_capabilities = len(wanted)
+    for index, capability in enumerate(wanted):
+        if not config.set_compute_capability(known[names[capability]], index):
+            raise EngineError(f'TensorRT for RTX refuses to build for {capability}')
 
 
 @functools.cache
@@ -145,8 +201,8 @@ def _allow_precision(
 class Engine:
     """An engine that runs on arrays, from the content of the .engine file."""
 
-    def __init__(self, data: bytes) -> None:
-        trt, _ = load()
+    def __init__(self, data: bytes, rtx: bool = False) -> None:
+        trt, _ = load(rtx)
         self.cuda = Cuda()
         self._memory: dict[str, tuple[int, int]] = {}
         self._runtime = _start(trt, trt.Runtime)  # must outlive its engine
@@ -397,16 +453,19 @@ def read(folder: Path) -> dict:
     return spec
 
 
-def make(folder: Path, runs: int) -> bool:
-    """Build, run, compare and time the engine; whether the outputs are right."""
-    spec = read(folder)
-    trt, _ = load()
-    # first, as TensorRT without a GPU only says that it returned nothing
-    print(f'TensorRT {trt.__version__}, {Cuda().name}', flush=True)
+def engine_name(spec: Mapping, rtx: bool = False) -> str:
+    """Name of the engine; one of TensorRT for RTX has its own."""
+    return Path(spec['engine']).stem + '.rtx.engine' if rtx else spec['engine']
+
+
+def write(
+    folder: Path, spec: Mapping, *, rtx: bool = False, capabilities: Sequence[str] = ()
+) -> bytes:
+    """Build the engine, see :func:`build`, write it whole, and say so."""
     started = time.perf_counter()
-    data = build(folder, spec)
+    data = build(folder, spec, rtx=rtx, capabilities=capabilities)
     spent = time.perf_counter() - started
-    target = folder / spec['engine']
+    target = folder / engine_name(spec, rtx)
     partial = target.with_name(target.name + '.unfinished')
     try:
         partial.write_bytes(data)
@@ -415,6 +474,25 @@ def make(folder: Path, runs: int) -> bool:
         partial.unlink(missing_ok=True)
     text = f'engine of {len(data) / 1e6:.2f} MB in {spent:.0f} s: {target}'
     print(spec['precision'], text)
+    return data
+
+
+def make_rtx(folder: Path, capabilities: Sequence[str]) -> None:
+    """Build an engine of TensorRT for RTX ahead of time; a GPU is not used."""
+    spec = read(folder)
+    trt, _ = load(rtx=True)
+    print(f'TensorRT for RTX {trt.__version__}', flush=True)
+    write(folder, spec, rtx=True, capabilities=capabilities)
+    print('the engine was not run; it needs a GPU of those compute capabilities')
+
+
+def make(folder: Path, runs: int) -> bool:
+    """Build, run, compare and time the engine; whether the outputs are right."""
+    spec = read(folder)
+    trt, _ = load()
+    # first, as TensorRT without a GPU only says that it returned nothing
+    print(f'TensorRT {trt.__version__}, {Cuda().name}', flush=True)
+    data = write(folder, spec)
     with np.load(folder / spec['reference']) as arrays:
         inputs = arrays['input']
         wanted = {name: arrays[name] for name in spec['outputs']}
@@ -441,8 +519,17 @@ def main() -> int:
     text = 'folder of the model (default: the folder of this file)'
     add('folder', nargs='?', type=Path, default=here, help=text)
     add('--runs', type=int, default=100, help='timed runs (default: 100)')
+    text = 'build with TensorRT for RTX ahead of time, without a GPU'
+    add('--rtx', action='store_true', help=text)
+    text = 'compute capabilities of the GPUs, as 8.6 (with --rtx)'
+    add('--capability', nargs='+', default=[], metavar='NUMBER', help=text)
     args = parser.parse_args()
+    if args.capability and not args.rtx:
+        parser.error('--capability needs --rtx')
     try:
+        if args.rtx:
+            make_rtx(args.folder, args.capability)
+            return 0
         good = make(args.folder, max(args.runs, 30))
     except (EngineError, OSError) as error:
         print(f'error: {error}', file=sys.stderr)

@@ -198,12 +198,14 @@ def test_a_deploy_config_is_what_its_name_says(path):
     assert len(path.read_text().splitlines()) <= 6  # the rest is in _base_
     task, backend, *rest = path.stem.split('_')
     precision = rest.pop(0) if rest[0] in ('fp16', 'int8') else 'fp32'
+    for_rtx = rest[0] == 'rtx' and bool(rest.pop(0))
     axes, *size = rest
     assert path.stem not in list_models()
     cfg = get_config(path.stem)
     assert (cfg.codebase_config.type, cfg.codebase_config.task) == TASKS[task]
     assert cfg.backend_config.type == backend
     assert cfg.backend_config.precision == precision
+    assert cfg.codebase_config.get('with_nms', True) == (not for_rtx)
     assert ('dynamic_axes' in cfg.ir_config) == (axes == 'dynamic')
     shape = [int(side) for side in size] * 2 or None
     assert cfg.ir_config.input_shape == shape

@@ -11,6 +11,7 @@ import json
 import re
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,7 @@ from mnv2_mm.deploy.graph import name_nodes
 from mnv2_mm.deploy.quantize import quantize
 from mnv2_mm.deploy.to_fp16 import to_fp16
 from mnv2_mm.runtime import tensorrt_engine as trt
+from mnv2_mm.runtime.tensorrt import TensorRT
 
 pytest_plugins = ['fake_tensorrt']
 
@@ -194,6 +196,53 @@ def test_building_calls_no_cuda(gpu, folder, version):
     assert trt.build(place, trt.read(place))
 
 
+# ---------------------------------------------- TensorRT for RTX, see test_rtx.py
+def with_rtx(gpu, monkeypatch, version='1.7.1.116'):
+    """Have TensorRT for RTX, by the stand-in, and no GPU."""
+    library = types.ModuleType('tensorrt_rtx')
+    vars(library).update(vars(gpu('10.16.1.11', fails=tuple(trt._CUDA))))
+    library.__version__ = version
+    monkeypatch.setitem(sys.modules, 'tensorrt', None)
+    monkeypatch.setitem(sys.modules, 'tensorrt_rtx', library)
+
+
+def test_an_engine_for_rtx_is_made_without_a_gpu_and_run(
+    gpu, folder, monkeypatch, capsys
+):
+    with_rtx(gpu, monkeypatch)
+    place = folder('fp16')
+    assert run(place, monkeypatch, '--rtx') == 0
+    text = capsys.readouterr().out
+    assert 'TensorRT for RTX 1.7.1.116' in text
+    assert 'was not run' in text
+    assert (place / 'end2end.rtx.engine').is_file()
+    assert not (place / 'end2end.engine').exists()
+    monkeypatch.setattr(fake_cuda, 'DRIVER', fake_cuda.Driver(()))
+    network = TensorRT([place / 'end2end.onnx'])  # takes the one that there is
+    assert network.version == '1.7.1.116'
+    with np.load(place / 'r.npz') as arrays:
+        found = network(arrays['input'])
+        assert all(np.allclose(found[name], arrays[name]) for name in found)
+
+
+@pytest.mark.parametrize('version', ['', '2.0.0'])
+def test_rtx_is_not_there(gpu, folder, monkeypatch, capsys, version):
+    with_rtx(gpu, monkeypatch, version)
+    if not version:
+        monkeypatch.setitem(sys.modules, 'tensorrt_rtx', None)
+    monkeypatch.setattr(sys, 'argv', ['build_engine', str(folder()), '--rtx'])
+    assert trt.main() == 2
+    text = capsys.readouterr().err
+    assert (version or 'pip install tensorrt-rtx-cu12') in text
+
+
+def test_capabilities_are_those_of_an_rtx_engine(folder, monkeypatch, capsys):
+    with pytest.raises(SystemExit) as ended:
+        run(folder(), monkeypatch, '--capability', '8.6')
+    assert ended.value.code == 2
+    assert '--capability needs --rtx' in capsys.readouterr().err
+
+
 # --------------------------------------------------------------- stand-alone
 def test_it_imports_tensorrt_numpy_and_the_standard_library():
     found = set()
@@ -203,7 +252,7 @@ def test_it_imports_tensorrt_numpy_and_the_standard_library():
         elif isinstance(node, ast.ImportFrom):
             found.add(node.module)
     found = {name.partition('.')[0] for name in found}
-    assert found - sys.stdlib_module_names == {'numpy', 'tensorrt'}
+    assert found - sys.stdlib_module_names == {'numpy', 'tensorrt', 'tensorrt_rtx'}
 
 
 def test_a_copy_of_the_one_file_runs_in_a_folder(folder, tmp_path):

@@ -19,4 +19,5 @@ codebase_config = dict(
     task='ObjectDetection',
     module=['mnv2_mm.deploy.detection'],
     model_type='end2end',
+    with_nms=True,
 )

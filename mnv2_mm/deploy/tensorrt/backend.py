@@ -8,7 +8,9 @@ with the GPU.
 Limits of TensorRT for a detection graph (INMSLayer and ITopKLayer in NVIDIA's
 API reference): ``NonMaxSuppression`` considers the 5000 pairs of box and class
 with the highest scores (2000 on compute capability 5.3 and 6.2), ``TopK`` takes
-a constant below 3840, and the outputs need constant sizes.
+a constant below 3840, and the outputs need constant sizes. TensorRT for RTX has
+no runner for ``NonMaxSuppression``: configs/deploy/det_tensorrt_rtx_static.py ends
+before it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,6 +23,8 @@ from mmdeploy.utils import get_backend_config
 from mnv2_mm.deploy.backend import InstalledManager, RuntimeWrapper, graph_in_precision
 from mnv2_mm.deploy.tensorrt.files import SCRIPT, write
 from mnv2_mm.runtime import tensorrt_engine
+from mnv2_mm.runtime.description import read_info
+from mnv2_mm.runtime.nms import CANDIDATES, with_nms
 from mnv2_mm.runtime.onnxruntime import OnnxRuntime
 from mnv2_mm.runtime.tensorrt import TensorRT, engine_path, input_errors
 from mnv2_mm.runtime.tensorrt_engine import EngineError
@@ -49,9 +53,14 @@ class TensorrtManager(InstalledManager, BaseBackendManager):
         **_: object,
     ) -> RuntimeWrapper:
         """Load the engine if it can run here, else the ONNX file."""
-        if engine_path(Path(backend_files[0]).parent).is_file() and not missing():
-            return RuntimeWrapper(TensorRT(backend_files), output_names)
-        network = OnnxRuntime(backend_files, exact_int8=True)
+        folder = Path(backend_files[0]).parent
+        network: TensorRT | OnnxRuntime
+        if engine_path(folder).is_file() and not missing():
+            network = TensorRT(backend_files)
+        else:
+            network = OnnxRuntime(backend_files, exact_int8=True)
+        if sorted(network.outputs) == CANDIDATES:
+            return RuntimeWrapper(with_nms(network, read_info(folder)[1]))
         return RuntimeWrapper(network, output_names)
 
     @classmethod

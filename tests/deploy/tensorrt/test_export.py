@@ -43,6 +43,7 @@ EXPORTS = [
     ('det', 'fp16_dynamic', '11.4.0.106'),
     pytest.param('seg', 'fp16_static_513', '8.6.1', marks=SLOW),
     ('cls', 'int8_static', '11.4.0.106'),
+    pytest.param('det', 'rtx_static', '11.4.0.106', marks=SLOW),
     pytest.param('det', 'dynamic', '8.6.1', marks=SLOW),
     pytest.param('det', 'fp16_static', '8.6.1', marks=SLOW),
     pytest.param('det', 'int8_static', '8.6.1', marks=SLOW),
@@ -182,6 +183,30 @@ def test_scales_of_int8_are_what_tensorrt_takes(built):
         assert (scale > 0).all()
         assert zero.dtype == np.int8
         assert not zero.any()
+
+
+def test_nms_after_the_graph_is_nms_in_the_graph(network, built, tmp_path):
+    """The config for RTX; onnxruntime runs both files."""
+    inside, outside = (
+        copied(built('det', f'tensorrt_{kind}'), tmp_path / kind)
+        for kind in ('static', 'rtx_static')
+    )
+    for folder in inside, outside:
+        info = json.loads((folder / 'model.json').read_text())
+        (folder / 'model.json').write_text(
+            json.dumps(info | {'backend': 'onnxruntime'})
+        )
+    graph = onnx.load(outside / 'end2end.onnx').graph
+    assert [output.name for output in graph.output] == ['boxes', 'scores']
+    assert 'NonMaxSuppression' not in {node.op_type for node in graph.node}
+    assert not info['thresholds']['in_graph']
+    assert 'after the graph: score over' in (outside / 'README.txt').read_text()
+    photo = cv2.imread(str(network('det')[2]))
+    wanted, found = (ExportedModel(folder)(photo) for folder in (inside, outside))
+    assert len(wanted['scores']) == 100
+    assert wanted['labels'].tolist() == found['labels'].tolist()
+    np.testing.assert_allclose(found['boxes'], wanted['boxes'], atol=1e-3)
+    np.testing.assert_allclose(found['scores'], wanted['scores'], atol=1e-6)
 
 
 def deploy(run_tool, network, work_dir, *flags, kind='static', task='cls'):

@@ -1,0 +1,98 @@
+"""Run the NMS of a detector whose graph ends before it, as for TensorRT for RTX.
+
+OpenCV's NMS does the work, per class; the order and the padding are those of a
+graph that has the NMS inside, see mnv2_mm/deploy/detection.py.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from mnv2_mm.utils.errors import InputError
+
+#: Outputs of such a graph: boxes (B, N, 4) in pixels, scores (B, N, C).
+CANDIDATES = ['boxes', 'scores']
+
+
+class WithNms:
+    """A loaded network, with the NMS behind it.
+
+    Args:
+        network: A backend's wrapper whose outputs are :data:`CANDIDATES`.
+        thresholds: ``score_thr``, ``nms_iou`` and ``max_per_img`` of model.json.
+    """
+
+    def __init__(self, network: Any, thresholds: Mapping) -> None:
+        self.network, self._thresholds = network, thresholds
+        self.version, self.on_cpu = network.version, network.on_cpu
+        self.outputs = ['dets', 'labels']
+
+    def __call__(self, inputs: np.ndarray) -> dict[str, np.ndarray]:
+        """(B, 3, H, W) float32 -> ``dets`` (B, K, 5), ``labels`` (B, K).
+
+        K is ``max_per_img``; empty places have score 0 and class -1.
+        """
+        found = self.network(inputs)
+        boxes, scores = (np.asarray(found[name], np.float32) for name in CANDIDATES)
+        if not (scores.ndim == 3 and boxes.shape == (*scores.shape[:2], 4)):
+            raise InputError(
+                f'the network has boxes {boxes.shape} and scores {scores.shape}, not '
+                '(B, N, 4) and (B, N, C); export the model again with tools/export.py'
+            )
+        score, iou, keep = (
+            self._thresholds[key] for key in ('score_thr', 'nms_iou', 'max_per_img')
+        )
+        images = [
+            select(*pair, score=score, iou=iou, keep=keep)
+            for pair in zip(boxes, scores, strict=True)
+        ]
+        dets, labels = map(np.stack, zip(*images, strict=True))
+        return {'dets': dets, 'labels': labels}
+
+
+def with_nms(network: Any, info: Mapping) -> Any:
+    """The network, with an NMS behind it if model.json says that it lacks one."""
+    limits = info['thresholds']
+    if info['task'] != 'det' or limits is None or limits['in_graph']:
+        return network
+    lacking = not set(CANDIDATES) <= set(network.outputs)
+    return network if lacking else WithNms(network, limits)
+
+
+def select(
+    boxes: np.ndarray, scores: np.ndarray, *, score: float, iou: float, keep: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Run NMS per class, then keep the best detections of all classes.
+
+    Args:
+        boxes: (N, 4) as x1, y1, x2, y2.
+        scores: (N, C).
+        score: Pairs of box and class must have more, and more than 0.
+        iou: Of two boxes of a class that overlap more, the better is kept.
+        keep: Rows of the result.
+
+    Returns:
+        (keep, 5), boxes and scores, best first, and classes (keep,) int64. Of equal
+        scores the first class and then the first box comes first.
+    """
+    import cv2
+
+    # a score of 0 marks a pair that the graph has excluded; NaN is excluded here
+    passed = (scores > max(score, 0)) & np.isfinite(boxes).all(1, keepdims=True)
+    sides = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], 1)
+    rows, labels = [np.zeros(0, int)], [np.zeros(0, int)]
+    for label in np.flatnonzero(passed.any(0)):
+        row = np.flatnonzero(passed[:, label])
+        chosen = cv2.dnn.NMSBoxes(sides[row], scores[row, label], 0, max(iou, 0))
+        rows.append(row[np.asarray(chosen, int)])
+        labels.append(np.full(len(chosen), label))
+    row, label = np.concatenate(rows), np.concatenate(labels)
+    order = np.argsort(-scores[row, label], kind='stable')[:keep]
+    row, label = row[order], label[order]
+    empty = keep - len(row)
+    dets = np.column_stack([boxes[row], scores[row, label]])
+    return (
+        np.pad(dets, ((0, empty), (0, 0))).astype(np.float32),
+        np.pad(label, (0, empty), constant_values=-1),
+    )
