@@ -34,6 +34,12 @@ class InstalledManager:
 
     #: Name of the distribution that an export needs.
     needs: ClassVar[str]
+    #: Class of :mod:`mnv2_mm.runtime` that runs the files.
+    runtime: ClassVar[type]
+    #: Threads where the deploy config names none; 0 is the backend's default.
+    threads: ClassVar[int] = 0
+    #: Whether the outputs of the files have the names of the exported graph.
+    keeps_names: ClassVar[bool] = True
 
     @classmethod
     def is_available(cls, with_custom_ops: bool = False) -> bool:
@@ -44,6 +50,22 @@ class InstalledManager:
     def get_version(cls) -> str:
         """Version of the backend."""
         return compat.version_of(cls.needs) or 'None'
+
+    @classmethod
+    def build_wrapper(
+        cls,
+        backend_files: Sequence[str],
+        device: str = 'cpu',
+        input_names: Sequence[str] | None = None,
+        output_names: Sequence[str] | None = None,
+        deploy_cfg: Mapping | None = None,
+        **_: object,
+    ) -> 'RuntimeWrapper':
+        """Load the files; they run on the CPU."""
+        options = get_backend_config(deploy_cfg) if deploy_cfg else {}
+        threads = int(options.get('num_threads', cls.threads))
+        network = cls.runtime(backend_files, threads=threads)
+        return RuntimeWrapper(network, output_names if cls.keeps_names else None)
 
 
 class RuntimeWrapper(BaseWrapper):

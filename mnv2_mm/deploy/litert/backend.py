@@ -15,11 +15,7 @@ from mmdeploy.core import FUNCTION_REWRITER
 from mmdeploy.utils import get_backend_config
 from torch import Tensor, nn
 
-from mnv2_mm.deploy.backend import (
-    InstalledManager,
-    RuntimeWrapper,
-    precision_and_images,
-)
+from mnv2_mm.deploy.backend import InstalledManager, precision_and_images
 from mnv2_mm.deploy.graph import simplify
 from mnv2_mm.runtime.litert import LiteRT
 from mnv2_mm.utils.errors import InputError
@@ -33,21 +29,9 @@ class LiteRTManager(InstalledManager, BaseBackendManager):
     """Writes and runs the .tflite."""
 
     needs = 'ai_edge_litert'
-
-    @classmethod
-    def build_wrapper(
-        cls,
-        backend_files: Sequence[str],
-        device: str = 'cpu',
-        input_names: Sequence[str] | None = None,
-        output_names: Sequence[str] | None = None,
-        deploy_cfg: Mapping | None = None,
-        **_: object,
-    ) -> RuntimeWrapper:
-        """Load the .tflite; it runs on the CPU."""
-        options = get_backend_config(deploy_cfg) if deploy_cfg else {}
-        threads = int(options.get('num_threads', 1))
-        return RuntimeWrapper(LiteRT(backend_files, threads=threads))
+    runtime = LiteRT
+    threads = 1
+    keeps_names = False
 
     @classmethod
     def to_backend(

@@ -14,11 +14,7 @@ from mmdeploy.core import FUNCTION_REWRITER
 from mmdeploy.utils import get_backend_config
 from torch import Tensor, nn
 
-from mnv2_mm.deploy.backend import (
-    InstalledManager,
-    RuntimeWrapper,
-    precision_and_images,
-)
+from mnv2_mm.deploy.backend import InstalledManager, precision_and_images
 from mnv2_mm.runtime.ncnn import Ncnn
 
 #: Values of ``backend_config.precision``.
@@ -30,21 +26,9 @@ class Manager(InstalledManager, NCNNManager):
     """Write and run ncnn's files."""
 
     needs = 'ncnn'
-
-    @classmethod
-    def build_wrapper(
-        cls,
-        backend_files: Sequence[str],
-        device: str = 'cpu',
-        input_names: Sequence[str] | None = None,
-        output_names: Sequence[str] | None = None,
-        deploy_cfg: Mapping | None = None,
-        **_: object,
-    ) -> RuntimeWrapper:
-        """Load the .param and the .bin; they run on the CPU."""
-        options = get_backend_config(deploy_cfg) if deploy_cfg else {}
-        threads = int(options.get('num_threads', 1))
-        return RuntimeWrapper(Ncnn(backend_files, threads=threads))
+    runtime = Ncnn
+    threads = 1
+    keeps_names = False
 
     @classmethod
     def to_backend(

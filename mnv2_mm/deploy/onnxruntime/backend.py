@@ -10,9 +10,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import onnx
 from mmdeploy.backend.base import BACKEND_MANAGERS, BaseBackendManager
-from mmdeploy.utils import get_backend_config
 
-from mnv2_mm.deploy.backend import InstalledManager, RuntimeWrapper, graph_in_precision
+from mnv2_mm.deploy.backend import InstalledManager, graph_in_precision
 from mnv2_mm.runtime.onnxruntime import OnnxRuntime
 
 
@@ -21,21 +20,7 @@ class OrtManager(InstalledManager, BaseBackendManager):
     """Simplifies the graph, quantizes it on request, and runs it."""
 
     needs = 'onnxruntime'
-
-    @classmethod
-    def build_wrapper(
-        cls,
-        backend_files: Sequence[str],
-        device: str = 'cpu',
-        input_names: Sequence[str] | None = None,
-        output_names: Sequence[str] | None = None,
-        deploy_cfg: Mapping | None = None,
-        **_: object,
-    ) -> RuntimeWrapper:
-        """Load the .onnx; it runs on the CPU."""
-        options = get_backend_config(deploy_cfg) if deploy_cfg else {}
-        threads = int(options.get('num_threads', 0))
-        return RuntimeWrapper(OnnxRuntime(backend_files, threads=threads), output_names)
+    runtime = OnnxRuntime
 
     @classmethod
     def to_backend(
