@@ -80,22 +80,10 @@ def _fit(
     """Compare boxes with all default boxes of an input."""
     generator = SSDLiteAnchorGenerator(side, scales=scales, reduce_lowest=reduce_lowest)
     priors = torch.cat(generator.grid_priors(generator.featmap_sizes, device='cpu'))
-    recall = {
-        label: float((_best_iou(found * side, priors.numpy()) >= 0.5).mean())
-        for label, found in boxes.items()
-    }
+    from mmdet.structures.bbox import bbox_overlaps
+
+    recall = {}
+    for label, found in boxes.items():
+        overlaps = bbox_overlaps(torch.from_numpy(found * side).float(), priors)
+        recall[label] = float((overlaps.amax(1) >= 0.5).float().mean())
     return Fit(scales, reduce_lowest, recall)
-
-
-def _best_iou(boxes: np.ndarray, priors: np.ndarray) -> np.ndarray:
-    """Largest IoU of each box (N, 4) with any of the priors (M, 4)."""
-    best = np.zeros(len(boxes))
-    areas = (priors[:, 2:] - priors[:, :2]).prod(1)
-    for start in range(0, len(boxes), 200):
-        part = boxes[start : start + 200, None]
-        low = np.maximum(part[..., :2], priors[:, :2])
-        high = np.minimum(part[..., 2:], priors[:, 2:])
-        common = np.clip(high - low, 0, None).prod(-1)
-        own = (part[..., 2:] - part[..., :2]).prod(-1)
-        best[start : start + 200] = (common / (own + areas - common)).max(1)
-    return best
