@@ -51,11 +51,12 @@ def main() -> int:
         import logging
 
         from mnv2_mm.benchmark.latency import measure
+        from mnv2_mm.checkpoints.hub import listed_models
         from mnv2_mm.runtime.read_image import read_image
 
         logging.disable(logging.INFO)
         image = read_image(args.time)
-        write_json(TIMES, measure(model_zoo.entries(), image))
+        write_json(TIMES, measure(listed_models(), image))
     table = model_zoo.markdown(model_zoo.latencies(TIMES))
     if not (args.write or args.check):
         print(markdown.plain_text(table))

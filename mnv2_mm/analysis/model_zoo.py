@@ -6,15 +6,15 @@ source. Sizes and multiply-adds are counted here.
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-import yaml
 from mmengine.config import Config
 
 from mnv2_mm.analysis.complexity import count_config
 from mnv2_mm.analysis.markdown import table_line
-from mnv2_mm.utils.config import config_root, get_config
+from mnv2_mm.checkpoints.hub import listed_models
+from mnv2_mm.utils.config import get_config
 
 #: Short names of metrics in the table.
 METRICS = {'Top 1 Accuracy': 'top-1', 'Top 5 Accuracy': 'top-5', 'box AP': 'mAP'}
@@ -29,19 +29,6 @@ HEAD = (
     'ms, optimized',
     'file',
 )
-
-
-def entries(root: Path | None = None) -> Iterator[dict]:
-    """Entries of all metafiles, in the order of model-index.yml.
-
-    Args:
-        root: Folder with model-index.yml, by default that of the configs.
-    """
-    root = root or config_root().parent
-    index = yaml.safe_load((root / 'model-index.yml').read_text(encoding='utf-8'))
-    for name in index['Import']:
-        content = yaml.safe_load((root / name).read_text(encoding='utf-8'))
-        yield from content['Models']
 
 
 def config_of(entry: Mapping) -> Config:
@@ -67,7 +54,7 @@ def markdown(times: Mapping, listed: Iterable[Mapping] | None = None) -> str:
     """
     lines = [table_line(HEAD), table_line(['---'] * len(HEAD))]
     notes: list[str] = []
-    for entry in entries() if listed is None else listed:
+    for entry in listed_models() if listed is None else listed:
         counted = count_config(config_of(entry))
         height, width = counted.sizes[0]
         quoted = _accuracy(entry['Results'], 'Stated by', notes)
@@ -121,5 +108,6 @@ def _conditions(environment: Mapping) -> str:
     return (
         'from an image to the result in PyTorch, float32, random weights, '
         '{threads} thread, median of 15 after 3 runs, {processor} '
-        '({instruction_set}), torch {torch}, {date}.'.format(**environment)
-    )
+        '({instruction_set}), load {load_average[0]:.1f}, torch {torch}, {date}; '
+        '`OMP_NUM_THREADS=1 python tools/model_zoo.py --time photo.jpg --write`.'
+    ).format(**environment)

@@ -28,7 +28,7 @@ def measure(
     """Median milliseconds from an image to the result, one thread, random weights.
 
     Args:
-        entries: Of metafiles, see :func:`mnv2_mm.analysis.model_zoo.entries`.
+        entries: Of metafiles, see :func:`mnv2_mm.checkpoints.hub.listed_models`.
         image: (H, W, 3), uint8, BGR.
         progress: Takes a line for each network.
     """

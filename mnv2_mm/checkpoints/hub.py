@@ -1,11 +1,11 @@
 """Published networks by name: download, convert once, run.
 
-The lists are ``configs/*/metafile.yml``. Files are kept in the cache folder,
-``$MNV2_MM_CACHE`` or ``~/.cache/mnv2_mm``.
+The lists are the metafiles that model-index.yml names. Files are kept in the cache
+folder, ``$MNV2_MM_CACHE`` or ``~/.cache/mnv2_mm``.
 """
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -45,22 +45,30 @@ class Published(NamedTuple):
     license: str
 
 
+def listed_models() -> Iterator[dict]:
+    """Entries of all metafiles, in the order of model-index.yml."""
+    root = config_root().parent
+    index = yaml.safe_load((root / 'model-index.yml').read_text(encoding='utf-8'))
+    for name in index['Import']:
+        content = yaml.safe_load((root / name).read_text(encoding='utf-8'))
+        yield from content['Models']
+
+
 def published_models() -> dict[str, Published]:
     """All published networks by name."""
     models = {}
-    for path in sorted(config_root().glob('*/metafile.yml'), reverse=True):
-        for entry in yaml.safe_load(path.read_text(encoding='utf-8'))['Models']:
-            if 'Source' not in entry:
-                continue  # an example that a user trains
-            source, url = entry['Source'], entry['Weights']
-            models[entry['Name']] = Published(
-                entry['Name'],
-                entry['Config'].removeprefix('configs/').removesuffix('.py'),
-                url,
-                source.get('File') or url.rpartition('/')[2],
-                source.get('Digest', ''),
-                source['License'],
-            )
+    for entry in listed_models():
+        if 'Source' not in entry:
+            continue  # an example that a user trains
+        source, url = entry['Source'], entry['Weights']
+        models[entry['Name']] = Published(
+            entry['Name'],
+            entry['Config'].removeprefix('configs/').removesuffix('.py'),
+            url,
+            source.get('File') or url.rpartition('/')[2],
+            source.get('Digest', ''),
+            source['License'],
+        )
     return models
 
 

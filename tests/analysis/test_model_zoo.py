@@ -9,10 +9,10 @@ import yaml
 
 from mnv2_mm.analysis import model_zoo
 from mnv2_mm.analysis.markdown import update
-from mnv2_mm.checkpoints.hub import published_models
+from mnv2_mm.checkpoints.hub import listed_models, published_models
 
 ROOT = Path(__file__).resolve().parents[2]
-ENTRIES = list(model_zoo.entries(ROOT))
+ENTRIES = list(listed_models())
 each_entry = pytest.mark.parametrize('entry', ENTRIES, ids=lambda e: e['Name'])
 ORIGINS = {'Stated by', 'Measured by'}
 

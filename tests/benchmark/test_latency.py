@@ -2,12 +2,13 @@
 
 import numpy as np
 
-from mnv2_mm.analysis.model_zoo import entries, markdown
+from mnv2_mm.analysis.model_zoo import markdown
 from mnv2_mm.benchmark.latency import measure
+from mnv2_mm.checkpoints.hub import listed_models
 
 
 def test_a_network_is_timed_and_the_table_says_how():
-    entry = next(e for e in entries() if e['Name'] == 'mobilenet_v2_w035_r096')
+    entry = next(e for e in listed_models() if e['Name'] == 'mobilenet_v2_w035_r096')
     lines = []
     found = measure([entry], np.zeros((90, 120, 3), np.uint8), progress=lines.append)
     default, optimized = found['milliseconds'][entry['Name']]
