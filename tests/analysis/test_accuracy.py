@@ -33,7 +33,7 @@ def test_mean_iou_counts_classes_in_two_ways() -> None:
 
 
 def test_average_precision_is_the_hosts(tmp_path: Path) -> None:
-    """Three images, a box in each: one exact, one shifted, one not found."""
+    """Two objects in each of three images: exact, shifted, not found."""
     pytest.importorskip('mmdet.models')
     from mmdet.evaluation import CocoMetric
 
@@ -41,27 +41,29 @@ def test_average_precision_is_the_hosts(tmp_path: Path) -> None:
 
     images = [dict(id=i, file_name=f'{i}.jpg', width=90, height=90) for i in range(3)]
     boxes = [
-        dict(id=i + 1, image_id=i, category_id=1, bbox=[10, 10, 40, 40], area=1600)
-        | dict(iscrowd=0)
+        dict(id=2 * i + j + 1, image_id=i, category_id=1, bbox=box, iscrowd=0)
+        | dict(area=box[2] * box[3])
         for i in range(3)
+        for j, box in enumerate([[10, 10, 40, 40], [60, 60, 20, 20]])
     ]
     content = dict(images=images, annotations=boxes, categories=[dict(id=1, name='x')])
     write_json(tmp_path / 'truth.json', content)
     prefix = str(tmp_path / 'boxes')
     metric = CocoMetric(str(tmp_path / 'truth.json'), outfile_prefix=prefix)
     metric.dataset_meta = dict(classes=('x',))
-    found = {0: [10, 10, 50, 50], 1: [10, 10, 50, 58], 2: [60, 60, 80, 80]}
+    found = {0: [10, 10, 50, 50], 1: [10, 10, 50, 58], 2: [10, 50, 50, 90]}
     results = [
-        ({}, dict(img_id=i, labels=np.array([0]), scores=np.array([0.9 - i / 10])))
-        for i in found
+        ({}, dict(img_id=i, labels=np.zeros(2, int), bboxes=np.array(pair, float)))
+        for i, pair in ((i, [box, [60, 60, 80, 80]]) for i, box in found.items())
     ]
-    for (_, result), box in zip(results, found.values(), strict=True):
-        result['bboxes'] = np.array([box], float)
+    for number, (_, result) in enumerate(results):
+        result['scores'] = np.array([0.9, 0.5]) - number / 10
     host = metric.compute_metrics(results)
     here = _average_precision(metric)
     assert here.value / 100 == pytest.approx(host['bbox_mAP'], abs=6e-4)
     assert here.more['AP50'] / 100 == pytest.approx(host['bbox_mAP_50'], abs=6e-4)
     assert here.more['AP75'] / 100 == pytest.approx(host['bbox_mAP_75'], abs=6e-4)
     assert 0 <= here.low < here.value < here.high
-    # the second box overlaps by 40 / 48, so that it counts up to 0.8
-    assert 0.33 < here.value / 100 < 0.67
+    # the shifted box overlaps by 40 / 48, so that it counts up to 0.8; the wrong one
+    # has a higher score than the small ones of the other images
+    assert 0.5 < here.value / 100 < 0.83
