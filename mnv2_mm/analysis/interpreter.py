@@ -2,7 +2,7 @@
 
 The file then goes through the same data set and evaluator as the converted network: its
 own accuracy and the agreement of both, image by image. TFLite's interpreter comes with
-``ai-edge-litert`` (15 MB; TensorFlow is not needed).
+``ai-edge-litert``; TensorFlow is not needed.
 """
 
 from collections.abc import Iterable, Sequence
