@@ -35,7 +35,7 @@ if [ "$stack" = onedl ]; then # the sources are the same for both
     mkdir -p work_dirs
     "$bin/mypy" >work_dirs/mypy.txt 2>&1 &
     mypy=$!
-    trap 'kill $mypy 2>/dev/null' EXIT
+    trap 'kill $mypy 2>/dev/null || true' EXIT
 fi
 say 'environment'
 "$bin/python" -m mnv2_mm.check
@@ -53,7 +53,7 @@ if [ -n "${MNV2_OPS_WHEELS:-}" ]; then
     mmcv=mmcv
     [ "$stack" = upstream ] || mmcv=onedl-mmcv
     compiled=$(mktemp -d)
-    trap 'rm -rf "$compiled"; kill ${mypy:-} 2>/dev/null' EXIT
+    trap 'rm -rf "$compiled"; kill ${mypy:-} 2>/dev/null || true' EXIT
     if "$bin/python" -m pip install -q --no-index --no-deps --only-binary :all: \
         --find-links "$MNV2_OPS_WHEELS" -c "requirements/constraints-$stack.txt" \
         --target "$compiled" $mmcv; then
