@@ -41,6 +41,8 @@ class SameConv2d(nn.Conv2d):
 
     def _forward(self, x: Tensor, dtype: torch.dtype) -> Tensor:
         x, padding = self.fitted(x, dtype)
+        if self._is_slow_dilated(x, padding):
+            return dilated_depthwise(x, self.weight, self.bias, self.dilation)
         return F.conv2d(
             x, self.weight, self.bias, self.stride, padding, self.dilation, self.groups
         )
@@ -60,6 +62,19 @@ class SameConv2d(nn.Conv2d):
         # a conversion to the same dtype would be a node in an exported graph
         return x if x.dtype == dtype else x.to(dtype), padding
 
+    def _is_slow_dilated(self, x: Tensor, padding: tuple[int, int]) -> bool:
+        """Whether oneDNN computes the gradient by a kernel not made for depthwise."""
+        return (
+            self.training
+            and torch.is_grad_enabled()
+            and self.groups == self.in_channels == self.out_channels
+            and self.dilation == padding != (1, 1)  # of a 3x3 kernel
+            and self.stride == (1, 1)
+            and x.device.type == 'cpu'
+            and x.dtype == torch.float32
+            and not torch.jit.is_tracing()
+        )
+
     def _is_slow_in_bfloat16(self, x: Tensor) -> bool:
         """Whether oneDNN's bfloat16 gradient takes up to seven times as long."""
         return (
@@ -70,6 +85,28 @@ class SameConv2d(nn.Conv2d):
             and x.dtype == torch.bfloat16
             and torch.is_autocast_enabled('cpu')
         )
+
+
+def dilated_depthwise(
+    x: Tensor, weight: Tensor, bias: Tensor | None, dilation: tuple[int, int]
+) -> Tensor:
+    """Depthwise 3x3 with dilation as one without, on the grids that it connects.
+
+    (B, C, H, W) -> (B, C, H, W), channels last. A dilation of 2 sees the four grids of
+    every second row and column apart; they become images of the batch. Equal to
+    ``F.conv2d(padding=dilation, dilation=dilation)``. oneDNN has a depthwise gradient
+    only without dilation.
+    """
+    (rows, columns), (height, width) = dilation, x.shape[-2:]
+    # zeros, as outside of the image
+    x = F.pad(x, [0, -width % columns, 0, -height % rows]).permute(0, 2, 3, 1)
+    batch, high, wide, channels = x.shape
+    grids = x.reshape(batch, high // rows, rows, wide // columns, columns, channels)
+    grids = grids.permute(0, 2, 4, 1, 3, 5).flatten(0, 2).permute(0, 3, 1, 2)
+    out = F.conv2d(grids, weight, bias, padding=1, groups=channels).permute(0, 2, 3, 1)
+    out = out.unflatten(0, (batch, rows, columns)).permute(0, 3, 1, 4, 2, 5)
+    out = out.reshape(batch, high, wide, channels)[:, :height, :width]
+    return out.permute(0, 3, 1, 2)
 
 
 def padded(

@@ -77,3 +77,33 @@ def test_strided_depthwise_keeps_float32_inside_bfloat16():
     x.grad = None
     conv(x.float()).sum().backward()
     assert torch.equal(found, x.grad)
+
+
+@pytest.mark.parametrize('layout', LAYOUTS, ids=('first', 'last'))
+@pytest.mark.parametrize('dilation', [2, 4, (4, 1)])
+@pytest.mark.parametrize('size', [(12, 12), (9, 10), (3, 2)])
+def test_dilated_depthwise_is_the_plain_one(size, dilation, layout):
+    """In training the grids that a dilation connects are images of the batch."""
+    torch.manual_seed(0)
+    plain = Conv2dAdaptivePadding(4, 4, 3, dilation=dilation, groups=4)
+    ours = SameConv2d(4, 4, 3, dilation=dilation, groups=4)
+    ours.load_state_dict(plain.state_dict())
+    x = torch.rand(2, 4, *size).contiguous(memory_format=layout)
+    pairs = zip(_gradients(ours, x), _gradients(plain, x), strict=True)
+    for found, expected in pairs:
+        torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize(('training', 'expected'), [(True, (1, 1)), (False, (2, 2))])
+def test_only_training_avoids_the_dilated_gradient(monkeypatch, training, expected):
+    """oneDNN's takes several times as long; its forward pass does not."""
+    seen = []
+    monkeypatch.setattr(
+        same_conv, 'dilated_depthwise', lambda *args: seen.append((1, 1))
+    )
+    conv2d = F.conv2d
+    monkeypatch.setattr(
+        F, 'conv2d', lambda *args: seen.append(args[5]) or conv2d(*args)
+    )
+    SameConv2d(4, 4, 3, dilation=2, groups=4).train(training)(torch.rand(1, 4, 8, 8))
+    assert seen == [expected]
