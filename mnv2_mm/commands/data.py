@@ -66,8 +66,9 @@ def _make(
     how = split_records(records, files, problems, args.seed)
     tick = step('writing images', len(records))
     content = SetToWrite(made, records, classes, files, problems, tick)
-    values = write_images(task, content) | recipe.schedule(task, records)
+    values = write_images(task, content)
     start, weights = write_start(task, args.weights, made / 'start.pth')
+    values |= recipe.schedule(task, records, trained=bool(weights))
     values |= {
         'data_root': '{{ fileDirname }}',
         'classes': tuple(classes),

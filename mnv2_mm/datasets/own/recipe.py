@@ -26,27 +26,38 @@ MIN_PIXELS = 16
 EVALUATIONS = 20
 
 
-def schedule(task: str, records: list[Record]) -> dict[str, object]:
-    """Values of a schedule for the training images among the records."""
+def schedule(task: str, records: list[Record], *, trained: bool) -> dict[str, object]:
+    """Values of a schedule for the training images among the records.
+
+    Random weights get twice the epochs of trained ones (``trained``).
+    """
     count = sum(record.split == 'train' for record in records)
     batch = BATCH[task]
     if task == 'det' and count < SMALL_BATCH_BELOW:
         batch = SMALL_BATCH
     batch = min(batch, max(1, count // 4))
     per_epoch = max(1, count // batch)
-    epochs = min(max(math.ceil(SEEN[task] / count), EPOCHS[0]), EPOCHS[1])
-    steps = epochs * per_epoch
+    seen = SEEN[task] * (1 if trained else 2)
+    epochs = min(max(math.ceil(seen / count), EPOCHS[0]), EPOCHS[1])
     return {
         'batch_size': batch,
+        'patience': EVALUATIONS // 2,
+        'num_workers': 0 if count < 32 else 2,
+        **of_length(epochs, per_epoch),
+    }
+
+
+def of_length(epochs: int, per_epoch: int) -> dict[str, object]:
+    """Values that follow the length of a training, given its steps an epoch."""
+    steps = epochs * per_epoch
+    return {
         'max_epochs': epochs,
         'val_interval': max(1, round(epochs / EVALUATIONS)),
-        'patience': EVALUATIONS // 2,
         # a twentieth of the run, and never the whole of it
         'warmup': max(1, min(steps // 20, 500)),
         # statistics of about the last thirtieth, so that they follow the weights
         'bn_momentum': _rounded(min(max(30 / steps, 0.003), 0.1)),
         'ema_decay': _rounded(1 - min(max(20 / steps, 0.0002), 0.1)),
-        'num_workers': 0 if count < 32 else 2,
     }
 
 

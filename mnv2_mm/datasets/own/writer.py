@@ -209,7 +209,13 @@ def write_config(
         notes: Comment lines to put above a name.
     """
     template = repository_root() / f'configs/examples/{TEMPLATES[task]}.py'
-    text = template.read_text('utf-8')
+    write_text(path, fill_block(template.read_text('utf-8'), values, notes))
+
+
+def fill_block(
+    text: str, values: Mapping[str, object], notes: Mapping[str, str] | None = None
+) -> str:
+    """Set names of a config's first block; ``notes`` are comments above a name."""
     start, block, end = _BLOCK.search(text).groups()
     for name, value in values.items():
         shown = f'{name} = {value!r}'
@@ -218,10 +224,10 @@ def write_config(
             shown = f'{name} = (\n{items})'
         line = re.compile(rf'^{name} = .*?(  #.*)?$', re.M)
         if not line.search(block):
-            raise KeyError(f'{template} has no {name}')
-        note = ''.join(f'# {text}\n' for text in notes.get(name, '').splitlines())
+            raise KeyError(f'the block has no {name}')
+        note = ''.join(f'# {x}\n' for x in (notes or {}).get(name, '').splitlines())
         block = line.sub(lambda m, s=shown, n=note: f'{n}{s}{m[1] or ""}', block)
-    write_text(path, _BLOCK.sub(lambda _: start + block + end, text))
+    return _BLOCK.sub(lambda _: start + block + end, text)
 
 
 def write_report(path: Path, lines: list[str], problems: Problems) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mnv2_mm.datasets.own.forms import Files
-from mnv2_mm.datasets.own.recipe import detection_input, schedule
+from mnv2_mm.datasets.own.recipe import EPOCHS, detection_input, schedule
 from mnv2_mm.datasets.own.records import Problems, Record
 from mnv2_mm.datasets.own.split import groups, split_records
 from mnv2_mm.utils.errors import InputError
@@ -123,7 +123,7 @@ def test_one_image_is_too_few():
 @pytest.mark.parametrize('task', ['det', 'seg', 'cls'])
 def test_the_schedule_fits_the_set(count, task):
     records = [record('a.jpg', split='train')] * count
-    values = schedule(task, records)
+    values = schedule(task, records, trained=True)
     per_epoch = count // values['batch_size']
     steps = per_epoch * values['max_epochs']
     assert per_epoch >= 1
@@ -132,6 +132,9 @@ def test_the_schedule_fits_the_set(count, task):
     # after the run, less than a thousandth of the first average is left
     assert values['ema_decay'] ** steps < 1e-3 or steps < 100
     assert values['max_epochs'] >= values['val_interval'] * 5
+    # random weights take longer
+    random = schedule(task, records, trained=False)['max_epochs']
+    assert random in (2 * values['max_epochs'] + n for n in (-1, 0)) or random in EPOCHS
 
 
 @pytest.mark.parametrize(('side', 'wanted'), [(40, 300), (5, 384), (2, 512)])

@@ -1,0 +1,68 @@
+"""tools/finetuning_experiment.py: the configs that it compares, and its table."""
+
+import argparse
+import importlib.util
+from pathlib import Path
+
+import pytest
+from mmengine.config import Config
+from mmengine.registry import MODELS, init_default_scope
+
+from mnv2_mm.datasets.own.writer import TEMPLATES, fill_block
+from mnv2_mm.utils.config_errors import host_of
+from mnv2_mm.utils.errors import InputError
+
+ROOT = Path(__file__).resolve().parents[2]
+spec = importlib.util.spec_from_file_location(
+    'finetuning_experiment', ROOT / 'tools/finetuning_experiment.py'
+)
+tool = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(tool)
+
+
+def prepared(folder, task, start):
+    """The config of `mnv2 data`, without its data set."""
+    text = (ROOT / f'configs/examples/{TEMPLATES[task]}.py').read_text()
+    classes = {'classes': ('a', 'b', 'c')}
+    (folder / 'mine.py').write_text(fill_block(text, classes | {'start': start}))
+    return argparse.Namespace(
+        data=folder, out=folder / 'out', kinds=list(tool.KINDS), epochs=None
+    )
+
+
+@pytest.mark.parametrize('task', TEMPLATES)
+def test_the_kinds_differ_in_start_and_network_alone(tmp_path, task):
+    args = prepared(tmp_path, task, '{{ fileDirname }}/start.pth')
+    args.out.mkdir()
+    tool.write_configs(args)
+    published, random, host = (
+        Config.fromfile(args.out / f'{kind}.py') for kind in tool.KINDS
+    )
+    assert published.load_from == str(tmp_path / 'start.pth')
+    assert random.load_from is None and host.load_from is None
+    assert random.model == published.model
+    for name in ('max_epochs', 'batch_size', 'lr', 'param_scheduler', 'val_evaluator'):
+        assert published[name] == random[name] == host[name]
+    init_default_scope(host_of(host))
+    model = MODELS.build(host.model)
+    assert type(model.backbone).__name__ == 'MobileNetV2'
+    assert type(model.backbone).__module__.startswith(host.default_scope)
+    head = getattr(model, 'bbox_head', getattr(model, 'decode_head', None))
+    assert (head or model.head).num_classes == 3
+
+
+def test_a_random_start_is_no_published_one(tmp_path):
+    with pytest.raises(InputError, match='random weights'):
+        tool.write_configs(prepared(tmp_path, 'cls', None))
+
+
+def test_the_table_has_a_line_a_kind():
+    runs = [
+        dict(kind=kind, seed=seed, best=best + seed / 100, processor_seconds=60)
+        for kind, best in (('published', 0.5), ('host', 0.3))
+        for seed in (0, 1)
+    ]
+    assert tool.summary(runs).splitlines()[2:] == [
+        '| published | 0.500 | 0.510 | 0.505 (0.500 to 0.510) | 1.0 min |',
+        '| host | 0.300 | 0.310 | 0.305 (0.300 to 0.310) | 1.0 min |',
+    ]
