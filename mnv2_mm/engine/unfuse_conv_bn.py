@@ -11,6 +11,7 @@ import itertools
 from collections.abc import Iterable
 
 import torch
+from mmengine.dist import broadcast
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch import Tensor, nn
@@ -71,6 +72,9 @@ def unfuse_batch_norm(model: nn.Module, batches: Iterable[dict]) -> int:
         norm.running_var.copy_(variance)
         norm.weight.copy_((variance + norm.eps).sqrt())
         norm.bias.copy_(norm.bias + mean)
+        # each process measures other augmented images; the gradients are shared
+        for tensor in (norm.running_mean, norm.running_var, norm.weight, norm.bias):
+            broadcast(tensor)
     return len(sums)
 
 

@@ -6,7 +6,8 @@ import pytest
 import torch
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import MODELS, init_default_scope
-from torch import nn
+from torch import distributed, nn
+from torch.multiprocessing import start_processes
 from torch.utils.data import DataLoader
 
 pytest.importorskip('mmpretrain.models')
@@ -129,3 +130,37 @@ def fixed(model):
     """With statistics that training leaves alone."""
     model.backbone.norm_eval = True
     return model
+
+
+class Toy(nn.Module):
+    """A network with a data preprocessor, as of the hosts."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm = nn.BatchNorm2d(3)
+        nn.init.constant_(self.norm.running_var, 1 - self.norm.eps)
+
+    def data_preprocessor(self, data, training):
+        return data
+
+    def forward(self, inputs, samples, mode):
+        return self.norm(inputs)
+
+
+def _measure(rank, folder):
+    torch.set_num_threads(1)  # a forked process cannot wake the threads of its parent
+    init = f'file://{folder}/init'
+    distributed.init_process_group('gloo', init, rank=rank, world_size=2)
+    model = Toy()
+    images = torch.rand(4, 3, 8, 8, generator=torch.Generator().manual_seed(rank))
+    unfuse_batch_norm(model, [{'inputs': images}])
+    torch.save(model.state_dict(), f'{folder}/{rank}.pth')
+    distributed.destroy_process_group()
+
+
+def test_all_processes_begin_with_the_same_values(tmp_path):
+    """Else their weights differ for the whole training: gradients alone are shared."""
+    start_processes(_measure, (str(tmp_path),), nprocs=2, start_method='fork')
+    first, second = (torch.load(tmp_path / f'{rank}.pth') for rank in (0, 1))
+    assert first['norm.running_mean'].abs().min() > 0.1
+    torch.testing.assert_close(first, second, atol=0, rtol=0)
