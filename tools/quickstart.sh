@@ -45,13 +45,13 @@ done
 case $task in
     det) config=ssdlite_sample network=ssd_mnv2_openimages
         photos='chelsea coffee astronaut'
-        metric=coco/bbox_mAP_50 scale=1 words='mAP@50' ;;
+        metric=coco/bbox_mAP_50 scale=1 words='mAP@50' half=8 ;;
     seg) config=deeplabv3_sample network=deeplabv3_mnv2_voc
         photos='chelsea astronaut motorcycle_left'
-        metric=mIoU scale=0.01 words='mIoU' ;;
+        metric=mIoU scale=0.01 words='mIoU' half=4 ;;
     cls) config=mnv2_sample network=mnv2_in1k
         photos='chelsea coffee motorcycle_left'
-        metric=accuracy/top1 scale=0.01 words='top-1' ;;
+        metric=accuracy/top1 scale=0.01 words='top-1' half=16 ;;
     *) echo "error: --task $task: give det, seg or cls" >&2; exit 2 ;;
 esac
 
@@ -152,16 +152,19 @@ else
     echo 'Give a file of them: --weights FILE. The training starts from random weights.'
 fi
 # The two trainings differ in width, and each goes on in its own folder.
-run=$work/random_start launcher=() flags=()
-cores=$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)
+run=$work/random_start launcher=() flags=() options=()
 if [ -n "$start" ] && [ $random = no ]; then
     config=${config}_finetune run=$work/finetune
-    flags=(--cfg-options "model.backbone.init_cfg.checkpoint=$start")
-elif [ "$task" = seg ] && [ "$cores" -ge 2 ]; then
-    # Two processes of one thread each do use two cores: the segmentation, the
-    # longest of the three, splits its batch of 16 between them.
+    options=("model.backbone.init_cfg.checkpoint=$start")
+fi
+if [ "$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)" -ge 2 ]; then
+    # Two processes of one thread each use two cores; they share the batch.
     launcher=(-m torch.distributed.run --standalone --nproc_per_node=2)
-    flags=(--launcher pytorch --cfg-options train_dataloader.batch_size=8)
+    flags=(--launcher pytorch)
+    options+=("train_dataloader.batch_size=$half")
+fi
+if [ ${#options[@]} -gt 0 ]; then
+    flags+=(--cfg-options "${options[@]}")
 fi
 config=configs/sample/$config.py
 

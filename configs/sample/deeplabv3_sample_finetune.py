@@ -5,11 +5,9 @@ _base_ = 'deeplabv3_sample.py'
 max_iters = 250
 lr = 0.004
 
-train_dataloader = dict(batch_size=8)
 model = dict(
     backbone=dict(
         widen_factor=1.0,
-        padding='same',  # as the weights were trained
         init_cfg=dict(
             _delete_=True,
             type='Pretrained',

@@ -113,7 +113,7 @@ def test_stages_in_order_and_again(
     path = f'configs/sample/{config}.py'
     train, _, options = calls['train'].partition(' --launcher ')
     assert train == f'tools/train.py {path} --work-dir {work} --resume'
-    if task == 'seg' and os.cpu_count() > 1:
+    if os.cpu_count() > 1:
         # two processes, and half of the batch for each
         batch = Config.fromfile(ROOT / path).train_dataloader.batch_size
         assert f'train_dataloader.batch_size={batch // 2}' in options
