@@ -102,8 +102,8 @@ class UnfuseConvBNHook(Hook):
             collate_fn=loader.collate_fn,
         )
         batches = itertools.islice(shuffled, self.num_batches)
-        count = unfuse_batch_norm(unwrap(runner.model), batches)
-        runner.logger.info(
-            f'{count} fused batch norms unfused with the statistics of '
-            f'{self.num_batches} training batches'
-        )
+        if count := unfuse_batch_norm(unwrap(runner.model), batches):
+            runner.logger.info(
+                f'{count} fused batch norms unfused with the statistics of '
+                f'{self.num_batches} training batches'
+            )
