@@ -1,5 +1,5 @@
-# MobileNetV2 at 64 px on the generated sample set, from random weights: two to four
-# minutes on a CPU, in one process of one thread.
+# MobileNetV2 at 64 px on the generated sample set, from random weights: three
+# minutes on two CPU cores (`tools/quickstart.sh`).
 #
 # The paper's recipe is for ImageNet and millions of steps. What differs, so that 900
 # steps suffice: half the width, He's initialization, AdamW at a high rate with a short

@@ -1,5 +1,5 @@
-# SSDLite at 128 px on the generated sample set, from random weights: two to four
-# minutes on a CPU, in one process of one thread.
+# SSDLite at 128 px on the generated sample set, from random weights: three
+# minutes on two CPU cores (`tools/quickstart.sh`).
 #
 # TF's recipe is for COCO and 200k steps. What differs, so that 441 steps suffice:
 # - half the width, and BN statistics that adapt within tens of steps (momentum 0.1
