@@ -108,7 +108,8 @@ def host_model(cfg: dict) -> dict:
     norm = cfg.model.backbone.norm_cfg
     model.backbone.norm_cfg = norm
     if cfg.default_scope == 'mmdet':
-        model.bbox_head.num_classes = classes
+        # mmdet's, which cannot predict
+        model.bbox_head.update(type='mnv2_mm.SSDHead', num_classes=classes)
         model.neck.norm_cfg = model.bbox_head.norm_cfg = norm
     elif cfg.default_scope == 'mmseg':
         model.pretrained = None
