@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ['get_config', 'inferencer', 'init_model', 'list_models', 'load', 'predict']
 
+Backend = Literal['auto', 'pytorch', 'onnxruntime']
 Dtype = Literal['float32', 'bfloat16']
 
 _CONFIGS = ('.py', '.json', '.yaml', '.yml')
@@ -53,10 +54,13 @@ def load(
     weights: str | os.PathLike | None = None,
     *,
     device: str = 'cpu',
-    optimize: bool = False,
+    optimize: bool = True,
     dtype: Dtype = 'float32',
+    backend: Backend = 'auto',
 ) -> Predictor:
     """Load a model that predicts for images, folders, videos, ....
+
+    The network is optimized for inference, see :func:`init_model`.
 
     Args:
         model: Name of a published network (configs/official); a config (path, name or
@@ -66,8 +70,9 @@ def load(
         weights: Checkpoint, ``mnv2_mm://NAME``, or a file of another code base, which
             is converted.
         device: 'cpu', 'cuda:0', ...
-        optimize: As of :func:`init_model`.
+        optimize: False leaves the network as the host runs it, several times slower.
         dtype: As of :func:`init_model`.
+        backend: As of :func:`init_model`.
 
     Returns:
         An object with ``predict``, see :meth:`Predictor.predict`.
@@ -83,10 +88,11 @@ def load(
         if place.suffix in _EXPORTED or (place.exists() and find(place)):
             from mnv2_mm.runtime.model import ExportedModel
 
-            if device != 'cpu' or optimize or dtype != 'float32':
+            if (device, optimize, dtype, backend) != ('cpu', True, 'float32', 'auto'):
                 raise InputError(
-                    f'{place} is an exported model; device, optimize and dtype are for '
-                    'checkpoints: choose another deploy config for the export'
+                    f'{place} is an exported model; device, optimize, dtype and '
+                    'backend are for checkpoints: choose another deploy config for '
+                    'the export'
                 )
             return ExportedModel(place)
         if place.is_dir():
@@ -110,9 +116,8 @@ def load(
             f'load cannot take {type(model).__name__} alone; give a name, a path, or a '
             'Config with weights'
         )
-    return Model(
-        init_model(model, weights, device=device, optimize=optimize, dtype=dtype)
-    )
+    how = dict(device=device, optimize=optimize, dtype=dtype, backend=backend)
+    return Model(init_model(model, weights, **how))
 
 
 def config_of(checkpoint: Path) -> str:
@@ -154,6 +159,7 @@ def init_model(
     device: str = 'cpu',
     optimize: bool = False,
     dtype: Dtype = 'float32',
+    backend: Backend = 'auto',
 ) -> 'BaseModel':
     """Build a model for prediction.
 
@@ -162,11 +168,14 @@ def init_model(
         weights: Checkpoint, or ``mnv2_mm://NAME`` of a network of configs/official;
             None leaves the network at its random start.
         device: 'cpu', 'cuda:0', ...
-        optimize: Fuse batch norm, lay tensors out channels last, and run the stages as
-            oneDNN graphs on a processor: the same results up to rounding. The model
+        optimize: Fuse batch norm, lay tensors out channels last, and run the network
+            by ``backend`` on a processor: the same results up to rounding. The model
             cannot be trained on afterwards.
         dtype: 'bfloat16' also computes in bfloat16 (and optimizes): boxes move by
-            pixels.
+            pixels. Refused on processors without bfloat16 arithmetic.
+        backend: 'onnxruntime', 'pytorch', or 'auto' for the faster one that is
+            installed. After a few images of a size the network is exported once, into
+            the cache folder; until then PyTorch runs it.
 
     Returns:
         The model in eval mode, with ``cfg`` and ``dataset_meta`` (class names, colors)
@@ -210,7 +219,7 @@ def init_model(
         ) from error
     model.eval()
     if optimize or dtype != 'float32':
-        optimize_for_inference(model, dtype)
+        optimize_for_inference(model, dtype, backend)
     return model
 
 

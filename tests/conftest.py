@@ -85,6 +85,19 @@ def _no_default_scope() -> None:
         sys.modules['mmengine.registry'].DefaultScope._instance_dict.clear()
 
 
+@pytest.fixture(autouse=True)
+def _own_exports(
+    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Keep the networks that a test exports out of the user's cache."""
+    if module := sys.modules.get('mnv2_mm.engine.onnx_cache'):
+        folder = tmp_path_factory.getbasetemp() / 'cache'
+        variable = 'MNV2_MM_CACHE'
+        monkeypatch.setattr(
+            module, 'cache_folder', lambda: Path(os.environ.get(variable) or folder)
+        )
+
+
 def pytest_collection_finish() -> None:
     """Spare what the imports left from collections of garbage; leave yapf out."""
     gc.freeze()

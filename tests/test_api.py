@@ -130,7 +130,8 @@ def test_load_a_checkpoint_alone(
     other = cv2.resize(cv2.imread(str(files[0])), (96, 40))  # another network input
     sources = [*files, other]
     results = list(model.predict(sources, threshold=0, batch_size=3))
-    network = init_model(config, checkpoint)
+    # of a barely trained network scores tie, and their order is a matter of rounding
+    network = init_model(config, checkpoint, optimize=True)
     for source, result in zip(sources, results, strict=True):
         expected = Model(network).run([result.image])[0][0]
         assert result.found.keys() == expected.keys()

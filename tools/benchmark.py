@@ -68,6 +68,7 @@ def main() -> int:
     args = parse_args()
     if args.rounds < 1 or args.batch_size < 1 or args.threads < 1:
         raise InputError('--rounds, --batch-size and --threads must be at least 1')
+    load = os.getloadavg()  # before this process adds to it
     # before torch is loaded; predictions are timed as users run them, and
     # ncnn's threads would wait like this too
     if args.subject not in ('deploy', 'infer'):
@@ -94,10 +95,13 @@ def main() -> int:
         )
         cases = getattr(module, f'{args.subject}_cases')(options)
         environment = core.environment(
-            args.threads, args.device if args.subject == 'gpu' else 'cpu'
+            args.threads, args.device if args.subject == 'gpu' else 'cpu', load=load
         )
         for key, value in environment.items():
             print(f'{key.replace("_", " ") + ":":16} {value}')
+        if environment['load_average'][0] > core.BUSY:
+            print('warning: other programs run on this machine; end them, or distrust')
+            print('the times and compare within a round only')
         for (group, point), some in itertools.groupby(
             cases, lambda case: (case.group, case.point)
         ):

@@ -60,7 +60,7 @@ def main() -> None:
     parser.add_argument(
         '--optimize',
         action='store_true',
-        help='evaluate the network as init_model(..., optimize=True) runs it',
+        help='evaluate the network as load runs it: optimized, same results',
     )
     parser.add_argument(
         '--dtype',

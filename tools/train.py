@@ -34,12 +34,13 @@ def main() -> None:
     parser.add_argument(
         '--amp',
         action='store_true',
-        help='mixed precision: float16 on a GPU, bfloat16 on a processor',
+        help='mixed precision: float16 on a GPU, bfloat16 on a processor that has it',
     )
     parser.add_argument(
         '--fast',
         action='store_true',
-        help='--amp, tensors laid out channels last, and memory kept between steps',
+        help='what pays on this machine: --amp, tensors laid out channels last, memory '
+        'kept between steps',
     )
     parser.add_argument(
         '--auto-scale-lr',

@@ -25,8 +25,8 @@ HEAD = (
     'multiply-adds',
     'quoted',
     'measured here',
+    'ms, layer by layer',
     'ms',
-    'ms, optimized',
     'file',
 )
 
@@ -106,8 +106,9 @@ def _file(entry: Mapping) -> str:
 
 def _conditions(environment: Mapping) -> str:
     return (
-        'from an image to the result in PyTorch, float32, random weights, '
-        '{threads} thread, median of 15 after 3 runs, {processor} '
-        '({instruction_set}), load {load_average[0]:.1f}, torch {torch}, {date}; '
+        'processor time from an image to the result as `load` runs it (before it: '
+        'layer by layer, `optimize=False`), float32, random weights, {threads} thread, '
+        'median of 15 after 8 runs, {processor}, load {load_average[0]:.1f}, '
+        'torch {torch}, onnxruntime {onnxruntime}, {date}; '
         '`OMP_NUM_THREADS=1 python tools/model_zoo.py --time photo.jpg --write`.'
     ).format(**environment)

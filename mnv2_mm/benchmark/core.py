@@ -1,8 +1,9 @@
 """Time cases in turn, A B A B ..., and print and draw the results.
 
-A time alone means little on a machine that does other work. What counts is the
-ratio within a round, in which every case runs once. A case has a process of
-its own, so that its settings of the memory allocator do not change the others.
+A time alone means little on a machine that does other work. What counts is the ratio
+within a round, in which every case runs once, and with one thread the time is that of
+the processor. A case has a process of its own, so that its settings of the memory
+allocator do not change the others.
 """
 
 import contextlib
@@ -20,10 +21,12 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from mnv2_mm.analysis.markdown import aligned
-from mnv2_mm.runtime.machine import describe
+from mnv2_mm.runtime.machine import describe, has_bfloat16, instruction_set
+from mnv2_mm.utils.compat import version_of
 from mnv2_mm.utils.console import suppress_import_output
 from mnv2_mm.utils.errors import InputError
 from mnv2_mm.utils.files import save_figure
@@ -34,6 +37,8 @@ Timer = Callable[[], float]
 
 #: Seconds before each timing, after which no thread of another case spins.
 PAUSE = 0.05
+#: Load average from which other programs make times longer.
+BUSY = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,8 +82,7 @@ class Case:
 
     def ratios(self, reference: 'Case') -> list[float]:
         """How many times faster than the reference, round by round."""
-        pairs = zip(self.times, reference.times, strict=True)
-        return [theirs / ours for ours, theirs in pairs]
+        return [b / a for a, b in zip(self.times, reference.times, strict=True)]
 
 
 def case_group(
@@ -139,11 +143,12 @@ def prepared(case: Case, threads: int) -> Iterator[Timer]:
     context = multiprocessing.get_context('fork' if linux else 'spawn')
     with socket.create_server(('127.0.0.1', 0)) as free:
         port = free.getsockname()[1]
-    joined = dict(MASTER_ADDR='127.0.0.1', MASTER_PORT=port, WORLD_SIZE=case.processes)
     with contextlib.ExitStack() as stack:
         workers = []
         for rank in range(case.processes):
-            args = dict(joined, RANK=rank), case.threads or threads
+            joined = dict(MASTER_ADDR='127.0.0.1', MASTER_PORT=port, RANK=rank)
+            joined['WORLD_SIZE'] = case.processes
+            args = joined, case.threads or threads
             worker = ProcessPoolExecutor(1, context, _set_up, args)
             workers.append(stack.enter_context(worker))
 
@@ -152,9 +157,8 @@ def prepared(case: Case, threads: int) -> Iterator[Timer]:
                 answers = [worker.submit(_answer, made) for worker in workers]
                 return max(answer.result() for answer in answers)
             except BrokenProcessPool as error:
-                raise InputError(
-                    f'the process of {case.name!r} ended; see its output above'
-                ) from error
+                text = f'the process of {case.name!r} ended; see its output above'
+                raise InputError(text) from error
 
         ask(case)
         yield ask
@@ -172,14 +176,16 @@ def _prepare(case: Case) -> Timer:
         raise InputError(f'{name} is not installed: pip install {name}') from error
     except (InputError, torch.OutOfMemoryError) as error:
         raise InputError(str(error).partition('\n')[0]) from error
+    alone = torch.get_num_threads() == 1 and not torch.cuda.is_initialized()
+    clock = time.process_time if alone else time.perf_counter
 
     def timer() -> float:
-        start = time.perf_counter()
+        start = clock()
         for _ in range(case.repeats):
             step()
         if torch.cuda.is_initialized():
             torch.cuda.synchronize()
-        return 1000 * (time.perf_counter() - start) / case.repeats
+        return 1000 * (clock() - start) / case.repeats
 
     return timer
 
@@ -200,15 +206,18 @@ def _answer(case: Case | None) -> float:
     return 0.0
 
 
-def environment(threads: int, device: str = 'cpu') -> dict[str, object]:
-    """On what and when something is measured."""
+def environment(
+    threads: int, device: str = 'cpu', *, load: Sequence[float] = ()
+) -> dict[str, object]:
+    """On what and when something is measured; ``load`` is the average before."""
     result = dict(
         processor=describe(),
-        instruction_set=torch.backends.cpu.get_cpu_capability(),
-        bfloat16=torch.ops.mkldnn._is_mkldnn_bf16_supported(),
+        instruction_set=instruction_set(),
+        bfloat16=has_bfloat16(),
         threads=threads,
-        load_average=[round(value, 2) for value in os.getloadavg()],
+        load_average=[round(value, 2) for value in load or os.getloadavg()],
         torch=torch.__version__,
+        onnxruntime=version_of('onnxruntime') or 'not installed',
         date=str(datetime.date.today()),
     )
     if torch.device(device).type == 'cuda':
@@ -223,13 +232,10 @@ def table(cases: Sequence[Case]) -> str:
     rows = [['', 'median', 'min', 'max', *rates, 'times the first (min to max)']]
     for case in cases:
         times = case.median, min(case.times), max(case.times)
-        cells = [case.name, *(f'{time:.1f} ms' for time in times)]
-        cells += [f'{case.rate:.1f}'] if first.images else []
-        ratio = case.ratios(first)
-        compared = (
-            f'{statistics.median(ratio):.2f} ({min(ratio):.2f} to {max(ratio):.2f})'
-        )
-        rows.append([*cells, '' if case is first else compared])
+        low, middle, high = np.percentile(case.ratios(first), (0, 50, 100))
+        ratio = '' if case is first else f'{middle:.2f} ({low:.2f} to {high:.2f})'
+        rate = [f'{case.rate:.1f}'] if first.images else []
+        rows.append([case.name, *(f'{ms:.1f} ms' for ms in times), *rate, ratio])
     return '\n'.join(aligned(rows))
 
 
@@ -249,20 +255,16 @@ def plot(cases: Sequence[Case], path: str | os.PathLike, *, title: str) -> None:
         axes = figure.add_subplot(rows, columns, index, title=group)
         if found[0].point is None:
             for case in reversed(found):
-                ends = [
-                    [case.median - min(case.times)],
-                    [max(case.times) - case.median],
-                ]
+                ends = np.abs([[f(case.times) - case.median] for f in (min, max)])
                 bar = axes.barh(case.name, case.median, xerr=ends)
                 axes.bar_label(bar, fmt='%.1f', padding=6)
             axes.set(xlim=(0, None), xlabel='ms')
             continue
         for name in sorted({case.name for case in found}):
             line = [(case.point, case.rate) for case in found if case.name == name]
-            axes.plot(*zip(*line, strict=True), marker='o', label=name)
+            axes.semilogx(*zip(*line, strict=True), base=2, marker='o', label=name)
         ticks = sorted({case.point for case in found})
-        axes.set_xscale('log', base=2)
-        axes.set_xticks(ticks, map(str, ticks), minor=False)
+        axes.set_xticks(ticks, map(str, ticks))
         axes.minorticks_off()
         axes.set(ylim=(0, None), ylabel='images/s')
         axes.legend(fontsize=8)

@@ -4,7 +4,6 @@ import importlib.util
 import os
 from functools import partial
 from pathlib import Path
-from typing import Literal
 
 import cv2
 import numpy as np
@@ -22,26 +21,26 @@ from torch import nn
 from mnv2_mm.api import init_model, predict
 from mnv2_mm.benchmark.core import Step
 from mnv2_mm.engine.fast_training import BFloat16OptimWrapper, keep_freed_memory
+from mnv2_mm.engine.network_graph import EAGER_CALLS
 from mnv2_mm.engine.optimized_inference import optimize_for_inference
+from mnv2_mm.runtime.machine import bfloat16_pays
 from mnv2_mm.utils.config import get_config
 
 #: Our detector, and the classes and side of both.
 OURS, CLASSES, SIDE = 'ssdlite_mnv2_coco', 80, 320
 MMDET = 'ssd/ssdlite_mobilenetv2-scratch_8xb24-600e_coco.py'
-#: How a model of ours can be made for prediction: name, arguments.
+#: How a model of ours can be made for prediction: name, arguments of init_model.
 VARIANTS = {
-    'mnv2_mm': {},
-    'mnv2_mm, optimized': {'optimize': True},
-    'mnv2_mm, bfloat16': {'dtype': 'bfloat16'},
+    'mnv2_mm, layer by layer': {},
+    'mnv2_mm': dict(optimize=True),  # as load does
+    'mnv2_mm, by PyTorch': dict(optimize=True, backend='pytorch'),
+    'mnv2_mm, bfloat16': dict(dtype='bfloat16'),
 }
 #: Arguments of :func:`prediction`, the host's and ours.
-PREDICTIONS = {
-    "mmdet's inference_detector": dict(ours=False),
-    **{f'{name}, api.predict': kwargs for name, kwargs in VARIANTS.items()},
-}
+PREDICTIONS = {"mmdet's inference_detector": dict(ours=False), **VARIANTS}
 PHOTO_GROUP = 'one photo of 640x480, array in, boxes out'
-#: Steps until an optimized model has made all its graphs.
-WARMUP = 5
+#: Steps until an optimized model has made its graph.
+WARMUP = EAGER_CALLS + 3
 
 
 def shipped_config(package: str, name: str) -> Config:
@@ -97,7 +96,7 @@ def training_step(
     wrapper = OptimWrapper
     if fast and torch.device(device).type == 'cpu':
         keep_freed_memory()
-        wrapper = BFloat16OptimWrapper
+        wrapper = BFloat16OptimWrapper if bfloat16_pays() else OptimWrapper
     elif fast:
         wrapper = AmpOptimWrapper
     model = detector(ours=ours, side=side, device=device, compiled=compiled).train()
@@ -120,14 +119,14 @@ def network(
     *,
     ours: bool = True,
     optimize: bool = False,
-    dtype: Literal['float32', 'bfloat16'] = 'float32',
     compiled: bool = False,
     device: str = 'cpu',
+    **how: str,
 ) -> Step:
     """Backbone, neck and head of SSDLite in eval mode, without decoding."""
     model = detector(ours=ours, side=side, device=device, compiled=compiled).eval()
-    if optimize or dtype != 'float32':
-        optimize_for_inference(model, dtype)
+    if optimize or how:
+        optimize_for_inference(model, **how)
     x = torch.rand(batch_size, 3, side, side, device=device)
     return torch.no_grad()(lambda: model.bbox_head(model.extract_feat(x)))
 

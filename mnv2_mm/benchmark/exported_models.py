@@ -20,7 +20,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from mnv2_mm.api import init_model, predict
+from mnv2_mm.analysis.markdown import table_line
+from mnv2_mm.api import load
+from mnv2_mm.engine.network_graph import EAGER_CALLS
 from mnv2_mm.runtime import timing
 from mnv2_mm.runtime.description import JSON, read_info
 from mnv2_mm.runtime.machine import cores, describe
@@ -29,9 +31,10 @@ from mnv2_mm.utils.config import config_root
 from mnv2_mm.utils.errors import InputError
 from mnv2_mm.utils.files import save_figure
 
-_COLORS = {'PyTorch': 'C7', 'onnxruntime': 'C0', 'ncnn': 'C1', 'tensorrt': 'C2'}
-_COLORS |= {'litert': 'C3', 'openvino': 'C5'}
-_QUARTILES = ('quarter', 'three_quarters')
+#: With the runs before that make the graph.
+_REPEATS = timing.LEAST_RUNS + EAGER_CALLS + 3
+_COLORS = dict(onnxruntime='C0', ncnn='C1', tensorrt='C2', litert='C3', openvino='C5')
+_ENDS = ('quarter', 'three_quarters')
 _MARKERS = {'fp32': 'o', 'fp16': 's', 'int8': 'D'}
 
 
@@ -73,18 +76,17 @@ def find_exported_models(work_dir: str | Path) -> list[Row]:
         rows.append(row)
         try:
             _, row.info = read_info(row.path)
+            row.bytes, row.times = timing.size_of(row.info), timing.read(row.path)
         except InputError as error:
             row.problems.append(str(error))
-            continue
-        row.bytes, row.times = timing.size_of(row.info), timing.read(row.path)
     first, *others = [row for row in rows if row.info] or [None]
     if first is None:
         reasons = '; '.join(row.problems[0] for row in rows)
         reasons = reasons or 'tools/export.py makes one, with --work-dir'
         raise InputError(f'{work_dir} holds no exported model: {reasons}')
     for row, key in itertools.product(others, ('task', 'config', 'classes')):
-        one, other = first.info.get(key), row.info.get(key)
-        if one != other and None not in (one, other):  # older versions lack config
+        pair = first.info.get(key), row.info.get(key)
+        if pair[0] != pair[1] and None not in pair:  # older versions lack config
             raise InputError(
                 f'{first.name} and {row.name} in {work_dir} are exports of two models, '
                 f'since {key} differs; give each model a folder of its own'
@@ -134,19 +136,18 @@ def pytorch_row(config: object, checkpoint: str, image: str) -> Row:
         InputError: the checkpoint does not fit, or there is no image.
     """
     pixels = read_image(image)
-    model = init_model(config, checkpoint)
-    run = timeit.Timer(partial(predict, model, pixels))
+    model = load(config, checkpoint, backend='pytorch')
     times = []
     for threads in sorted({1, cores()}):
         torch.set_num_threads(threads)
-        spent = run.repeat(5 + timing.LEAST_RUNS, number=1)[5:]
-        (total,) = timing.quartiles(np.array(spent)[:, None])
+        spent = timeit.repeat(partial(model.run, [pixels]), number=1, repeat=_REPEATS)
+        (total,) = timing.quartiles(np.array(spent[-timing.LEAST_RUNS :])[:, None])
         times.append({'threads': threads, 'total': total})
     return Row(
         'PyTorch',
         Path(checkpoint),
         dict(backend='PyTorch', precision='fp32'),
-        sum(value.nbytes for value in model.state_dict().values()),
+        sum(value.nbytes for value in model.network.state_dict().values()),
         {'machine': describe(), 'times': times},
     )
 
@@ -159,26 +160,20 @@ def table(rows: Sequence[Row], metric: str = '') -> str:
         metric: Name of the accuracy; empty for none.
     """
     columns = dict.fromkeys(key for row in rows for key in row.latency)
-    lines = []
+    head = ['model', 'backend', 'precision', 'input', 'size']
+    head += [metric] * bool(metric) + [*columns]
+    lines = [table_line(head), table_line(['---'] * len(head))]
     for row in rows:
         sides = row.info.get('input', {}).get('shape', ())[2:]
-        cells = {
-            'model': row.name,
-            'backend': row.info.get('backend'),
-            'precision': row.info.get('precision'),
-            'input': 'x'.join(str(side or '?') for side in sides),
-            'size': '' if row.bytes is None else f'{row.bytes / 1e6:.2f} MB',
-        }
+        cells = [row.name, row.info.get('backend'), row.info.get('precision')]
+        cells.append('x'.join(str(side or '?') for side in sides))
+        cells.append(row.bytes is not None and f'{row.bytes / 1e6:.2f} MB')
         if metric:
-            value = row.metrics.get(metric)
-            cells[metric] = None if value is None else f'{value:.4g}'
-        for key in columns:
-            text = '{median:.1f} ({quarter:.1f}-{three_quarters:.1f})'
-            total = row.latency.get(key)
-            cells[key] = total and text.format(**total)
-        lines.append([cell or '-' for cell in cells.values()])
-    lines = [list(cells), ['---'] * len(cells), *lines]
-    lines = [f'| {" | ".join(cells)} |' for cells in lines]
+            cells.append(metric in row.metrics and f'{row.metrics[metric]:.4g}')
+        text = '{median:.1f} ({quarter:.1f}-{three_quarters:.1f})'
+        totals = map(row.latency.get, columns)
+        cells += [total and text.format(**total) for total in totals]
+        lines.append(table_line(cell or '-' for cell in cells))
     if columns:
         lines += ['', 'Latency: median in ms (quartiles), from image to result.']
     for machine in dict.fromkeys(row.times['machine'] for row in rows if row.times):
@@ -206,20 +201,20 @@ def plot(
     largest = max(row.bytes for row in shown)
     for row in shown:
         label, total = next(iter(row.latency.items()))
+        size, backend = row.bytes / 1e6, row.info['backend']
         axes.errorbar(
             total['median'],
-            row.metrics[metric] if metric else row.bytes / 1e6,
-            xerr=np.abs([[total[end] - total['median']] for end in _QUARTILES]),
+            row.metrics[metric] if metric else size,
+            xerr=np.abs([[total[end] - total['median']] for end in _ENDS]),
             fmt=_MARKERS.get(row.info['precision'], '^'),
-            color=_COLORS.get(row.info['backend'], 'C4'),
+            color=_COLORS.get(backend, 'C7'),
             markersize=max(25 * (row.bytes / largest) ** 0.5, 5),
             alpha=0.55,
-            label=f'{row.name}, {row.bytes / 1e6:.1f} MB; {label}',
+            label=f'{row.name}, {size:.1f} MB; {label}',
         )
-    low, high = axes.get_ylim()
-    room = max(high - low, 0.05 * high)  # so that noise stays small
-    axes.set(xlim=(0, None), ylim=(max(low - room, 0), high + room), title=title)
     axes.set(xlabel='ms for an image (median, quartiles)', ylabel=metric or 'size, MB')
+    axes.set(xlim=(0, None), title=title)
+    axes.margins(y=1)  # so that noise stays small
     place = dict(loc='center left', bbox_to_anchor=(1.01, 0.5), markerscale=0.4)
     axes.legend(**place, fontsize=8, title='area: size')
     save_figure(figure, path, dpi=130)

@@ -6,6 +6,7 @@ from functools import partial
 import torch
 from mmdet.models.dense_heads.base_dense_head import BaseDenseHead
 from mmengine.registry import MODELS, init_default_scope
+from timm import create_model
 from torch import nn
 from torchvision.models import mobilenet_v2
 
@@ -34,30 +35,22 @@ def infer_cases(options: Options) -> list[Case]:
     classifiers = {
         "mmpretrain's": dict(build=partial(host_model, 'mmpretrain', MMPRETRAIN)),
         "torchvision's": dict(build=mobilenet_v2),
-        "timm's": dict(build=_timm),
+        "timm's": dict(build=partial(create_model, 'mobilenetv2_100')),
     }
     segmentors = {"mmseg's": dict(build=partial(host_model, 'mmseg', MMSEG, 21))}
     for name, kwargs in VARIANTS.items():
         build = partial(init_model, **kwargs)
         classifiers[name] = dict(build=partial(build, 'mnv2_in1k'))
         segmentors[name] = dict(build=partial(build, 'deeplabv3_mnv2_voc'))
+    classes = f'classification, {CLASSIFICATION} px, 1000 classes, network alone'
+    pixels = f"segmentation, {SEGMENTATION} px, network alone: mmseg's has stride 8"
     small, large = partial(forward, CLASSIFICATION), partial(forward, SEGMENTATION)
-    classes = f'classification, {CLASSIFICATION} px, 1000 classes'
-    pixels = f'segmentation, {SEGMENTATION} px, 21 classes'
+    nms = 'decoding and NMS, 80 classes, 200 boxes, untrained'
     return [
-        case
-        for title, repeats, make, table in (
-            (PHOTO_GROUP, 5, prediction, PREDICTIONS),
-            (
-                'decoding and NMS, 80 classes, 200 boxes, untrained',
-                3,
-                decoding,
-                decoders,
-            ),
-            (f'{classes}, network alone', 5, small, classifiers),
-            (f"{pixels}, network alone: mmseg's has stride 8", 1, large, segmentors),
-        )
-        for case in case_group(title, make, table, repeats=repeats, warmup=WARMUP)
+        *case_group(PHOTO_GROUP, prediction, PREDICTIONS, repeats=5, warmup=WARMUP),
+        *case_group(nms, decoding, decoders, repeats=3, warmup=WARMUP),
+        *case_group(classes, small, classifiers, repeats=5, warmup=WARMUP),
+        *case_group(pixels, large, segmentors, warmup=WARMUP),
     ]
 
 
@@ -89,9 +82,3 @@ def host_model(scope: str, name: str, num_classes: int | None = None) -> nn.Modu
     init_default_scope(scope)
     torch.manual_seed(0)
     return MODELS.build(model)
-
-
-def _timm() -> nn.Module:
-    from timm import create_model
-
-    return create_model('mobilenetv2_100')

@@ -1,7 +1,6 @@
 """Time a prediction of each network of the model zoo, for docs/latency.json.
 
-`tools/benchmark.py infer` compares with other projects; this gives one number a
-network, with and without ``optimize=True``.
+Two numbers a network: layer by layer, as its host runs it, and as ``load`` does.
 """
 
 import statistics
@@ -15,8 +14,9 @@ import torch
 from mnv2_mm.analysis.model_zoo import config_of
 from mnv2_mm.api import init_model, predict
 from mnv2_mm.benchmark.core import environment
+from mnv2_mm.benchmark.detectors import WARMUP
 
-WARMUP, REPEATS = 3, 15
+REPEATS = 15
 
 
 def measure(
@@ -25,7 +25,9 @@ def measure(
     *,
     progress: Callable[[str], object] = print,
 ) -> dict[str, object]:
-    """Median milliseconds from an image to the result, one thread, random weights.
+    """Median milliseconds from an image to the result, random weights.
+
+    They are those of the processor with one thread, so other programs do not count.
 
     Args:
         entries: Of metafiles, see :func:`mnv2_mm.checkpoints.hub.listed_models`.
@@ -34,20 +36,16 @@ def measure(
     """
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
-    found = {}
+    found: dict[str, list[float]] = {}
     for entry in entries:
-        pair = [round(_median(entry, image, optimize=o), 1) for o in (False, True)]
-        found[entry['Name']] = pair
-        progress(f'{entry["Name"]:28}{pair[0]:8.1f} ms{pair[1]:8.1f} ms optimized')
+        times = found[entry['Name']] = []
+        for optimize in (False, True):
+            torch.manual_seed(0)
+            model = init_model(config_of(entry), optimize=optimize)
+            clock = [time.process_time()]
+            for _ in range(WARMUP + REPEATS):
+                predict(model, image)
+                clock.append(time.process_time())
+            times.append(round(1000 * statistics.median(np.diff(clock)[WARMUP:]), 1))
+        progress(f'{entry["Name"]:28}{times[0]:8} ms layer by layer{times[1]:8} ms')
     return dict(environment=environment(1), milliseconds=found)
-
-
-def _median(entry: Mapping, image: np.ndarray, *, optimize: bool) -> float:
-    torch.manual_seed(0)
-    model = init_model(config_of(entry), optimize=optimize)
-    times = []
-    for _ in range(WARMUP + REPEATS):
-        start = time.perf_counter()
-        predict(model, image)
-        times.append(1000 * (time.perf_counter() - start))
-    return statistics.median(times[WARMUP:])

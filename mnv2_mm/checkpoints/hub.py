@@ -18,11 +18,12 @@ from mnv2_mm.checkpoints.resume import is_complete
 from mnv2_mm.checkpoints.source import Source
 from mnv2_mm.utils.config import config_root, get_config, list_models
 from mnv2_mm.utils.errors import InputError
+from mnv2_mm.utils.files import CACHE_VARIABLE as CACHE_VARIABLE
+from mnv2_mm.utils.files import cache_folder as cache_folder
 from mnv2_mm.version import __version__
 
 #: Prefix that names a published network as a checkpoint.
 SCHEME = 'mnv2_mm://'
-CACHE_VARIABLE = 'MNV2_MM_CACHE'
 _FIGURE_5 = 'mobilenet_v2_w'
 #: The config for a file by the head that it has; without a head that of ImageNet.
 DEFAULT_CONFIGS = {
@@ -85,19 +86,6 @@ def config_for(source: Source) -> str:
         for start, config in DEFAULT_CONFIGS.items()
         if not start or any(key.startswith(start) for key in keys)
     )
-
-
-def cache_folder() -> Path:
-    """Folder of downloads and conversions; created if it does not exist."""
-    path = Path(os.environ.get(CACHE_VARIABLE) or '~/.cache/mnv2_mm').expanduser()
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(
-            f'the cache folder {path} cannot be created ({error.strerror}); set '
-            f'{CACHE_VARIABLE} to another one'
-        ) from error
-    return path
 
 
 def fetch(model: Published) -> Path:

@@ -6,7 +6,9 @@ import os
 import sys
 import time
 from argparse import Namespace
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
@@ -15,7 +17,7 @@ from rich.progress import track
 from mnv2_mm.api import load
 from mnv2_mm.runtime.predictor import Predictor
 from mnv2_mm.runtime.result import Result
-from mnv2_mm.runtime.sources import Leaf, find_sources
+from mnv2_mm.runtime.sources import Leaf, find_sources, frames_of, is_video
 from mnv2_mm.utils.console import filter_warnings
 from mnv2_mm.utils.errors import TRACEBACK_VARIABLE, InputError
 from mnv2_mm.utils.files import write_image, write_json
@@ -60,21 +62,35 @@ class Demo:
         self._taken.add(chosen)
         return str(self.out_dir / chosen)
 
-    def source(self, source: Leaf) -> str:
-        """Do one image, or all frames of a video; returns a line for the console."""
-        found = self.model.predict(source, threshold=self.score_thr)
-        first = next(found)
-        if first.frame is not None:
-            return self._video(first, found)
-        drawn = self._target(first.name, '.jpg')
-        first.save(drawn)
-        entry = {'image': first.source, **first.to_dict(), 'drawn': drawn}
-        if first.masks is not None:
-            entry['mask'] = self._target(first.name, '_mask.png')
-            kind = 'uint8' if len(self.model.classes) <= 256 else 'uint16'
-            write_image(entry['mask'], first.masks.astype(kind))
-        self.results.append(entry)
-        return str(first)
+    def source(self, source: Leaf, read: Future, pool: Executor) -> Future:
+        """Predict for one image, or do a video; a line for the console to wait for."""
+        line: Future = Future()
+        try:
+            found = self.model.predict(read.result(), threshold=self.score_thr)
+            first = next(found)
+            if first.frame is None:
+                return self._image(first, pool)
+            line.set_result(self._video(first, found))
+        except Exception as error:  # whatever it is, the others are promised
+            line.set_exception(error)
+        return line
+
+    def _image(self, result: Result, pool: Executor) -> Future:
+        """Draw and write in another thread."""
+        drawn = self._target(result.name, '.jpg')
+        entry = {'image': result.source, **result.to_dict(), 'drawn': drawn}
+        if result.masks is not None:
+            entry['mask'] = self._target(result.name, '_mask.png')
+
+        def write() -> str:
+            result.save(drawn)
+            if result.masks is not None:
+                kind = 'uint8' if len(self.model.classes) <= 256 else 'uint16'
+                write_image(entry['mask'], result.masks.astype(kind))
+            self.results.append(entry)
+            return str(result)
+
+        return pool.submit(write)
 
     def _video(self, first: Result, others: Iterator[Result]) -> str:
         frames: list[dict] = []
@@ -107,25 +123,33 @@ class Demo:
         return f'{len(frames)} frames'
 
     def run(self, sources: list[Leaf]) -> None:
-        """Do all sources, one after the other."""
+        """Do all sources in their order; images are read before, and written after."""
         width = len(str(len(sources)))
-        for number, source in enumerate(sources, 1):
-            name = getattr(source, 'name', str(source))
+        with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
+            reads = _ahead(reader.submit(_read, source) for source in sources)
+            pairs = zip(sources, reads, strict=True)
+            lines = _ahead(self.source(*pair, writer) for pair in pairs)
             start = time.monotonic()
-            try:
-                text = self.source(source)
-            except Exception as error:  # whatever it is, the others are promised
-                path = Path(str(getattr(error, 'filename', '')))
-                full = self.out_dir in path.parents  # the others would fail too
-                if full or os.environ.get(TRACEBACK_VARIABLE) == '1':
-                    raise
-                kind = '' if isinstance(error, InputError) else type(error).__name__
-                text = f'{kind} {error}'.strip().partition('\n')[0]
-                self.failed[str(source)] = text
-                text = f'error: {text}'
-            seconds = time.monotonic() - start
-            count = f'[{number:{width}}/{len(sources)}]'
-            print(f'{count} {name}: {text} ({seconds:.2f} s)', flush=True)
+            for number, source in enumerate(sources, 1):
+                try:
+                    text = next(lines).result()
+                except Exception as error:
+                    text = self._failed(source, error)
+                now = time.monotonic()
+                name = getattr(source, 'name', str(source))
+                count = f'[{number:{width}}/{len(sources)}]'
+                print(f'{count} {name}: {text} ({now - start:.2f} s)', flush=True)
+                start = now
+
+    def _failed(self, source: Leaf, error: Exception) -> str:
+        """Note what failed; raises the error if the others would fail too."""
+        path = Path(str(getattr(error, 'filename', '')))
+        if self.out_dir in path.parents or os.environ.get(TRACEBACK_VARIABLE) == '1':
+            raise error
+        kind = '' if isinstance(error, InputError) else type(error).__name__
+        text = f'{kind} {error}'.strip().partition('\n')[0]
+        self.failed[str(source)] = text
+        return f'error: {text}'
 
     def write(self, model: str) -> Path:
         """Write the results; returns the path."""
@@ -138,3 +162,18 @@ class Demo:
         }
         write_json(path, content)
         return path
+
+
+def _read(source: Leaf) -> Leaf:
+    """The image of a source; a video as it is, since it is read frame by frame."""
+    return source if is_video(source) else next(frames_of(source))
+
+
+def _ahead(items: Iterator[Future], count: int = 2) -> Iterator[Future]:
+    """The items, each after some more were started."""
+    started: deque[Future] = deque()
+    for item in items:
+        started.append(item)
+        if len(started) > count:
+            yield started.popleft()
+    yield from started

@@ -32,6 +32,7 @@ from mnv2_mm.checkpoints.hub import local_checkpoint
 from mnv2_mm.checkpoints.loading import safe_loading
 from mnv2_mm.commands.test import evaluation_runner
 from mnv2_mm.commands.train import result_of
+from mnv2_mm.engine.network_graph import EAGER_CALLS
 from mnv2_mm.runtime.machine import describe
 from mnv2_mm.runtime.read_image import read_image
 from mnv2_mm.runtime.timing import quartiles
@@ -58,8 +59,7 @@ _EXPORTS = {
     'mmseg': 'seg_onnxruntime_dynamic',
     'mmpretrain': 'cls_onnxruntime_static',
 }
-_SPEEDS = {'time for an image': False, 'with optimize=True': True}
-_RUNS, _WARMUP = 20, 5
+_RUNS, _WARMUP = 20, EAGER_CALLS + 3
 _TIME = '{median:.1f} ms ({quarter:.1f} to {three_quarters:.1f})'
 _TILES = 'parameters', 'time for an image'  # beside the headline
 
@@ -165,12 +165,12 @@ def _model(cfg: Config, checkpoint: str, samples: list[Sample]) -> dict[str, str
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        for name, optimize in _SPEEDS.items() if images else ():
-            run = load(cfg, checkpoint, optimize=optimize).run
+        if images:
+            run = load(cfg, checkpoint).run
             frames = itertools.islice(itertools.cycle(images), _WARMUP + _RUNS)
             spent = np.array([_seconds(run, frame) for frame in frames])
             (found,) = quartiles(spent[_WARMUP:, None])
-            rows[name] = _TIME.format(**found)
+            rows['time for an image'] = _TIME.format(**found)
     finally:
         torch.set_num_threads(threads)
     return rows | {

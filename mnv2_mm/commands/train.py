@@ -21,13 +21,10 @@ from mnv2_mm.checkpoints.resume import (
     last_validation,
     latest_checkpoint,
 )
-from mnv2_mm.engine.fast_training import (
-    keep_freed_memory,
-    set_mixed_precision,
-    use_channels_last,
-)
+from mnv2_mm.engine.fast_training import set_fast, set_mixed_precision
 from mnv2_mm.engine.launch import build_runner, preflight, set_launcher, set_work_dir
 from mnv2_mm.engine.work_dir_lock import lock_work_dir
+from mnv2_mm.runtime.machine import describe
 from mnv2_mm.utils.compat import installed
 from mnv2_mm.utils.config import apply_options, config_name, get_config
 from mnv2_mm.utils.config_checks import check_values
@@ -41,13 +38,14 @@ from mnv2_mm.utils.mmcv_ops import SENTENCES, ops_kind
 def train(args: Namespace) -> None:
     """Train by the flags of tools/train.py, and print where the results are."""
     filter_warnings()
-    cfg = _prepare(args)
+    notes = [f'machine: {describe()}', f'ops of mmcv: {SENTENCES[ops_kind()]}']
+    cfg = _prepare(args, notes)
     set_launcher(cfg, args.launcher, args.local_rank)
     with lock_work_dir(cfg.work_dir):
-        _train(cfg, args)
+        _train(cfg, args, notes)
 
 
-def _train(cfg: Config, args: Namespace) -> None:
+def _train(cfg: Config, args: Namespace, notes: list[str]) -> None:
     """Train in a work dir that no other process uses."""
     path = _set_resume(cfg, args.resume)
     if path is not None and _is_finished(cfg, path):
@@ -67,7 +65,8 @@ def _train(cfg: Config, args: Namespace) -> None:
     try:
         with readable_config_errors(cfg):
             runner = build_runner(cfg, training=True)
-            runner.logger.info(f'ops of mmcv: {SENTENCES[ops_kind()]}')
+            for note in notes:
+                runner.logger.info(note)
             runner.train()
     except KeyboardInterrupt:
         command = f'python tools/train.py {args.config} --work-dir {cfg.work_dir}'
@@ -125,17 +124,16 @@ def _mlflow_place(cfg: Config) -> dict[str, str]:
     )
 
 
-def _prepare(args: Namespace) -> Config:
-    """From the flags to a complete config."""
+def _prepare(args: Namespace, notes: list[str]) -> Config:
+    """From the flags to a complete config; adds what was chosen to the notes."""
     cfg = get_config(args.config)
     print_warnings(apply_options(cfg, args.cfg_options))
     set_work_dir(cfg, args.work_dir)
     host_of(cfg)
-    if args.amp or args.fast:
-        print_warnings(set_mixed_precision(cfg))
     if args.fast:
-        use_channels_last(cfg)
-        keep_freed_memory()
+        notes.append(set_fast(cfg))
+    elif args.amp:
+        notes.append(f'--amp: {set_mixed_precision(cfg)}')
     if args.auto_scale_lr:
         if 'base_batch_size' not in (cfg.get('auto_scale_lr') or {}):
             raise InputError(

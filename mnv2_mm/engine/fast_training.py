@@ -2,7 +2,7 @@
 
 - bfloat16: mmengine's AmpOptimWrapper is for float16 on a GPU, whose small range needs
   a scaled loss; bfloat16 has the range of float32. Processors with AVX512-BF16 or AMX
-  multiply it twice as fast as float32.
+  multiply it twice as fast as float32; others do not get it.
 - channels last: a 1x1 convolution, which is most of MobileNetV2, is then a matrix
   product over the pixels. A map takes the layout of the weights that produce it, so
   converting the weights is enough. Rounding is coarser in torch's batch norm on the
@@ -27,6 +27,7 @@ from mmengine.runner import Runner
 from torch import nn
 
 from mnv2_mm.registry import HOOKS, OPTIM_WRAPPERS
+from mnv2_mm.runtime.machine import bfloat16_pays, check_bfloat16, no_bfloat16
 from mnv2_mm.utils.errors import InputError
 
 
@@ -45,34 +46,45 @@ class BFloat16OptimWrapper(OptimWrapper):
             yield
 
 
-def set_mixed_precision(cfg: Config) -> list[str]:
-    """Let a config train in mixed precision: float16 on a GPU, or bfloat16.
+def set_mixed_precision(cfg: Config) -> str:
+    """Let a config train in mixed precision: float16 on a GPU, else bfloat16.
 
     Returns:
-        Warnings for the user.
+        The type of the numbers.
+
+    Raises:
+        InputError: a processor without bfloat16 arithmetic, or another optim_wrapper.
     """
-    ours = f'mnv2_mm.{BFloat16OptimWrapper.__name__}'
     wrapper = cfg.optim_wrapper
     kind = wrapper.get('type', 'OptimWrapper')
-    if kind == ours:
-        return []
-    if kind not in ('OptimWrapper', 'AmpOptimWrapper'):
+    ours = f'mnv2_mm.{BFloat16OptimWrapper.__name__}'
+    if kind not in ('OptimWrapper', 'AmpOptimWrapper', ours):
         raise InputError(
             'mixed precision needs a config whose optim_wrapper.type is OptimWrapper, '
             f'and it is {kind}'
         )
-    if torch.cuda.is_available():
+    if torch.cuda.is_available() and kind != ours:
         wrapper.update(type='AmpOptimWrapper', loss_scale='dynamic')
-        return []
+        return 'float16'
+    if not torch.cuda.is_available():
+        check_bfloat16()
     wrapper.type = ours
     for key in ('loss_scale', 'dtype'):
         wrapper.pop(key, None)  # of AmpOptimWrapper
-    if torch.ops.mkldnn._is_mkldnn_bf16_supported():
-        return []
-    return [
-        'this processor has no bfloat16 arithmetic (AVX512-BF16 or AMX); mixed '
-        'precision is slower on it than float32'
-    ]
+    return 'bfloat16'
+
+
+def set_fast(cfg: Config) -> str:
+    """Set what ``--fast`` stands for, as far as it pays on this machine.
+
+    Returns:
+        The choice in one line.
+    """
+    use_channels_last(cfg)
+    kept = ', freed memory kept' if keep_freed_memory() else ''
+    if torch.cuda.is_available() or bfloat16_pays():
+        return f'--fast: channels last{kept}, {set_mixed_precision(cfg)}'
+    return f'--fast: channels last{kept}, float32, as {no_bfloat16()}'
 
 
 @HOOKS.register_module()

@@ -13,7 +13,7 @@ class OnnxRuntime:
     """An ONNX file, loaded.
 
     Args:
-        files: The .onnx file.
+        files: The .onnx file, or its content.
         threads: Threads within an operator; 0 is ONNX Runtime's default.
         exact_int8: Avoid the overflow of 16-bit sums in the 8-bit kernels of
             x86 processors without VNNI. Signed activations, as TensorRT's, need
@@ -28,7 +28,7 @@ class OnnxRuntime:
 
     def __init__(
         self,
-        files: Sequence[str | os.PathLike],
+        files: Sequence[str | os.PathLike | bytes],
         *,
         threads: int = 0,
         exact_int8: bool = False,
@@ -43,9 +43,11 @@ class OnnxRuntime:
             options.add_session_config_entry('session.x64quantprecision', '1')
         # from its bytes: given a path, ONNX Runtime opens any file that the graph
         # names as the place of its weights
-        data, cpu = Path(files[0]).read_bytes(), ['CPUExecutionProvider']
+        file, cpu = files[0], ['CPUExecutionProvider']
+        data = file if isinstance(file, bytes) else Path(file).read_bytes()
+        name = 'the graph' if file is data else file
         with backend_errors(
-            'onnxruntime', f'does not accept {files[0]}, which may be damaged'
+            'onnxruntime', f'does not accept {name}, which may be damaged'
         ):
             self.session = onnxruntime.InferenceSession(data, options, providers=cpu)
             (self._input,) = (value.name for value in self.session.get_inputs())

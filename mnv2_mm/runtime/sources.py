@@ -25,8 +25,9 @@ IMAGES = ('.bmp', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp')
 VIDEOS = ('.avi', '.m4v', '.mkv', '.mov', '.mp4', '.webm')
 _TIMEOUT = 30  # seconds without a byte
 
-#: One image or video: an address, a file, a camera, an array, an image of Pillow.
-Leaf: TypeAlias = 'str | Path | int | np.ndarray | Image'
+#: One image or video: an address, a file, a camera, an array, an image of Pillow, or
+#: what was read of these.
+Leaf: TypeAlias = 'str | Path | int | np.ndarray | Image | Frame'
 #: What predict takes.
 Source: TypeAlias = (
     'str | os.PathLike | int | np.ndarray | Image | list[Source] | tuple[Source, ...]'
@@ -49,6 +50,8 @@ def find_sources(source: Source) -> list[Leaf]:
     Raises:
         InputError: there is no such file, nothing in a folder, or a wrong type.
     """
+    if isinstance(source, Frame):
+        return [source]
     if isinstance(source, list | tuple):
         return [leaf for part in source for leaf in find_sources(part)]
     if isinstance(source, np.ndarray) or _is_pillow(source):
@@ -99,23 +102,30 @@ def frames_of(leaf: Leaf) -> Iterator[Frame]:
     Raises:
         InputError: it cannot be read; the message says why.
     """
-    if isinstance(leaf, int):
+    if isinstance(leaf, Frame):
+        yield leaf
+    elif isinstance(leaf, int):
         yield from _video(leaf, f'camera {leaf}')
+    elif is_video(leaf):
+        yield from _video(str(leaf), str(leaf))
     elif isinstance(leaf, str):
-        scheme, ending = leaf.partition('://')[0], Path(urlsplit(leaf).path).suffix
-        if scheme == 'rtsp' or ending.lower() in VIDEOS:
-            yield from _video(leaf, leaf)
-        else:
-            yield Frame(leaf, decode(_download(leaf), leaf))
+        yield Frame(leaf, decode(_download(leaf), leaf))
     elif isinstance(leaf, Path):
-        if leaf.suffix.lower() in VIDEOS:
-            yield from _video(str(leaf), str(leaf))
-        else:
-            yield Frame(str(leaf), read_image(leaf))
+        yield Frame(str(leaf), read_image(leaf))
     elif isinstance(leaf, np.ndarray):
         yield Frame('image', _checked(leaf))
     else:
         yield Frame(getattr(leaf, 'filename', '') or 'image', _from_pillow(leaf))
+
+
+def is_video(leaf: Leaf) -> bool:
+    """Whether a source is a video, a stream or a camera, by its name."""
+    if isinstance(leaf, str):
+        stream = leaf.startswith('rtsp://')
+        return stream or Path(urlsplit(leaf).path).suffix.lower() in VIDEOS
+    if isinstance(leaf, Path):
+        return leaf.suffix.lower() in VIDEOS
+    return isinstance(leaf, int)
 
 
 def _checked(image: np.ndarray) -> np.ndarray:

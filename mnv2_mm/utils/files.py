@@ -22,6 +22,21 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 StrPath = str | os.PathLike
+#: Names another folder than ``~/.cache/mnv2_mm``.
+CACHE_VARIABLE = 'MNV2_MM_CACHE'
+
+
+def cache_folder() -> Path:
+    """Folder of downloads, conversions and exports; created if it does not exist."""
+    path = Path(os.environ.get(CACHE_VARIABLE) or '~/.cache/mnv2_mm').expanduser()
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f'the cache folder {path} cannot be created ({error.strerror}); set '
+            f'{CACHE_VARIABLE} to another one'
+        ) from error
+    return path
 
 
 def check_output(path: StrPath, *, folder: bool = False) -> None:

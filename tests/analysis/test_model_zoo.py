@@ -76,5 +76,5 @@ def test_table_has_each_number_in_its_column():
     assert cells['multiply-adds'] == '301M'
     assert cells['quoted'].startswith('top-1 71.8, top-5 91.0')
     assert cells['measured here'] == 'top-1 70.5 <sup>2</sup>'
-    assert (cells['ms'], cells['ms, optimized']) == ('23.0', '11.0')
+    assert (cells['ms, layer by layer'], cells['ms']) == ('23.0', '11.0')
     assert notes[1] == '2. D: M'

@@ -18,11 +18,11 @@ from mmengine.model import BaseModule
 from mnv2_mm.api import predict
 from mnv2_mm.benchmark import data, deploy, detectors, infer, throughput
 from mnv2_mm.benchmark.core import Case, Options, run_interleaved
+from mnv2_mm.runtime import machine
 from mnv2_mm.utils import compat
 from mnv2_mm.utils.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[2]
-#: Computed without the instructions, bfloat16 takes minutes at full size.
 SIDE = 64
 
 
@@ -65,10 +65,11 @@ def test_every_case_runs(tiny, make):
         pickle.dumps(case)
         if 'timm' in case.name and not compat.installed('timm'):
             continue
-        step = case.make()
-        # each of these runs for seconds without the instructions
-        if case.name not in ('mnv2_mm, bfloat16', 'mnv2_mm, bfloat16, api.predict'):
-            step()
+        if 'bfloat16' in case.name and not machine.bfloat16_pays():
+            with pytest.raises(InputError, match='bfloat16 is slow here'):
+                case.make()
+            continue
+        case.make()()
 
 
 def test_a_gpu_is_shared_by_cases_of_one_process(tiny):
@@ -82,6 +83,7 @@ def test_a_gpu_is_shared_by_cases_of_one_process(tiny):
 @pytest.mark.parametrize('fast', [False, True])
 def test_a_training_step_changes_the_weights(monkeypatch, fast):
     """Also in bfloat16, in which the forward pass alone computes."""
+    monkeypatch.setenv(machine.FORCE_VARIABLE, '1')
     model = detectors.detector(ours=True, side=SIDE)
     monkeypatch.setattr(detectors, 'detector', lambda **kwargs: model)
     step = detectors.training_step(2, SIDE, fast=fast)
@@ -104,7 +106,7 @@ def test_scaling_covers_batches_sides_and_processes():
     found = groups(cases)
     assert len(found) == 2 * (len(throughput.BATCHES) + len(throughput.SIDES)) + 1
     for (_, point), names in found.items():
-        assert len(names) == 3 or point == 1
+        assert len(names) >= 2 or point == 1
     assert {case.images for case in cases if case.point == 160} == {8}
     assert sum(case.processes == 2 for case in cases) == 1
     smallest = [case for case in cases if case.point in (1, 160)]

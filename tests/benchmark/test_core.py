@@ -4,11 +4,10 @@ import functools
 import itertools
 import json
 import os
-import time
 
 import cv2
 import pytest
-from benchmark_steps import fail, make, report_environment
+from benchmark_steps import fail, make, report_environment, spin
 
 from mnv2_mm.benchmark import core
 from mnv2_mm.benchmark.core import Case, prepared, run_interleaved
@@ -38,7 +37,7 @@ def test_cases_run_in_turn(tmp_path, processes):
 
 
 def test_the_time_is_the_mean_of_the_repeats_without_the_pause():
-    step = functools.partial(functools.partial, time.sleep, 0.02)
+    step = functools.partial(functools.partial, spin, 0.02)
     (result,) = run_interleaved([case('a', step, repeats=3)], 1)
     assert 20 <= result.times[0] < 50
 
@@ -131,6 +130,7 @@ def test_environment_names_the_machine():
         'threads',
         'load_average',
         'torch',
+        'onnxruntime',
         'date',
     }
     assert None not in found.values()
@@ -152,7 +152,7 @@ def test_curves_and_bars_are_drawn(tmp_path):
 
 # ------------------------------------------------------------------- the tool
 def trivial_cases(options) -> list[Case]:
-    sleep = functools.partial(functools.partial, time.sleep)
+    sleep = functools.partial(functools.partial, spin)
     return [
         Case(name='theirs', group='one photo', make=functools.partial(sleep, 0.02)),
         Case(name='ours', group='one photo', make=functools.partial(sleep, 0.01)),
@@ -165,6 +165,7 @@ def test_tool_prints_writes_and_draws(monkeypatch, run_tool, tmp_path, capfd):
     from mnv2_mm.benchmark import throughput
 
     monkeypatch.setattr(throughput, 'train_cases', trivial_cases)
+    monkeypatch.setattr(os, 'getloadavg', lambda: (1.5, 1, 1))
     path, png = tmp_path / 'times.json', tmp_path / 'times.png'
     flags = ['--rounds', 2, '--json', path, '--png', png]
     assert run_tool('benchmark', 'train', *flags) == 0
@@ -174,6 +175,8 @@ def test_tool_prints_writes_and_draws(monkeypatch, run_tool, tmp_path, capfd):
     assert len(ours['times']) == 2
     assert min(theirs['times']) > min(ours['times']) > 10
     out = capfd.readouterr().out
+    assert 'warning: other programs' in out
+    assert content['environment']['load_average'] == [1.5, 1, 1]
     for value in (content['environment']['processor'], 'instruction set', 'one photo'):
         assert value in out
     assert 'fewer than two cases' in out

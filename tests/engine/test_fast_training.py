@@ -9,11 +9,13 @@ from mmengine.config import Config
 from mmengine.registry import OPTIM_WRAPPERS
 from torch import nn
 
+from mnv2_mm.engine import fast_training
 from mnv2_mm.engine.fast_training import (
     BFloat16OptimWrapper,
     set_mixed_precision,
     use_channels_last,
 )
+from mnv2_mm.runtime import machine
 from mnv2_mm.utils.errors import InputError
 
 on_cpu = pytest.mark.skipif(
@@ -29,7 +31,14 @@ def _config(**wrapper):
     return Config(dict(optim_wrapper=wrapper))
 
 
+@pytest.fixture
+def forced(monkeypatch):
+    """Bfloat16 on any processor."""
+    monkeypatch.setenv(machine.FORCE_VARIABLE, '1')
+
+
 @on_cpu
+@pytest.mark.usefixtures('forced')
 @pytest.mark.parametrize(
     'wrapper',
     [{}, dict(type='OptimWrapper', accumulative_counts=2)],
@@ -37,8 +46,8 @@ def _config(**wrapper):
 )
 def test_the_forward_pass_alone_is_in_bfloat16(wrapper):
     cfg = _config(**wrapper)
-    set_mixed_precision(cfg)
-    assert not set_mixed_precision(cfg)  # a config that asks for it itself
+    for _ in range(2):  # a config may ask for it itself
+        assert set_mixed_precision(cfg) == 'bfloat16'
     model = nn.Linear(4, 2)
     made = dict(cfg.optim_wrapper)
     made['optimizer'] = torch.optim.SGD(model.parameters(), 0.1)
@@ -55,6 +64,7 @@ def test_the_forward_pass_alone_is_in_bfloat16(wrapper):
 
 
 @on_cpu
+@pytest.mark.usefixtures('forced')
 def test_what_belongs_to_float16_is_taken_out():
     cfg = _config(type='AmpOptimWrapper', loss_scale=512.0, dtype='float16')
     set_mixed_precision(cfg)
@@ -67,15 +77,23 @@ def test_another_wrapper_is_refused():
 
 
 @on_cpu
-def test_a_processor_without_bfloat16_is_told(monkeypatch):
-    name = '_is_mkldnn_bf16_supported'
-    for supported in (True, False):
+def test_without_bfloat16_fast_leaves_it_out_and_amp_is_refused(monkeypatch):
+    monkeypatch.setattr(fast_training, 'keep_freed_memory', lambda: True)
+    for supported, kind in ((True, 'mnv2_mm.BFloat16OptimWrapper'), (False, None)):
         monkeypatch.setattr(
-            torch.ops.mkldnn, name, lambda supported=supported: supported
+            machine, 'has_bfloat16', lambda supported=supported: supported
         )
-        told = set_mixed_precision(_config())
-        assert bool(told) != supported
-    assert 'slower' in told[0]
+        cfg = _config()
+        line = fast_training.set_fast(cfg)
+        assert cfg.optim_wrapper.get('type') == kind
+        assert cfg.custom_hooks == [dict(type='mnv2_mm.ChannelsLastHook')]
+        assert 'freed memory kept' in line and '\n' not in line
+        assert ('times as long' in line) != supported
+    with pytest.raises(InputError, match='times as long'):
+        set_mixed_precision(_config())
+    monkeypatch.setenv(machine.FORCE_VARIABLE, '1')
+    assert set_mixed_precision(_config()) == 'bfloat16'
+    assert 'bfloat16' in fast_training.set_fast(_config())
 
 
 @pytest.mark.parametrize('place', ['custom_hooks', 'default_hooks', None])

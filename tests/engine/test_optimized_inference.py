@@ -6,10 +6,20 @@ import pytest
 import torch
 
 from mnv2_mm.api import init_model, predict
+from mnv2_mm.engine import optimized_inference
+from mnv2_mm.engine.network_graph import EAGER_CALLS
 from mnv2_mm.engine.optimized_inference import optimize_for_inference
+from mnv2_mm.runtime import machine
+from mnv2_mm.runtime.machine import FORCE_VARIABLE
 from mnv2_mm.utils.errors import InputError
 
 MODELS = ('ssdlite_sample', 'deeplabv3_sample', 'mnv2_sample')
+
+
+@pytest.fixture(autouse=True)
+def _settings(tmp_path, monkeypatch):
+    monkeypatch.setenv('MNV2_MM_CACHE', str(tmp_path))
+    monkeypatch.setenv(FORCE_VARIABLE, '1')
 
 
 def _settled(name):
@@ -51,14 +61,15 @@ def test_the_same_up_to_rounding(name, dtype, bound):
     model = _settled(name)
     expected = _answer(model)
     optimized = optimize_for_inference(model, dtype)
-    for _ in range(3):  # layer by layer, then as graphs
+    for _ in range(EAGER_CALLS + 2):  # layer by layer, then as a graph
         found = _answer(optimized)
         assert found.dtype == torch.float32
         error = (found - expected).abs().max() / expected.abs().max()
         assert 0 < error < bound
-    graphs = optimized.backbone.forward
-    assert len(graphs.graphs) == 1
-    assert not graphs.failures
+    heads = ('bbox_head', 'decode_head', 'head')
+    (head,) = (getattr(optimized, n) for n in heads if hasattr(optimized, n))
+    assert len(head.forward.graphs) == 1
+    assert not head.forward.failures
     norms = [m for m in optimized.modules() if isinstance(m, torch.nn.BatchNorm2d)]
     assert not norms
 
@@ -98,3 +109,24 @@ def test_the_public_function_takes_it(name, how):
 def test_an_unknown_dtype_is_named():
     with pytest.raises(InputError, match=r'float16.*float32, bfloat16'):
         init_model('mnv2_sample', dtype='float16')
+
+
+def test_bfloat16_is_refused_where_it_is_slow(monkeypatch):
+    monkeypatch.delenv(FORCE_VARIABLE)
+    monkeypatch.setattr(machine, 'has_bfloat16', lambda: False)
+    with pytest.raises(InputError, match=f'times as long.*{FORCE_VARIABLE}=1'):
+        init_model('mnv2_sample', dtype='bfloat16')
+    monkeypatch.setattr(machine, 'has_bfloat16', lambda: True)
+    weight = init_model('mnv2_sample', dtype='bfloat16').backbone.conv1.conv.weight
+    assert weight.dtype == torch.bfloat16
+
+
+def test_a_backend_that_cannot_run_is_named(monkeypatch):
+    with pytest.raises(InputError, match='auto, pytorch, onnxruntime'):
+        init_model('mnv2_sample', optimize=True, backend='tflite')
+    with pytest.raises(InputError, match="float32: use 'auto'"):
+        init_model('mnv2_sample', dtype='bfloat16', backend='onnxruntime')
+    monkeypatch.setattr(optimized_inference, 'installed', lambda name: name == 'onnx')
+    with pytest.raises(InputError, match='pip install onnxruntime onnxslim'):
+        init_model('mnv2_sample', optimize=True, backend='onnxruntime')
+    assert init_model('mnv2_sample', optimize=True).head.forward.cache is None

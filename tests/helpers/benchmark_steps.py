@@ -2,6 +2,7 @@
 
 import functools
 import os
+import time
 from pathlib import Path
 
 from mnv2_mm.utils.errors import InputError
@@ -10,6 +11,13 @@ from mnv2_mm.utils.errors import InputError
 def append(path: Path, text: str) -> None:
     with path.open('a') as file:
         file.write(text)
+
+
+def spin(seconds: float) -> None:
+    """Use the processor, whose time counts with one thread."""
+    end = time.process_time() + seconds
+    while time.process_time() < end:
+        pass
 
 
 def make(path: Path, text: str) -> functools.partial:

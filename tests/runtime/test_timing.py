@@ -173,3 +173,26 @@ def test_the_machine_has_a_name(monkeypatch):
     text = machine.describe()
     assert text.startswith('NVIDIA Jetson Orin Nano, ARMv8 rev 1, ')
     assert text.endswith(', 6 cores')
+
+
+@pytest.mark.parametrize(
+    ('line', 'name', 'bfloat16'),
+    [
+        ('flags: fpu avx avx2 sha_ni', 'AVX2', False),
+        ('flags: avx2 avx512f avx512bw avx512dq avx512vl', 'AVX-512', False),
+        ('flags: avx2 avx512f avx512_bf16', 'AVX-512', True),
+        ('flags: avx2 avx512f amx_bf16 amx_tile', 'AVX-512', True),
+        ('Features: fp asimd sve bf16', 'SVE', True),
+        ('Features: half thumb neon vfpv4', 'NEON', False),
+        ('', 'unknown', False),
+    ],
+)
+def test_what_the_processor_can_do(monkeypatch, line, name, bfloat16):
+    monkeypatch.setattr(machine, '_text', lambda path: f'processor: 0\n{line}\n')
+    machine._flags.cache_clear()
+    try:
+        assert machine.instruction_set() == name
+        assert machine.has_bfloat16() == bfloat16
+        assert f', {name}{" with bfloat16" * bfloat16}, ' in machine.describe()
+    finally:
+        machine._flags.cache_clear()

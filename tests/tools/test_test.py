@@ -11,6 +11,7 @@ import torch
 
 from mnv2_mm.engine import optimized_inference
 from mnv2_mm.engine.optimized_inference import optimize_for_inference
+from mnv2_mm.runtime.machine import FORCE_VARIABLE
 
 Tool = Callable[..., int]
 Trained = Callable[[str], tuple[Path, Path]]
@@ -82,6 +83,9 @@ def test_the_optimized_network_is_evaluated(
 ) -> None:
     made = []
 
+    monkeypatch.setenv('MNV2_MM_CACHE', str(tmp_path))
+    monkeypatch.setenv(FORCE_VARIABLE, '1')
+
     def spy(model: torch.nn.Module, dtype: str) -> torch.nn.Module:
         made.append((model, dtype))
         return optimize_for_inference(model, dtype)
@@ -98,7 +102,10 @@ def test_the_optimized_network_is_evaluated(
         figures[name] = result['metrics']
     ((model, dtype),) = made
     assert dtype == ('bfloat16' if bfloat16 else 'float32')
-    assert model.backbone.forward.seen  # it was run, and not the wrapper
+    head = model.bbox_head if task == 'det' else model.head
+    assert head.forward.calls  # it was run, and not the wrapper
+    (log,) = (tmp_path / 'optimized').glob('*/*.log')
+    assert f'optimized for inference in {dtype} on' in log.read_text()
     if not bfloat16:
         assert figures['optimized'] == pytest.approx(figures['eager'], abs=0.01)
 

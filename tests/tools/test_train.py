@@ -19,6 +19,7 @@ import pytest
 import torch
 from mmengine.config import Config
 
+from mnv2_mm.runtime import machine
 from mnv2_mm.utils.config import apply_options, get_config, list_models
 from mnv2_mm.utils.errors import InputError
 from mnv2_mm.utils.mmcv_ops import SENTENCES, ops_kind
@@ -189,18 +190,25 @@ def test_trains_and_reuses_a_finished_run(
     assert checkpoint.stat().st_mtime_ns == stamp
 
 
+@pytest.mark.parametrize('bfloat16', [True, False])
 @pytest.mark.parametrize(
     'task',
     [
         'cls',
-        # the same wrapper and hook; slow without the instructions for bfloat16
+        # the same wrapper and hook
         pytest.param('det', marks=pytest.mark.slow),
         pytest.param('seg', marks=pytest.mark.slow),
     ],
 )
 def test_fast_training_says_what_it_does(
-    tiny_config: Write, run_tool: Tool, tmp_path: Path, task: str
+    tiny_config: Write,
+    run_tool: Tool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    task: str,
+    bfloat16: bool,
 ) -> None:
+    monkeypatch.setattr(machine, 'has_bfloat16', lambda: bfloat16)
     key = 'max_iters' if task == 'seg' else 'max_epochs'
     options = ['--fast', '--cfg-options', f'train_cfg.{key}=1']
     # few images, since bfloat16 without the instructions is slow
@@ -211,7 +219,12 @@ def test_fast_training_says_what_it_does(
     (dumped,) = tmp_path.glob('tiny_*.py')
     cfg = Config.fromfile(dumped)
     kind = cfg.optim_wrapper.type.rpartition('.')[2]
-    assert kind in ('BFloat16OptimWrapper', 'AmpOptimWrapper')
+    mixed = bfloat16 or torch.cuda.is_available()
+    assert mixed == (kind in ('BFloat16OptimWrapper', 'AmpOptimWrapper'))
+    (log,) = tmp_path.glob('*/*.log')
+    text = log.read_text()
+    assert 'machine: ' in text and '--fast: channels last' in text
+    assert mixed or 'float32, as this processor' in text
     assert dict(type='mnv2_mm.ChannelsLastHook') in cfg.custom_hooks
     (state,) = tmp_path.glob('[ei]*_1.pth')
     for value in torch.load(state, weights_only=False)['state_dict'].values():

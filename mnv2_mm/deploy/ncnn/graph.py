@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import onnx
 from onnx import numpy_helper
 
-from mnv2_mm.deploy.graph import fold
 from mnv2_mm.utils.errors import InputError
+from mnv2_mm.utils.onnx_folding import fold
 
 _OPSET = 13
 

@@ -1,0 +1,211 @@
+"""Run a whole network as one graph per input size, for prediction on a processor.
+
+Layer by layer a small network spends much of its time outside of the arithmetic:
+weights are repacked on every call, kernels are looked up, each activation is another
+pass over the memory. Two runtimes take a traced network instead: ONNX Runtime, and
+oneDNN (by TorchScript) for bfloat16 and where ONNX Runtime is not installed.
+docs/speed.md has the times.
+
+"""
+
+import io
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+
+from mnv2_mm.engine.onnx_cache import OnnxCache
+from mnv2_mm.runtime.onnxruntime import OnnxRuntime
+from mnv2_mm.utils.errors import InputError
+
+#: Images of a size that run layer by layer. A graph takes 1 to 3 s to make, which does
+#: not pay for a few images.
+EAGER_CALLS = 5
+#: Input sizes for which a network has graphs.
+MAX_SIZES = 4
+#: Largest difference between graph and layers, as a share of the largest value.
+TOLERANCES = {torch.float32: 1e-4, torch.bfloat16: 0.1}
+#: Calls in which TorchScript records the sizes, and then optimizes.
+_WARMUP = 3
+#: The hosts' models that are features, then a head: its name.
+_HEADS = {
+    'SingleStageDetector': 'bbox_head',
+    'EncoderDecoder': 'decode_head',
+    'ImageClassifier': 'head',
+}
+
+Graph = Callable[[Tensor], list[Tensor]]
+
+
+def use_graph(network: nn.Module, *, onnx: bool) -> None:
+    """Let a model of a host run its features and head as one graph, in place.
+
+    The graphs hold the weights; later changes of them have no effect. Other models than
+    a single-stage detector, an encoder with a decoder, and a classifier run as before.
+
+    Args:
+        network: On the processor, in eval mode.
+        onnx: Whether ONNX Runtime runs it; else oneDNN.
+    """
+    name = _HEADS.get(type(network).__name__)
+    if name and (onnx or torch.backends.mkldnn.is_available()):
+        head = getattr(network, name)
+        head.forward = GraphForward(network, head, OnnxCache(network) if onnx else None)
+        network.extract_feat = _pass_on
+
+
+def _pass_on(x: Tensor, *_: Any, **__: Any) -> Tensor:
+    """The features are inside of the head's graph."""
+    return x
+
+
+class GraphForward:
+    """Replace ``forward`` of a head: from the image (B, 3, H, W) to what it returns.
+
+    A size gets its graph after :data:`EAGER_CALLS` images, or at once if it is in the
+    cache. The graph is compared with the layers on another image; a damaged entry of
+    the cache is made again. These cases run layer by layer: more sizes than
+    :data:`MAX_SIZES`, gradients, and networks whose graph fails or computes something
+    else (oneDNN refuses depthwise convolutions of a single pixel, for example).
+
+    Args:
+        network: A model of a host.
+        head: The last part of it.
+        cache: Entries for ONNX Runtime; None for oneDNN.
+
+    Attributes:
+        graphs: By input size; None where it failed.
+        failures: Why, by input size.
+    """
+
+    def __init__(
+        self, network: nn.Module, head: nn.Module, cache: OnnxCache | None
+    ) -> None:
+        self.network, self.cache = network, cache
+        self._features, self._head = network.extract_feat, head.forward
+        self.tolerance = max(TOLERANCES[p.dtype] for p in network.parameters())
+        self.graphs: dict[torch.Size, Callable | None] = {}
+        self.failures: dict[torch.Size, str] = {}
+        self.calls: dict[torch.Size, int] = {}
+
+    def eager(self, x: Tensor) -> Any:
+        """Run layer by layer."""
+        return self._head(self._features(x))
+
+    def __call__(self, x: Tensor) -> Any:
+        """Return what the head returns for the features of the image."""
+        if _is_recorded():
+            return self.eager(x)
+        if x.shape not in self.graphs and len(self.graphs) < MAX_SIZES:
+            calls = self.calls[x.shape] = self.calls.get(x.shape, 0) + 1
+            kept = self.cache.read(x.shape) if self.cache and calls == 1 else b''
+            if kept or calls > EAGER_CALLS:
+                self.graphs[x.shape] = self._compared(x, kept)
+        graph = self.graphs.get(x.shape)
+        return self.eager(x) if graph is None else graph(x)
+
+    def _compared(self, x: Tensor, kept: bytes) -> Callable | None:
+        """The graph for one size; None if it fails or differs from the layers."""
+        flat, other = _Flat(self), x.flip(-1)
+        reason = ''
+        with warnings.catch_warnings():
+            # the tracer warns of sizes, which are fixed here, and of its age
+            warnings.simplefilter('ignore')
+            for data in [kept, b''] if kept else [b'']:
+                try:
+                    right = flat(other)
+                    graph = (
+                        self._onnx(flat, x, data) if self.cache else _onednn(flat, x)
+                    )
+                    reason = _difference(graph(other), right, self.tolerance)
+                except (RuntimeError, InputError) as error:
+                    reason = str(error).strip().rpartition('\n')[2]
+                if not reason:
+                    return lambda x: pytree.tree_unflatten(graph(x), flat.structure)
+        self.failures[x.shape] = reason
+        return None
+
+    def _onnx(self, flat: '_Flat', x: Tensor, kept: bytes) -> Graph:
+        """Load or make a session of ONNX Runtime."""
+        data = kept or export(flat, x)
+        session = OnnxRuntime([data], threads=torch.get_num_threads())
+        if not kept:
+            self.cache.write(x.shape, data)
+        # maps lie channels last, as the hosts' postprocessing reads them
+        layouts = {4: torch.channels_last}
+        return lambda x: [
+            y.contiguous(memory_format=layouts.get(y.ndim, torch.contiguous_format))
+            for y in map(torch.from_numpy, session(x.numpy()).values())
+        ]
+
+    def __getstate__(self) -> dict:
+        """Copies and pickles make their own graphs."""
+        return self.__dict__ | {'graphs': {}, 'failures': {}, 'calls': {}}
+
+
+class _Flat(nn.Module):
+    """From one tensor to a flat tuple of tensors."""
+
+    def __init__(self, owner: GraphForward) -> None:
+        super().__init__()
+        self.network = owner.network  # for the trace to know the weights
+        self._run = owner.eager
+        self.structure: pytree.TreeSpec | None = None
+        self.eval()
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        found, self.structure = pytree.tree_flatten(self._run(x))
+        if not all(isinstance(value, Tensor) for value in found):
+            raise RuntimeError('it returns something other than tensors')
+        return tuple(found)
+
+
+def export(network: nn.Module, x: Tensor) -> bytes:
+    """Export a module with one input as an ONNX file; constants and padding folded.
+
+    With the padding inside of the convolutions SSDLite takes 27 ms instead of 35.
+    """
+    import onnx
+
+    from mnv2_mm.utils.onnx_folding import fold
+
+    file = io.BytesIO()
+    torch.onnx.export(network, (x,), file, input_names=['input'], dynamo=False)
+    return fold(onnx.load_from_string(file.getvalue())).SerializeToString()
+
+
+def _onednn(network: nn.Module, x: Tensor) -> Graph:
+    """Trace a module; TorchScript gives chains of layers to oneDNN."""
+    before = torch.jit.onednn_fusion_enabled()
+    torch.jit.enable_onednn_fusion(True)
+    try:
+        graph = torch.jit.freeze(torch.jit.trace(network, x, check_trace=False))
+        for _ in range(_WARMUP):
+            graph(x)
+    finally:
+        torch.jit.enable_onednn_fusion(before)
+    return lambda x: list(graph(x))
+
+
+def _is_recorded() -> bool:
+    """Whether autograd, tracing or compilation is active."""
+    return (
+        torch.is_grad_enabled()
+        or torch.jit.is_tracing()
+        or torch.compiler.is_compiling()
+    )
+
+
+def _difference(found: list[Tensor], right: tuple[Tensor, ...], bound: float) -> str:
+    """Say how results differ beyond the bound; '' if they do not."""
+    for one, other in zip(found, right, strict=True):
+        if one.shape != other.shape:
+            return f'its results have the shape {tuple(one.shape)}'
+        error = (one.float() - other.float()).abs().max()
+        largest = other.float().abs().max()
+        if not error <= bound * largest:
+            return f'its results differ by {error:.1g} of {largest:.1g}'
+    return ''

@@ -1,0 +1,237 @@
+"""A network as one graph: by ONNX Runtime, and by oneDNN."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from mnv2_mm.engine import network_graph, onnx_cache
+from mnv2_mm.engine.network_graph import EAGER_CALLS, MAX_SIZES, use_graph
+from mnv2_mm.utils.compat import installed
+
+BACKENDS = [
+    pytest.param(
+        True,
+        id='onnxruntime',
+        marks=pytest.mark.skipif(
+            not (installed('onnxruntime') and installed('onnxslim')),
+            reason='deployment is not installed',
+        ),
+    ),
+    pytest.param(
+        False,
+        id='onednn',
+        marks=pytest.mark.skipif(
+            not torch.backends.mkldnn.is_available(), reason='this torch has no oneDNN'
+        ),
+    ),
+]
+onnx_only = pytest.mark.parametrize('onnx', BACKENDS[:1])
+
+
+class Head(nn.Module):
+    """Gives nested sequences, as a detector's head; counts its calls."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(8, 4, 1)
+        self.calls = 0
+
+    def forward(self, feats):
+        self.calls += 1
+        maps = [torch.relu(self.conv(x)) for x in feats]
+        return maps, tuple(x.mean((2, 3)) for x in maps)
+
+
+class Branching(Head):
+    """What a trace cannot follow: it decides by the values."""
+
+    def forward(self, feats):
+        x = self.conv(feats[0])
+        return x * 2 if x[..., 2].mean() > x[..., -3].mean() else x
+
+
+class Talking(Head):
+    """What gives something else than tensors."""
+
+    def forward(self, feats):
+        return self.conv(feats[0]), 'done'
+
+
+class ImageClassifier(nn.Module):
+    """Has the face of mmpretrain's."""
+
+    def __init__(self, head: type[nn.Module] = Head) -> None:
+        super().__init__()
+        self.backbone = nn.Conv2d(3, 8, 3, padding=1)
+        self.head = head()
+
+    def extract_feat(self, x, stage='neck'):
+        return [self.backbone(x), self.backbone(x)[..., 1:]]
+
+    def predict(self, x):
+        return self.head(self.extract_feat(x))
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    """The cache folder, and no gradients."""
+    monkeypatch.setenv('MNV2_MM_CACHE', str(tmp_path))
+    with torch.no_grad():
+        yield tmp_path / 'onnxruntime'
+
+
+def made(onnx, head=Head):
+    torch.manual_seed(0)
+    network = ImageClassifier(head).eval()
+    use_graph(network, onnx=onnx)
+    return network
+
+
+def image(side=8):
+    return torch.rand(1, 3, side, 9)
+
+
+def flat(found):
+    (maps, means) = found
+    assert type(maps) is list and type(means) is tuple
+    return [*maps, *means]
+
+
+def check(network, x):
+    """What it predicts is what its layers compute; returns whether a graph did."""
+    forward, calls = network.head.forward, network.head.calls
+    found = flat(network.predict(x))
+    by_graph = network.head.calls == calls
+    for one, other in zip(found, flat(forward.eager(x)), strict=True):
+        torch.testing.assert_close(one, other)
+    return by_graph
+
+
+@pytest.mark.parametrize('onnx', BACKENDS)
+def test_a_few_images_run_by_layers_and_the_others_by_a_graph(onnx):
+    network = made(onnx)
+    ran = [check(network, image()) for _ in range(EAGER_CALLS + 3)]
+    assert ran == [False] * (EAGER_CALLS + 1) + [True] * 2  # one more to compare with
+    assert not network.head.forward.failures
+
+
+@onnx_only
+def test_the_graph_of_an_earlier_process_runs_from_the_second_image_on(onnx, folder):
+    for _ in range(EAGER_CALLS + 1):
+        made(onnx).predict(image())
+    assert not folder.exists()  # too few for each
+    first = made(onnx)
+    for _ in range(EAGER_CALLS + 1):
+        first.predict(image())
+    (file,) = folder.iterdir()
+    written = file.stat().st_mtime_ns
+    network = made(onnx)
+    assert [check(network, image()) for _ in range(3)] == [False, True, True]
+    assert file.stat().st_mtime_ns == written
+    other = made(onnx)
+    other.head.conv.bias += 1  # other weights
+    assert not check(other, image()) and not check(other, image())
+
+
+@onnx_only
+@pytest.mark.parametrize('damage', ['cut', 'another network', 'empty'])
+def test_a_damaged_entry_is_made_again(onnx, folder, damage):
+    network = made(onnx)
+    for _ in range(EAGER_CALLS + 1):
+        network.predict(image())
+    (file,) = folder.iterdir()
+    whole = file.read_bytes()
+    other = made(onnx)
+    other.head.conv.weight += 1
+    flat_other = network_graph._Flat(other.head.forward)
+    file.write_bytes(
+        {
+            'cut': whole[: len(whole) // 2],
+            'another network': network_graph.export(flat_other, image()),
+            'empty': b'',
+        }[damage]
+    )
+    again = made(onnx)
+    ran = [check(again, image()) for _ in range(EAGER_CALLS + 2)]
+    assert ran[-1]
+    assert file.read_bytes() == whole
+
+
+@onnx_only
+def test_a_cache_that_cannot_be_written_costs_one_line(onnx, tmp_path, monkeypatch):
+    (tmp_path / 'file').write_text('')
+    said = []
+    monkeypatch.setattr(onnx_cache, 'print_log', lambda text, *_: said.append(text))
+    monkeypatch.setenv('MNV2_MM_CACHE', str(tmp_path / 'file'))
+    network = made(onnx)
+    ran = [check(network, image()) for _ in range(EAGER_CALLS + 3)]
+    assert ran[-1]
+    (line,) = said
+    assert str(tmp_path / 'file') in line
+
+
+@onnx_only
+def test_the_oldest_entries_go(onnx, folder, monkeypatch):
+    monkeypatch.setattr(onnx_cache, 'MAX_FILES', 2)
+    network = made(onnx)
+    for side in (8, 9, 10):
+        for _ in range(EAGER_CALLS + 1):
+            network.predict(image(side))
+    assert {file.name[:7] for file in folder.iterdir()} == {'1-3-9-9', '1-3-10-'}
+
+
+def test_each_size_has_its_graph_up_to_a_number():
+    network = made(False)
+    for side in range(8, 8 + MAX_SIZES + 2):
+        for _ in range(EAGER_CALLS + 2):
+            check(network, image(side))
+    assert len(network.head.forward.graphs) == MAX_SIZES
+
+
+def test_gradients_go_through_the_layers():
+    network = made(False)
+    with torch.enable_grad():
+        for _ in range(EAGER_CALLS + 2):
+            maps, _ = network.predict(image())
+        maps[0].sum().backward()
+    assert not network.head.forward.graphs
+    assert network.backbone.weight.grad is not None
+
+
+@pytest.mark.parametrize('onnx', BACKENDS)
+@pytest.mark.parametrize(
+    ('head', 'reason'), [(Branching, 'differ'), (Talking, 'tensors')]
+)
+def test_what_is_no_graph_runs_as_before(onnx, head, reason):
+    network = made(onnx, head)
+    x = torch.linspace(0, 9, 9).expand(1, 3, 8, 9)  # its mirror image branches
+    for _ in range(EAGER_CALLS + 2):
+        found, right = network.predict(x), network.head.forward.eager(x)
+        if isinstance(found, tuple):
+            found, right = found[0], right[0]
+        assert torch.equal(found, right)
+    (why,) = network.head.forward.failures.values()
+    assert reason in why
+
+
+def test_a_copy_has_its_own_weights():
+    network, x = made(False), image()
+    right = network.predict(x)[0][0]
+    for _ in range(EAGER_CALLS + 1):
+        network.predict(x)
+    other = copy.deepcopy(network)
+    network.head.conv.weight.zero_()
+    for _ in range(EAGER_CALLS + 2):
+        torch.testing.assert_close(other.predict(x)[0][0], right)
+    assert len(other.head.forward.graphs) == 1
+
+
+def test_other_models_run_as_before():
+    class TwoStageDetector(ImageClassifier):
+        pass
+
+    network = TwoStageDetector().eval()
+    use_graph(network, onnx=False)
+    assert 'forward' not in vars(network.head)
