@@ -2,8 +2,8 @@
 
 --work-dir then holds the files of the backend, model.json (all that a program needs
 to run them), README.txt (the same for people), deploy_config.py, comparison.jpg (both
-predictions), with --benchmark benchmark.json and with --target web index.html. Nothing
-is written if the export fails.
+predictions), with --benchmark benchmark.json, with --target web index.html, and with
+--dump-info the files of mmdeploy's SDK. Nothing is written if the export fails.
 """
 
 import argparse
@@ -70,6 +70,12 @@ def parse_args() -> argparse.Namespace:
         action='store_true',
         help='time the exported model on the image, stage by stage, with one '
         'thread and with all, and write benchmark.json into the folder',
+    )
+    parser.add_argument(
+        '--dump-info',
+        action='store_true',
+        help="also write the files with which mmdeploy's SDK runs the model "
+        '(detection and classification, deploy configs of onnxruntime)',
     )
     parser.add_argument(
         '--target',
@@ -142,8 +148,12 @@ def main() -> None:
     model_cfg = get_config(args.config)
     model_cfg.merge_from_dict(overrides(args.model_options))
 
+    from mnv2_mm.deploy import sdk
     from mnv2_mm.deploy.compare import compare
     from mnv2_mm.deploy.export import Exporter, backend_model, backend_note
+
+    if args.dump_info:
+        sdk.check(deploy_cfg, model_cfg)
 
     with staging(args.work_dir) as folder:
         with readable_config_errors(model_cfg):
@@ -153,6 +163,8 @@ def main() -> None:
         exported = backend_model(exporter.processor, files)
         found = compare(exporter.model, exported, *exporter.network_input())
         _, info = read_info(folder)
+        if args.dump_info:
+            sdk.dump_info(exporter, folder, info)
         if args.target:
             page = add_page(folder, info, runtime)
         titles = 'PyTorch', f'{info["backend"]} {info["precision"]}'

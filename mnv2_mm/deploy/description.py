@@ -89,7 +89,12 @@ def describe(
         'preprocessing': preprocessing(cfg.test_pipeline, model),
     }
     if backend == 'litert':
-        info['input'] |= dict(name=LiteRT(files).input_name, layout='NHWC')
+        network = LiteRT(files)
+        info['input'] |= dict(name=network.input_name, layout='NHWC')
+        if scaling := network.uint8_scaling:
+            info['input']['dtype'] = 'uint8'
+            mean, std = scaling
+            info['preprocessing'] |= dict(mean=[mean] * 3, std=[std] * 3)
     rules = getattr(getattr(model, 'bbox_head', None), 'test_cfg', None)
     if rules:
         info['thresholds'] = dict(
@@ -122,6 +127,8 @@ def _outputs(
         shapes = {name: list(value.shape[1:]) for name, value in found.items()}
     elif backend == 'litert':  # the converter chooses the names
         shapes = LiteRT(files).shapes
+        if 'dets' in shapes:  # of which it does not know the sizes
+            shapes = {value.name: _shape(value) for value in graph.graph.output}
     else:
         shapes = {value.name: _shape(value) for value in graph.graph.output}
     outputs: list[dict] = [dict(name=n, shape=shape) for n, shape in shapes.items()]
@@ -135,7 +142,7 @@ def _outputs(
             box_unit='input_fraction',
             meaning=_MEANINGS['detections'],
         )
-    elif task == 'det' and backend == 'litert':
+    elif task == 'det' and 'detection_boxes' in shapes:
         for output in outputs:
             output['meaning'] = _MEANINGS[output['name']]
         outputs[0].update(columns=['y0', 'x0', 'y1', 'x1'], box_unit='input_fraction')

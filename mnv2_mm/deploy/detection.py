@@ -202,7 +202,8 @@ def select(
     if dynamic:
         anchor = anchor + images[:, None] * anchors
     found = boxes.reshape(-1, 4)[anchor]
-    real = best > 0
+    real = (best > 0).to(label.dtype)
     dets = torch.cat([found, best[..., None]], dim=-1)
     dets = dets * real[..., None].to(dets.dtype)
-    return dets, torch.where(real, label, -1)
+    # not torch.where: TFLite refuses the SELECT that it becomes
+    return dets, (label + 1) * real - 1

@@ -95,10 +95,11 @@ def _input(info: Mapping) -> list[str]:
     if info['input']['layout'] == 'NHWC':
         shape = [shape[0], *shape[2:], shape[1]]
     lines = [
-        f'{info["input"]["name"]}: float32, {_size(shape)}',
+        f'{info["input"]["name"]}: {info["input"]["dtype"]}, {_size(shape)}',
         *steps,
         f'{order} ({swap})',
-        f'(pixel - {_numbers(spec["mean"])}) / {_numbers(spec["std"])}',
+        f'(pixel - {_numbers(spec["mean"])}) / {_numbers(spec["std"])}'
+        + ', in the file' * (info['input']['dtype'] == 'uint8'),
     ]
     if spec['pad_to'] or spec['pad_multiple'] > 1:
         to = _size(spec['pad_to'] or ['multiples of ', spec['pad_multiple']])

@@ -67,7 +67,7 @@ class File(_Part):
 
 
 class _Input(_Part):
-    """The network input, float32; ``preprocessing`` says how an image becomes one."""
+    """The network input; ``preprocessing`` says how an image becomes one."""
 
     name: _Text
     """Name of the blob or tensor in the file."""
@@ -75,6 +75,8 @@ class _Input(_Part):
     """(B, 3, H, W), null for a dynamic axis; ncnn has no batch axis."""
     layout: Literal['NCHW', 'NHWC'] = 'NCHW'
     """Order of the axes in the file: with NHWC it takes (B, H, W, 3)."""
+    dtype: Literal['float32', 'uint8'] = 'float32'
+    """With uint8 the file takes pixels as they are: it applies mean and std itself."""
 
 
 class _Output(_Part):

@@ -1,7 +1,7 @@
 """Run a TFLite file with LiteRT's interpreter (ai-edge-litert) on the CPU."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -58,23 +58,32 @@ class LiteRT:
         self.outputs = ['dets', 'labels'] if self._detects else self._names
 
     @property
+    def uint8_scaling(self) -> tuple[int, float] | None:
+        """Mean and std by which the file reads pixels, if it takes uint8."""
+        scale, zero = self._input['quantization']
+        return (int(zero), float(1 / scale)) if scale else None
+
+    @property
     def shapes(self) -> dict[str, list[int]]:
         """Shape of each output by its name in the file."""
         return {x['name']: list(map(int, x['shape'])) for x in self._found}
 
     def __call__(self, inputs: np.ndarray) -> dict[str, np.ndarray]:
-        """(1, 3, H, W) float32 -> outputs by name.
+        """(1, 3, H, W) float32 -> outputs by name, as real numbers.
 
         A detector's are ``dets`` (1, K, 5): x1, y1, x2, y2 in pixels of the network
         input and the score; ``labels`` (1, K). Empty places have score 0, label -1.
         """
         pixels = np.ascontiguousarray(inputs.transpose(0, 2, 3, 1), np.float32)
+        if scaling := self.uint8_scaling:
+            mean, std = scaling
+            pixels = np.clip(np.rint(pixels * std + mean), 0, 255).astype(np.uint8)
         with backend_errors(
             'ai-edge-litert', f'cannot run the network on {inputs.shape}'
         ):
             self.interpreter.set_tensor(self._input['index'], pixels)
             self.interpreter.invoke()
-            found = [self.interpreter.get_tensor(x['index']) for x in self._found]
+            found = [self._value(output) for output in self._found]
         if not self._detects:
             return dict(zip(self._names, map(_channels_first, found), strict=True))
         boxes, classes, scores, count = found
@@ -87,6 +96,12 @@ class LiteRT:
             'dets': np.where(real[:, None], dets, 0).astype(np.float32),
             'labels': np.where(real, np.nan_to_num(classes), -1).astype(np.int64),
         }
+
+    def _value(self, output: Mapping) -> np.ndarray:
+        """An output; its real numbers if it is quantized."""
+        found = self.interpreter.get_tensor(output['index'])
+        scale, zero = output['quantization']
+        return np.float32(scale) * (found.astype(np.float32) - zero) if scale else found
 
 
 def _channels_first(found: np.ndarray) -> np.ndarray:

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import torch
 from mmdeploy.backend.base import BACKEND_MANAGERS, BaseBackendManager
 from mmdeploy.codebase.base import BaseTask
 from mmdeploy.core import FUNCTION_REWRITER
-from mmdeploy.utils import get_backend_config
+from mmdeploy.utils import get_backend_config, get_codebase_config
 from torch import Tensor, nn
 
 from mnv2_mm.deploy.backend import InstalledManager, precision_and_images
@@ -55,11 +56,13 @@ class LiteRTManager(InstalledManager, BaseBackendManager):
                 that ``calib_config`` of the deploy config names.
             processor: Task processor of the export.
             model: The PyTorch model. Without these two, as in mmdeploy's own tools,
-                and for a network that takes BGR, no metadata is written.
+                for a network that takes BGR, and for a detector without Google's four
+                outputs, no metadata is written.
 
         Raises:
             InputError: a package is missing, an unknown precision, ``keep_float``,
-                int8 without calibration data, or an operator that is not converted.
+                ``uint8`` where it cannot be, int8 without calibration data, or an
+                operator that is not converted.
         """
         from mnv2_mm.deploy.description import preprocessing
         from mnv2_mm.deploy.litert import convert, detection
@@ -69,6 +72,11 @@ class LiteRTManager(InstalledManager, BaseBackendManager):
         precision, calibration = precision_and_images(
             deploy_cfg, work_dir, calibration, PRECISIONS
         )
+        uint8 = bool(get_backend_config(deploy_cfg).get('uint8'))
+        if uint8 and (precision != 'int8' or model is None):
+            raise InputError(
+                "backend_config.uint8 needs precision='int8' and tools/export.py"
+            )
         if get_backend_config(deploy_cfg).get('keep_float'):
             raise InputError(
                 'backend_config.keep_float is not offered for litert, whose converter '
@@ -80,19 +88,40 @@ class LiteRTManager(InstalledManager, BaseBackendManager):
         if precision == 'fp16':
             data = convert.to_fp16(data)
         elif precision == 'int8':
-            data = convert.to_int8(data, calibration or ())
+            # boxes need float32
+            ends = uint8 and get_codebase_config(deploy_cfg)['type'] != 'mmdet'
+            pixels = pixel_range(model) if uint8 else None
+            data = convert.to_int8(data, calibration or (), pixels=pixels, ending=ends)
         if ending is not None:
             data = detection.append(data, ending)
         if processor is not None and model is not None:
             spec = preprocessing(processor.model_cfg.test_pipeline, model)
-            if spec['color_order'] == 'RGB':
-                hosts = {'mmdet': 'det', 'mmseg': 'seg', 'mmpretrain': 'cls'}
-                spec['task'] = hosts[processor.model_cfg.default_scope]
+            hosts = {'mmdet': 'det', 'mmseg': 'seg', 'mmpretrain': 'cls'}
+            spec['task'] = hosts[processor.model_cfg.default_scope]
+            known = spec['task'] != 'det' or ending is not None
+            if spec['color_order'] == 'RGB' and known:
                 spec['classes'] = model.dataset_meta['classes']
                 data = add_metadata(data, spec)
         file = Path(work_dir) / f'{Path(ir_files[0]).stem}.tflite'
         file.write_bytes(data)
         return [str(file)]
+
+
+def pixel_range(model: nn.Module) -> tuple[float, float]:
+    """The network input of pixels 0 and 255.
+
+    Raises:
+        InputError: it differs between channels, and uint8 has one scale.
+    """
+    processor = model.data_preprocessor
+    ends = [(value - processor.mean) / processor.std for value in (0, 255)]
+    if not all(torch.allclose(end, end.mean()) for end in ends):
+        raise InputError(
+            'backend_config.uint8 needs the same mean and std in all channels of '
+            'model.data_preprocessor; leave it out'
+        )
+    low, high = (float(end.mean()) for end in ends)
+    return low, high
 
 
 @FUNCTION_REWRITER.register_rewriter(
@@ -106,8 +135,17 @@ def ssdlite_predict_by_feat__litert(
     cfg: Mapping | None = None,
     **kwargs: object,
 ) -> tuple[Tensor, ...]:
-    """Maps of the levels -> codes and scores for TFLite_Detection_PostProcess."""
+    """Maps of the levels -> codes and scores for TFLite_Detection_PostProcess.
+
+    With ``codebase_config.postprocess_op=False`` the NMS consists of plain operators.
+    """
+    from mnv2_mm.deploy.detection import candidates, nms_rules, select
     from mnv2_mm.deploy.litert.detection import ending
 
-    rules = self.test_cfg if cfg is None else cfg
-    return ending(self, cls_scores, bbox_preds, batch_img_metas, rules)
+    maps = cls_scores, bbox_preds, batch_img_metas
+    test_cfg = self.test_cfg if cfg is None else cfg
+    options = get_codebase_config(FUNCTION_REWRITER.get_context().cfg)
+    if options.get('postprocess_op', True):
+        return ending(self, *maps, test_cfg)
+    rules = nms_rules(test_cfg)
+    return select(*candidates(self, *maps, rules), dynamic=False, **rules)

@@ -9,6 +9,7 @@ only, and calibrates 8 bits on the TFLite file itself.
 """
 
 import contextlib
+import copy
 import io
 import re
 import subprocess
@@ -102,7 +103,13 @@ def to_fp16(data: bytes) -> bytes:
         return bytes(quantizer.quantize(enable_progress_report=False).quantized_model)
 
 
-def to_int8(data: bytes, calibration: Sequence[np.ndarray]) -> bytes:
+def to_int8(
+    data: bytes,
+    calibration: Sequence[np.ndarray],
+    *,
+    pixels: tuple[float, float] | None = None,
+    ending: bool = False,
+) -> bytes:
     """Compute in int8, with int8 weights per channel; inputs and outputs in float32.
 
     As in the other backends, what comes after the last layers with weights stays in
@@ -111,6 +118,10 @@ def to_int8(data: bytes, calibration: Sequence[np.ndarray]) -> bytes:
     Args:
         data: Result of :func:`to_tflite`.
         calibration: Network inputs (B, 3, H, W), float32.
+        pixels: The values of pixels 0 and 255 in the network input. With them the file
+            takes pixels as they are, uint8.
+        ending: Whether also what comes after the last layers is in 8 bits, up to uint8
+            outputs.
 
     Raises:
         InputError: no calibration images.
@@ -126,7 +137,7 @@ def to_int8(data: bytes, calibration: Sequence[np.ndarray]) -> bytes:
     quantizer = _quantizer(data)
     every = qtyping.TFLOperationName.ALL_SUPPORTED
     quantizer.add_static_config('.*', every, 8, 8)
-    left_out = _float_names(data)
+    left_out = [] if ending else _float_names(data)
     for name in ('INPUT', 'OUTPUT'):
         _leave_out(quantizer, '.*', qtyping.TFLOperationName(name), AlgorithmName)
     if left_out:
@@ -145,8 +156,42 @@ def to_int8(data: bytes, calibration: Sequence[np.ndarray]) -> bytes:
         )
         calibrator.calibrate({_SIGNATURE: feeds}, rules)
         ranges = calibrator.get_model_qsvs()
+        if pixels:
+            for key, value in zip(('min', 'max'), pixels, strict=True):
+                ranges[name][key] = np.full_like(ranges[name][key], value)
         found = quantizer.quantize(ranges, enable_progress_report=False)
-    return bytes(found.quantized_model)
+    found = bytes(found.quantized_model)
+    return _with_uint8(found) if pixels else found
+
+
+def _with_uint8(data: bytes) -> bytes:
+    """Let uint8 enter where a file quantizes, and leave where it dequantizes."""
+    from ai_edge_litert import schema_py_generated as schema
+    from ai_edge_litert.tools import flatbuffer_utils
+
+    model = flatbuffer_utils.read_model_from_bytearray(bytearray(data))
+    (graph,) = model.subgraphs
+    kinds = [
+        flatbuffer_utils.opcode_to_name(model, index)
+        for index in range(len(model.operatorCodes))
+    ]
+    for operator in graph.operators:
+        kind = kinds[operator.opcodeIndex]
+        outer, inner = operator.inputs[0], operator.outputs[0]
+        if kind == 'DEQUANTIZE' and inner in graph.outputs:
+            outer, inner = inner, outer
+            operator.opcodeIndex = kinds.index('QUANTIZE')
+            operator.builtinOptions = None
+            operator.builtinOptionsType = schema.BuiltinOptions.NONE
+        elif kind != 'QUANTIZE' or outer not in graph.inputs:
+            continue
+        tensor, inside = graph.tensors[outer], graph.tensors[inner]
+        tensor.type = schema.TensorType.UINT8
+        tensor.quantization = copy.copy(inside.quantization)
+        tensor.quantization.zeroPoint = [int(inside.quantization.zeroPoint[0]) + 128]
+        if outer in graph.outputs:  # the quantizer gave its name to the inner one
+            tensor.name, inside.name = inside.name, tensor.name
+    return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
 
 
 def _quantizer(data: bytes) -> Any:

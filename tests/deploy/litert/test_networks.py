@@ -6,6 +6,7 @@ import zipfile
 import cv2
 import numpy as np
 import pytest
+import torch
 
 pytest.importorskip('onnx2tf', reason='onnx2tf is not installed')
 pytest.importorskip('ai_edge_quantizer')
@@ -35,10 +36,17 @@ FP16, INT8 = 'litert_fp16_static', 'litert_int8_static'
         pytest.param('det', INT8, marks=SLOW),
         pytest.param('cls', INT8, marks=SLOW),
         pytest.param('seg', f'{INT8}_513', marks=SLOW),
+        ('det', 'litert_nms_static'),
+        ('cls', f'{INT8} uint8'),
+        pytest.param('det', f'{INT8} uint8', marks=SLOW),
+        pytest.param('seg', f'{INT8}_513 uint8', marks=SLOW),
     ],
 )
 def test_a_network_agrees_with_pytorch(network, built, task, kind):
     options = {'ir_config.input_shape': '[96,96]'} if task == 'seg' else {}
+    kind, _, uint8 = kind.partition(' ')
+    if uint8:
+        options['backend_config.uint8'] = True
     folder = built(task, kind, **options)
     config, checkpoint, path = network(task)
     image = cv2.imread(str(path))
@@ -78,8 +86,51 @@ def test_a_detector_has_googles_outputs_and_the_labels(built):
     assert data.count(b'TFLITE_METADATA') == 1
 
 
-def test_an_image_without_objects_has_none(built):
-    network = ExportedModel(built('det', 'litert_static')).network
+def test_pixels_enter_a_uint8_file_as_they_are(built):
+    model = ExportedModel(built('cls', INT8, **{'backend_config.uint8': True}))
+    interpreter = model.network.interpreter
+    kinds = {x['dtype'] for x in interpreter.get_input_details()}
+    kinds |= {x['dtype'] for x in interpreter.get_output_details()}
+    kinds |= {
+        x['dtype'] for x in interpreter.get_tensor_details() if x['shape'].size == 4
+    }
+    assert kinds <= {np.uint8, np.int8}  # nothing in float32
+    image = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    model(image)
+    index = interpreter.get_input_details()[0]['index']
+    np.testing.assert_array_equal(interpreter.get_tensor(index)[0], image[..., ::-1])
+    assert model.info['input']['dtype'] == 'uint8'
+
+
+@pytest.mark.parametrize(
+    ('kind', 'change', 'message'),
+    [
+        ('litert_static', {}, "uint8 needs precision='int8'"),
+        (INT8, {'mean': [1.0, 2.0, 3.0], 'std': [1.0] * 3}, 'same mean and std'),
+    ],
+)
+def test_uint8_that_cannot_be_is_refused(
+    network, run_tool, tmp_path, capfd, kind, change, message
+):
+    config, checkpoint, image = network('cls')
+    weights = torch.load(checkpoint)
+    if change:
+        weights['meta']['preprocessing'] = change
+    torch.save(weights, tmp_path / 'w.pth')
+    flags = [
+        '--work-dir',
+        tmp_path / 'out',
+        '--cfg-options',
+        'backend_config.uint8=True',
+    ]
+    arguments = f'cls_{kind}', config, tmp_path / 'w.pth', image
+    assert run_tool('export', *arguments, *flags) == 2
+    assert message in capfd.readouterr().err
+
+
+@pytest.mark.parametrize('kind', ['litert_static', 'litert_nms_static'])
+def test_an_image_without_objects_has_none(built, kind):
+    network = ExportedModel(built('det', kind)).network
     outputs = network(np.zeros((1, 3, 128, 128), np.float32))
     scores, labels = outputs['dets'][..., 4], outputs['labels']
     assert ((labels >= 0) == (scores > 0)).all()
