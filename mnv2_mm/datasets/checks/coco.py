@@ -23,6 +23,12 @@ def check_coco(source: Source) -> None:
     path = source.annotations
     if path is None:
         source.stop(f'{source.key}.ann_file is not set.')
+    for name in filter(None, (e.get('ann_file') for e in source.evaluators)):
+        if '://' not in name and Path(name).resolve() != path.resolve():
+            source.error(
+                f'{source.split}_evaluator.ann_file is {name}, but {source.key} reads '
+                f'{path}. Both must be the same file.'
+            )
     # COCO's annotations are millions of objects, none of them garbage
     collects = gc.isenabled()
     gc.disable()
