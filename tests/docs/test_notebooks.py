@@ -77,6 +77,7 @@ def test_cells_of_the_quickstart(tmp_path, monkeypatch, run_tool):
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv('IPYTHONDIR', str(tmp_path / 'ipython'))
+    monkeypatch.setitem(sys.modules, '__main__', sys.modules['__main__'])  # it sets one
     shell = InteractiveShell(config=Config(HistoryManager=dict(enabled=False)))
     shell.register_magic_function(bash, 'cell')
     ran, results = [], []
