@@ -57,10 +57,9 @@ def pip(*arguments, cwd=ROOT):
 
 # ------------------------------------------------------------------- builds
 @pytest.fixture(scope='module')
-def wheel(copy, tmp_path_factory):
-    out = tmp_path_factory.mktemp('wheel')
+def wheel(copy, once):
     options = ('--no-build-isolation', '--no-deps', '--no-index')
-    pip('wheel', *options, '-w', out, copy)
+    out = once('wheel', lambda out: pip('wheel', *options, '-w', out, copy))
     (path,) = out.glob('*.whl')
     with zipfile.ZipFile(path) as archive:
         yield archive

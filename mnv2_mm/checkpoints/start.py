@@ -37,28 +37,23 @@ def write_start(task: str, given: str | None, target: Path) -> tuple[str, dict]:
     path, text = (Path(given).expanduser(), given) if given else _published(task)
     if path is None:
         return text, {}
-    if given and _is_foreign(path):
+    weights = {}
+    if not needs_conversion(path):
+        weights = state_dict_of(read(path), str(path))
+    if any(key.startswith('backbone.') for key in weights):
+        shutil.copyfile(path, target)
+    else:  # of another format or code base
         content = read_weights(path)
         checkpoint, report = convert(content, config_for(content))
         print(f'converted {path.name}: {report.summary()}', flush=True)
         save(checkpoint, target)
-    else:
-        shutil.copyfile(path, target)
-    weights = state_dict_of(read(str(target)), str(path))
+        weights = checkpoint['state_dict']
     if STEM not in weights or len(weights[STEM]) != 32:
         raise InputError(
             f'{path} holds no MobileNetV2 of width 1, which the config has; give other '
             'weights, or none'
         )
     return text, weights
-
-
-def _is_foreign(path: Path) -> bool:
-    """Whether a file has to be converted: it is of another format or code base."""
-    if needs_conversion(path):
-        return True
-    weights = state_dict_of(read(str(path)), str(path))
-    return not any(key.startswith('backbone.') for key in weights)
 
 
 def _published(task: str) -> tuple[Path | None, str]:

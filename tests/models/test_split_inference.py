@@ -44,7 +44,8 @@ def test_network_agrees(padding: str, output_stride: int):
     )
     image = torch.rand(2, 3, 65, 44) * 2 - 1
     expected = model(image)
-    for split in (2, 3, 5, 1000):
+    every = padding == 'same' and output_stride == 8
+    for split in (2, 3, 5, 1000) if every else (3,):
         set_split(model, split)
         for ours, whole in zip(model(image), expected, strict=True):
             assert whole.abs().max() > 0.05

@@ -140,6 +140,7 @@ def test_report_of_a_training(
     if task == 'det':
         pytest.importorskip('faster_coco_eval', reason="the extra 'report' is missing")
     _, checkpoint = trained(task)
+    monkeypatch.setattr('mnv2_mm.commands.report._RUNS', 3)
     work_dir = tmp_path / 'my work'
     shutil.copytree(checkpoint.parent, work_dir)
     before = sorted(work_dir.rglob('*'))

@@ -9,7 +9,7 @@ import pytest
 from mmengine.config import Config
 
 from mnv2_mm.utils.config import config_path, get_config
-from mnv2_mm.utils.config_names import PTH, add_names
+from mnv2_mm.utils.config_names import PTH, _accept_in_hub, add_names
 from mnv2_mm.utils.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -99,19 +99,26 @@ def test_mmengine_alone_reads_names_in_a_repaired_environment(child, site):
     out = python(
         f"""
 from mmengine.config import Config
-from mmengine.hub import get_config, get_model
+from mmengine.hub import get_config
 from mmengine.infer import BaseInferencer
 print(Config.fromfile({str(child)!r}).model.bbox_head.num_classes)
 print(Config.fromfile('mnv2_mm::{NAME}').filename)
 print(get_config('mnv2_mm::official/mnv2_in1k.py').filename)
-print(type(get_model('mnv2_mm::official/mnv2_in1k.py')).__module__)
 """,
         site,
     ).splitlines()
     assert out[0] == '3'
     assert out[1].endswith(f'configs/{NAME}.py')
     assert out[2].endswith('configs/official/mnv2_in1k.py')
-    assert out[3].startswith('mmpretrain.')
+
+
+def test_the_hub_builds_a_model_by_its_name():
+    from mmengine.config import utils
+    from mmengine.hub import get_model
+
+    _accept_in_hub(utils)  # as install() does at the import
+    model = get_model('mnv2_mm::official/mnv2_in1k.py')
+    assert type(model).__module__.startswith('mmpretrain.')
 
 
 def test_the_pth_file_is_silent_without_this_package(site):

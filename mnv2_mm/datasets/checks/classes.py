@@ -39,13 +39,12 @@ def _files_in_folders(folder: Path, source: Source) -> list[Path]:
         )
     classes, key = source.classes or (), f'{source.key}.metainfo.classes'
     if source.classes is not None and len(classes) != len(names):
-        lacking = listed(name for name in classes if name not in names)
-        extra = listed(name for name in names if name not in classes)
+        lacking, extra = set(classes) - set(names), set(names) - set(classes)
         source.stop(
-            f'{folder} has {len(names)} class folders, {key} {len(classes)}'
-            + (f'; without a folder: {lacking}' if lacking else '')
-            + (f'; without a class: {extra}' if extra else '')
-            + '. Correct the classes, or add or remove the folders.'
+            f'{folder} has {len(names)} class folders, {key} {len(classes)}; without '
+            f'a folder: {listed(sorted(lacking)) or "none"}; without a class: '
+            f'{listed(sorted(extra)) or "none"}. Correct the classes, or add or remove '
+            'the folders.'
         )
     # names may differ from the folders' names, as ImageNet's do
     if set(names) == set(classes) and names != list(classes):
@@ -54,22 +53,18 @@ def _files_in_folders(folder: Path, source: Source) -> list[Path]:
             'so the names would be swapped. '
             f'Write classes=({listed(map(repr, names), 1000)}).'
         )
-    files, empty, endings = (
-        [],
-        [],
-        tuple(map(str.lower, source.option('extensions', ()))),
-    )
-    for name in names:
-        found = [p for p in walk(folder / name) if p.lower().endswith(endings)]
-        files += [folder / name / path for path in found]
-        empty += [] if found else [name]
+    endings = tuple(map(str.lower, source.option('extensions', ())))
+    files = [
+        (n, p) for n in names for p in walk(folder / n) if p.lower().endswith(endings)
+    ]
+    empty = [name for name in names if name not in dict(files)]
     if empty:
         report = source.error if source.split == 'train' else source.warn
         report(
             f'{folder} has no images ({", ".join(endings)}) of: '
             f'{listed(empty)}. Add some, or remove the folder and the class.'
         )
-    return files
+    return [folder / name / path for name, path in files]
 
 
 def _files_of_listing(listing: Path, folder: Path, source: Source) -> list[Path]:

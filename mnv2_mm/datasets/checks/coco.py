@@ -23,6 +23,12 @@ def check_coco(source: Source) -> None:
     path = source.annotations
     if path is None:
         source.stop(f'{source.key}.ann_file is not set.')
+    for name in filter(None, (e.get('ann_file') for e in source.evaluators)):
+        if '://' not in name and Path(name).resolve() != path.resolve():
+            source.error(
+                f'{source.split}_evaluator.ann_file is {name}, but {source.key} reads '
+                f'{path}. Both must be the same file.'
+            )
     # COCO's annotations are millions of objects, none of them garbage
     collects = gc.isenabled()
     gc.disable()
@@ -161,29 +167,14 @@ def _guess_format(box: np.ndarray, size: np.ndarray) -> str:
 def _check_files(coco: dict, source: Source) -> None:
     """Report missing and broken image files, and images of another size."""
     folder = source.folder('img') or Path(source.root)
-    setting = f'{source.key}.data_prefix.img'
-    source.require_folder(folder, setting)
+    source.require_folder(folder, f'{source.key}.data_prefix.img')
     rows = {row['file_name']: row for row in coco['images']}
-    # one listing of a folder is faster than a look at every file
-    found = {
-        sub: set(os.listdir(folder / sub)) if os.path.isdir(folder / sub) else set()
-        for sub in {os.path.dirname(name) for name in rows}
-    }
-    missing = [n for n in rows if os.path.basename(n) not in found[os.path.dirname(n)]]
-    if missing:
-        source.error(
-            f'{len(missing)} of the {len(rows)} images of '
-            f'{source.annotations} are not in {folder}: {listed(missing, 3)}. '
-            f'Correct {setting}, or fetch the images. {source.help}'
-        )
     outside = [n for n in rows if os.path.isabs(n) or '..' in Path(n).parts]
     if outside:
         source.warn(
             f'{source.annotations}: {len(outside)} images have a file_name that leads '
             f'out of {folder}: {listed(outside, 3)}. Write paths below it.'
         )
-    for name in missing:
-        del rows[name]
-    if source.check_images([folder / name for name in rows]) and coco['annotations']:
-        sizes = [(folder / n, (r['width'], r['height'])) for n, r in rows.items()]
-        source.check_sizes(sizes)
+    sizes = {folder / n: (r['width'], r['height']) for n, r in rows.items()}
+    if source.check_images([*sizes], 'data_prefix.img') and coco['annotations']:
+        source.check_sizes([*sizes.items()])

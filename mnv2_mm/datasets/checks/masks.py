@@ -5,14 +5,12 @@ ends in the traceback of a data-loader worker, wrong labels in a crash of the
 loss or in an IoU of 0.
 """
 
-import os
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from mnv2_mm.datasets.checks.source import Source, evenly, listed, walk
+from mnv2_mm.datasets.checks.source import Source, evenly, listed, suffixes, walk
 from mnv2_mm.datasets.transforms.loading import mask_problem
 
 #: Masks that are read at most, evenly picked.
@@ -31,20 +29,8 @@ def check_segmentation(source: Source) -> None:
     stems = _stems(image_folder, suffix, source)
     images = [image_folder / f'{stem}{suffix}' for stem in stems]
     masks = [mask_folder / f'{stem}{mask_suffix}' for stem in stems]
-    for files, what, setting in (
-        (images, 'images', 'img_suffix'),
-        (masks, 'masks', 'seg_map_suffix'),
-    ):
-        lacking = [path for path in files if not os.path.isfile(path)]
-        if lacking:
-            parent = lacking[0].parent
-            source.stop(
-                f'{len(lacking)} of the {len(files)} {source.split} {what} are '
-                f'missing: {listed(lacking, 3)}. {parent} has {_suffixes(parent)}; '
-                f'correct {setting} of {source.key}, or add the files.'
-            )
-    source.check_images(images)
-    if source.check_images(masks, 'masks'):
+    usable = source.check_images(images, 'img_suffix')
+    if source.check_images(masks, 'seg_map_suffix', 'masks') and usable:
         _check_labels(images, masks, source)
 
 
@@ -56,16 +42,10 @@ def _stems(folder: Path, suffix: str, source: Source) -> list[str]:
     stems = [n.removesuffix(suffix) for n in walk(folder) if n.endswith(suffix)]
     if not stems:
         source.stop(
-            f'{folder} has no images *{suffix}; it has {_suffixes(folder)}. Correct '
+            f'{folder} has no images *{suffix}; it has {suffixes(folder)}. Correct '
             f'data_prefix or img_suffix of {source.key}. {source.help}'
         )
     return stems
-
-
-def _suffixes(folder: Path) -> str:
-    """Count the files of a folder by suffix: '240 .jpg, 2 .txt'."""
-    kinds = Counter(os.path.splitext(n)[1] or 'without suffix' for n in walk(folder))
-    return listed(f'{n} {kind}' for kind, n in sorted(kinds.items())) or 'no files'
 
 
 def _check_labels(images: list[Path], masks: list[Path], source: Source) -> None:

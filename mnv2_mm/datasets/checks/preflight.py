@@ -69,7 +69,6 @@ def check(
         for name in _CONTENT_CHECKS.keys() & source.ancestors:
             with contextlib.suppress(StopChecks):
                 _CONTENT_CHECKS[name](source)
-        _check_evaluator(source)
     errors = [text for text, is_error in findings.items() if is_error]
     if len(errors) == 1:
         raise InputError(*errors)
@@ -180,15 +179,3 @@ def _size_errors(cfg: Config, source: Source) -> Iterator[str]:
             f'model.bbox_head.anchor_generator.input_size is {wanted[0]}x{wanted[1]} '
             '(width x height). Use one input_size for both, and keep_ratio=False.'
         )
-
-
-def _check_evaluator(source: Source) -> None:
-    """Compare the evaluator's annotation file with the data set's."""
-    if 'CocoDataset' not in source.ancestors or source.annotations is None:
-        return
-    for name in filter(None, (e.get('ann_file') for e in source.evaluators)):
-        if '://' not in name and Path(name).resolve() != source.annotations.resolve():
-            source.error(
-                f'{source.split}_evaluator.ann_file is {name}, but {source.key} reads '
-                f'{source.annotations}. Both must be the same file.'
-            )

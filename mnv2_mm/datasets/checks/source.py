@@ -2,6 +2,7 @@
 
 import inspect
 import os
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -107,15 +108,13 @@ class Source:
     def read_text(self, path: Path, setting: str = 'ann_file') -> str:
         """The content of a file; stop unless it is there and the hosts can read it."""
         self.require_file(path, f'{self.key}.{setting}')
+        remedy = 'Save it as UTF-8 without BOM, as hosts read.'
         try:
-            text = path.read_bytes().decode('utf-8')
-            problem = (
-                text.startswith('\ufeff') and 'begins with a byte-order mark (BOM)'
-            )
+            text = path.read_text('utf-8')
         except UnicodeDecodeError as error:
-            problem = f'is not UTF-8 text (byte {error.start})'
-        if problem:
-            self.stop(f'{path} {problem}. Save it as UTF-8 without BOM, as hosts read.')
+            self.stop(f'{path} is not UTF-8 text (byte {error.start}). {remedy}')
+        if text.startswith('\ufeff'):
+            self.stop(f'{path} begins with a byte-order mark (BOM). {remedy}')
         return text
 
     def require_folder(self, path: Path | None, setting: str) -> None:
@@ -125,22 +124,36 @@ class Source:
         if not path.is_dir():
             self.stop(f'The folder {path} is missing ({setting}). {self.remedy}')
 
-    def check_images(self, paths: Sequence[Path], what: str = 'images') -> bool:
-        """Open up to ``MAX_OPENED`` images or masks and report the broken ones.
+    def check_images(
+        self, paths: Sequence[Path], setting: str = 'ann_file', what: str = 'images'
+    ) -> bool:
+        """Report missing images or masks, open up to ``MAX_OPENED`` of the others.
 
         Returns:
             Whether all can be used, or are skipped (``ignore_empty``).
         """
-        if self.loader.get('ignore_empty'):
+        # one listing of a folder is faster than a look at every file
+        folders = {os.path.dirname(path) for path in paths}
+        listings = {f: set(os.listdir(f)) for f in folders if os.path.isdir(f)}
+        there = [p for p in paths if p.name in listings.get(os.path.dirname(p), ())]
+        if there and what == 'images' and self.loader.get('ignore_empty'):
             return True
-        problems = [(path, problem_of_file(path)) for path in evenly(paths, MAX_OPENED)]
+        if len(there) < len(paths):
+            lacking = [path for path in paths if path not in set(there)]
+            parent = lacking[0].parent
+            self.error(
+                f'{len(lacking)} of the {len(paths)} {self.split} {what} are missing: '
+                f'{listed(lacking, 3)}. {parent} has {suffixes(parent)}; correct '
+                f'{setting} of {self.key}, or add the files. {self.help}'
+            )
+        problems = [(path, problem_of_file(path)) for path in evenly(there, MAX_OPENED)]
         broken = [f'{path} {problem}' for path, problem in problems if problem]
         if broken:
             self.error(
                 f'{len(broken)} of the {self.split} {what} cannot be used: '
                 f'{listed(broken, 3, separator="; ")}. {REMEDY}'
             )
-        return not broken
+        return not broken and len(there) == len(paths)
 
     def loaded_size(self, path: Path) -> tuple[int, int] | None:
         """(width, height) of an image as the pipeline loads it."""
@@ -181,6 +194,12 @@ def listed(items: Iterable[object], most: int = 5, *, separator: str = ', ') -> 
     items = [str(item) for item in items]
     more = f' and {len(items) - most} more' if len(items) > most else ''
     return separator.join(items[:most]) + more
+
+
+def suffixes(folder: Path) -> str:
+    """Count the files of a folder by suffix: '240 .jpg, 2 .txt'."""
+    kinds = Counter(os.path.splitext(n)[1] or 'without suffix' for n in walk(folder))
+    return listed(f'{n} {kind}' for kind, n in sorted(kinds.items())) or 'no files'
 
 
 def walk(folder: Path) -> list[str]:

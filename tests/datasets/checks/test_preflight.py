@@ -258,8 +258,8 @@ ERRORS = {
         anchor_generator=dict(input_size=(192, 160))))),
         r'input_size is 192x160 \(width x height\)'),
     'images missing': ('det', remove('images/val/0000[12].jpg'),
-                         r'2 of the 16 images .*val.json.*00001.jpg, '
-                         '00002.jpg.*data_prefix.img'),
+                         r'2 of the 16 val images are missing.*00001.jpg, '
+                         r'.*00002.jpg. \S+val has 14 .jpg; correct data_prefix.img'),
     'no image folder': ('det', remove('images/val'), 'images/val is missing'
                           '.*val_dataloader.dataset.data_prefix.img'),
     'truncated': ('det', cut_image, '00002.jpg is a JPEG that is cut off'

@@ -235,7 +235,12 @@ def assert_like_predict(model, folder, seed=0):
 
 @pytest.mark.parametrize(
     'kind',
-    ['sigmoid', pytest.param('sigmoid alone', marks=pytest.mark.slow), 'softmax'],
+    [
+        # the tests below have this head
+        pytest.param('sigmoid', marks=pytest.mark.slow),
+        pytest.param('sigmoid alone', marks=pytest.mark.slow),
+        'softmax',
+    ],
 )
 def test_every_kind_of_head(small, kind, tmp_path):
     model = small(HEADS[kind])
