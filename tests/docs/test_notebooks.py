@@ -1,15 +1,10 @@
-"""The notebooks of docs, executed as a reader would, and in the test process."""
+"""The notebooks of docs, executed as a reader would."""
 
-import itertools
 import os
-import shlex
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-
-from mnv2_mm.commands.main import COMMANDS
 
 nbformat = pytest.importorskip('nbformat', reason="the extra 'dev' is not installed")
 nbclient = pytest.importorskip('nbclient', reason="the extra 'dev' is not installed")
@@ -17,11 +12,6 @@ pytest.importorskip('ipykernel', reason="the extra 'dev' is not installed")
 
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = sorted((ROOT / 'docs').glob('*.ipynb'))
-WITHOUT_WORKERS = [
-    f'{split}_dataloader.{key}'
-    for split in ('train', 'val')
-    for key in ('num_workers=0', 'persistent_workers=False')
-]
 
 
 @pytest.mark.parametrize('notebook', NOTEBOOKS, ids=lambda path: path.stem)
@@ -55,43 +45,6 @@ def execute(name, folder, monkeypatch):
     return texts
 
 
-def test_cells_of_the_quickstart(tmp_path, monkeypatch, run_tool):
-    """In this process, whose imports are done: its commands call their tools here."""
-    from IPython.core.interactiveshell import InteractiveShell
-    from PIL.Image import Image
-    from traitlets.config import Config
-
-    def bash(_, text):
-        subprocess.run(['bash', '-n', '-c', text], check=True)
-        for line in text.replace('\\\n', ' ').splitlines():
-            words = itertools.takewhile(
-                lambda word: not {*'|>'} & {*word}, shlex.split(line, comments=True)
-            )
-            program, *arguments = [*words] or ['']
-            if program != 'mnv2':
-                continue
-            if arguments[0] == 'train':  # no workers of a process of this size
-                arguments += WITHOUT_WORKERS
-            assert run_tool(COMMANDS[arguments[0]][0], *arguments[1:]) == 0
-            ran.append(arguments[0])
-
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv('IPYTHONDIR', str(tmp_path / 'ipython'))
-    monkeypatch.setitem(sys.modules, '__main__', sys.modules['__main__'])  # it sets one
-    shell = InteractiveShell(config=Config(HistoryManager=dict(enabled=False)))
-    shell.register_magic_function(bash, 'cell')
-    ran, results = [], []
-    for cell in nbformat.read(ROOT / 'docs/quickstart.ipynb', as_version=4).cells:
-        if cell.cell_type == 'code':
-            done = shell.run_cell(cell.source)
-            done.raise_error()
-            results.append(done.result)
-    assert sum(isinstance(result, Image) for result in results) == 2
-    assert Path('work_dirs/notebook/epoch_1.pth').is_file()
-    assert ran == ['train', *['export'] * shell.user_ns['deploy']]
-
-
-@pytest.mark.slow  # the same in a kernel
 def test_quickstart(tmp_path, monkeypatch):
     """A training, a prediction and, where mmdeploy is installed, an export."""
     texts = execute('quickstart', tmp_path, monkeypatch)

@@ -57,7 +57,8 @@ def _files_in_folders(folder: Path, source: Source) -> list[Path]:
     files = [
         (n, p) for n in names for p in walk(folder / n) if p.lower().endswith(endings)
     ]
-    empty = [name for name in names if name not in dict(files)]
+    filled = {name for name, _ in files}
+    empty = [name for name in names if name not in filled]
     if empty:
         report = source.error if source.split == 'train' else source.warn
         report(
