@@ -88,7 +88,7 @@ class SameConv2d(nn.Conv2d):
 
 
 def dilated_depthwise(
-    x: Tensor, weight: Tensor, bias: Tensor | None, dilation: tuple[int, int]
+    x: Tensor, weight: Tensor, bias: Tensor | None, dilation: tuple[int, ...]
 ) -> Tensor:
     """Depthwise 3x3 with dilation as one without, on the grids that it connects.
 
