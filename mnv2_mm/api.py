@@ -116,8 +116,10 @@ def load(
             f'load cannot take {type(model).__name__} alone; give a name, a path, or a '
             'Config with weights'
         )
-    how = dict(device=device, optimize=optimize, dtype=dtype, backend=backend)
-    return Model(init_model(model, weights, **how))
+    network = init_model(
+        model, weights, device=device, optimize=optimize, dtype=dtype, backend=backend
+    )
+    return Model(network)
 
 
 def config_of(checkpoint: Path) -> str:

@@ -44,8 +44,10 @@ class OnnxRuntime:
         # from its bytes: given a path, ONNX Runtime opens any file that the graph
         # names as the place of its weights
         file, cpu = files[0], ['CPUExecutionProvider']
-        data = file if isinstance(file, bytes) else Path(file).read_bytes()
-        name = 'the graph' if file is data else file
+        if isinstance(file, bytes):
+            data, name = file, 'the graph'
+        else:
+            data, name = Path(file).read_bytes(), os.fspath(file)
         with backend_errors(
             'onnxruntime', f'does not accept {name}, which may be damaged'
         ):
