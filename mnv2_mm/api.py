@@ -117,12 +117,7 @@ def load(
             'Config with weights'
         )
     network = init_model(
-        model,
-        weights,
-        device=device,
-        optimize=optimize,
-        dtype=dtype,
-        backend=backend,
+        model, weights, device=device, optimize=optimize, dtype=dtype, backend=backend
     )
     return Model(network)
 

@@ -7,6 +7,7 @@ versions, so it is never out of date. The one who reads it checks what it comput
 
 import functools
 import hashlib
+import logging
 from pathlib import Path
 
 import torch
@@ -62,4 +63,4 @@ class OnnxCache:
                 old.unlink(missing_ok=True)
         except (OSError, InputError) as error:
             text = f'the exported network is not kept for the next process: {error}'
-            print_log(text, 'current', 'WARNING')
+            print_log(text, 'current', logging.WARNING)

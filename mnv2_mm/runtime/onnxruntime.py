@@ -47,7 +47,7 @@ class OnnxRuntime:
         if isinstance(file, bytes):
             data, name = file, 'the graph'
         else:
-            data, name = Path(file).read_bytes(), str(file)
+            data, name = Path(file).read_bytes(), os.fspath(file)
         with backend_errors(
             'onnxruntime', f'does not accept {name}, which may be damaged'
         ):

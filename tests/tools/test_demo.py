@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +12,10 @@ import pytest
 from exported_folders import write_folder
 from image_headers import png_header
 
+from mnv2_mm.commands import demo
 from mnv2_mm.engine.predictor import Model
+from mnv2_mm.runtime.model import ExportedModel
+from mnv2_mm.runtime.result import Result
 
 Tool = Callable[..., int]
 Trained = Callable[[str], tuple[Path, Path]]
@@ -138,6 +142,40 @@ def test_an_exported_model(run_tool: Tool, tiny_data: Path, tmp_path: Path) -> N
     assert content['classes'] == ['blue', 'green', 'red']
     assert content['results'] and not content['failed']
     assert all(len(entry['top5']) == 3 for entry in content['results'])
+
+
+def test_images_are_read_before_and_written_after_in_other_threads(
+    run_tool: Tool, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip('onnxruntime', reason='deployment is not installed')
+    events: list[tuple[str, int]] = []
+    third = threading.Event()
+
+    def recorded(owner: object, name: str) -> None:
+        real = getattr(owner, name)
+
+        def call(*args: object) -> object:
+            events.append((name, threading.get_ident()))
+            names = [name for name, _ in events]
+            if names.count('_read') > 2:
+                third.set()
+            if name == 'save':  # does not wait for it where it is read before
+                assert third.wait(30)
+            return real(*args)
+
+        monkeypatch.setattr(owner, name, call)
+
+    recorded(demo, '_read')
+    recorded(ExportedModel, 'run')
+    recorded(Result, 'save')
+    model = write_folder(tmp_path / 'exported')
+    images = sorted((tiny_data / 'images' / 'val').glob('*.jpg'))
+    assert run_tool('demo', model, *images, '--out-dir', tmp_path / 'out') == 0
+    content = json.loads((tmp_path / 'out' / 'results.json').read_text())
+    assert [r['image'] for r in content['results']] == list(map(str, images))
+    threads = {name: {ident for n, ident in events if n == name} for name, _ in events}
+    assert threads['run'] == {threading.get_ident()}
+    assert len(set.union(*threads.values())) == 3
 
 
 @pytest.mark.parametrize(
