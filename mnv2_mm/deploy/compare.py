@@ -1,8 +1,10 @@
 """Compare an exported model with PyTorch on one image: difference and speed."""
 
 import copy
+import itertools
 import statistics
 import timeit
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -43,18 +45,19 @@ def compare(
         return 1000 * statistics.median(seconds)
 
     first, second = plain(run(model)), plain(run(exported))
-    text = difference(first, second)
+    text = largest_difference([first], [second])
     return Comparison(first, second, text, milliseconds(model), milliseconds(exported))
 
 
-def difference(first: dict, second: dict) -> str:
-    """The largest difference of two predictions, in words."""
-    if 'mask' in first:
-        count = int((first['mask'] != second['mask']).sum())
-        return f'{count} of {first["mask"].size} pixels'
-    if 'probabilities' in first:
-        gap = np.abs(first['probabilities'] - second['probabilities']).max()
-        return f'{gap:.1e} in probability'
-    counted, matched, box, score = match(first, second)
-    text = f'{box:.1e} px, {score:.1e} in score'
-    return text + f' ({matched} of {counted} boxes over 0.05 matched)'
+def largest_difference(first: Sequence[dict], second: Sequence[dict]) -> str:
+    """The largest difference of two models' predictions for some images, in words."""
+    pairs = [*zip(first, second, strict=True)]
+    if 'mask' in first[0]:
+        count = sum(int((a['mask'] != b['mask']).sum()) for a, b in pairs)
+        return f'{count} of {sum(a["mask"].size for a in first)} pixels'
+    if 'probabilities' in first[0]:
+        gaps = (np.abs(a['probabilities'] - b['probabilities']).max() for a, b in pairs)
+        return f'{max(gaps):.1e} in probability'
+    counted, matched, boxes, scores = zip(*itertools.starmap(match, pairs), strict=True)
+    text = f'{max(boxes):.1e} px, {max(scores):.1e} in score'
+    return text + f' ({sum(matched)} of {sum(counted)} boxes over 0.05 matched)'

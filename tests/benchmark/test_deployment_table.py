@@ -1,0 +1,81 @@
+"""The table of the backends: its rows, and the page that has it."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip('mmdeploy', reason='deployment is not installed')
+
+from mnv2_mm.analysis.markdown import update
+from mnv2_mm.benchmark import deployment_table
+from mnv2_mm.benchmark.deployment_table import PYTORCH, Table, markdown
+from mnv2_mm.utils.errors import InputError
+
+pytest_plugins = ['deploy_networks']
+
+DOCS = Path(__file__).resolve().parents[2] / 'docs'
+ROW = {'bytes': 1_234_567, 'accuracy': 0.443, 'difference': '1e-4 px'}
+
+
+def test_the_page_has_the_table_of_the_json_file() -> None:
+    content = json.loads((DOCS / 'deployment_table.json').read_text())
+    page, section = DOCS / 'deployment.md', 'deployment_table'
+    assert not update(page, markdown(content), section=section, write=False)
+
+
+def test_markdown() -> None:
+    timed = ROW | {'milliseconds': [31.2, 17.4]}
+    entry = {'config': 'tiny', 'score': 'mAP', 'images': 8}
+    text = markdown({'det': entry | {'rows': {PYTORCH: ROW, 'ncnn int8': timed}}})
+    lines = text.splitlines()
+    assert lines[2] == f'| {PYTORCH} | 1.23 | 0.443 |  |  |  |'
+    assert lines[3] == '| ncnn int8 | 1.23 | 0.443 | 1e-4 px | 31.2 | 17.4 |'
+    assert '`tiny`, 8 images' in text
+
+
+def test_an_interrupted_table_goes_on(
+    network: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two backends of a small network, stopped after the first row."""
+    for name in ('onnxruntime', 'ncnn', 'mmdet.models'):
+        pytest.importorskip(name)
+    backends = {'onnxruntime': ('fp32',), 'ncnn': ('fp32',), 'none': ('fp32',)}
+    monkeypatch.setattr(deployment_table, 'BACKENDS', backends)
+    config, checkpoint, _ = network('det')
+    content: dict = {}
+    arguments = str(config), str(checkpoint)
+
+    def stop() -> None:
+        if len(content['det']['rows']) == 2:
+            raise KeyboardInterrupt
+
+    table = Table(content, *arguments, work_dir=tmp_path, options=None)
+    with pytest.raises(KeyboardInterrupt):
+        table.measure(stop, print)
+    content = json.loads(json.dumps(content))
+    first = dict(content['det']['rows'])
+    said: list[str] = []
+    table = Table(content, *arguments, work_dir=tmp_path, options=None)
+    table.measure(lambda: None, said.append)
+    rows = content['det']['rows']
+    assert [*rows] == [PYTORCH, 'onnxruntime fp32', 'ncnn fp32']
+    assert said[0] == 'det: ncnn fp32'
+    assert any('left out' in line for line in said)  # the backend `none`
+    assert {name: rows[name] for name in first} == first
+    for name, row in rows.items():
+        assert row['accuracy'] == pytest.approx(rows[PYTORCH]['accuracy'], abs=0.01)
+        assert row['bytes'] > 1e5
+        count = row['difference'].partition('(')[2].split(' of ')
+        assert count[0] == count[1].split()[0], name  # all boxes matched
+    monkeypatch.setattr('mnv2_mm.runtime.timing.LEAST_RUNS', 3)
+    table.time(lambda: None, said.append)
+    assert all(time > 0 for row in rows.values() for time in row['milliseconds'])
+    assert content['det']['environment']['instruction_set']
+
+
+def test_a_config_of_no_host(tmp_path: Path) -> None:
+    (tmp_path / 'a.py').write_text('x = 1\n')
+    with pytest.raises(InputError, match='default_scope'):
+        Table({}, str(tmp_path / 'a.py'), '', work_dir=tmp_path, options=None)

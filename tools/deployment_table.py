@@ -1,0 +1,74 @@
+"""Measure all backends of a network, for the table in docs/deployment.md."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+# OMP_WAIT_POLICY stays unset, see tools/export.py
+
+from mnv2_mm.utils.cli import add_cfg_options, tool_parser
+from mnv2_mm.utils.errors import command
+from mnv2_mm.utils.files import write_json
+
+DOCS = Path(__file__).resolve().parents[1] / 'docs'
+DOCUMENT, TABLE = DOCS / 'deployment.md', DOCS / 'deployment_table.json'
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line."""
+    parser = tool_parser(
+        'Table of all backends: size, accuracy, difference to PyTorch, times',
+        'python tools/deployment_table.py ssdlite_bccd_finetune epoch_9.pth',
+        'python tools/deployment_table.py ssdlite_bccd_finetune epoch_9.pth --time',
+        'python tools/deployment_table.py --check',
+    )
+    add = parser.add_argument
+    add('config', nargs='?', help='model config; without it only the page is written')
+    add('checkpoint', nargs='?', help='.pth file of a training')
+    text = 'folder of the exported models; those that are there are kept'
+    add('--work-dir', type=Path, default=Path('work_dirs/deployment_table'), help=text)
+    text = 'time the rows of the table, with one thread and with two'
+    add('--time', action='store_true', help=text)
+    add_cfg_options(parser)
+    text = 'end with status 1 if the table of the page is out of date'
+    add('--check', action='store_true', help=text)
+    return parser.parse_args()
+
+
+@command
+def main() -> int:
+    """Measure what is missing, write the page."""
+    args = parse_args()
+
+    from mnv2_mm.analysis import markdown
+    from mnv2_mm.benchmark import deployment_table
+    from mnv2_mm.utils.console import filter_warnings, print_rank0
+
+    filter_warnings()
+    content = json.loads(TABLE.read_text()) if TABLE.is_file() else {}
+    if args.config:
+        table = deployment_table.Table(
+            content,
+            args.config,
+            args.checkpoint,
+            work_dir=args.work_dir,
+            options=args.cfg_options,
+        )
+
+        def save() -> None:
+            write_json(TABLE, content)
+
+        (table.time if args.time else table.measure)(save, print_rank0)
+    text = deployment_table.markdown(content)
+    changed = markdown.update(
+        DOCUMENT, text, section='deployment_table', write=not args.check
+    )
+    state = 'out of date' if args.check else 'rewritten'
+    print(f'{DOCUMENT.name} is {state if changed else "up to date"}')
+    return int(changed and args.check)
+
+
+if __name__ == '__main__':
+    main()
