@@ -60,7 +60,8 @@ def imagenet(
     """Six images; the labels of four are what the network says."""
     root = tmp_path_factory.mktemp('imagenet')
     for i, (image, result) in enumerate(
-        zip(photos, load(ROW, classifier).predict(photos), strict=True)
+        # layer by layer, as the tool: the scores of random weights are nearly equal
+        zip(photos, load(ROW, classifier, optimize=False).predict(photos), strict=True)
     ):
         label = (int(result.probs.argmax()) + (i in (1, 4))) % 1000
         path = root / f'val/{label}/{i}.png'
