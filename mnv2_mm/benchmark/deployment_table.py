@@ -166,12 +166,14 @@ def markdown(content: Mapping) -> str:
     blocks = []
     for entry in content.values():
         head = ['', 'size, MB', entry['score'], 'largest difference']
-        head += [f'ms, {count} thread{"s" * (count > 1)}' for count in _THREADS]
+        rows = entry['rows'].values()
+        threads = _THREADS if any('milliseconds' in row for row in rows) else ()
+        head += [f'ms, {count} thread{"s" * (count > 1)}' for count in threads]
         lines = [table_line(head), table_line(['---'] * len(head))]
         for name, row in entry['rows'].items():
             cells = [name, f'{row["bytes"] / 1e6:.2f}', f'{row["accuracy"]:.4g}']
             cells.append('' if name == PYTORCH else row['difference'])
-            cells += row.get('milliseconds') or [''] * len(_THREADS)
+            cells += row.get('milliseconds') or [''] * len(threads)
             lines.append(table_line(cells))
         note = f'`{entry["config"]}`, {entry["images"]} images.'
         if measured := entry.get('environment'):

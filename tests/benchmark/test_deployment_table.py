@@ -33,6 +33,9 @@ def test_markdown() -> None:
     assert lines[2] == f'| {PYTORCH} | 1.23 | 0.443 |  |  |  |'
     assert lines[3] == '| ncnn int8 | 1.23 | 0.443 | 1e-4 px | 31.2 | 17.4 |'
     assert '`tiny`, 8 images' in text
+    # the times are a second step
+    text = markdown({'det': entry | {'rows': {PYTORCH: ROW}}})
+    assert text.splitlines()[2] == f'| {PYTORCH} | 1.23 | 0.443 |  |'
 
 
 def test_an_interrupted_table_goes_on(
