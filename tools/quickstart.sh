@@ -171,7 +171,7 @@ config=configs/sample/$config.py
 banner 'sample data set' '15 seconds'
 logged "$python" tools/make_sample_data.py
 
-banner "training $config" 'two to three minutes on two cores'
+banner "training $config" 'two to four minutes on two cores'
 # not through a pipe: on a terminal it shows a bar with the time left
 # (bash 3 takes an empty array for an unset variable)
 "$python" ${launcher[@]+"${launcher[@]}"} tools/train.py "$config" \

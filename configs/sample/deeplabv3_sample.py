@@ -1,5 +1,5 @@
-# Mobile DeepLabv3 at 96 px on the generated sample set, from random weights: three
-# minutes on two CPU cores.
+# Mobile DeepLabv3 at 96 px on the generated sample set, from random weights: three to
+# four minutes on two CPU cores.
 #
 # DeepLab's recipe is for a trained backbone and 30k steps. What differs, so that 900
 # steps of 8 images suffice: half the width, output stride 8, He's initialization
