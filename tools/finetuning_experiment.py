@@ -54,6 +54,8 @@ def parse_args() -> argparse.Namespace:
         '--out', type=output_folder, help='default: work_dirs/finetuning_<data>'
     )
     args = parser.parse_args()
+    if args.seeds < 1 or (args.epochs is not None and args.epochs < 1):
+        raise InputError('--seeds and --epochs must be at least 1')
     args.out = Path(args.out or f'work_dirs/finetuning_{args.data.resolve().name}')
     return args
 
@@ -69,7 +71,10 @@ def write_configs(args: argparse.Namespace) -> None:
     try:
         (path,) = data.glob('*.py')
     except ValueError as error:
-        raise InputError(f'{data} has not one config; write it: mnv2 data') from error
+        raise InputError(
+            f'{data} must hold one config, as `mnv2 data SOURCE --out {args.data}` '
+            'writes it'
+        ) from error
     text = path.read_text('utf-8').replace('{{ fileDirname }}', str(data))
     cfg = Config.fromfile(path)
     if cfg.start is None and 'published' in args.kinds:

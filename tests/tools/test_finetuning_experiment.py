@@ -68,3 +68,18 @@ def test_the_table_has_a_line_a_kind():
         '| published | 0.500 | 0.510 | 0.505 (0.500 to 0.510) | 1.0 min |',
         '| host | 0.300 | 0.310 | 0.305 (0.300 to 0.310) | 1.0 min |',
     ]
+
+
+@pytest.mark.parametrize(
+    ('flags', 'message'),
+    [
+        (['--seeds', '0'], '--seeds and --epochs must be at least 1'),
+        (['--epochs', '0'], '--seeds and --epochs must be at least 1'),
+        ([], 'must hold one config'),
+    ],
+)
+def test_bad_input_is_one_message(tmp_path, run_tool, capfd, flags, message):
+    out = tmp_path / 'out'
+    assert run_tool('finetuning_experiment', tmp_path, '--out', out, *flags) == 2
+    assert message in capfd.readouterr().err
+    assert not out.exists()
