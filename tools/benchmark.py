@@ -26,6 +26,8 @@ MODULES = {
     'data': 'data',
     'deploy': 'deploy',
     'scaling': 'throughput',
+    'programs': 'programs',
+    'datasets': 'programs',
     'gpu': 'throughput',
 }
 
@@ -43,7 +45,9 @@ def parse_args() -> argparse.Namespace:
         help='train: a step of SSDLite at 320; infer: one photo, its decoding and '
         'NMS alone, networks alone; data: the training pipelines; deploy: exported '
         'models against PyTorch and TFLite; scaling: against batch, resolution and '
-        'processes; gpu: training and prediction on a GPU',
+        'processes; programs: from their start to their end; datasets: from an '
+        'annotation file of 1000 to 100,000 images to the first batch; gpu: training '
+        'and prediction on a GPU',
     )
     parser.add_argument(
         '--rounds', type=int, default=7, help='timings of each case (default: 7)'

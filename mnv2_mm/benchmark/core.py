@@ -64,6 +64,7 @@ class Case:
     warmup: int = 2  # steps before the first timing
     threads: int | None = None  # None for those that the user chose
     processes: int = 1  # joined as by torchrun; 0 runs it in this process
+    wall: bool = False  # time of the clock with one thread too
     times: list[float] = field(default_factory=list)  # of every round, in ms
 
     @property
@@ -177,7 +178,7 @@ def _prepare(case: Case) -> Timer:
     except (InputError, torch.OutOfMemoryError) as error:
         raise InputError(str(error).partition('\n')[0]) from error
     alone = torch.get_num_threads() == 1 and not torch.cuda.is_initialized()
-    clock = time.process_time if alone else time.perf_counter
+    clock = time.process_time if alone and not case.wall else time.perf_counter
 
     def timer() -> float:
         start = clock()

@@ -8,11 +8,13 @@ docs/speed.md has the times.
 """
 
 import io
+import logging
 import warnings
 from collections.abc import Callable
 from typing import Any
 
 import torch
+from mmengine.logging import print_log
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
@@ -124,6 +126,9 @@ class GraphForward:
                 if not reason:
                     return lambda x: pytree.tree_unflatten(graph(x), flat.structure)
         self.failures[x.shape] = reason
+        size = f'{x.shape[-1]}x{x.shape[-2]}'
+        text = f'inputs of {size} run layer by layer, since the graph fails: {reason}'
+        print_log(text, 'current', logging.WARNING)
         return None
 
     def _onnx(self, flat: '_Flat', x: Tensor, kept: bytes) -> Graph:

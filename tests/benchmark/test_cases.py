@@ -16,7 +16,7 @@ import torch
 from mmengine.model import BaseModule
 
 from mnv2_mm.api import predict
-from mnv2_mm.benchmark import data, deploy, detectors, infer, throughput
+from mnv2_mm.benchmark import data, deploy, detectors, infer, programs, throughput
 from mnv2_mm.benchmark.core import Case, Options, run_interleaved
 from mnv2_mm.runtime import machine
 from mnv2_mm.utils import compat
@@ -43,6 +43,8 @@ def tiny(monkeypatch, tmp_path) -> Options:
     monkeypatch.setattr(throughput, 'PREDICTED', (1,))
     monkeypatch.setattr(throughput, 'WARMUP', 0)
     monkeypatch.setattr(data, 'IMAGES', 2)
+    monkeypatch.setattr(programs, 'PHOTOS', 2)
+    monkeypatch.setattr(programs, 'COUNTS', (30,))
     monkeypatch.setattr(torch.nn.Module, 'compile', lambda self: None)
     # half of the time, and nothing here depends on it
     monkeypatch.setattr(BaseModule, 'init_weights', lambda self: None)
@@ -56,6 +58,8 @@ def tiny(monkeypatch, tmp_path) -> Options:
         pytest.param(throughput.gpu_cases, marks=pytest.mark.slow),
         infer.infer_cases,
         data.data_cases,
+        pytest.param(programs.programs_cases, marks=pytest.mark.slow),
+        programs.datasets_cases,
     ],
 )
 def test_every_case_runs(tiny, make):

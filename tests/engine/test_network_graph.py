@@ -203,7 +203,9 @@ def test_gradients_go_through_the_layers():
 @pytest.mark.parametrize(
     ('head', 'reason'), [(Branching, 'differ'), (Talking, 'tensors')]
 )
-def test_what_is_no_graph_runs_as_before(onnx, head, reason):
+def test_what_is_no_graph_runs_as_before(onnx, head, reason, monkeypatch):
+    lines = []
+    monkeypatch.setattr(network_graph, 'print_log', lambda text, *_: lines.append(text))
     network = made(onnx, head)
     x = torch.linspace(0, 9, 9).expand(1, 3, 8, 9)  # its mirror image branches
     for _ in range(EAGER_CALLS + 2):
@@ -213,6 +215,8 @@ def test_what_is_no_graph_runs_as_before(onnx, head, reason):
         assert torch.equal(found, right)
     (why,) = network.head.forward.failures.values()
     assert reason in why
+    assert len(lines) == 1
+    assert why in lines[0]
 
 
 def test_a_copy_has_its_own_weights():
