@@ -202,7 +202,7 @@ else
     images=("${all[@]:0:12}")
 fi
 logged "$python" tools/demo.py "$config" "${images[@]}" \
-    --weights "$weights" --score-thr 0.5 --out-dir "$run/images"
+    --weights "$weights" --score-thr 0.45 --out-dir "$run/images"
 
 banner 'curves' 'seconds'
 logged "$python" tools/plot_curves.py "$run"

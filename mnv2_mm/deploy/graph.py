@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import onnx
 
+from mnv2_mm.runtime.onnxruntime import OnnxRuntime
 from mnv2_mm.utils.errors import InputError
 from mnv2_mm.utils.onnx_folding import fold
 
@@ -41,18 +42,12 @@ def set_output_sizes(
 
     TensorRT needs numbers, also where they depend on an NMS.
     """
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(
-        model.SerializeToString(), providers=['CPUExecutionProvider']
-    )
-    feeds = {}
-    for value in model.graph.input:
-        sizes = [dim.dim_value for dim in value.type.tensor_type.shape.dim]
-        known = [size or (1, 3, 65, 65)[axis] for axis, size in enumerate(sizes)]
-        feeds[value.name] = np.zeros(known, np.float32)
-    arrays = session.run(None, feeds)
-    for value, array in zip(model.graph.output, arrays, strict=True):
+    (images,) = model.graph.input
+    sizes = [dim.dim_value for dim in images.type.tensor_type.shape.dim]
+    known = [size or (1, 3, 65, 65)[axis] for axis, size in enumerate(sizes)]
+    found = OnnxRuntime([model.SerializeToString()])(np.zeros(known, np.float32))
+    for value in model.graph.output:
+        array = found[value.name]
         names = dynamic_axes.get(value.name) or {}
         sizes = [names.get(axis, size) for axis, size in enumerate(array.shape)]
         kind = value.type.tensor_type.elem_type
