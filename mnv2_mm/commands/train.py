@@ -21,7 +21,11 @@ from mnv2_mm.checkpoints.resume import (
     last_validation,
     latest_checkpoint,
 )
-from mnv2_mm.engine.fast_training import set_fast, set_mixed_precision
+from mnv2_mm.engine.fast_training import (
+    set_fast,
+    set_mixed_precision,
+    use_channels_last,
+)
 from mnv2_mm.engine.launch import build_runner, preflight, set_launcher, set_work_dir
 from mnv2_mm.engine.work_dir_lock import lock_work_dir
 from mnv2_mm.runtime.machine import describe
@@ -134,6 +138,9 @@ def _prepare(args: Namespace, notes: list[str]) -> Config:
         notes.append(set_fast(cfg))
     elif args.amp:
         notes.append(f'--amp: {set_mixed_precision(cfg)}')
+    if not args.fast and not torch.cuda.is_available():
+        use_channels_last(cfg)  # on a processor it always paid (docs/speed.md)
+        notes.append('layout: channels last')
     if args.auto_scale_lr:
         if 'base_batch_size' not in (cfg.get('auto_scale_lr') or {}):
             raise InputError(

@@ -223,6 +223,7 @@ def test_fast_training_says_what_it_does(
     assert mixed == (kind in ('BFloat16OptimWrapper', 'AmpOptimWrapper'))
     (log,) = tmp_path.glob('*/*.log')
     text = log.read_text()
+    assert 'layout: ' not in text
     assert 'machine: ' in text and '--fast: channels last' in text
     assert mixed or 'float32, as this processor' in text
     assert dict(type='mnv2_mm.ChannelsLastHook') in cfg.custom_hooks
@@ -246,6 +247,7 @@ def test_console_is_readable(
     output = capfd.readouterr()
     text = output.out + output.err
     assert f'training tiny_{task} for 1 epochs' in text
+    assert ('layout: channels last' in text) != torch.cuda.is_available()
     assert 'Epoch(train)' in text
     assert 'tools/test.py' in text
     for noise in ('System environment', 'widen_factor', 'Hooks will be', 'index'):
