@@ -11,7 +11,6 @@ import argparse
 import datetime
 import json
 import shlex
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -160,35 +159,19 @@ def train(work_dir: Path, settings: dict, variant: str, seed: int) -> dict[str, 
 
     import mnv2_mm
     from mnv2_mm.analysis import figure6
-    from mnv2_mm.utils.curves import read_curves
+    from mnv2_mm.analysis.trainings import run_training
 
-    arguments = [
-        'tools/train.py',
-        settings['config'],
-        '--work-dir',
-        str(work_dir),
-        '--seed',
-        str(seed),
-        '--cfg-options',
-        *settings['options'],
-        *figure6.VARIANTS[variant].options,
-    ]
+    options = [*settings['options'], *figure6.VARIANTS[variant].options]
+    place = ['--work-dir', str(work_dir), '--seed', str(seed)]
+    told = ['python', 'tools/train.py', settings['config'], *place, '--cfg-options']
     start = time.monotonic()
-    # absolute paths: the tool can be started in any folder
-    process = [sys.executable, str(ROOT / arguments[0])]
-    process += [str(ROOT / arguments[1]), '--resume', *arguments[2:]]
-    code = subprocess.run(process, check=False).returncode
-    if code != 0:
-        raise InputError(
-            f'the training {work_dir} ended with {code}, see above; the same '
-            'command goes on from here'
-        )
-    curves = read_curves(work_dir)
+    # an absolute path: the tool can be started in any folder
+    curves = run_training(ROOT / settings['config'], work_dir, seed, options)
     loss = np.asarray(curves.train['loss'])
     return dict(
         variant=variant,
         seed=seed,
-        command=shlex.join(['python', *arguments]),
+        command=shlex.join([*told, *options]),
         date=datetime.date.today().isoformat(),
         seconds=round(time.monotonic() - start),
         resumed_at=curves.resumed,  # seconds are those since the last

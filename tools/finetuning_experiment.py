@@ -18,7 +18,6 @@ import importlib
 import json
 import re
 import resource
-import subprocess
 import sys
 from pathlib import Path
 
@@ -28,7 +27,6 @@ from mnv2_mm.utils.cli import output_folder, tool_parser
 from mnv2_mm.utils.errors import InputError, command
 from mnv2_mm.utils.files import save_figure, write_json, write_text
 
-ROOT = Path(__file__).resolve().parents[1]
 KINDS = ('published', 'random', 'host')
 #: Configs that the hosts ship.
 HOSTS = {
@@ -133,22 +131,14 @@ def train(out: Path, kind: str, seed: int) -> dict[str, object]:
     Raises:
         InputError: the training ended with an error, which it has printed.
     """
+    from mnv2_mm.analysis.trainings import run_training
     from mnv2_mm.utils.config import get_config
-    from mnv2_mm.utils.curves import read_curves
 
-    work_dir, config = out / f'{kind}_seed{seed}', out / f'{kind}.py'
-    arguments = [str(config), '--resume', '--seed', str(seed)]
-    arguments += ['--work-dir', str(work_dir)]
+    config = out / f'{kind}.py'
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    code = subprocess.call([sys.executable, ROOT / 'tools/train.py', *arguments])
-    if code:
-        raise InputError(
-            f'the training {work_dir} ended with {code}, see above; the same command '
-            'goes on from here'
-        )
+    curves = run_training(config, out / f'{kind}_seed{seed}', seed)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    curves = read_curves(work_dir)
     key = get_config(config).default_hooks.checkpoint.save_best
     curve = curves.metrics[key]
     return dict(

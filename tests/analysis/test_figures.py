@@ -240,6 +240,7 @@ def experiment(tiny_data: Path) -> list[object]:
         32,
         '--cfg-options',
         'model.backbone.widen_factor=0.35',
+        'param_scheduler.LinearLR.end=2',
         *(
             f'{split}_dataloader.{key}'
             for split in ('train', 'val')
