@@ -41,6 +41,13 @@ def main() -> None:
         help='file to start from: a detector or an ImageNet network of any code base '
         '(default: the best published one that can be downloaded)',
     )
+    parser.add_argument(
+        '--input-size',
+        type=int,
+        metavar='PIXELS',
+        help='side of the input (default: by the images and objects); default boxes '
+        'are chosen for it',
+    )
     parser.add_argument('--seed', type=int, default=0, help='of the split')
     parser.add_argument(
         '--force', action='store_true', help='replace an earlier prepared set in --out'

@@ -34,11 +34,15 @@ from mnv2_mm.utils.errors import InputError
 #: Mean recall that the default boxes must have, and what others must have over it.
 MIN_RECALL, MIN_GAIN = 0.8, 0.05
 SUMMARY = 'summary.png'
+#: Least --input-size: SSDLite halves its maps until one pixel is left.
+MIN_SIZE = 96
 
 
 def prepare(args: Namespace) -> None:
     """Prepare a data set by the flags of tools/prepare_data.py."""
     filter_warnings()
+    if args.input_size is not None and args.input_size < MIN_SIZE:
+        raise InputError(f'--input-size is {args.input_size}; give {MIN_SIZE} or more')
     source, out = Path(args.source).expanduser(), Path(args.out).expanduser()
     config = re.sub(r'\W', '_', out.resolve().name).lower() + '.py'
     bars = Progress(console=Console(stderr=True), transient=True)
@@ -75,7 +79,7 @@ def _make(
         'start': '{{ fileDirname }}/start.pth' if weights else None,
     }
     notes: dict[str, str] = {}
-    side = _values_of_task(task, content, values, notes, args.seed)
+    side = _values_of_task(task, content, values, notes, args)
     if task == 'det' and weights:  # plain SSD has one layer where SSDLite has two
         values['lite'] = 'bbox_head.cls_convs.0.weight' not in weights
     write_config(task, made / config, values, notes)
@@ -141,23 +145,23 @@ def _read(
 
 
 def _values_of_task(
-    task: str, content: SetToWrite, values: dict, notes: dict[str, str], seed: int
+    task: str, content: SetToWrite, values: dict, notes: dict[str, str], args: Namespace
 ) -> int:
     """Add the values that only one task has; returns the side of the input."""
     records = content.records
     small = sum(r.split == 'train' for r in records) < recipe.SMALL_SET
     if task == 'seg':
-        side = recipe.segmentation_crop(records)
+        side = args.input_size or recipe.segmentation_crop(records)
         palette = [list(color) for color in default_palette(len(content.classes))]
         values |= {'crop': (side, side), 'palette': palette}
         values |= {'min_scale': 0.75 if small else 0.5}
     elif task == 'cls':
-        side = recipe.classification_input(records)
+        side = args.input_size or recipe.classification_input(records)
         values |= {'input_size': side, 'min_crop': 0.25 if small else 0.08}
     else:
-        side = recipe.detection_input(records)
+        side = args.input_size or recipe.detection_input(records)
         values |= {'input_size': (side, side), 'min_crop': 0.5 if small else 0.3}
-        _choose_anchors(records, side, values, notes, seed)
+        _choose_anchors(records, side, values, notes, args.seed)
     if task != 'det' and values['start'] is None:
         values['backbone_lr'] = 1
     return side

@@ -88,6 +88,19 @@ def test_the_written_config_passes_the_checks_wherever_it_is(name, tmp_path, run
     assert again.model == cfg.model
 
 
+def test_the_input_size_can_be_chosen(tmp_path, run_tool, capsys):
+    source, out = write_set(tmp_path / 'source', 'voc'), tmp_path / 'mine'
+    command = ('prepare_data', source, '--out', out, '--input-size')
+    assert run_tool(*command, 8) == 2
+    assert '--input-size is 8' in capsys.readouterr().err
+    assert run_tool(*command, 160) == 0
+    cfg = Config.fromfile(out / 'mine.py')
+    assert cfg.model.bbox_head.anchor_generator.input_size == (160, 160)
+    (scale,) = (x.scale for x in cfg.train_pipeline if x.type == 'Resize')
+    assert scale == (160, 160)
+    assert 'input 160' in capsys.readouterr().out
+
+
 def test_a_folder_stands_for_the_one_config_in_it(tmp_path):
     from mnv2_mm.utils.config import config_path
     from mnv2_mm.utils.errors import InputError
