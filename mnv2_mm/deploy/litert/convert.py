@@ -30,6 +30,8 @@ from mnv2_mm.utils.errors import InputError
 #: TFLite's operators with weights.
 _LAYERS = ('CONV_2D', 'DEPTHWISE_CONV_2D', 'FULLY_CONNECTED')
 _SIGNATURE = 'serving_default'
+#: Least share of its bias that a channel's largest weight has in 8 bits.
+_LEAST_WEIGHT = 1e-4
 
 
 def require() -> None:
@@ -134,6 +136,7 @@ def to_int8(
 
     if not len(calibration):
         raise InputError('int8 needs images to calibrate with, got none')
+    data = _with_weights(data)
     quantizer = _quantizer(data)
     every = qtyping.TFLOperationName.ALL_SUPPORTED
     quantizer.add_static_config('.*', every, 8, 8)
@@ -162,6 +165,38 @@ def to_int8(
         found = quantizer.quantize(ranges, enable_progress_report=False)
     found = bytes(found.quantized_model)
     return _with_uint8(found) if pixels else found
+
+
+def _with_weights(data: bytes) -> bytes:
+    """Give channels without weights one, so small that it adds nothing.
+
+    The weights set the step of the bias, which is an int32 and overflows: Google's
+    Open Images detector has hundreds of channels that are a bias alone. A detector
+    trained from it had mAP 0.16 in 8 bits instead of 0.45.
+    """
+    from ai_edge_litert.tools import flatbuffer_utils
+
+    model = flatbuffer_utils.read_model_from_bytearray(bytearray(data))
+    (graph,) = model.subgraphs
+    for operator in graph.operators:
+        kind = flatbuffer_utils.opcode_to_name(model, operator.opcodeIndex)
+        if kind not in _LAYERS or len(operator.inputs) < 3 or operator.inputs[2] < 0:
+            continue
+        kernel, bias = (
+            np.frombuffer(bytes(model.buffers[tensor.buffer].data), np.float32)
+            for tensor in (graph.tensors[index] for index in operator.inputs[1:3])
+        )
+        # a depthwise kernel has its channels last, others first
+        depthwise = kind == 'DEPTHWISE_CONV_2D'
+        rows = kernel.reshape((-1, len(bias)) if depthwise else (len(bias), -1)).copy()
+        view = rows.T if depthwise else rows
+        least = np.abs(bias) * _LEAST_WEIGHT
+        largest = np.abs(view).argmax(1)
+        for channel in np.flatnonzero(np.abs(view).max(1) < least):
+            view[channel, largest[channel]] = least[channel]
+        tensor = graph.tensors[operator.inputs[1]]
+        model.buffers[tensor.buffer].data = np.frombuffer(rows.tobytes(), np.uint8)
+    return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
 
 
 def _with_uint8(data: bytes) -> bytes:

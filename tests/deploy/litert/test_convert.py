@@ -114,6 +114,27 @@ def test_int8_has_a_scale_per_channel_and_float_ends(made, images, tmp_path):
 
 
 @needs_converter
+@needs_converter
+@pytest.mark.parametrize('group', [1, 8])
+def test_int8_keeps_channels_that_are_a_bias_alone(group, images, tmp_path):
+    b = GraphBuilder(1, 3, 16, 16)
+    low, high = b.constant(0.0, np.float32), b.constant(6.0, np.float32)
+    x = b.add('Conv', 'x', b.weight(8, 3, 1, 1), scope='/stem', kernel_shape=[1, 1])
+    x = b.add('Clip', x, low, high, scope='/stem')
+    kernel = np.random.default_rng(0).normal(0, 1, (8, 8 // group, 1, 1))
+    kernel[1], kernel[2] = 0, kernel[2] * 1e-12
+    kernel = b.constant(kernel.astype(np.float32), np.float32)
+    bias = b.constant(np.linspace(1, 5, 8, dtype=np.float32), np.float32)
+    more = dict(scope='/dead', kernel_shape=[1, 1], group=group)
+    x = b.add('Clip', b.add('Conv', x, kernel, bias, **more), low, high, scope='/dead')
+    x = b.add('Conv', x, b.weight(6, 8, 1, 1), scope='/last', kernel_shape=[1, 1])
+    b.add('Sigmoid', x, scope='/end')
+    data = convert.to_tflite(simplify(b.model()))
+    _, wanted = run(data, tmp_path, images)
+    _, found = run(convert.to_int8(data, images), tmp_path, images)
+    assert max(np.abs(x - y).max() for x, y in zip(found, wanted, strict=True)) < 0.05
+
+
 def test_an_operator_that_is_not_converted_is_named():
     b = GraphBuilder(1, 3, 4, 4)
     b.add('Det', 'x')
