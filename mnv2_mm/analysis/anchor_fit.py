@@ -16,6 +16,8 @@ from mnv2_mm.datasets.own.records import Record
 from mnv2_mm.models.ssdlite.anchors import SCALES, SSDLiteAnchorGenerator
 
 MAX_BOXES = 2000  # that are compared, of each class
+#: Default boxes of an object beyond which more are not better.
+ENOUGH = 4
 LARGEST = 0.95  # scale of the highest level
 
 
@@ -25,15 +27,20 @@ class Fit(NamedTuple):
     scales: tuple[float, ...]
     reduce_lowest: bool
     recall: dict[str, float]  #: share of each class's boxes with an IoU of 0.5 or more
+    matches: float  #: default boxes with that IoU to a box, at most ENOUGH; class mean
 
     @property
     def mean(self) -> float:
-        """Mean over the classes."""
+        """Mean recall over the classes."""
         return float(np.mean(list(self.recall.values())))
 
 
 def fit_anchors(records: list[Record], side: int, *, seed: int = 0) -> tuple[Fit, Fit]:
     """The official default boxes, and the best of k-means over the sizes of the boxes.
+
+    The best are those with the most matches. Recall alone prefers default boxes for the
+    smallest objects, and leaves one match to the others: on BCCD at 224 px, mAP 0.446
+    instead of 0.494 (8 epochs, seed 0). An object that none reaches trains the nearest.
 
     Args:
         records: Images with boxes.
@@ -53,7 +60,7 @@ def fit_anchors(records: list[Record], side: int, *, seed: int = 0) -> tuple[Fit
         high = np.linspace(low[-1], LARGEST, 7 - count)[1:]
         scales = (*low, *(round(float(h), 3) for h in high), 1.0)
         fits.append(_fit(boxes, side, scales, reduce_lowest=False))
-    return official, max(fits, key=lambda fit: fit.mean)
+    return official, max(fits, key=lambda fit: fit.matches)
 
 
 def _by_class(records: list[Record], rng: np.random.Generator) -> dict[str, np.ndarray]:
@@ -82,8 +89,10 @@ def _fit(
     priors = torch.cat(generator.grid_priors(generator.featmap_sizes, device='cpu'))
     from mmdet.structures.bbox import bbox_overlaps
 
-    recall = {}
+    recall, matches = {}, []
     for label, found in boxes.items():
         overlaps = bbox_overlaps(torch.from_numpy(found * side).float(), priors)
-        recall[label] = float((overlaps.amax(1) >= 0.5).float().mean())
-    return Fit(scales, reduce_lowest, recall)
+        counts = (overlaps >= 0.5).sum(1)
+        recall[label] = float((counts > 0).float().mean())
+        matches.append(float(counts.clamp(max=ENOUGH).float().mean()))
+    return Fit(scales, reduce_lowest, recall, float(np.mean(matches)))

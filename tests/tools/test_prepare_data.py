@@ -17,7 +17,8 @@ pytest.importorskip('mmdet')
 
 from mmengine.config import Config
 
-from mnv2_mm.analysis.anchor_fit import fit_anchors
+from mnv2_mm.analysis.anchor_fit import Fit, fit_anchors
+from mnv2_mm.commands import data
 from mnv2_mm.datasets.checks.preflight import check
 from mnv2_mm.datasets.own.records import Record
 
@@ -224,6 +225,21 @@ def test_anchors_are_chosen_by_the_boxes():
     official, best = fits(20)
     assert official.mean + 0.3 < best.mean
     assert list(best.scales) == sorted(best.scales) and not best.reduce_lowest
+
+
+@pytest.mark.parametrize(('trained', 'kept'), [(True, True), (False, False)])
+def test_a_trained_detector_keeps_its_default_boxes(trained, kept, monkeypatch):
+    fits = [
+        Fit(scales, False, {'cat': 1.0}, matches)
+        for scales, matches in (((0.2, 1.0), 2.0), ((0.1, 1.0), 3.0))
+    ]
+    monkeypatch.setattr(
+        'mnv2_mm.analysis.anchor_fit.fit_anchors', lambda *_, **__: fits
+    )
+    values, notes = {}, {}
+    data._choose_anchors([], 300, values, notes, trained, 0)
+    assert (values['scales'] == (0.2, 1.0)) == kept
+    assert str((0.1 if kept else 0.2, 1.0)) in notes['scales']  # the other choice
 
 
 @pytest.mark.slow
