@@ -48,6 +48,12 @@ def main() -> None:
         help='side of the input (default: by the images and objects); default boxes '
         'are chosen for it',
     )
+    parser.add_argument(
+        '--epochs',
+        type=int,
+        metavar='N',
+        help='length of the training (default: by the number of images)',
+    )
     parser.add_argument('--seed', type=int, default=0, help='of the split')
     parser.add_argument(
         '--force', action='store_true', help='replace an earlier prepared set in --out'

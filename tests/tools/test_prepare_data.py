@@ -89,17 +89,20 @@ def test_the_written_config_passes_the_checks_wherever_it_is(name, tmp_path, run
     assert again.model == cfg.model
 
 
-def test_the_input_size_can_be_chosen(tmp_path, run_tool, capsys):
+def test_input_size_and_epochs_can_be_chosen(tmp_path, run_tool, capsys):
     source, out = write_set(tmp_path / 'source', 'voc'), tmp_path / 'mine'
-    command = ('prepare_data', source, '--out', out, '--input-size')
-    assert run_tool(*command, 8) == 2
-    assert '--input-size is 8' in capsys.readouterr().err
-    assert run_tool(*command, 160) == 0
+    command = ('prepare_data', source, '--out', out)
+    for flag, value in (('--input-size', 8), ('--epochs', 0)):
+        assert run_tool(*command, flag, value) == 2
+        assert f'{flag} is {value}' in capsys.readouterr().err
+    assert run_tool(*command, '--input-size', 160, '--epochs', 3) == 0
     cfg = Config.fromfile(out / 'mine.py')
     assert cfg.model.bbox_head.anchor_generator.input_size == (160, 160)
     (scale,) = (x.scale for x in cfg.train_pipeline if x.type == 'Resize')
     assert scale == (160, 160)
-    assert 'input 160' in capsys.readouterr().out
+    assert cfg.train_cfg.max_epochs == cfg.param_scheduler[1].end == 3
+    output = capsys.readouterr().out
+    assert 'training: 3 epochs' in output and 'input 160' in output
 
 
 def test_a_folder_stands_for_the_one_config_in_it(tmp_path):

@@ -26,10 +26,12 @@ MIN_PIXELS = 16
 EVALUATIONS = 20
 
 
-def schedule(task: str, records: list[Record], *, trained: bool) -> dict[str, object]:
+def schedule(
+    task: str, records: list[Record], *, trained: bool, epochs: int | None = None
+) -> dict[str, object]:
     """Values of a schedule for the training images among the records.
 
-    Random weights get twice the epochs of trained ones (``trained``).
+    Without ``epochs``, random weights get twice as many as trained ones (``trained``).
     """
     count = sum(record.split == 'train' for record in records)
     batch = BATCH[task]
@@ -38,7 +40,7 @@ def schedule(task: str, records: list[Record], *, trained: bool) -> dict[str, ob
     batch = min(batch, max(1, count // 4))
     per_epoch = max(1, count // batch)
     seen = SEEN[task] * (1 if trained else 2)
-    epochs = min(max(math.ceil(seen / count), EPOCHS[0]), EPOCHS[1])
+    epochs = epochs or min(max(math.ceil(seen / count), EPOCHS[0]), EPOCHS[1])
     return {
         'batch_size': batch,
         'patience': EVALUATIONS // 2,
