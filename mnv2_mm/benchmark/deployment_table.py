@@ -110,7 +110,7 @@ class Table:
                     make, cfg = evaluation.runner, evaluation.cfg
                 cfg.work_dir = str(self.work_dir / 'logs')
                 with safe_loading():
-                    accuracy = make(cfg).test()[self._metric]
+                    accuracy = float(make(cfg).test()[self._metric])
             except InputError as error:
                 say(f'left out: {error}')
                 continue
@@ -170,7 +170,9 @@ def markdown(content: Mapping) -> str:
         threads = _THREADS if any('milliseconds' in row for row in rows) else ()
         head += [f'ms, {count} thread{"s" * (count > 1)}' for count in threads]
         lines = [table_line(head), table_line(['---'] * len(head))]
-        for name, row in entry['rows'].items():
+        # in this order also after a row was measured again
+        for name in filter(entry['rows'].get, [PYTORCH, *_names()]):
+            row = entry['rows'][name]
             cells = [name, f'{row["bytes"] / 1e6:.2f}', f'{row["accuracy"]:.4g}']
             cells.append('' if name == PYTORCH else row['difference'])
             cells += row.get('milliseconds') or [''] * len(threads)
