@@ -38,6 +38,7 @@ def test_markdown() -> None:
     assert text.splitlines()[2] == f'| {PYTORCH} | 1.23 | 0.443 |  |'
 
 
+@pytest.mark.slow
 def test_an_interrupted_table_goes_on(
     network: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -33,9 +33,9 @@ EXPORTS = [
     ('det', 'static', {}),
     ('det', 'dynamic', {}),
     ('seg', 'static_513', SEG),
-    ('seg', 'dynamic', {}),
+    pytest.param('seg', 'dynamic', {}, marks=pytest.mark.slow),
     ('cls', 'static', {}),
-    ('cls', 'dynamic', {}),
+    pytest.param('cls', 'dynamic', {}, marks=pytest.mark.slow),
     ('det', 'ncnn_static', {}),
     # the same network as the next, less what follows its logits
     pytest.param('seg', 'ncnn_static_513', SEG, marks=pytest.mark.slow),

@@ -36,7 +36,7 @@ FP16, INT8 = 'litert_fp16_static', 'litert_int8_static'
         pytest.param('det', INT8, marks=SLOW),
         pytest.param('cls', INT8, marks=SLOW),
         pytest.param('seg', f'{INT8}_513', marks=SLOW),
-        ('det', 'litert_nms_static'),
+        pytest.param('det', 'litert_nms_static', marks=SLOW),
         ('cls', f'{INT8} uint8'),
         pytest.param('det', f'{INT8} uint8', marks=SLOW),
         pytest.param('seg', f'{INT8}_513 uint8', marks=SLOW),
@@ -128,7 +128,9 @@ def test_uint8_that_cannot_be_is_refused(
     assert message in capfd.readouterr().err
 
 
-@pytest.mark.parametrize('kind', ['litert_static', 'litert_nms_static'])
+@pytest.mark.parametrize(
+    'kind', ['litert_static', pytest.param('litert_nms_static', marks=SLOW)]
+)
 def test_an_image_without_objects_has_none(built, kind):
     network = ExportedModel(built('det', kind)).network
     outputs = network(np.zeros((1, 3, 128, 128), np.float32))

@@ -185,6 +185,7 @@ def test_scales_of_int8_are_what_tensorrt_takes(built):
         assert not zero.any()
 
 
+@pytest.mark.slow
 def test_nms_after_the_graph_is_nms_in_the_graph(network, built, tmp_path):
     """The config for RTX beside that for onnxruntime, which runs both files."""
     inside = built('det', 'static')
