@@ -70,11 +70,8 @@ class Table:
         work_dir: Path,
         options: Sequence[str] | None,
     ) -> None:
-        self.cfg, self.checkpoint, self.options = (
-            get_config(config),
-            checkpoint,
-            options,
-        )
+        self.cfg = get_config(config)
+        self.checkpoint, self.options = checkpoint, options
         self.task, self._metric, score = _TASKS[host_of(self.cfg)]
         self.work_dir = work_dir / self.task
         self.entry = content.setdefault(self.task, {'rows': {}})
@@ -101,10 +98,8 @@ class Table:
                     cfg.load_from = self.checkpoint
                 else:
                     folder = self._exported(name)
-                    exported, evaluation = (
-                        ExportedModel(folder),
-                        Evaluation(folder, self.cfg),
-                    )
+                    exported = ExportedModel(folder)
+                    evaluation = Evaluation(folder, self.cfg)
                     size = timing.size_of(read_info(folder)[1])
                     found = [exported(photo) for photo in photos]
                     make, cfg = evaluation.runner, evaluation.cfg
@@ -140,18 +135,15 @@ class Table:
         folder = self._folder(name)
         if find(folder) is None:
             backend, precision = name.split()
-            kind = (
-                f'{backend}_static'
-                if precision == 'fp32'
-                else f'{backend}_{precision}_static'
-            )
+            kind = f'{backend}_{precision}_static'.replace('_fp32', '')
             end = '_513' if self.task == 'seg' else ''
             deploy_cfg = get_config(f'{self.task}_{kind}{end}')
             apply_options(deploy_cfg, self.options)
             with staging(folder) as place:
-                Exporter(deploy_cfg, self.cfg, self.checkpoint, self._paths[0]).export(
-                    place
+                exporter = Exporter(
+                    deploy_cfg, self.cfg, self.checkpoint, self._paths[0]
                 )
+                exporter.export(place)
         return folder
 
 
@@ -180,7 +172,7 @@ def markdown(content: Mapping) -> str:
         note = f'`{entry["config"]}`, {entry["images"]} images.'
         if measured := entry.get('environment'):
             note += (
-                ' Times: median from image to result, {processor} ({instruction_set}), '
+                ' Times: median from image to result, {processor}, '
                 'load {load_average[0]:.1f}, torch {torch}, {date}.'
             ).format(**measured)
         blocks.append('\n'.join([*lines, '', note]))

@@ -83,12 +83,12 @@ def _make(
         'start': '{{ fileDirname }}/start.pth' if weights else None,
     }
     notes: dict[str, str] = {}
-    side = _values_of_task(task, content, values, notes, args)
+    side = _values_of_task(task, content, values, args)
     if task == 'det':
         trained = any(name.startswith('bbox_head.') for name in weights)
         if trained:  # plain SSD has one layer where SSDLite has two
             values['lite'] = 'bbox_head.cls_convs.0.weight' not in weights
-        _choose_anchors(records, side, values, notes, trained, args.seed)
+        _choose_anchors(records, side, values, notes, trained=trained, seed=args.seed)
     write_config(task, made / config, values, notes)
     draw_summary(made / SUMMARY, records, classes, files, side)
     count = Counter(record.split for record in records)
@@ -152,7 +152,7 @@ def _read(
 
 
 def _values_of_task(
-    task: str, content: SetToWrite, values: dict, notes: dict[str, str], args: Namespace
+    task: str, content: SetToWrite, values: dict, args: Namespace
 ) -> int:
     """Add the values that only one task has; returns the side of the input."""
     records = content.records
@@ -178,6 +178,7 @@ def _choose_anchors(
     side: int,
     values: dict,
     notes: dict[str, str],
+    *,
     trained: bool,
     seed: int,
 ) -> None:

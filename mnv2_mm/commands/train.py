@@ -139,7 +139,7 @@ def _prepare(args: Namespace, notes: list[str]) -> Config:
     elif args.amp:
         notes.append(f'--amp: {set_mixed_precision(cfg)}')
     if not args.fast and not torch.cuda.is_available():
-        use_channels_last(cfg)  # on a processor it always paid (docs/speed.md)
+        use_channels_last(cfg)  # it pays on AVX2 and AVX-512 (docs/speed.md)
         notes.append('layout: channels last')
     if args.auto_scale_lr:
         if 'base_batch_size' not in (cfg.get('auto_scale_lr') or {}):

@@ -242,6 +242,16 @@ def test_tensorrt_gets_int8_around_zero():
             assert not zero.any()
 
 
+def test_two_products_fit_into_sixteen_bits():
+    """As x86 processors without VNNI add them: uint8 times int8, twice."""
+    found = quantize(two_convolutions(), [X])
+    arrays = [numpy_helper.to_array(t) for t in found.graph.initializer]
+    weights = [array for array in arrays if array.dtype == np.int8 and array.ndim == 4]
+    assert len(weights) == 2
+    for array in weights:
+        assert 60 < np.abs(array.astype(int)).max() <= 64
+
+
 def test_nothing_to_calibrate_with():
     with pytest.raises(InputError, match='needs images'):
         quantize(two_convolutions(), [])

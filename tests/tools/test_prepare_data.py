@@ -240,7 +240,7 @@ def test_a_trained_detector_keeps_its_default_boxes(trained, kept, monkeypatch):
         'mnv2_mm.analysis.anchor_fit.fit_anchors', lambda *_, **__: fits
     )
     values, notes = {}, {}
-    data._choose_anchors([], 300, values, notes, trained, 0)
+    data._choose_anchors([], 300, values, notes, trained=trained, seed=0)
     assert (values['scales'] == (0.2, 1.0)) == kept
     assert str((0.1 if kept else 0.2, 1.0)) in notes['scales']  # the other choice
 

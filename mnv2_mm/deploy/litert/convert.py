@@ -192,8 +192,8 @@ def _with_weights(data: bytes) -> bytes:
         view = rows.T if depthwise else rows
         least = np.abs(bias) * _LEAST_WEIGHT
         largest = np.abs(view).argmax(1)
-        for channel in np.flatnonzero(np.abs(view).max(1) < least):
-            view[channel, largest[channel]] = least[channel]
+        empty = np.flatnonzero(np.abs(view).max(1) < least)
+        view[empty, largest[empty]] = least[empty]
         tensor = graph.tensors[operator.inputs[1]]
         model.buffers[tensor.buffer].data = np.frombuffer(rows.tobytes(), np.uint8)
     return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
