@@ -135,6 +135,7 @@ def test_int8_keeps_channels_that_are_a_bias_alone(group, images, tmp_path):
     assert max(np.abs(x - y).max() for x, y in zip(found, wanted, strict=True)) < 0.05
 
 
+@needs_converter
 def test_an_operator_that_is_not_converted_is_named():
     b = GraphBuilder(1, 3, 4, 4)
     b.add('Det', 'x')
