@@ -10,8 +10,7 @@ usage: bash tools/quickstart.sh [--task det|seg|cls] [--weights FILE] [--no-setu
 
 Installs everything into .venv, runs a published network on photos, makes the
 sample data set, trains on it from the weights of that network (from random ones
-where they cannot be had), evaluates, and leaves images in
-work_dirs/quickstart_<task>.
+where they cannot be had), and leaves images in work_dirs/quickstart_<task>.
 
   --task det      SSDLite, object detection (default)
   --task seg      Mobile DeepLabv3, semantic segmentation
@@ -70,7 +69,7 @@ export MALLOC_TRIM_THRESHOLD_=${MALLOC_TRIM_THRESHOLD_:-2147483647}
 export MALLOC_MMAP_MAX_=${MALLOC_MMAP_MAX_:-0}
 
 # ------------------------------------------------------------------- stages
-stage='' number=0 stages=7
+stage='' number=0 stages=6
 
 banner() { # what, how long
     stage=$1
@@ -177,18 +176,9 @@ banner "training $config" 'two to four minutes on two cores'
 "$python" ${launcher[@]+"${launcher[@]}"} tools/train.py "$config" \
     --work-dir "$run" --resume ${flags[@]+"${flags[@]}"}
 
-# the best on the validation split, else the last
-best=$(ls -t "$run"/best_*.pth 2>/dev/null | head -n 1 || true)
-last=$(ls -t "$run"/epoch_*.pth "$run"/iter_*.pth 2>/dev/null \
-    | head -n 1 || true)
-weights=${best:-$last}
-
-banner "evaluation of $weights" 'half a minute'
-if [ "$run/metrics.json" -nt "$weights" ]; then
-    echo "$run/metrics.json is newer than the checkpoint; it is reused"
-else
-    logged "$python" tools/test.py "$config" "$weights" --work-dir "$run"
-fi
+# The training has just evaluated it; its learning rate has ended at zero, so it is as
+# good as the best of the earlier ones.
+weights=$(ls -t "$run"/epoch_*.pth "$run"/iter_*.pth 2>/dev/null | head -n 1 || true)
 
 banner 'images' 'half a minute'
 if [ "$task" = cls ]; then
@@ -207,13 +197,13 @@ logged "$python" tools/demo.py "$config" "${images[@]}" \
 banner 'curves' 'seconds'
 logged "$python" tools/plot_curves.py "$run"
 
-value=$("$python" - "$run/metrics.json" "$metric" "$scale" <<'EOF'
-import json
+value=$("$python" - "$run" "$metric" "$scale" <<'EOF'
 import sys
 
-path, key, scale = sys.argv[1:]
-with open(path) as file:
-    print(f'{json.load(file)["metrics"][key] * float(scale):.3f}')
+from mnv2_mm.utils.curves import read_curves
+
+work_dir, key, scale = sys.argv[1:]
+print(f'{read_curves(work_dir).last[key] * float(scale):.3f}')
 EOF
 )
 cat <<EOF
@@ -223,8 +213,8 @@ $words on the validation split: $value
 Look at:
   $run/images/   predictions drawn on validation images, results.json
   $run/curves.png  loss and metrics over the training
-  $run/metrics.json
   $weights
 Next:
-  $python tools/demo.py $config YOUR_PICTURES --weights $weights
+  $python tools/demo.py $config YOUR_PHOTOS --weights $weights
+  $python tools/test.py $config $weights
 EOF
