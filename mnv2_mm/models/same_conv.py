@@ -98,8 +98,10 @@ def dilated_depthwise(
     only without dilation.
     """
     (rows, columns), (height, width) = dilation, x.shape[-2:]
-    # zeros, as outside of the image
-    x = F.pad(x, [0, -width % columns, 0, -height % rows]).permute(0, 2, 3, 1)
+    if height % rows or width % columns:  # F.pad copies also if there is nothing to pad
+        # zeros, as outside of the image
+        x = F.pad(x, [0, -width % columns, 0, -height % rows])
+    x = x.permute(0, 2, 3, 1)
     batch, high, wide, channels = x.shape
     grids = x.reshape(batch, high // rows, rows, wide // columns, columns, channels)
     grids = grids.permute(0, 2, 4, 1, 3, 5).flatten(0, 2).permute(0, 3, 1, 2)
