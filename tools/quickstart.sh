@@ -62,11 +62,6 @@ export PYTHONUNBUFFERED=1
 # The networks are so small that waking a second thread for each layer costs
 # more than it gives: measured 0.18 s a step with one thread, 0.37 with two.
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
-# glibc would give the memory of every step back to the system and fetch it
-# again for the next: 0.13 s a step instead of 0.15 without that. These are
-# what `tools/train.py --fast` asks for, without its bfloat16.
-export MALLOC_TRIM_THRESHOLD_=${MALLOC_TRIM_THRESHOLD_:-2147483647}
-export MALLOC_MMAP_MAX_=${MALLOC_MMAP_MAX_:-0}
 
 # ------------------------------------------------------------------- stages
 stage='' number=0 stages=6

@@ -17,7 +17,8 @@ from mnv2_mm.checkpoints.hub import listed_models
 from mnv2_mm.utils.config import get_config
 
 #: Short names of metrics in the table.
-METRICS = {'Top 1 Accuracy': 'top-1', 'Top 5 Accuracy': 'top-5', 'box AP': 'mAP'}
+METRICS = {'Top 1 Accuracy': 'top-1', 'Top 5 Accuracy': 'top-5'}
+METRICS |= {'box AP': 'mAP', 'box AP50': 'mAP@50'}
 HEAD = (
     'network',
     'input',

@@ -84,21 +84,25 @@ def training_step(
     *,
     ours: bool = True,
     channels_last: bool = False,
+    keep_memory: bool = False,
     fast: bool = False,
     compiled: bool = False,
     device: str = 'cpu',
 ) -> Step:
     """One step on images of the host: preprocessing, forward, backward, update.
 
-    The images have three objects each. ``fast`` is `tools/train.py --fast`;
-    ``compiled`` also fuses the optimizer.
+    The images have three objects each. ``channels_last`` and ``keep_memory`` are what
+    `tools/train.py` sets on a CPU, ``fast`` its ``--fast``; ``compiled`` also fuses the
+    optimizer.
     """
     wrapper = OptimWrapper
-    if fast and torch.device(device).type == 'cpu':
+    on_cpu = torch.device(device).type == 'cpu'
+    if keep_memory or (fast and on_cpu):
         keep_freed_memory()
-        wrapper = BFloat16OptimWrapper if bfloat16_pays() else OptimWrapper
-    elif fast:
+    if fast and not on_cpu:
         wrapper = AmpOptimWrapper
+    elif fast and bfloat16_pays():
+        wrapper = BFloat16OptimWrapper
     model = detector(ours=ours, side=side, device=device, compiled=compiled).train()
     if channels_last or fast:
         model.to(memory_format=torch.channels_last)

@@ -21,11 +21,7 @@ from mnv2_mm.checkpoints.resume import (
     last_validation,
     latest_checkpoint,
 )
-from mnv2_mm.engine.fast_training import (
-    set_fast,
-    set_mixed_precision,
-    use_channels_last,
-)
+from mnv2_mm.engine.fast_training import set_fast, set_memory_use, set_mixed_precision
 from mnv2_mm.engine.launch import build_runner, preflight, set_launcher, set_work_dir
 from mnv2_mm.engine.work_dir_lock import lock_work_dir
 from mnv2_mm.runtime.machine import describe
@@ -134,13 +130,12 @@ def _prepare(args: Namespace, notes: list[str]) -> Config:
     print_warnings(apply_options(cfg, args.cfg_options))
     set_work_dir(cfg, args.work_dir)
     host_of(cfg)
+    if not torch.cuda.is_available():
+        notes.append(set_memory_use(cfg))
     if args.fast:
         notes.append(set_fast(cfg))
     elif args.amp:
         notes.append(f'--amp: {set_mixed_precision(cfg)}')
-    if not args.fast and not torch.cuda.is_available():
-        use_channels_last(cfg)  # it pays on AVX2 and AVX-512 (docs/speed.md)
-        notes.append('layout: channels last')
     if args.auto_scale_lr:
         if 'base_batch_size' not in (cfg.get('auto_scale_lr') or {}):
             raise InputError(

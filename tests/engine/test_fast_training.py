@@ -78,7 +78,6 @@ def test_another_wrapper_is_refused():
 
 @on_cpu
 def test_without_bfloat16_fast_leaves_it_out_and_amp_is_refused(monkeypatch):
-    monkeypatch.setattr(fast_training, 'keep_freed_memory', lambda: True)
     for supported, kind in ((True, 'mnv2_mm.BFloat16OptimWrapper'), (False, None)):
         monkeypatch.setattr(
             machine, 'has_bfloat16', lambda supported=supported: supported
@@ -86,14 +85,22 @@ def test_without_bfloat16_fast_leaves_it_out_and_amp_is_refused(monkeypatch):
         cfg = _config()
         line = fast_training.set_fast(cfg)
         assert cfg.optim_wrapper.get('type') == kind
-        assert cfg.custom_hooks == [dict(type='mnv2_mm.ChannelsLastHook')]
-        assert 'freed memory kept' in line and '\n' not in line
-        assert ('times as long' in line) != supported
+        assert ('times as long' in line) != supported and '\n' not in line
     with pytest.raises(InputError, match='times as long'):
         set_mixed_precision(_config())
     monkeypatch.setenv(machine.FORCE_VARIABLE, '1')
     assert set_mixed_precision(_config()) == 'bfloat16'
     assert 'bfloat16' in fast_training.set_fast(_config())
+
+
+def test_the_line_says_whether_memory_is_kept(monkeypatch):
+    kept = iter((True, False))
+    monkeypatch.setattr(fast_training, 'keep_freed_memory', lambda: next(kept))
+    for worked in (True, False):
+        cfg = _config()
+        line = fast_training.set_memory_use(cfg)
+        assert cfg.custom_hooks == [dict(type='mnv2_mm.ChannelsLastHook')]
+        assert ('freed memory kept' in line) == worked
 
 
 @pytest.mark.parametrize('place', ['custom_hooks', 'default_hooks', None])
