@@ -58,7 +58,7 @@ def dumped(network: Callable, run_tool: Callable, once: Callable) -> Callable:
     return get
 
 
-@pytest.mark.parametrize('task', ['det', 'cls'])
+@pytest.mark.parametrize('task', [pytest.param('det', marks=pytest.mark.slow), 'cls'])
 def test_the_files_describe_the_model(dumped: Callable, task: str) -> None:
     folder = dumped(task)
     model = json.loads((folder / 'deploy.json').read_text())['models'][0]

@@ -22,14 +22,15 @@ def test_it_is_committed_without_outputs(notebook):
             assert cell.outputs == [] and cell.execution_count is None
 
 
-def execute(name, folder, monkeypatch):
-    """Run a notebook in a folder; returns its outputs."""
+def execute(name, folder, monkeypatch, *, left_out=0):
+    """Run a notebook without its last cells in a folder; returns its outputs."""
     # the command mnv2 of this environment, and this checkout
     folders = [str(Path(sys.executable).parent), os.environ['PATH']]
     monkeypatch.setenv('PATH', os.pathsep.join(folders))
     monkeypatch.setenv('PYTHONPATH', str(ROOT))
     monkeypatch.setenv('IPYTHONDIR', str(folder / 'ipython'))
     notebook = nbformat.read(ROOT / f'docs/{name}.ipynb', as_version=4)
+    del notebook.cells[len(notebook.cells) - left_out :]
     nbclient.NotebookClient(
         notebook,
         timeout=600,
@@ -45,9 +46,10 @@ def execute(name, folder, monkeypatch):
     return texts
 
 
-def test_quickstart(tmp_path, monkeypatch):
-    """A training, a prediction and, where mmdeploy is installed, an export."""
-    texts = execute('quickstart', tmp_path, monkeypatch)
+@pytest.mark.parametrize('left_out', [1, pytest.param(0, marks=pytest.mark.slow)])
+def test_quickstart(tmp_path, monkeypatch, left_out):
+    """A training, a prediction and, in the last cell, an export."""
+    texts = execute('quickstart', tmp_path, monkeypatch, left_out=left_out)
     assert (tmp_path / 'work_dirs/notebook/epoch_1.pth').is_file()
     if (tmp_path / 'work_dirs/export.txt').is_file():
         assert 'boxes, best score' in texts

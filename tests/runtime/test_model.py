@@ -31,7 +31,7 @@ SEG = {'ir_config.input_shape': '[96,96]'}
 CLASSES = {'codebase_config.with_resize': 'True', 'codebase_config.with_argmax': 'True'}
 EXPORTS = [
     ('det', 'static', {}),
-    ('det', 'dynamic', {}),
+    pytest.param('det', 'dynamic', {}, marks=pytest.mark.slow),
     ('seg', 'static_513', SEG),
     pytest.param('seg', 'dynamic', {}, marks=pytest.mark.slow),
     ('cls', 'static', {}),

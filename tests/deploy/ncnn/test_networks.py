@@ -94,6 +94,7 @@ def size_of(folder):
     return os.path.getsize(folder / 'a.bin')
 
 
+@pytest.mark.slow
 def test_classification(official, tmp_path):
     """Probabilities within 1e-5; float16 weights take half the space."""
     model = official('official/mnv2_in1k')
@@ -125,6 +126,7 @@ def test_classification(official, tmp_path):
     assert size['int8'] < 0.29 * size['fp32']
 
 
+@pytest.mark.slow
 def test_segmentation(official, tmp_path):
     """At most 20 of 513x513 pixels differ; the argmax is in the graph."""
     model = official('official/deeplabv3_mnv2_voc')
