@@ -46,7 +46,7 @@ pytestmark = pytest.mark.skipif(
 
 #: Every photo for docs/model_zoo.md, every second one in the fast tests.
 every_photo = pytest.mark.parametrize(
-    'every', [3, pytest.param(1, marks=pytest.mark.slow)]
+    'every', [2, pytest.param(1, marks=pytest.mark.slow)]
 )
 
 
