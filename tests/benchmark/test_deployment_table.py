@@ -79,6 +79,21 @@ def test_an_interrupted_table_goes_on(
     assert content['det']['environment']['instruction_set']
 
 
+def test_the_row_of_pytorch_is_json(
+    network: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """mmseg's metric is a number of numpy."""
+    pytest.importorskip('mmseg.models')
+    monkeypatch.setattr(deployment_table, 'BACKENDS', {})
+    config, checkpoint, _ = network('seg')
+    content: dict = {}
+    arguments = str(config), str(checkpoint)
+    table = Table(content, *arguments, work_dir=tmp_path, options=None)
+    table.measure(lambda: None, print)
+    assert json.loads(json.dumps(content)) == content
+    assert 0 <= content['seg']['rows'][PYTORCH]['accuracy'] <= 100
+
+
 def test_a_config_of_no_host(tmp_path: Path) -> None:
     (tmp_path / 'a.py').write_text('x = 1\n')
     with pytest.raises(InputError, match='default_scope'):
