@@ -50,13 +50,13 @@ class Ncnn:
                 f'ncnn cannot be imported ({error}): pip install ncnn'
             ) from error
         self._ncnn, self.version = ncnn, ncnn.__version__
-        self._net = ncnn.Net()
-        options = self._net.opt
+        self.net = ncnn.Net()
+        options = self.net.opt
         options.num_threads = threads or 1
         options.lightmode = not all_blobs
         for option, value in OPTIONS.items():
             setattr(options, option, value)
-        loaders = self._net.load_param, self._net.load_model
+        loaders = self.net.load_param, self.net.load_model
         for load, path in zip(loaders, map(Path, files), strict=True):
             if not path.is_file():
                 raise InputError(f'{path} does not exist; export the model again')
@@ -65,15 +65,15 @@ class Ncnn:
                     f'ncnn {self.version} does not accept {path}, which may be '
                     'damaged; export the model again'
                 )
-        inputs = self._net.input_names()
+        inputs = self.net.input_names()
         if len(inputs) != 1:
             raise InputError(f'{files[0]} has not one input; export the model again')
         self._input = inputs[0]
-        self._names = list(self._net.output_names())
-        blobs = self._net.blobs()
+        self._names = list(self.net.output_names())
+        blobs = self.net.blobs()
         self._detections = [
             blobs[index].name
-            for layer in self._net.layers()
+            for layer in self.net.layers()
             if layer.type == 'DetectionOutput'
             for index in layer.tops
         ]
@@ -108,7 +108,7 @@ class Ncnn:
         Each has a batch axis of one. Detections are (1, K, 6) with one row per
         box: label (the first class is 1), score, x0, y0, x1, y1 from 0 to 1.
         """
-        extractor = self._net.create_extractor()
+        extractor = self.net.create_extractor()
         # ncnn does not own its input memory: `held` must outlive the run
         held = self._ncnn.Mat(np.ascontiguousarray(inputs[0], np.float32)).clone()
         extractor.input(self._input, held)

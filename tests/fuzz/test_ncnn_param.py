@@ -53,10 +53,10 @@ def test_names_and_numbers(fuzz: Callable, tmp_path: Path) -> None:
         except InputError:
             return
         network = Ncnn(files)
-        found = network._net.layers()
+        found = network.net.layers()
         assert [layer.name for layer in found] == [layer.name for layer in layers]
         blobs = [name for layer in layers for name in layer.outputs]
-        assert [blob.name for blob in network._net.blobs()] == blobs
+        assert [blob.name for blob in network.net.blobs()] == blobs
         assert set(network.outputs) == set(example[1])
         numbers = [v for layer in layers[1:] for v in layer.params.values()]
         assert all(math.isfinite(v) for v in numbers)

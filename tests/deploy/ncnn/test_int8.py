@@ -236,7 +236,7 @@ def test_no_16_bit_arithmetic(network):
     layers, paths, _ = network
     save(layers, *paths)
     runner = Ncnn(paths, threads=2)
-    options = runner._net.opt  # does not keep the network alive
+    options = runner.net.opt  # does not keep the network alive
     assert not options.use_fp16_arithmetic
     assert not options.use_fp16_storage
     assert not options.use_fp16_packed
