@@ -90,7 +90,9 @@ def test_it_predicts_as_pytorch(network, built, task, kind, options):
         assert np.abs(gap).max() < 1e-5
 
 
-@pytest.mark.parametrize('task', ['det', 'seg', 'cls'])
+@pytest.mark.parametrize(
+    'task', [pytest.param('det', marks=pytest.mark.slow), 'seg', 'cls']
+)
 def test_a_batch_is_as_its_photos(built, tiny_data, task):
     model = ExportedModel(built(task, 'dynamic'))
     files = sorted((tiny_data / 'images/val').glob('*'))[:3]

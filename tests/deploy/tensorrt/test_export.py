@@ -42,7 +42,7 @@ EXPORTS = [
     pytest.param('det', 'static', '10.16.1.11', marks=SLOW),
     ('det', 'fp16_dynamic', '11.4.0.106'),
     pytest.param('seg', 'fp16_static_513', '8.6.1', marks=SLOW),
-    ('cls', 'int8_static', '11.4.0.106'),
+    pytest.param('cls', 'int8_static', '11.4.0.106', marks=SLOW),
     pytest.param('det', 'rtx_static', '11.4.0.106', marks=SLOW),
     pytest.param('det', 'dynamic', '8.6.1', marks=SLOW),
     pytest.param('det', 'fp16_static', '8.6.1', marks=SLOW),
