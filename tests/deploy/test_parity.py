@@ -137,7 +137,6 @@ def test_segmentation(wanted, built, kind):
     assert len(seen) > 3
 
 
-@SLOW  # the next but one runs it with 8 bits
 def test_classification(wanted, built):
     for reference, found in pairs(wanted('cls'), built('cls', 'static')):
         gap = reference['probabilities'] - found['probabilities']
