@@ -37,7 +37,7 @@ def main() -> None:
     for (_, info), folder in zip(models, args.folders, strict=True):
         if info['backend'] != 'ncnn':
             raise InputError(f'{folder} is a model of {info["backend"]}, not of ncnn')
-    print(f'{describe()}; {args.threads} threads, ms')
+    print(f'{describe()}; {args.threads} thread{"s" * (args.threads > 1)}, ms')
     for path, info in models:
         files = [Path(path, file['name']) for file in info['files']]
         times = layer_times(

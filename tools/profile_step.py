@@ -64,7 +64,8 @@ def main() -> None:
     for event in profiler.key_averages(group_by_input_shape=True):
         times[kind_of(event)] += event.self_cpu_time_total / 1e3 / args.steps
     total = sum(times.values())
-    print(f'{describe()}; {args.threads} threads, batch {args.batch_size}')
+    threads = f'{args.threads} thread{"s" * (args.threads > 1)}'
+    print(f'{describe()}; {threads}, batch {args.batch_size}, {args.side} px')
     print(f'{"a step":<28}{total:8.0f} ms')
     for kind, milliseconds in times.most_common():
         print(f'{kind:<28}{milliseconds:8.0f} ms {milliseconds / total:5.0%}')

@@ -20,7 +20,7 @@ def test_every_kind_of_layer_has_a_time(
     capsys.readouterr()  # of the export
     assert run_tool('ncnn_layers', folder, '--rounds', '2') == 0
     first, total, *lines = capsys.readouterr().out.splitlines()
-    assert '1 threads' in first
+    assert '1 thread,' in first
     times = {kind: float(time) for kind, time in map(str.split, lines)}
     assert float(total.rpartition(' ')[2]) == pytest.approx(
         sum(times.values()), abs=0.1
