@@ -25,23 +25,24 @@ pytest_plugins = ['deploy_networks']
 
 KEYS = {'det': 'coco/bbox_mAP', 'seg': 'mIoU', 'cls': 'accuracy/top1'}
 STANDARD = {'', 'ai.onnx'}
+SLOW = pytest.mark.slow
 
 
 SEG = {'ir_config.input_shape': '[96,96]'}
 CLASSES = {'codebase_config.with_resize': 'True', 'codebase_config.with_argmax': 'True'}
 EXPORTS = [
     ('det', 'static', {}),
-    pytest.param('det', 'dynamic', {}, marks=pytest.mark.slow),
+    pytest.param('det', 'dynamic', {}, marks=SLOW),
     ('seg', 'static_513', SEG),
-    pytest.param('seg', 'dynamic', {}, marks=pytest.mark.slow),
+    pytest.param('seg', 'dynamic', {}, marks=SLOW),
     ('cls', 'static', {}),
-    pytest.param('cls', 'dynamic', {}, marks=pytest.mark.slow),
+    pytest.param('cls', 'dynamic', {}, marks=SLOW),
     ('det', 'ncnn_static', {}),
     # the same network as the next, less what follows its logits
-    pytest.param('seg', 'ncnn_static_513', SEG, marks=pytest.mark.slow),
+    pytest.param('seg', 'ncnn_static_513', SEG, marks=SLOW),
     ('seg', 'ncnn_static_513', SEG | CLASSES),
     # classification has no layers that the others lack
-    pytest.param('cls', 'ncnn_static', {}, marks=pytest.mark.slow),
+    pytest.param('cls', 'ncnn_static', {}, marks=SLOW),
 ]
 
 
@@ -91,7 +92,7 @@ def test_it_predicts_as_pytorch(network, built, task, kind, options):
 
 
 @pytest.mark.parametrize(
-    'task', [pytest.param('det', marks=pytest.mark.slow), 'seg', 'cls']
+    'task', [pytest.param('det', marks=SLOW), 'seg', pytest.param('cls', marks=SLOW)]
 )
 def test_a_batch_is_as_its_photos(built, tiny_data, task):
     model = ExportedModel(built(task, 'dynamic'))
@@ -170,7 +171,7 @@ def test_evaluation_gives_the_figures_of_pytorch(
 
 
 # -------------------------------------------------------------- eight bits
-@pytest.mark.parametrize('task', ['cls', pytest.param('det', marks=pytest.mark.slow)])
+@pytest.mark.parametrize('task', ['cls', pytest.param('det', marks=SLOW)])
 def test_int8_is_calibrated_with_training_photos(network, built, task):
     _, _, image = network(task)
     photo = cv2.imread(str(image))

@@ -8,6 +8,7 @@ import pytest
 pytest.importorskip('mmdet.models')
 
 
+@pytest.mark.slow
 def test_the_shares_are_of_the_whole(
     run_tool: Callable[..., int], capsys: pytest.CaptureFixture
 ) -> None:

@@ -261,6 +261,7 @@ def test_a_sure_background_does_not_spoil_boxes(small, tmp_path):
     assert count >= 20
 
 
+@pytest.mark.slow
 def test_boxes_without_an_area_are_dropped(small, tmp_path):
     """Boxes far outside the image, which clipping leaves as lines."""
     model = small({}, dict(score_thr=0.01, min_bbox_size=0))
@@ -270,6 +271,7 @@ def test_boxes_without_an_area_are_dropped(small, tmp_path):
     assert ((rows[:, 4] > rows[:, 2]) & (rows[:, 5] > rows[:, 3])).all()
 
 
+@pytest.mark.slow
 def test_sides_grow_to_a_limit(small, tmp_path):
     """A code of 40 for the width would be 9 million times a default box."""
     model = small({}, dict(score_thr=0.01, nms=dict(iou_threshold=0.99)))
