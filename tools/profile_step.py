@@ -66,9 +66,9 @@ def main() -> None:
     total = sum(times.values())
     threads = f'{args.threads} thread{"s" * (args.threads > 1)}'
     print(f'{describe()}; {threads}, batch {args.batch_size}, {args.side} px')
-    print(f'{"a step":<28}{total:8.0f} ms')
+    print(f'{"a step":<38}{total:8.0f} ms')
     for kind, milliseconds in times.most_common():
-        print(f'{kind:<28}{milliseconds:8.0f} ms {milliseconds / total:5.0%}')
+        print(f'{kind:<38}{milliseconds:8.0f} ms {milliseconds / total:5.0%}')
 
 
 def kind_of(event: 'FunctionEventAvg') -> str:
