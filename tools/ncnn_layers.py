@@ -52,12 +52,13 @@ def layer_times(
     files: list[Path], shape: list[int], threads: int, rounds: int
 ) -> Counter[str]:
     """Milliseconds by kind of layer, for an input of zeros."""
-    import ncnn
     import numpy as np
 
     from mnv2_mm.runtime.ncnn import Ncnn
 
-    net = Ncnn(files, threads=threads).net
+    net = Ncnn(files, threads=threads).net  # says how to install ncnn
+    import ncnn
+
     image = ncnn.Mat(np.zeros(shape, np.float32))
     blobs = net.blobs()
     layers = [layer for layer in net.layers() if layer.type != 'Input']
