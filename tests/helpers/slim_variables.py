@@ -16,13 +16,18 @@ REPEATS = (1, 2, 3, 4, 3, 3, 1)
 
 
 def conv(scope, kernel, n_in, n_out, *, norm=True):
-    """Variables of a convolution, random."""
+    """Variables of a convolution, random.
+
+    Values keep their size from layer to layer; else ReLU6 cuts nearly all of them off,
+    and the last digit of one decides on the class.
+    """
     rng = np.random.default_rng(len(scope) + n_in)
     depthwise = n_out is None
     n_out = n_in if depthwise else n_out
     shape = (kernel, kernel, n_in, 1 if depthwise else n_out)
     leaf = 'depthwise_weights' if depthwise else 'weights'
-    variables = {f'{scope}/{leaf}': rng.normal(size=shape)}
+    fan_in = kernel**2 * (1 if depthwise else n_in)
+    variables = {f'{scope}/{leaf}': rng.normal(size=shape) * (2 / fan_in) ** 0.5}
     if norm:
         for name in ('gamma', 'beta', 'moving_mean', 'moving_variance'):
             value = rng.uniform(0.5, 1.5, n_out)
