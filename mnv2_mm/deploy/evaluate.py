@@ -23,6 +23,7 @@ from mnv2_mm.deploy.export import (
 )
 from mnv2_mm.deploy.tasks import set_pixel_scaling
 from mnv2_mm.engine.progress import ProgressHook
+from mnv2_mm.engine.tool_runner import ToolRunner
 from mnv2_mm.runtime.description import output_names, read_info
 from mnv2_mm.utils.config import (
     config_meta,
@@ -31,7 +32,6 @@ from mnv2_mm.utils.config import (
     get_config,
 )
 from mnv2_mm.utils.config_errors import host_of
-from mnv2_mm.utils.console import ToolRunner
 from mnv2_mm.utils.errors import InputError
 
 #: Hooks of every run, which act in a training too.

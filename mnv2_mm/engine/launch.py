@@ -9,8 +9,9 @@ from mmengine.registry import RUNNERS, init_default_scope
 from mmengine.runner import Runner
 
 from mnv2_mm.datasets.checks.preflight import check as check_data
+from mnv2_mm.engine.tool_runner import ToolRunner
 from mnv2_mm.utils.config import config_name
-from mnv2_mm.utils.console import ToolRunner, print_warnings
+from mnv2_mm.utils.console import print_warnings
 from mnv2_mm.utils.errors import InputError
 from mnv2_mm.utils.files import check_output
 

@@ -213,7 +213,7 @@ def test_damaged_values_are_one_message(
     ],
 )
 def test_a_damaged_state_is_not_resumed(damage: dict, tmp_path: Path) -> None:
-    from mnv2_mm.utils.console import ToolRunner
+    from mnv2_mm.engine.tool_runner import ToolRunner
 
     first = toy_runner(
         tmp_path / 'run', Toy(), train_cfg=dict(max_epochs=1, by_epoch=True)

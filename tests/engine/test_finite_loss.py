@@ -9,7 +9,7 @@ from toy_runner import Toy, toy_runner
 
 from mnv2_mm.engine import FiniteLossHook
 from mnv2_mm.engine.launch import build_runner
-from mnv2_mm.utils.console import ToolRunner
+from mnv2_mm.engine.tool_runner import ToolRunner
 from mnv2_mm.utils.errors import InputError
 
 
