@@ -13,6 +13,10 @@ from mnv2_mm.utils.errors import InputError
 
 #: Outputs of such a graph: boxes (B, N, 4) in pixels, scores (B, N, C).
 CANDIDATES = ['boxes', 'scores']
+#: Pairs of box and class that are tried first, as a multiple of the boxes to keep. Only
+#: a better pair of the class can suppress a pair, so the best ones alone are enough as
+#: soon as they leave enough boxes.
+_FIRST = 2
 
 
 class WithNms:
@@ -76,23 +80,46 @@ def select(
         (keep, 5), boxes and scores, best first, and classes (keep,) int64. Of equal
         scores the first class and then the first box comes first.
     """
-    import cv2
-
     # a score of 0 marks a pair that the graph has excluded; NaN is excluded here
-    passed = (scores > max(score, 0)) & np.isfinite(boxes).all(1, keepdims=True)
-    sides = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], 1)
-    rows, labels = [np.zeros(0, int)], [np.zeros(0, int)]
-    for label in np.flatnonzero(passed.any(0)):
-        row = np.flatnonzero(passed[:, label])
-        chosen = cv2.dnn.NMSBoxes(sides[row], scores[row, label], 0, max(iou, 0))
-        rows.append(row[np.asarray(chosen, int)])
-        labels.append(np.full(len(chosen), label))
-    row, label = np.concatenate(rows), np.concatenate(labels)
-    order = np.argsort(-scores[row, label], kind='stable')[:keep]
-    row, label = row[order], label[order]
+    values = np.where(np.isfinite(boxes).all(1, keepdims=True), scores, 0)
+    best_of_box = np.sort(values.max(1, initial=0))
+    count = _FIRST * keep
+    while True:
+        # that many boxes, and so that many pairs at least, reach this score
+        least = best_of_box[-count] if count < len(best_of_box) else 0
+        enough = least > max(score, 0)
+        pairs = np.flatnonzero(values >= least if enough else values > max(score, 0))
+        row, label = np.divmod(pairs, values.shape[1])
+        ordered = pairs[np.lexsort((row, label, -values.ravel()[pairs]))]
+        found = _suppress(boxes, values, ordered[:count], iou=iou)
+        if len(found) >= keep or (not enough and len(ordered) <= count):
+            break
+        count *= 4
+    row, label = np.divmod(found[:keep], scores.shape[1])
     empty = keep - len(row)
     dets = np.column_stack([boxes[row], scores[row, label]])
     return (
         np.pad(dets, ((0, empty), (0, 0))).astype(np.float32),
         np.pad(label, (0, empty), constant_values=-1),
     )
+
+
+def _suppress(
+    boxes: np.ndarray, values: np.ndarray, pairs: np.ndarray, *, iou: float
+) -> np.ndarray:
+    """Which of the pairs, flat indices of ``values`` (N, C), NMS leaves.
+
+    They come best first, and stay in this order.
+    """
+    import cv2
+
+    row, label = np.divmod(pairs, values.shape[1])
+    values = values.ravel()[pairs]
+    sides = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], 1)
+    kept = [np.zeros(0, int)]
+    for one in np.unique(label):
+        own = np.flatnonzero(label == one)
+        own_values = values[own].tolist()
+        chosen = cv2.dnn.NMSBoxes(sides[row[own]], own_values, 0, max(iou, 0))
+        kept.append(own[np.asarray(chosen, int)])
+    return pairs[np.sort(np.concatenate(kept))]

@@ -32,14 +32,16 @@ def prepare(image: np.ndarray, spec: Mapping) -> tuple[np.ndarray, tuple[int, in
     for step in spec['steps']:
         image = _STEPS[step['do']](image, step)
     rows, columns = image.shape[:2]
-    pixels = image[..., ::-1] if spec['color_order'] == 'RGB' else image
-    mean, std = np.float32(spec['mean']), np.float32(spec['std'])
-    pixels = (pixels.astype(np.float32) - mean) / std
     height, width = padded_size((rows, columns), spec)
-    room = ((0, height - rows), (0, width - columns), (0, 0))
-    pixels = np.pad(pixels, room, constant_values=spec['pad_value'])
-    pixels = np.ascontiguousarray(pixels.transpose(2, 0, 1)[None])
-    return pixels, (rows, columns)
+    inputs = np.full((1, 3, height, width), spec['pad_value'], np.float32)
+    order = (2, 1, 0) if spec['color_order'] == 'RGB' else (0, 1, 2)
+    # channel by channel into its place: no copy of the image as float32
+    for channel, mean, std, plane in zip(
+        order, spec['mean'], spec['std'], inputs[0, :, :rows, :columns], strict=True
+    ):
+        np.subtract(image[..., channel], np.float32(mean), out=plane)
+        np.divide(plane, np.float32(std), out=plane)
+    return inputs, (rows, columns)
 
 
 def padded_size(inside: tuple[int, int], spec: Mapping) -> tuple[int, int]:
