@@ -12,6 +12,7 @@ mmengine are imported when a function runs.
 
 import copy
 import os
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from mmengine.infer import BaseInferencer
     from mmengine.model import BaseModel
     from mmengine.structures import BaseDataElement
+
+    from mnv2_mm.engine.predictor import Model
 
 __all__ = ['get_config', 'inferencer', 'init_model', 'list_models', 'load', 'predict']
 
@@ -100,12 +103,42 @@ def load(
                 f'{place} holds no exported model; give a checkpoint in it, for '
                 f'example {place / "epoch_1.pth"}'
             )
-        is_config = place.suffix in _CONFIGS or not place.is_file()
-        if place.suffix in _WEIGHTS or not is_config:
-            model, weights = config_of(place), place
+    make = partial(
+        _from_weights,
+        model,
+        weights,
+        device=device,
+        optimize=optimize,
+        dtype=dtype,
+        backend=backend,
+    )
+    usual = (device, optimize, dtype) == ('cpu', True, 'float32')
+    folder = None
+    if usual and backend != 'pytorch' and isinstance(model, str | os.PathLike):
+        from mnv2_mm.runtime.kept_export import read_exports
+        from mnv2_mm.utils.export_key import export_folder
+
+        folder = export_folder(model, weights)
+    make = partial(make, folder=folder)
+    return (folder and read_exports(folder, make)) or make()
+
+
+def _from_weights(
+    model: 'str | os.PathLike | Config',
+    weights: str | os.PathLike | None,
+    *,
+    folder: Path | None = None,
+    **options: Any,
+) -> 'Model':
+    """Build a network; ``folder`` is where its export is kept."""
     from mnv2_mm.checkpoints.hub import SCHEME, local_checkpoint, resolve
     from mnv2_mm.engine.predictor import Model
 
+    if weights is None and isinstance(model, str | os.PathLike):
+        place = Path(model).expanduser()
+        is_config = place.suffix in _CONFIGS or not place.is_file()
+        if place.suffix in _WEIGHTS or not is_config:
+            model, weights = config_of(place), place
     if weights is not None:
         weights = local_checkpoint(weights)
     if isinstance(model, str | os.PathLike):
@@ -116,10 +149,7 @@ def load(
             f'load cannot take {type(model).__name__} alone; give a name, a path, or a '
             'Config with weights'
         )
-    network = init_model(
-        model, weights, device=device, optimize=optimize, dtype=dtype, backend=backend
-    )
-    return Model(network)
+    return Model(init_model(model, weights, **options), folder)
 
 
 def config_of(checkpoint: Path) -> str:
@@ -251,7 +281,7 @@ def predict(model: 'BaseModel', image: Source) -> 'BaseDataElement':
             'whose predict takes many'
         )
     frame = next(frames_of(leaves[0]))
-    return Model(model).run([frame.image])[0][1]
+    return Model(model).run_network([frame.image])[0][1]
 
 
 def inferencer(

@@ -6,6 +6,7 @@ seconds: the real bases, a few small images, a narrow network.
 
 import gc
 import importlib.util
+import itertools
 import os
 import sys
 import textwrap
@@ -22,6 +23,7 @@ gc.disable()
 os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
 
 
+_numbers = itertools.count()
 ROOT = Path(__file__).resolve().parents[1]
 
 _MODEL = {'det': 'ssdlite_mnv2', 'seg': 'deeplabv3_mnv2', 'cls': 'mnv2_cls'}
@@ -89,13 +91,9 @@ def _no_default_scope() -> None:
 def _own_exports(
     monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """Keep the networks that a test exports out of the user's cache."""
-    if module := sys.modules.get('mnv2_mm.engine.onnx_cache'):
-        folder = tmp_path_factory.getbasetemp() / 'cache'
-        variable = 'MNV2_MM_CACHE'
-        monkeypatch.setattr(
-            module, 'cache_folder', lambda: Path(os.environ.get(variable) or folder)
-        )
+    """Keep the networks that a test exports out of the user's cache, and of others."""
+    folder = tmp_path_factory.getbasetemp() / 'caches' / str(next(_numbers))
+    monkeypatch.setenv('MNV2_MM_CACHE', str(folder))
 
 
 def pytest_collection_finish() -> None:

@@ -111,7 +111,7 @@ def test_extras_name_the_tested_versions(wheel):
         if requirement.endswith("extra == 'onedl'")
         or requirement.endswith('extra == "onedl"')
     ]
-    assert len(onedl) == 11
+    assert len(onedl) == 13
     for requirement in onedl:
         name, _, version = requirement.partition('==')
         assert pins[name] == version

@@ -2,6 +2,9 @@
 
 import importlib.util
 import os
+import shutil
+import tempfile
+import weakref
 from functools import partial
 from pathlib import Path
 
@@ -18,11 +21,12 @@ from mmengine.optim import AmpOptimWrapper, OptimWrapper
 from mmengine.registry import MODELS, init_default_scope
 from torch import nn
 
-from mnv2_mm.api import init_model, predict
+from mnv2_mm.api import init_model
 from mnv2_mm.benchmark.core import Step
 from mnv2_mm.engine.fast_training import BFloat16OptimWrapper, keep_freed_memory
 from mnv2_mm.engine.network_graph import EAGER_CALLS
 from mnv2_mm.engine.optimized_inference import optimize_for_inference
+from mnv2_mm.engine.predictor import Model
 from mnv2_mm.runtime.machine import bfloat16_pays
 from mnv2_mm.utils.config import get_config
 
@@ -135,13 +139,26 @@ def network(
     return torch.no_grad()(lambda: model.bbox_head(model.extract_feat(x)))
 
 
+def loaded(config: str, **kwargs: bool | str) -> Model:
+    """What ``mnv2_mm.load`` returns for the arguments of init_model; random weights."""
+    torch.manual_seed(0)
+    folder = Path(tempfile.mkdtemp())
+    usual = kwargs == dict(optimize=True)  # load keeps an export of no other
+    model = Model(init_model(config, **kwargs), folder / 'exports' if usual else None)
+    weakref.finalize(model, shutil.rmtree, folder, ignore_errors=True)
+    return model
+
+
 def prediction(*, ours: bool = True, device: str = 'cpu', **kwargs: bool | str) -> Step:
     """Prediction of a photo, array in, boxes out.
 
-    By predict, with the arguments of init_model, or by mmdet's own function.
+    By ``predict`` of a model as load makes it, or by mmdet's own function.
     """
     if ours:
-        return partial(predict, init_model(OURS, device=device, **kwargs), photo())
+        if device != 'cpu':
+            kwargs['device'] = device
+        predict, image = loaded(OURS, **kwargs).predict, photo()
+        return lambda: next(predict(image))
     model = detector(ours=False, device=device).eval()
     steps = get_test_pipeline_cfg(model.cfg)
     steps[0].type = 'mmdet.LoadImageFromNDArray'

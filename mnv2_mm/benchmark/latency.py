@@ -12,9 +12,8 @@ import numpy as np
 import torch
 
 from mnv2_mm.analysis.model_zoo import config_of
-from mnv2_mm.api import init_model, predict
 from mnv2_mm.benchmark.core import environment
-from mnv2_mm.benchmark.detectors import WARMUP
+from mnv2_mm.benchmark.detectors import WARMUP, loaded
 
 REPEATS = 15
 
@@ -40,11 +39,10 @@ def measure(
     for entry in entries:
         times = found[entry['Name']] = []
         for optimize in (False, True):
-            torch.manual_seed(0)
-            model = init_model(config_of(entry), optimize=optimize)
+            predict = loaded(config_of(entry), optimize=optimize).predict
             clock = [time.process_time()]
             for _ in range(WARMUP + REPEATS):
-                predict(model, image)
+                next(predict(image))
                 clock.append(time.process_time())
             times.append(round(1000 * statistics.median(np.diff(clock)[WARMUP:]), 1))
         progress(f'{entry["Name"]:28}{times[0]:8} ms layer by layer{times[1]:8} ms')

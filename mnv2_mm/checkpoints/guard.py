@@ -29,6 +29,7 @@ from mnv2_mm.checkpoints.content import check_values
 from mnv2_mm.checkpoints.file import read, state_dict_of
 from mnv2_mm.checkpoints.key_maps.backbones import key_map_of
 from mnv2_mm.checkpoints.report import WeightReport
+from mnv2_mm.engine.description import rgb
 from mnv2_mm.engine.unfuse_conv_bn import UnfuseConvBNHook, fused_norms
 from mnv2_mm.registry import HOOKS
 from mnv2_mm.utils.errors import InputError
@@ -255,14 +256,6 @@ def other_preprocessing(model: nn.Module, meta: Mapping | None) -> str | None:
     return (
         f'the weights to start from expect pixels scaled by mean={wanted["mean"]} and '
         f'std={wanted["std"]}; set them in model.data_preprocessor'
-    )
-
-
-def rgb(processor: nn.Module) -> bool:
-    """Whether the data preprocessor of a host turns images into RGB."""
-    return bool(
-        getattr(processor, '_channel_conversion', False)
-        or getattr(processor, 'to_rgb', False)
     )
 
 

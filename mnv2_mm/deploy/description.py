@@ -1,7 +1,7 @@
 """Describe an exported model for model.json, from its config."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,15 +10,11 @@ from mmdeploy.codebase.base import BaseTask
 from mmdeploy.utils import get_backend_config, get_ir_config
 from torch import nn
 
-from mnv2_mm.checkpoints.guard import rgb
+from mnv2_mm.engine.description import describe_model
 from mnv2_mm.runtime.description import File, parse
-from mnv2_mm.runtime.drawing import default_palette
 from mnv2_mm.runtime.litert import LiteRT
 from mnv2_mm.runtime.ncnn import OPTIONS, Ncnn
 from mnv2_mm.runtime.nms import CANDIDATES
-from mnv2_mm.utils.config import config_name
-from mnv2_mm.utils.errors import InputError
-from mnv2_mm.version import __version__
 
 _CORNERS = ('x0', 'y0', 'x1', 'y1')
 #: What an output holds, in words.
@@ -38,8 +34,6 @@ _MEANINGS = {
     'classes': 'class of each pixel of the network input; remove the padding, resize '
     'to the image by nearest neighbor',
 }
-#: Transforms that do not change pixels.
-_IGNORED = ('LoadImage', 'LoadAnnotations', 'CheckSegMask', 'Pack')
 
 
 def describe(
@@ -62,31 +56,17 @@ def describe(
             unknown transform, or a value that :mod:`mnv2_mm.runtime` does not take.
     """
     cfg, deploy_cfg = processor.model_cfg, processor.deploy_cfg
-    task = {'mmdet': 'det', 'mmseg': 'seg', 'mmpretrain': 'cls'}[cfg.default_scope]
-    names = list(map(str, model.dataset_meta.get('classes') or ()))
-    if not names:
-        raise InputError(
-            'classes have no names; give the test data set metainfo=dict(classes=(...))'
-        )
-    colors = model.dataset_meta.get('palette')
-    if not isinstance(colors, Sequence) or len(colors) != len(names):
-        colors = default_palette(len(names))
     options, ir = get_backend_config(deploy_cfg), get_ir_config(deploy_cfg)
     backend = options['type']
-    info = {
-        'format': 2,
-        'mnv2_mm': __version__,
-        'task': task,
-        'config': config_name(cfg),
+    info = describe_model(model, cfg)
+    task = info['task']
+    info |= {
         'backend': backend,
         'precision': options.get('precision', 'fp32'),
         'options': OPTIONS if backend == 'ncnn' else {},
         'files': [File.of(Path(file)).model_dump() for file in files],
         'input': {'name': ir['input_names'][0], 'shape': _shape(graph.graph.input[0])},
         'outputs': _outputs(graph, files, task, backend),
-        'classes': names,
-        'palette': [list(map(int, color)) for color in colors],
-        'preprocessing': preprocessing(cfg.test_pipeline, model),
     }
     if backend == 'litert':
         network = LiteRT(files)
@@ -95,14 +75,9 @@ def describe(
             info['input']['dtype'] = 'uint8'
             mean, std = scaling
             info['preprocessing'] |= dict(mean=[mean] * 3, std=[std] * 3)
-    rules = getattr(getattr(model, 'bbox_head', None), 'test_cfg', None)
-    if rules:
-        info['thresholds'] = dict(
-            in_graph=[output['name'] for output in info['outputs']] != CANDIDATES,
-            score_thr=float(rules.get('score_thr', 0)),
-            nms_iou=float((rules.get('nms') or {}).get('iou_threshold', 0.5)),
-            max_per_img=int(rules.get('max_per_img', 100)),
-        )
+    if 'thresholds' in info:
+        names = [output['name'] for output in info['outputs']]
+        info['thresholds']['in_graph'] = names != CANDIDATES
     if task == 'seg':
         from mnv2_mm.deploy.segmentation import graph_ending
 
@@ -159,64 +134,3 @@ def _outputs(
         )
         outputs[1].update(first_label=0, meaning=_MEANINGS['labels'])
     return outputs
-
-
-def preprocessing(pipeline: Sequence[Mapping], model: nn.Module) -> dict:
-    """Steps and pixel scaling, as in model.json."""
-    processor = model.data_preprocessor
-    padding = getattr(processor, 'test_cfg', None) or {}  # mmseg's
-    size, multiple = padding.get('size'), padding.get('size_divisor')
-    return {
-        'steps': [s for step in pipeline for s in _steps(step)],
-        'color_order': 'RGB' if rgb(processor) else 'BGR',
-        'mean': processor.mean.flatten().tolist(),
-        'std': processor.std.flatten().tolist(),
-        'pad_to': list(size)[::-1] if size else None,
-        'pad_multiple': max(
-            multiple or 1, getattr(processor, 'pad_size_divisor', 1) or 1
-        ),
-        # the second name is mmdet's and mmpretrain's
-        'pad_value': float(
-            getattr(processor, 'pad_val', getattr(processor, 'pad_value', 0))
-        ),
-    }
-
-
-def _steps(step: Mapping) -> list[dict]:
-    """One transform of the hosts as steps of ``mnv2_mm.runtime``."""
-    name = step['type'].rpartition('.')[2]
-    if name.startswith(_IGNORED):
-        return []
-    if step.get('backend', 'cv2') != 'cv2':
-        raise InputError(
-            f"the test pipeline's {name} has backend={step['backend']!r}; an exported "
-            "model needs backend='cv2'"
-        )
-    how = step.get('interpolation', 'bilinear')
-
-    def resize(size: int | Sequence[int], keep_ratio: bool = False) -> dict:
-        how_to = dict(keep_ratio=keep_ratio, interpolation=how)
-        return dict(do='resize', size=_pair(size), **how_to)
-
-    if name == 'Resize' and 'scale' in step:
-        return [resize(step['scale'], bool(step.get('keep_ratio')))]
-    if name == 'ResizeEdge' and step.get('edge', 'short') == 'short':
-        return [dict(do='resize_short', side=step['scale'], interpolation=how)]
-    if name == 'CenterCrop':
-        return [dict(do='crop_middle', size=_pair(step['crop_size']))]
-    if name == 'CentralCrop':
-        return [dict(do='crop_share', share=step.get('fraction', 0.875))]
-    if name == 'EfficientNetCenterCrop':
-        side, margin = step['crop_size'], step.get('crop_padding', 32)
-        how = step.get('interpolation', 'bicubic')
-        return [dict(do='crop_square', share=side / (side + margin)), resize(side)]
-    raise InputError(
-        f"the test pipeline's {step['type']} cannot be exported; supported "
-        'are Resize, ResizeEdge, CenterCrop, EfficientNetCenterCrop and '
-        'mnv2_mm.CentralCrop'
-    )
-
-
-def _pair(size: int | Sequence[int]) -> list[int]:
-    """(width, height) of a number or a pair."""
-    return [size, size] if isinstance(size, int) else list(size)

@@ -7,7 +7,6 @@ oneDNN (by TorchScript) for bfloat16 and where ONNX Runtime is not installed.
 docs/speed.md has the times.
 """
 
-import io
 import logging
 import warnings
 from collections.abc import Callable
@@ -18,7 +17,7 @@ from mmengine.logging import print_log
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from mnv2_mm.engine.onnx_cache import OnnxCache
+from mnv2_mm.engine.onnx_export import export
 from mnv2_mm.runtime.onnxruntime import OnnxRuntime
 
 #: Images of a size that run layer by layer. A graph takes 1 to 3 s to make, which does
@@ -31,7 +30,7 @@ TOLERANCES = {torch.float32: 1e-4, torch.bfloat16: 0.1}
 #: Calls in which TorchScript records the sizes, and then optimizes.
 _WARMUP = 3
 #: The hosts' models that are features, then a head: its name.
-_HEADS = {
+HEADS = {
     'SingleStageDetector': 'bbox_head',
     'EncoderDecoder': 'decode_head',
     'ImageClassifier': 'head',
@@ -50,10 +49,10 @@ def use_graph(network: nn.Module, *, onnx: bool) -> None:
         network: On the processor, in eval mode.
         onnx: Whether ONNX Runtime runs it; else oneDNN.
     """
-    name = _HEADS.get(type(network).__name__)
+    name = HEADS.get(type(network).__name__)
     if name and (onnx or torch.backends.mkldnn.is_available()):
         head = getattr(network, name)
-        head.forward = GraphForward(network, head, OnnxCache(network) if onnx else None)
+        head.forward = GraphForward(network, head, onnx=onnx)
         network.extract_feat = _pass_on
 
 
@@ -65,26 +64,23 @@ def _pass_on(x: Tensor, *_: Any, **__: Any) -> Tensor:
 class GraphForward:
     """Replace ``forward`` of a head: from the image (B, 3, H, W) to what it returns.
 
-    A size gets its graph after :data:`EAGER_CALLS` images, or at once if it is in the
-    cache. The graph is compared with the layers on another image; a damaged entry of
-    the cache is made again. These cases run layer by layer: more sizes than
+    A size gets its graph after :data:`EAGER_CALLS` images. The graph is compared with
+    the layers on another image. These cases run layer by layer: more sizes than
     :data:`MAX_SIZES`, gradients, and networks whose graph fails or computes something
     else (oneDNN refuses depthwise convolutions of a single pixel, for example).
 
     Args:
         network: A model of a host.
         head: The last part of it.
-        cache: Entries for ONNX Runtime; None for oneDNN.
+        onnx: Whether ONNX Runtime runs it; else oneDNN.
 
     Attributes:
         graphs: By input size; None where it failed.
         failures: Why, by input size.
     """
 
-    def __init__(
-        self, network: nn.Module, head: nn.Module, cache: OnnxCache | None
-    ) -> None:
-        self.network, self.cache = network, cache
+    def __init__(self, network: nn.Module, head: nn.Module, *, onnx: bool) -> None:
+        self.network, self.onnx = network, onnx
         self._features, self._head = network.extract_feat, head.forward
         self.tolerance = max(TOLERANCES[p.dtype] for p in network.parameters())
         self.graphs: dict[torch.Size, Callable | None] = {}
@@ -101,48 +97,30 @@ class GraphForward:
             return self.eager(x)
         if x.shape not in self.graphs and len(self.graphs) < MAX_SIZES:
             calls = self.calls[x.shape] = self.calls.get(x.shape, 0) + 1
-            kept = self.cache.read(x.shape) if self.cache and calls == 1 else b''
-            if kept or calls > EAGER_CALLS:
-                self.graphs[x.shape] = self._compared(x, kept)
+            if calls > EAGER_CALLS:
+                self.graphs[x.shape] = self._compared(x)
         graph = self.graphs.get(x.shape)
         return self.eager(x) if graph is None else graph(x)
 
-    def _compared(self, x: Tensor, kept: bytes) -> Callable | None:
+    def _compared(self, x: Tensor) -> Callable | None:
         """The graph for one size; None if it fails or differs from the layers."""
         flat, other = _Flat(self), x.flip(-1)
-        reason = ''
         with warnings.catch_warnings():
             # the tracer warns of sizes, which are fixed here, and of its age
             warnings.simplefilter('ignore')
-            for data in [kept, b''] if kept else [b'']:
-                try:
-                    right = flat(other)
-                    graph = (
-                        self._onnx(flat, x, data) if self.cache else _onednn(flat, x)
-                    )
-                    reason = _difference(graph(other), right, self.tolerance)
-                except Exception as error:  # of four libraries; the layers still run
-                    reason = str(error).strip().rpartition('\n')[2]
-                if not reason:
-                    return lambda x: pytree.tree_unflatten(graph(x), flat.structure)
+            try:
+                right = flat(other)
+                graph = _onnx(flat, x) if self.onnx else _onednn(flat, x)
+                reason = difference(graph(other), right, self.tolerance)
+            except Exception as error:  # of four libraries; the layers still run
+                reason = str(error).strip().rpartition('\n')[2]
+        if not reason:
+            return lambda x: pytree.tree_unflatten(graph(x), flat.structure)
         self.failures[x.shape] = reason
         size = f'{x.shape[-1]}x{x.shape[-2]}'
         text = f'inputs of {size} run layer by layer, since the graph fails: {reason}'
         print_log(text, 'current', logging.WARNING)
         return None
-
-    def _onnx(self, flat: '_Flat', x: Tensor, kept: bytes) -> Graph:
-        """Load or make a session of ONNX Runtime."""
-        data = kept or export(flat, x)
-        session = OnnxRuntime([data], threads=torch.get_num_threads())
-        if not kept:
-            self.cache.write(x.shape, data)
-        # maps lie channels last, as the hosts' postprocessing reads them
-        layouts = {4: torch.channels_last}
-        return lambda x: [
-            y.contiguous(memory_format=layouts.get(y.ndim, torch.contiguous_format))
-            for y in map(torch.from_numpy, session(x.numpy()).values())
-        ]
 
     def __getstate__(self) -> dict:
         """Copies and pickles make their own graphs."""
@@ -166,18 +144,15 @@ class _Flat(nn.Module):
         return tuple(found)
 
 
-def export(network: nn.Module, x: Tensor) -> bytes:
-    """Export a module with one input as an ONNX file; constants and padding folded.
-
-    With the padding inside of the convolutions SSDLite takes 27 ms instead of 35.
-    """
-    import onnx
-
-    from mnv2_mm.utils.onnx_folding import fold
-
-    file = io.BytesIO()
-    torch.onnx.export(network, (x,), file, input_names=['input'], dynamo=False)
-    return fold(onnx.load_from_string(file.getvalue())).SerializeToString()
+def _onnx(network: nn.Module, x: Tensor) -> Graph:
+    """Export a module, and load it into ONNX Runtime."""
+    session = OnnxRuntime([export(network, x)], threads=torch.get_num_threads())
+    # maps lie channels last, as the hosts' postprocessing reads them
+    layouts = {4: torch.channels_last}
+    return lambda x: [
+        y.contiguous(memory_format=layouts.get(y.ndim, torch.contiguous_format))
+        for y in map(torch.from_numpy, session(x.numpy()).values())
+    ]
 
 
 def _onednn(network: nn.Module, x: Tensor) -> Graph:
@@ -202,7 +177,7 @@ def _is_recorded() -> bool:
     )
 
 
-def _difference(found: list[Tensor], right: tuple[Tensor, ...], bound: float) -> str:
+def difference(found: list[Tensor], right: tuple[Tensor, ...], bound: float) -> str:
     """Say how results differ beyond the bound; '' if they do not."""
     for one, other in zip(found, right, strict=True):
         if one.shape != other.shape:

@@ -28,7 +28,7 @@ DType = Literal['float32', 'bfloat16']
 #: A classifier's last layer, ``head``, costs nothing, and ranks by small differences.
 _BFLOAT16_STAGES = ('backbone', 'neck', 'bbox_head', 'decode_head')
 #: What an export to ONNX Runtime needs.
-_NEEDS = ('onnxruntime', 'onnx', 'onnxslim')
+_NEEDS = ('onnxruntime', 'onnx')
 
 
 def optimize_for_inference(

@@ -4,7 +4,10 @@ The hosts' own functions take other arguments each, and one image at a time.
 """
 
 import itertools
+from collections import Counter
 from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,9 +17,14 @@ from mmengine.model import BaseModel
 from mmengine.registry import init_default_scope
 from mmengine.structures import BaseDataElement
 
+from mnv2_mm.engine.description import describe_model
+from mnv2_mm.engine.kept_export import keep_export
+from mnv2_mm.engine.network_graph import EAGER_CALLS, MAX_SIZES
 from mnv2_mm.engine.visualizer import plain
-from mnv2_mm.runtime.predictor import Predictor
+from mnv2_mm.runtime.kept_export import Exports, Size
+from mnv2_mm.runtime.predictor import MakeSample, Predictor
 from mnv2_mm.utils.config import evaluation_dataset
+from mnv2_mm.utils.errors import InputError
 
 #: Steps of a test pipeline that read files: the image is given, and there is no
 #: reference.
@@ -26,16 +34,65 @@ _FILE_STEPS = ('LoadImageFromFile', 'LoadImage', 'LoadAnnotations', 'CheckSegMas
 class Model(Predictor):
     """A network of PyTorch that predicts for images; ``mnv2_mm.load`` returns one.
 
+    After a few images of a size its export is kept, and predicts from then on.
+
     Args:
         network: Of :func:`mnv2_mm.init_model`.
+        folder: Where its exports are kept; None for nowhere.
+
+    Attributes:
+        not_kept: Why the last export failed; '' if none did.
     """
 
-    def __init__(self, network: BaseModel) -> None:
-        self.network = network
+    def __init__(self, network: BaseModel, folder: Path | None = None) -> None:
+        self.network, self.not_kept = network, ''
         self.info = network.dataset_meta
+        self._description: dict = {}
+        self._exports = self._prepare_exports(folder) if folder else None
+        self._counts: Counter[Size] = Counter()  # images by size of the network input
+        self._failed: set[Size] = set()
+        self._last: np.ndarray | None = None
 
-    def run(self, images: Sequence[np.ndarray]) -> list[tuple[dict, Any]]:
-        """Predict for images; those whose network inputs have one size at once."""
+    def _prepare_exports(self, folder: Path) -> Exports | None:
+        try:
+            self._description = describe_model(self.network, self.network.cfg)
+        except InputError as error:
+            self.not_kept = str(error)
+            return None
+        return Exports(folder, self._description['preprocessing'])
+
+    def run(self, images: Sequence[np.ndarray]) -> list[tuple[dict, MakeSample]]:
+        """Predict by the exports for the sizes that have one, else by the network."""
+        found = [self._by_export(image) for image in images]
+        left = [
+            image for image, arrays in zip(images, found, strict=True) if not arrays
+        ]
+        others = iter(self.run_network(left)) if left else iter(())
+        results: list[tuple[dict, MakeSample]] = []
+        for image, arrays in zip(images, found, strict=True):
+            if arrays:
+                results.append((arrays, partial(self._sample, image)))
+            else:
+                arrays, sample = next(others)
+                results.append((arrays, partial(_same, sample)))
+        return results
+
+    def _by_export(self, image: np.ndarray) -> dict | None:
+        if self._exports is None:
+            return None
+        size, arrays = self._exports.predict(image)
+        if size and not arrays:
+            self._last = image
+            self._counts[size] += 1
+            if self._counts[size] > EAGER_CALLS:
+                self.keep()
+                size, arrays = self._exports.predict(image)
+        return arrays
+
+    def run_network(
+        self, images: Sequence[np.ndarray]
+    ) -> list[tuple[dict, BaseDataElement]]:
+        """Predict by the network; images whose inputs have one size at once."""
         inputs = [prepare(self.network, image) for image in images]
         samples: list[BaseDataElement] = []
         for _, group in itertools.groupby(inputs, lambda data: data['inputs'].shape):
@@ -44,6 +101,32 @@ class Model(Predictor):
             with torch.no_grad():
                 samples += self.network.test_step(batch)
         return [(plain(sample), sample) for sample in samples]
+
+    def _sample(self, image: np.ndarray) -> BaseDataElement:
+        return self.run_network([image])[0][1]
+
+    def keep(self) -> None:
+        """Export for the size of the last image that had none, for the next program.
+
+        Nothing happens where that is not possible; the network still runs.
+        """
+        image, self._last = self._last, None
+        if image is None or self._exports is None:
+            return
+        size, _ = self._exports.predict(image)
+        if size is None or size in self._failed or len(self._counts) > MAX_SIZES:
+            return
+        try:
+            right = self.run_network([image])[0][0]
+            place = self._exports.place(size)
+            keep_export(self.network, self._description, place, image, right)
+        except Exception as error:  # of four libraries
+            self.not_kept = str(error).strip().rpartition('\n')[2]
+            self._failed.add(size)
+
+
+def _same(sample: BaseDataElement) -> BaseDataElement:
+    return sample
 
 
 def prepare(model: BaseModel, image: np.ndarray) -> dict[str, Any]:

@@ -11,7 +11,6 @@ OpenMMLab.
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -22,7 +21,7 @@ from mnv2_mm.runtime.ncnn import Ncnn
 from mnv2_mm.runtime.nms import with_nms
 from mnv2_mm.runtime.onnxruntime import OnnxRuntime
 from mnv2_mm.runtime.openvino import OpenVino
-from mnv2_mm.runtime.predictor import Predictor
+from mnv2_mm.runtime.predictor import MakeSample, Predictor
 from mnv2_mm.runtime.preprocess import prepare
 from mnv2_mm.runtime.tensorrt import TensorRT
 from mnv2_mm.utils.errors import InputError
@@ -91,7 +90,7 @@ class ExportedModel(Predictor):
         inputs, inside = prepare(image, self.info['preprocessing'])
         return self.finish(self.network(inputs), image.shape[:2], inside)
 
-    def run(self, images: Sequence[np.ndarray]) -> list[tuple[dict, Any]]:
+    def run(self, images: Sequence[np.ndarray]) -> list[tuple[dict, MakeSample]]:
         """Predict for images one by one, since exported shapes may be fixed."""
         return [(self(image), None) for image in images]
 

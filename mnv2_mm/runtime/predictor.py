@@ -4,7 +4,7 @@ The hosts' inferencers take other arguments each, and need torch.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,8 @@ import numpy as np
 from mnv2_mm.runtime.result import Result
 from mnv2_mm.runtime.sources import Frame, Leaf, Source, find_sources, frames_of
 from mnv2_mm.utils.errors import InputError
+
+MakeSample = Callable[[], Any] | None
 
 
 class Predictor:
@@ -25,8 +27,11 @@ class Predictor:
 
     info: Mapping[str, Any]
 
-    def run(self, images: Sequence[np.ndarray]) -> list[tuple[dict, Any]]:
-        """Predict for images (H, W, 3) uint8 BGR: arrays and the host's data sample."""
+    def run(self, images: Sequence[np.ndarray]) -> list[tuple[dict, MakeSample]]:
+        """Predict for images (H, W, 3) uint8 BGR: arrays, and the host's data sample.
+
+        The sample is made by a call; None where there is no host.
+        """
         raise NotImplementedError
 
     @property
@@ -65,7 +70,7 @@ class Predictor:
         named = _named(leaves)
         while batch := list(islice(named, batch_size)):
             found = self.run([frame.image for _, frame in batch])
-            for (name, frame), (arrays, sample) in zip(batch, found, strict=True):
+            for (name, frame), (arrays, make_sample) in zip(batch, found, strict=True):
                 yield Result(
                     frame.image,
                     arrays,
@@ -73,7 +78,7 @@ class Predictor:
                     threshold=threshold,
                     source=frame.source,
                     name=name,
-                    sample=sample,
+                    make_sample=make_sample,
                     frame=frame.number,
                     rate=frame.rate,
                     frames=frame.total,

@@ -3,8 +3,9 @@
 The hosts' data samples need torch, and differ between the three hosts.
 """
 
+import functools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import Any
@@ -29,9 +30,9 @@ class Result:
         info: ``classes`` (names) and ``palette`` (RGB).
         source: Path or address of the image; 'image' for an array.
         name: The source's name without folder and ending, unique within one predict.
-        sample: The host's data sample, with all boxes; None from an exported model.
         frame, rate, frames: Of a video: number of this frame from 0, frames per
             second, and how many there are; None for an image.
+        make_sample: Gives :attr:`sample`.
     """
 
     image: np.ndarray
@@ -41,10 +42,10 @@ class Result:
     threshold: float = 0.3
     source: str = 'image'
     name: str = 'image'
-    sample: Any = None
     frame: int | None = None
     rate: float | None = None
     frames: int | None = None
+    make_sample: Callable[[], Any] | None = None
 
     def __post_init__(self) -> None:
         if 'boxes' in self.found:
@@ -52,6 +53,14 @@ class Result:
             order = np.argsort(-scores, kind='stable')
             order = order[scores[order] >= self.threshold]
             self.found = {key: value[order] for key, value in self.found.items()}
+
+    @functools.cached_property
+    def sample(self) -> Any:
+        """The host's data sample, with all boxes; None from an exported model.
+
+        It is made when it is asked for, which may run the network.
+        """
+        return self.make_sample() if self.make_sample else None
 
     @property
     def boxes(self) -> np.ndarray | None:

@@ -75,7 +75,7 @@ def test_a_prediction(network, name, tmp_path, monkeypatch):
     assert seen.counts['hardtanh_'] + seen.counts['relu_'] == activations
     assert not [name for name in seen.counts if 'norm' in name]
     assert seen.counts.total() <= eager
-    if not installed('onnxslim'):
+    if not installed('onnxruntime'):
         return
     for _ in range(EAGER_CALLS):
         model.run([IMAGE])
@@ -89,7 +89,7 @@ def test_a_prediction(network, name, tmp_path, monkeypatch):
 @pytest.mark.parametrize('name', PREDICTIONS)
 def test_an_exported_network(network, name):
     onnx = pytest.importorskip('onnx')
-    pytest.importorskip('onnxslim')
+    pytest.importorskip('onnxruntime')
     head, convolutions, activations, *_ = PREDICTIONS[name]
     side = SIZES[name]
     with torch.no_grad():

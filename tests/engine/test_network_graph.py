@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from mnv2_mm.engine import network_graph, onnx_cache
+from mnv2_mm.engine import network_graph
 from mnv2_mm.engine.network_graph import EAGER_CALLS, MAX_SIZES, use_graph
 from mnv2_mm.utils.compat import installed
 
@@ -15,7 +15,7 @@ BACKENDS = [
         True,
         id='onnxruntime',
         marks=pytest.mark.skipif(
-            not (installed('onnxruntime') and installed('onnxslim')),
+            not (installed('onnxruntime') and installed('onnx')),
             reason='deployment is not installed',
         ),
     ),
@@ -27,7 +27,6 @@ BACKENDS = [
         ),
     ),
 ]
-onnx_only = pytest.mark.parametrize('onnx', BACKENDS[:1])
 
 
 class Head(nn.Module):
@@ -75,11 +74,9 @@ class ImageClassifier(nn.Module):
 
 
 @pytest.fixture(autouse=True)
-def folder(tmp_path, monkeypatch):
-    """The cache folder, and no gradients."""
-    monkeypatch.setenv('MNV2_MM_CACHE', str(tmp_path))
+def no_gradients():
     with torch.no_grad():
-        yield tmp_path / 'onnxruntime'
+        yield
 
 
 def made(onnx, head=Head):
@@ -115,70 +112,6 @@ def test_a_few_images_run_by_layers_and_the_others_by_a_graph(onnx):
     ran = [check(network, image()) for _ in range(EAGER_CALLS + 3)]
     assert ran == [False] * (EAGER_CALLS + 1) + [True] * 2  # one more to compare with
     assert not network.head.forward.failures
-
-
-@onnx_only
-def test_the_graph_of_an_earlier_process_runs_from_the_second_image_on(onnx, folder):
-    for _ in range(EAGER_CALLS + 1):
-        made(onnx).predict(image())
-    assert not folder.exists()  # too few for each
-    first = made(onnx)
-    for _ in range(EAGER_CALLS + 1):
-        first.predict(image())
-    (file,) = folder.iterdir()
-    written = file.stat().st_mtime_ns
-    network = made(onnx)
-    assert [check(network, image()) for _ in range(3)] == [False, True, True]
-    assert file.stat().st_mtime_ns == written
-    other = made(onnx)
-    other.head.conv.bias += 1  # other weights
-    assert not check(other, image()) and not check(other, image())
-
-
-@onnx_only
-@pytest.mark.parametrize('damage', ['cut', 'another network', 'empty'])
-def test_a_damaged_entry_is_made_again(onnx, folder, damage):
-    network = made(onnx)
-    for _ in range(EAGER_CALLS + 1):
-        network.predict(image())
-    (file,) = folder.iterdir()
-    whole = file.read_bytes()
-    other = made(onnx)
-    other.head.conv.weight += 1
-    flat_other = network_graph._Flat(other.head.forward)
-    file.write_bytes(
-        {
-            'cut': whole[: len(whole) // 2],
-            'another network': network_graph.export(flat_other, image()),
-            'empty': b'',
-        }[damage]
-    )
-    again = made(onnx)
-    ran = [check(again, image()) for _ in range(EAGER_CALLS + 2)]
-    assert ran[-1]
-    assert file.read_bytes() == whole
-
-
-@onnx_only
-def test_a_cache_that_cannot_be_written_costs_one_line(onnx, tmp_path, monkeypatch):
-    lines = []
-    monkeypatch.setattr(onnx_cache, 'print_log', lambda text, *_: lines.append(text))
-    (tmp_path / 'file').write_text('')
-    monkeypatch.setenv('MNV2_MM_CACHE', str(tmp_path / 'file'))
-    network = made(onnx)
-    ran = [check(network, image()) for _ in range(EAGER_CALLS + 3)]
-    assert ran[-1]
-    assert sum(str(tmp_path / 'file') in line for line in lines) == 1
-
-
-@onnx_only
-def test_the_oldest_entries_go(onnx, folder, monkeypatch):
-    monkeypatch.setattr(onnx_cache, 'MAX_FILES', 2)
-    network = made(onnx)
-    for side in (8, 9, 10):
-        for _ in range(EAGER_CALLS + 1):
-            network.predict(image(side))
-    assert {file.name[:7] for file in folder.iterdir()} == {'1-3-9-9', '1-3-10-'}
 
 
 def test_each_size_has_its_graph_up_to_a_number():

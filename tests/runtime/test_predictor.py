@@ -32,7 +32,8 @@ class Mean(Predictor):
 
     def run(self, images: Sequence[np.ndarray]) -> list:
         self.sizes.append(len(images))
-        return [({'probabilities': i.mean((0, 1)) / 255}, 'sample') for i in images]
+        means = [image.mean((0, 1)) / 255 for image in images]
+        return [({'probabilities': mean}, lambda: 'sample') for mean in means]
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from mnv2_mm.deploy.backend import InstalledManager, precision_and_images
 from mnv2_mm.deploy.graph import simplify
+from mnv2_mm.engine.description import preprocessing
 from mnv2_mm.runtime.litert import LiteRT
 from mnv2_mm.utils.errors import InputError
 
@@ -64,7 +65,6 @@ class LiteRTManager(InstalledManager, BaseBackendManager):
                 ``uint8`` where it cannot be, int8 without calibration data, or an
                 operator that is not converted.
         """
-        from mnv2_mm.deploy.description import preprocessing
         from mnv2_mm.deploy.litert import convert, detection
         from mnv2_mm.deploy.litert.metadata import add_metadata
 

@@ -1,0 +1,116 @@
+"""Find the folder in the cache for what ``mnv2_mm.load`` exports of a model.
+
+The folder is named by a digest of all that the network is made of: weights, config,
+this package, the versions of torch and the hosts. So an entry is never out of date, and
+it is found without torch and without running the config.
+"""
+
+import ast
+import hashlib
+import os
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from mnv2_mm.utils.cli import repository_root
+from mnv2_mm.utils.files import cache_folder
+from mnv2_mm.version import __version__
+
+#: Distributions whose code builds and exports the network.
+_BUILDERS = ['torch', 'onnx', 'onnxruntime', 'mmcv-lite']
+for _host in (
+    'mmengine',
+    'mmcv',
+    'mmdet',
+    'mmdetection',
+    'mmsegmentation',
+    'mmpretrain',
+):
+    _BUILDERS += [_host, f'onedl-{_host}']
+#: Functions by which a config could read what the digest does not cover.
+_READERS = {'open', 'eval', 'exec', 'compile', '__import__', 'input'}
+
+
+def export_folder(
+    model: str | os.PathLike, weights: str | os.PathLike | None
+) -> Path | None:
+    """Folder for the arguments of ``mnv2_mm.load``; it may not exist yet.
+
+    None if a file of them is missing, or if a config runs code that may depend on
+    something else: imports, ``open``, variables of the environment; or if there is no
+    cache folder.
+    """
+    digest = hashlib.sha256()
+    try:
+        for part in _parts(model, weights):
+            digest.update(hashlib.sha256(part).digest())
+        return cache_folder() / 'exports' / digest.hexdigest()
+    except (OSError, ValueError, SyntaxError):  # an InputError is a ValueError
+        return None
+
+
+def _parts(
+    model: str | os.PathLike, weights: str | os.PathLike | None
+) -> Iterator[bytes]:
+    """All that decides on the network."""
+    yield __version__.encode()
+    for name in _BUILDERS:
+        yield _version(name).encode()
+    yield from _own_files()
+    for place in (model, weights):
+        path = Path(place or '').expanduser()
+        yield os.fspath(place or '').encode()
+        if place is None:
+            continue
+        if path.is_dir():
+            raise ValueError('the config of a folder is chosen later')
+        if path.suffix == '.py' and path.is_file():
+            yield from _config(path)
+        elif path.is_file():
+            yield path.read_bytes()
+            if place is model:  # a checkpoint, whose config is beside it
+                for config in sorted(path.parent.glob('*.py')):
+                    yield from _config(config)
+        elif path.suffix:
+            raise ValueError('there is no such file')
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return ''
+
+
+def _own_files() -> Iterator[bytes]:
+    """Names, sizes and times of this package's files, of which one may be edited."""
+    root = repository_root()
+    for folder in (Path(__file__).parents[1], root / 'configs'):
+        for path in sorted(folder.rglob('*.py')):
+            found = path.stat()
+            yield f'{path} {found.st_size} {found.st_mtime_ns}'.encode()
+
+
+def _config(path: Path) -> Iterator[bytes]:
+    """A config and its bases, except those of packages.
+
+    Raises:
+        ValueError: it may depend on something else.
+    """
+    text = path.read_text(encoding='utf-8')
+    yield os.fspath(path.resolve()).encode()
+    yield text.encode()
+    if '$ENV' in text or 'custom_imports' in text:
+        raise ValueError('variables of the environment, or other code')
+    bases: list[str] = []
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            raise ValueError('imports')
+        if isinstance(node, ast.Name) and node.id in _READERS:
+            raise ValueError('reads files')
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == '_base_':
+            value = ast.literal_eval(node.value)
+            bases += [value] if isinstance(value, str) else value
+    for base in bases:
+        if '::' not in base:
+            yield from _config(path.parent / base)
