@@ -140,11 +140,11 @@ class LiteASPPHead(BaseDecodeHead):
         """Map (B, C, H/s, W/s) at ``in_index`` -> logits (B, num_classes, H/s, W/s)."""
         x = self._transform_inputs(inputs)
         check_channels(self, 'decode_head', [x])
-        pooled = interpolate(
-            self.image_pool(x),
-            size=x.shape[2:],
-            mode='bilinear',
-            align_corners=self.align_corners,
-        )
+        pooled, size = self.image_pool(x), x.shape[2:]
+        if torch.onnx.is_in_onnx_export():  # a Resize, which every backend has
+            corners = self.align_corners
+            pooled = interpolate(pooled, size, None, 'bilinear', corners)
+        else:  # the same; oneDNN's graph cannot join the result of a resize
+            pooled = pooled.expand(-1, -1, *size)
         branches = [pooled] + [conv(x) for conv in self.aspp_modules]
         return self.cls_seg(self.bottleneck(torch.cat(branches, dim=1)))
