@@ -139,27 +139,49 @@ def network(
     return torch.no_grad()(lambda: model.bbox_head(model.extract_feat(x)))
 
 
-def loaded(config: str, **kwargs: bool | str) -> Model:
-    """What ``mnv2_mm.load`` returns for the arguments of init_model; random weights."""
-    torch.manual_seed(0)
+def loaded(network: nn.Module, **kwargs: str) -> Model:
+    """What load makes of a network; arguments as of optimize_for_inference."""
     folder = Path(tempfile.mkdtemp())
-    usual = kwargs == dict(optimize=True)  # load keeps an export of no other
-    model = Model(init_model(config, **kwargs), folder / 'exports' if usual else None)
+    optimize_for_inference(network, **kwargs)
+    model = Model(network, None if kwargs else folder / 'exports')
     weakref.finalize(model, shutil.rmtree, folder, ignore_errors=True)
     return model
 
 
-def prediction(*, ours: bool = True, device: str = 'cpu', **kwargs: bool | str) -> Step:
+@torch.no_grad()
+def spread_scores(model: nn.Module) -> None:
+    """Give a detector with random weights scores as a trained one has: most near 0.
+
+    Random weights give every box the same score, of which NMS cannot choose.
+    """
+    torch.manual_seed(0)
+    x = torch.rand(2, 3, SIDE, SIDE, device=next(model.parameters()).device) * 2 - 1
+    maps, _ = model.bbox_head(model.extract_feat(x))
+    sigmoid = getattr(model.bbox_head, 'use_sigmoid_cls', False)
+    for level, logits in zip(model.bbox_head.cls_convs, maps, strict=True):
+        last = [m for m in level.modules() if isinstance(m, nn.Conv2d)][-1]
+        last.weight *= 2 / logits.std()
+        last.bias.normal_(-6 if sigmoid else 0)  # softmax compares
+
+
+def prediction(
+    *, ours: bool = True, device: str = 'cpu', optimize: bool = False, **how: str
+) -> Step:
     """Prediction of a photo, array in, boxes out.
 
     By ``predict`` of a model as load makes it, or by mmdet's own function.
     """
+    image = photo()
     if ours:
-        if device != 'cpu':
-            kwargs['device'] = device
-        predict, image = loaded(OURS, **kwargs).predict, photo()
+        torch.manual_seed(0)
+        network = init_model(OURS, device=device)
+        spread_scores(network)
+        predict = (
+            loaded(network, **how) if optimize or how else Model(network)
+        ).predict
         return lambda: next(predict(image))
     model = detector(ours=False, device=device).eval()
+    spread_scores(model)
     steps = get_test_pipeline_cfg(model.cfg)
     steps[0].type = 'mmdet.LoadImageFromNDArray'
-    return partial(inference_detector, model, photo(), test_pipeline=Compose(steps))
+    return partial(inference_detector, model, image, test_pipeline=Compose(steps))

@@ -12,8 +12,10 @@ import numpy as np
 import torch
 
 from mnv2_mm.analysis.model_zoo import config_of
+from mnv2_mm.api import init_model
 from mnv2_mm.benchmark.core import environment
 from mnv2_mm.benchmark.detectors import WARMUP, loaded
+from mnv2_mm.engine.predictor import Model
 
 REPEATS = 15
 
@@ -39,7 +41,9 @@ def measure(
     for entry in entries:
         times = found[entry['Name']] = []
         for optimize in (False, True):
-            predict = loaded(config_of(entry), optimize=optimize).predict
+            torch.manual_seed(0)
+            network = init_model(config_of(entry))
+            predict = (loaded(network) if optimize else Model(network)).predict
             clock = [time.process_time()]
             for _ in range(WARMUP + REPEATS):
                 next(predict(image))

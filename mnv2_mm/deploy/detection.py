@@ -9,7 +9,6 @@ mmdet decodes in pixels of the network input and then scales boxes to the
 image; the graph ends before the scaling, which does not change IoU.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -18,11 +17,11 @@ from mmdeploy.codebase.mmdet.deploy.object_detection import MMDET_TASK
 from mmdeploy.core import FUNCTION_REWRITER
 from mmdeploy.mmcv.ops.nms import ONNXNMSop
 from mmdeploy.utils import Task, get_codebase_config, is_dynamic_batch
-from mmdet.models.task_modules.coders import BaseBBoxCoder
 from torch import Tensor, nn
 
 from mnv2_mm.deploy.pre_nms_topk import least_of_best, pairs_before_nms
 from mnv2_mm.deploy.tasks import CheckedTask
+from mnv2_mm.models.ssdlite.decoding import decoded
 from mnv2_mm.utils.errors import InputError
 
 
@@ -78,17 +77,10 @@ def candidates(
     """
     height, width = (int(side) for side in batch_img_metas[0]['img_shape'])
     head.prior_generator.check((height, width))
-    codes = head.flatten(bbox_preds, head.bbox_coder.encode_size)
-    logits = head.flatten(cls_scores, head.cls_out_channels)
-    sizes = [tuple(int(side) for side in x.shape[-2:]) for x in cls_scores]
-    priors = torch.cat(head.prior_generator.grid_priors(sizes, device='cpu'))
-    boxes = decode(head.bbox_coder, priors, codes, (width, height))
-    scores = logits.sigmoid() if head.use_sigmoid_cls else logits.softmax(dim=-1)
-    scores = scores[..., : head.num_classes]  # without the background
     min_size, before = rules.pop('min_size'), rules.pop('before')
-    if min_size >= 0:
-        sides = boxes[..., 2:] - boxes[..., :2]
-        scores = scores * (sides.amin(-1, keepdim=True) > min_size).to(scores.dtype)
+    boxes, scores = decoded(
+        head, cls_scores, bbox_preds, size=(width, height), min_size=min_size
+    )
     if before > 0:
         scores = scores * (scores >= least_of_best(scores, before)).to(scores.dtype)
     return boxes, scores
@@ -126,45 +118,6 @@ def nms_rules(test_cfg: Mapping) -> dict:
         min_size=float(test_cfg.get('min_bbox_size', -1)),
         before=pairs_before_nms(test_cfg),
     )
-
-
-def decode(
-    coder: BaseBBoxCoder, priors: Tensor, codes: Tensor, size: tuple[int, int]
-) -> Tensor:
-    """Decode boxes and clip them, step by step as mmdet's delta2bbox.
-
-    Args:
-        coder: mmdet's DeltaXYWHBBoxCoder.
-        priors: Default boxes (N, 4).
-        codes: (B, N, 4).
-        size: Width and height to which boxes are clipped.
-
-    Returns:
-        (B, N, 4) as x1, y1, x2, y2 in pixels.
-    """
-    if type(coder).__name__ != 'DeltaXYWHBBoxCoder':
-        raise InputError(
-            f'model.bbox_head.bbox_coder is a {type(coder).__name__}; only '
-            'the DeltaXYWHBBoxCoder is exported'
-        )
-    means, stds = codes.new_tensor(coder.means), codes.new_tensor(coder.stds)
-    deltas = codes * stds + means if any(coder.means) else codes * stds
-    centers = (priors[:, :2] + priors[:, 2:]) * 0.5
-    sides = priors[:, 2:] - priors[:, :2]
-    limit = abs(math.log(16 / 1000))  # mmdet's wh_ratio_clip
-    shift = sides * deltas[..., :2]
-    growth = deltas[..., 2:]
-    if coder.add_ctr_clamp:
-        shift = shift.clamp(-coder.ctr_clamp, coder.ctr_clamp)
-        growth = growth.clamp(max=limit)
-    else:
-        growth = growth.clamp(-limit, limit)
-    centers = centers + shift
-    half = sides * growth.exp() * 0.5
-    boxes = torch.cat([centers - half, centers + half], dim=-1)
-    if not coder.clip_border:
-        return boxes
-    return torch.minimum(boxes.clamp(min=0), codes.new_tensor([*size, *size]))
 
 
 def select(

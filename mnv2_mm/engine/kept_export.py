@@ -16,14 +16,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from mmdet.models.task_modules.coders.delta_xywh_bbox_coder import (
-    DeltaXYWHBBoxCoder,
-    delta2bbox,
-)
 from torch import Tensor, nn
 
 from mnv2_mm.engine.network_graph import HEADS, difference
 from mnv2_mm.engine.onnx_export import export
+from mnv2_mm.models.ssdlite.decoding import decoded
 from mnv2_mm.models.ssdlite.head import SSDLiteHead
 from mnv2_mm.runtime.description import JSON, File, parse
 from mnv2_mm.runtime.model import ExportedModel
@@ -129,26 +126,10 @@ class _Whole(nn.Module):
             return (found.softmax(dim=1),)
         if self.task == 'seg':
             return (found,)
-        head, (cls_scores, bbox_preds) = self.head, found
-        logits = head.flatten(cls_scores, head.cls_out_channels)
-        codes = head.flatten(bbox_preds, head.bbox_coder.encode_size)
-        scores = logits.sigmoid() if head.use_sigmoid_cls else logits.softmax(dim=-1)
-        coder = head.bbox_coder
-        boxes = delta2bbox(  # its decode imports what mmdet no longer has
-            head.priors(cls_scores),
-            codes[0],
-            coder.means,
-            coder.stds,
-            tuple(x.shape[-2:]),
-            clip_border=coder.clip_border,
-            add_ctr_clamp=coder.add_ctr_clamp,
-            ctr_clamp=coder.ctr_clamp,
-        )
-        scores = scores[0, :, : head.num_classes]
-        if head.test_cfg.get('min_bbox_size', -1) == 0:
-            sides = boxes[:, 2:] - boxes[:, :2]
-            scores = scores * (sides.amin(1, keepdim=True) > 0).to(scores.dtype)
-        return boxes[None], scores[None]
+        size = int(x.shape[3]), int(x.shape[2])
+        # a larger limit is one of pixels of the image
+        least = min(self.head.test_cfg.get('min_bbox_size', -1), 0)
+        return decoded(self.head, *found, size=size, min_size=least)
 
 
 def _check_nms(head: nn.Module) -> None:
@@ -156,10 +137,8 @@ def _check_nms(head: nn.Module) -> None:
     rules = getattr(head, 'test_cfg', None) or {}
     nms = dict(rules.get('nms') or {'type': None})
     known = nms.pop('type', 'nms') == 'nms' and set(nms) == {'iou_threshold'}
-    # a larger limit is one of pixels of the image
     plain = known and rules.get('min_bbox_size', -1) <= 0
-    coded = type(getattr(head, 'bbox_coder', None)) is DeltaXYWHBBoxCoder
-    if not (isinstance(head, SSDLiteHead) and coded and plain):
+    if not (isinstance(head, SSDLiteHead) and plain):
         raise InputError(f'{type(head).__name__} with its test_cfg is not exported')
 
 

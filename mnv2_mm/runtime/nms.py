@@ -81,45 +81,37 @@ def select(
         scores the first class and then the first box comes first.
     """
     # a score of 0 marks a pair that the graph has excluded; NaN is excluded here
-    values = np.where(np.isfinite(boxes).all(1, keepdims=True), scores, 0)
+    finite = np.isfinite(boxes).all(1)
+    values = scores if finite.all() else np.where(finite[:, None], scores, 0)
     best_of_box = np.sort(values.max(1, initial=0))
     count = _FIRST * keep
     while True:
         # that many boxes, and so that many pairs at least, reach this score
         least = best_of_box[-count] if count < len(best_of_box) else 0
         enough = least > max(score, 0)
-        pairs = np.flatnonzero(values >= least if enough else values > max(score, 0))
-        row, label = np.divmod(pairs, values.shape[1])
-        ordered = pairs[np.lexsort((row, label, -values.ravel()[pairs]))]
-        found = _suppress(boxes, values, ordered[:count], iou=iou)
-        if len(found) >= keep or (not enough and len(ordered) <= count):
+        passed = values >= least if enough else values > max(score, 0)
+        row, label = np.divmod(np.flatnonzero(passed), scores.shape[1])
+        order = np.lexsort((row, label, -values[row, label]))[:count]
+        row, label = row[order], label[order]
+        kept = _suppress(boxes[row], values[row, label], label, iou=max(iou, 0))
+        if len(kept) >= keep or (not enough and len(row) < count):
             break
         count *= 4
-    row, label = np.divmod(found[:keep], scores.shape[1])
-    empty = keep - len(row)
-    dets = np.column_stack([boxes[row], scores[row, label]])
-    return (
-        np.pad(dets, ((0, empty), (0, 0))).astype(np.float32),
-        np.pad(label, (0, empty), constant_values=-1),
-    )
+    row, label = row[kept[:keep]], label[kept[:keep]]
+    dets, labels = np.zeros((keep, 5), np.float32), np.full(keep, -1)
+    dets[: len(row), :4], dets[: len(row), 4] = boxes[row], scores[row, label]
+    labels[: len(row)] = label
+    return dets, labels
 
 
 def _suppress(
-    boxes: np.ndarray, values: np.ndarray, pairs: np.ndarray, *, iou: float
+    boxes: np.ndarray, scores: np.ndarray, labels: np.ndarray, *, iou: float
 ) -> np.ndarray:
-    """Which of the pairs, flat indices of ``values`` (N, C), NMS leaves.
-
-    They come best first, and stay in this order.
-    """
+    """Indices, rising, of the boxes (n, 4) that NMS within their classes leaves."""
     import cv2
 
-    row, label = np.divmod(pairs, values.shape[1])
-    values = values.ravel()[pairs]
-    sides = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], 1)
-    kept = [np.zeros(0, int)]
-    for one in np.unique(label):
-        own = np.flatnonzero(label == one)
-        own_values = values[own].tolist()
-        chosen = cv2.dnn.NMSBoxes(sides[row[own]], own_values, 0, max(iou, 0))
-        kept.append(own[np.asarray(chosen, int)])
-    return pairs[np.sort(np.concatenate(kept))]
+    # OpenCV moves each class to a place of its own, which takes corners from 0 on
+    first = boxes[:, :2].astype(float)
+    sides = np.concatenate([first - first.min(0, initial=0), boxes[:, 2:] - first], 1)
+    kept = cv2.dnn.NMSBoxesBatched(sides, scores.tolist(), labels.tolist(), 0, iou)
+    return np.sort(np.asarray(kept, int))

@@ -33,7 +33,8 @@ def prepare(image: np.ndarray, spec: Mapping) -> tuple[np.ndarray, tuple[int, in
         image = _STEPS[step['do']](image, step)
     rows, columns = image.shape[:2]
     height, width = padded_size((rows, columns), spec)
-    inputs = np.full((1, 3, height, width), spec['pad_value'], np.float32)
+    inputs = np.empty((1, 3, height, width), np.float32)
+    inputs[..., rows:, :], inputs[..., columns:] = spec['pad_value'], spec['pad_value']
     order = (2, 1, 0) if spec['color_order'] == 'RGB' else (0, 1, 2)
     # channel by channel into its place: no copy of the image as float32
     for channel, mean, std, plane in zip(
