@@ -26,6 +26,7 @@ MODULES = {
     'data': 'data',
     'deploy': 'deploy',
     'scaling': 'throughput',
+    'processes': 'throughput',
     'programs': 'programs',
     'datasets': 'programs',
     'gpu': 'throughput',
@@ -44,10 +45,10 @@ def parse_args() -> argparse.Namespace:
         choices=MODULES,
         help='train: a step of SSDLite at 320; infer: one photo, its decoding and '
         'NMS alone, networks alone; data: the training pipelines; deploy: exported '
-        'models against PyTorch and TFLite; scaling: against batch, resolution and '
-        'processes; programs: from their start to their end; datasets: from an '
-        'annotation file of 1000 to 100,000 images to the first batch; gpu: training '
-        'and prediction on a GPU',
+        'models against PyTorch and TFLite; scaling: against batch and resolution; '
+        'processes: training in one and in two; programs: from their start to their '
+        'end; datasets: from an annotation file of 1000 to 100,000 images to the first '
+        'batch; gpu: training and prediction on a GPU',
     )
     parser.add_argument(
         '--rounds', type=int, default=7, help='timings of each case (default: 7)'

@@ -82,8 +82,9 @@ class Case:
         return {key: value for key, value in vars(self).items() if key != 'make'}
 
     def ratios(self, reference: 'Case') -> list[float]:
-        """How many times faster than the reference, round by round."""
-        return [b / a for a, b in zip(self.times, reference.times, strict=True)]
+        """How many times faster than the reference, round by round, for an image."""
+        share = self.images / reference.images if reference.images else 1
+        return [share * b / a for a, b in zip(self.times, reference.times, strict=True)]
 
 
 def case_group(

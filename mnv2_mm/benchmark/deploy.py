@@ -18,14 +18,13 @@ from torch import nn
 
 from mnv2_mm.api import init_model
 from mnv2_mm.benchmark.core import Case, Options, Step, case_group
-from mnv2_mm.benchmark.detectors import OURS, SIDE, photo
+from mnv2_mm.benchmark.detectors import OURS, SIDE, photo, spread_scores
 from mnv2_mm.checkpoints.hub import SCHEME, fetch, local_checkpoint, published_models
 from mnv2_mm.deploy import require
 from mnv2_mm.engine.predictor import prepare
 from mnv2_mm.runtime.model import ExportedModel
 from mnv2_mm.utils.config import config_root, get_config
 
-DEVIATION, MEAN = 2.0, -6.0  # of the detector's class logits
 _PIXELS = 'Mobile DeepLabv3, 513 px, 8 bits, with argmax'
 #: Title, published network or '' for the detector, its deploy configs.
 GROUPS = (
@@ -100,20 +99,12 @@ def network_input(model: nn.Module) -> dict:
 
 
 def spread_detector() -> nn.Module:
-    """Our detector with random weights, its scores spread like trained ones.
-
-    As it is initialized, all pairs of anchor and class have the same score,
-    and its NMS has nothing in common with that of a trained one.
-    """
+    """Our detector with random weights and the scores of a trained one."""
     torch.manual_seed(0)
     # mmdeploy makes a logger of its own the current one
     MMLogger.get_current_instance().setLevel('WARNING')
     model = init_model(OURS)
-    with torch.no_grad():
-        logits, _ = model(network_input(model)['inputs'])
-        for layer, level in zip(model.bbox_head.cls_convs, logits, strict=True):
-            layer[-1].weight.mul_(DEVIATION / level.std())
-            layer[-1].bias.fill_(MEAN)
+    spread_scores(model)
     return model
 
 

@@ -43,6 +43,8 @@ VARIANTS = {
 #: Arguments of :func:`prediction`, the host's and ours.
 PREDICTIONS = {"mmdet's inference_detector": dict(ours=False), **VARIANTS}
 PHOTO_GROUP = 'one photo of 640x480, array in, boxes out'
+#: Of a trained detector's class logits.
+DEVIATION, MEAN = 2.0, -6.0
 #: Steps until an optimized model has made its graph.
 WARMUP = EAGER_CALLS + 3
 
@@ -154,14 +156,15 @@ def spread_scores(model: nn.Module) -> None:
 
     Random weights give every box the same score, of which NMS cannot choose.
     """
-    torch.manual_seed(0)
-    x = torch.rand(2, 3, SIDE, SIDE, device=next(model.parameters()).device) * 2 - 1
+    image = torch.from_numpy(cv2.resize(photo(), (SIDE, SIDE))).permute(2, 0, 1)
+    x = (image[None] / 127.5 - 1).to(next(model.parameters()).device)
     maps, _ = model.bbox_head(model.extract_feat(x))
-    sigmoid = getattr(model.bbox_head, 'use_sigmoid_cls', False)
     for level, logits in zip(model.bbox_head.cls_convs, maps, strict=True):
         last = [m for m in level.modules() if isinstance(m, nn.Conv2d)][-1]
-        last.weight *= 2 / logits.std()
-        last.bias.normal_(-6 if sigmoid else 0)  # softmax compares
+        last.weight *= DEVIATION / logits.std()
+        last.bias.fill_(MEAN)
+        if not model.bbox_head.use_sigmoid_cls:  # softmax compares with the background
+            last.bias.view(-1, CLASSES + 1)[:, -1] = 0
 
 
 def prediction(

@@ -70,16 +70,21 @@ def scaling_cases(options: Options) -> list[Case]:
                 found += case_group(title, partial(make, size, side), table, **about)
     # mmdet's training fails on a map of one value of a single image
     del found[0]
-    half = max(batch // 2, 1)
-    title = f'training --fast, {SIDE} px, batch {2 * half} of all processes'
-    for name, size, threads, processes in (
-        ('one process, one thread', 2 * half, 1, 1),
-        ('one process, two threads', 2 * half, 2, 1),
-        ('two processes, one thread each', half, 1, 2),
+    return found
+
+
+def processes_cases(options: Options) -> list[Case]:
+    """Cases of `tools/benchmark.py processes`: one process, and two joined by gloo."""
+    batch, found = options.batch_size, []
+    for name, threads, processes in (
+        ('one process, one thread', 1, 1),
+        ('one process, two threads', 2, 1),
+        ('two processes, one thread each', 1, 2),
     ):
-        about = dict(images=2 * half, threads=threads, processes=processes)
-        make = partial(training_step, size, SIDE)
-        found += case_group(title, make, {name: dict(fast=True)}, **about)
+        about = dict(threads=threads, processes=processes, images=processes * batch)
+        make = partial(training_step, batch, SIDE)
+        title = f'training, {SIDE} px, batch {batch} of each process'
+        found += case_group(title, make, {name: _TOOL}, wall=True, **about)
     return found
 
 

@@ -1,6 +1,6 @@
 """Turn a segmentor's output into the mask of the image, as mmseg does."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -26,7 +26,18 @@ def to_mask(
     corners = ending['align_corners']
     axes = zip(zip(*sides, strict=True), inside, size, strict=True)
     rows, columns = (resizing(*axis, align_corners=corners) for axis in axes)
-    return (rows @ output @ columns.T).argmax(0)
+    right = np.ascontiguousarray(columns.T)
+    return _best_class(logits @ right for logits in rows @ output)
+
+
+def _best_class(maps: Iterator[np.ndarray]) -> np.ndarray:
+    """Argmax of maps (H, W), of which only two are in memory: half of argmax's time."""
+    best = next(maps)
+    classes = np.zeros(best.shape, np.uint16)
+    for number, logits in enumerate(maps, 1):
+        np.copyto(classes, np.uint16(number), where=logits > best)
+        np.maximum(best, logits, out=best)
+    return classes.astype(np.int64)
 
 
 def _nearest(old: int, new: int) -> np.ndarray:

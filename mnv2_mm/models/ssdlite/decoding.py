@@ -8,13 +8,14 @@ from collections.abc import Sequence
 
 import torch
 from mmdet.models.task_modules.coders import BaseBBoxCoder
-from torch import Tensor, nn
+from torch import Tensor
 
+from mnv2_mm.models.ssdlite.head import SSDLiteHead
 from mnv2_mm.utils.errors import InputError
 
 
 def decoded(
-    head: nn.Module,
+    head: SSDLiteHead,
     cls_scores: Sequence[Tensor],
     bbox_preds: Sequence[Tensor],
     *,
