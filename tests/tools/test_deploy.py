@@ -22,7 +22,8 @@ from mmdeploy.backend.base import get_backend_manager
 
 from mnv2_mm.api import init_model, predict
 from mnv2_mm.deploy.compare import largest_difference, match, plain
-from mnv2_mm.deploy.detection import decode, nms_rules
+from mnv2_mm.deploy.detection import nms_rules
+from mnv2_mm.models.ssdlite.decoding import decode
 from mnv2_mm.runtime.machine import cores
 from mnv2_mm.runtime.model import ExportedModel
 from mnv2_mm.utils.config import get_config
