@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mnv2_mm.engine.network_graph import HEADS, difference
+from mnv2_mm.engine.network_graph import HEADS, GraphForward, difference
 from mnv2_mm.engine.onnx_export import export
 from mnv2_mm.models.ssdlite.decoding import decoded
 from mnv2_mm.models.ssdlite.head import SSDLiteHead
@@ -121,7 +121,11 @@ class _Whole(nn.Module):
         self.eval()
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        found = self.head(self.network.extract_feat(x))
+        forward = self.head.forward
+        if isinstance(forward, GraphForward):
+            found = forward.eager(x)
+        else:
+            found = self.head(self.network.extract_feat(x))
         if self.task == 'cls':
             return (found.softmax(dim=1),)
         if self.task == 'seg':

@@ -24,7 +24,6 @@ from mnv2_mm.engine.visualizer import plain
 from mnv2_mm.runtime.kept_export import Exports, Size
 from mnv2_mm.runtime.predictor import MakeSample, Predictor
 from mnv2_mm.utils.config import evaluation_dataset
-from mnv2_mm.utils.errors import InputError
 
 #: Steps of a test pipeline that read files: the image is given, and there is no
 #: reference.
@@ -50,44 +49,44 @@ class Model(Predictor):
         self._description: dict = {}
         self._exports = self._prepare_exports(folder) if folder else None
         self._counts: Counter[Size] = Counter()  # images by size of the network input
-        self._failed: set[Size] = set()
-        self._last: np.ndarray | None = None
+        self._tried: set[Size] = set()
+        #: by size, an image that the network has predicted, and what it found
+        self._predicted: dict[Size, tuple[np.ndarray, dict]] = {}
 
     def _prepare_exports(self, folder: Path) -> Exports | None:
         try:
             self._description = describe_model(self.network, self.network.cfg)
-        except InputError as error:
+        except Exception as error:  # of any model; it still runs
             self.not_kept = str(error)
             return None
         return Exports(folder, self._description['preprocessing'])
 
     def run(self, images: Sequence[np.ndarray]) -> list[tuple[dict, MakeSample]]:
         """Predict by the exports for the sizes that have one, else by the network."""
-        found = [self._by_export(image) for image in images]
-        left = [
-            image for image, arrays in zip(images, found, strict=True) if not arrays
-        ]
-        others = iter(self.run_network(left)) if left else iter(())
-        results: list[tuple[dict, MakeSample]] = []
-        for image, arrays in zip(images, found, strict=True):
+        results: dict[int, tuple[dict, MakeSample]] = {}
+        left: dict[int, Size | None] = {}
+        for number, image in enumerate(images):
+            size, arrays = self._by_export(image)
             if arrays:
-                results.append((arrays, partial(self._sample, image)))
+                results[number] = arrays, partial(self._sample, image)
             else:
-                arrays, sample = next(others)
-                results.append((arrays, partial(_same, sample)))
-        return results
+                left[number] = size
+        found = self.run_network([images[number] for number in left])
+        for (number, size), (arrays, sample) in zip(left.items(), found, strict=True):
+            results[number] = arrays, partial(_same, sample)
+            if size and size not in self._tried and len(self._tried) < MAX_SIZES:
+                self._predicted[size] = images[number], arrays
+        return [results[number] for number in range(len(images))]
 
-    def _by_export(self, image: np.ndarray) -> dict | None:
+    def _by_export(self, image: np.ndarray) -> tuple[Size | None, dict | None]:
         if self._exports is None:
-            return None
+            return None, None
         size, arrays = self._exports.predict(image)
         if size and not arrays:
-            self._last = image
             self._counts[size] += 1
-            if self._counts[size] > EAGER_CALLS:
-                self.keep()
-                size, arrays = self._exports.predict(image)
-        return arrays
+            if self._counts[size] > EAGER_CALLS and self._keep(size):
+                return self._exports.predict(image)
+        return size, arrays
 
     def run_network(
         self, images: Sequence[np.ndarray]
@@ -106,23 +105,26 @@ class Model(Predictor):
         return self.run_network([image])[0][1]
 
     def keep(self) -> None:
-        """Export for the size of the last image that had none, for the next program.
+        """Export for the sizes of the images until now, for the next program.
 
         Nothing happens where that is not possible; the network still runs.
         """
-        image, self._last = self._last, None
-        if image is None or self._exports is None:
-            return
-        size, _ = self._exports.predict(image)
-        if size is None or size in self._failed or len(self._counts) > MAX_SIZES:
-            return
+        for size in [*self._predicted]:
+            self._keep(size)
+
+    def _keep(self, size: Size) -> bool:
+        """Export for one size; returns whether that worked."""
+        if self._exports is None or size not in self._predicted:
+            return False
+        self._tried.add(size)
+        place = self._exports.place(size)
         try:
-            right = self.run_network([image])[0][0]
-            place = self._exports.place(size)
-            keep_export(self.network, self._description, place, image, right)
+            image, arrays = self._predicted.pop(size)
+            keep_export(self.network, self._description, place, image, arrays)
         except Exception as error:  # of four libraries
             self.not_kept = str(error).strip().rpartition('\n')[2]
-            self._failed.add(size)
+            return False
+        return True
 
 
 def _same(sample: BaseDataElement) -> BaseDataElement:

@@ -67,7 +67,9 @@ def _parts(
         if path.suffix == '.py' and path.is_file():
             yield from _config(path)
         elif path.is_file():
-            yield path.read_bytes()
+            with path.open('rb') as file:
+                while part := file.read(1 << 20):
+                    yield part
             if place is model:  # a checkpoint, whose config is beside it
                 for config in sorted(path.parent.glob('*.py')):
                     yield from _config(config)
