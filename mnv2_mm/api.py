@@ -63,7 +63,9 @@ def load(
 ) -> Predictor:
     """Load a model that predicts for images, folders, videos, ....
 
-    The network is optimized for inference, see :func:`init_model`.
+    The network is optimized for inference, see :func:`init_model`. After a few images
+    its export is kept in the cache folder, by which the next program predicts without
+    torch.
 
     Args:
         model: Name of a published network (configs/official); a config (path, name or
@@ -131,7 +133,7 @@ def _from_weights(
     **options: Any,
 ) -> 'Model':
     """Build a network; ``folder`` is where its export is kept."""
-    from mnv2_mm.checkpoints.hub import SCHEME, local_checkpoint, resolve
+    from mnv2_mm.checkpoints.hub import SCHEME, config_of, local_checkpoint, resolve
     from mnv2_mm.engine.predictor import Model
 
     if weights is None and isinstance(model, str | os.PathLike):
@@ -150,38 +152,6 @@ def _from_weights(
             'Config with weights'
         )
     return Model(init_model(model, weights, **options), folder)
-
-
-def config_of(checkpoint: Path) -> str:
-    """Path or name of the config of a checkpoint.
-
-    mmengine stores the config in the folder of a training. What the checkpoint says of
-    it is not trusted: its text could run code. Its name only chooses between files.
-    """
-    from mnv2_mm.checkpoints.convert import needs_conversion, read_weights
-    from mnv2_mm.checkpoints.file import check_file, read
-    from mnv2_mm.checkpoints.hub import config_for
-    from mnv2_mm.utils.config import list_models
-
-    if checkpoint.is_file() and needs_conversion(checkpoint):
-        return config_for(read_weights(checkpoint))
-    check_file(checkpoint)
-    beside = {path.stem: str(path) for path in checkpoint.parent.glob('*.py')}
-    if len(beside) == 1:
-        return beside.popitem()[1]
-    meta = read(checkpoint).get('meta')
-    name = str(meta.get('experiment_name')) if isinstance(meta, dict) else ''
-    # <config>_<date>_<time>
-    stem = name.rsplit('_', 2)[0]
-    if stem in beside or (not beside and stem in list_models()):
-        return beside.get(stem, stem)
-    found = (
-        f'has several configs: {", ".join(sorted(beside))}' if beside else 'has none'
-    )
-    raise InputError(
-        f'the config of {checkpoint} is not known, as its folder {found}; give the '
-        'config first and the checkpoint as weights'
-    )
 
 
 def init_model(
@@ -206,8 +176,8 @@ def init_model(
         dtype: 'bfloat16' also computes in bfloat16 (and optimizes): boxes move by
             pixels. Refused on processors without bfloat16 arithmetic.
         backend: 'onnxruntime', 'pytorch', or 'auto' for the faster one that is
-            installed. After a few images of a size the network is exported once, into
-            the cache folder; until then PyTorch runs it.
+            installed. It runs the network after a few images of a size; until then
+            PyTorch does, layer by layer.
 
     Returns:
         The model in eval mode, with ``cfg`` and ``dataset_meta`` (class names, colors)

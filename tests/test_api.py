@@ -10,15 +10,8 @@ import pytest
 import torch
 from PIL import Image
 
-from mnv2_mm.api import (
-    config_of,
-    get_config,
-    inferencer,
-    init_model,
-    list_models,
-    load,
-    predict,
-)
+from mnv2_mm.api import get_config, inferencer, init_model, list_models, load, predict
+from mnv2_mm.checkpoints.hub import config_of
 from mnv2_mm.engine.predictor import Model
 from mnv2_mm.utils.config import config_path, config_root
 from mnv2_mm.utils.errors import InputError

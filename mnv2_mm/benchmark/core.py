@@ -65,6 +65,7 @@ class Case:
     threads: int | None = None  # None for those that the user chose
     processes: int = 1  # joined as by torchrun; 0 runs it in this process
     wall: bool = False  # time of the clock with one thread too
+    memory: float = 0  # the most that a process had in MB, beyond that at its start
     times: list[float] = field(default_factory=list)  # of every round, in ms
 
     @property
@@ -157,7 +158,9 @@ def prepared(case: Case, threads: int) -> Iterator[Timer]:
         def ask(made: Case | None = None) -> float:
             try:
                 answers = [worker.submit(_answer, made) for worker in workers]
-                return max(answer.result() for answer in answers)
+                times, memory = zip(*[a.result() for a in answers], strict=True)
+                case.memory = max(memory)
+                return max(times)
             except BrokenProcessPool as error:
                 text = f'the process of {case.name!r} ended; see its output above'
                 raise InputError(text) from error
@@ -193,19 +196,32 @@ def _prepare(case: Case) -> Timer:
 
 
 _timers: list[Timer] = []  # of the only case of a process
+_at_start = 0.0  # its peak memory before that
 
 
 def _set_up(joined: Mapping[str, object], threads: int) -> None:
+    global _at_start
     os.environ.update({key: str(value) for key, value in joined.items()})
     torch.set_num_threads(threads)
+    _at_start = _peak_memory()
 
 
-def _answer(case: Case | None) -> float:
-    """Prepare the case if one is given; else time the one that was."""
+def _answer(case: Case | None) -> tuple[float, float]:
+    """Prepare a case, or time the one that was; milliseconds and peak memory in MB."""
     if case is None:
-        return _timers[0]()
+        return _timers[0](), _peak_memory() - _at_start
     _timers.append(_prepare(case))
-    return 0.0
+    return 0.0, 0.0
+
+
+def _peak_memory() -> float:
+    """The most that this process has had in memory, in MB; 0 on Windows."""
+    try:
+        import resource
+    except ImportError:
+        return 0.0
+    unit = 1e6 if sys.platform == 'darwin' else 1e3
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
 
 
 def environment(
@@ -230,13 +246,13 @@ def environment(
 def table(cases: Sequence[Case]) -> str:
     """Medians, range, and the speed relative to the first case, as text."""
     first = cases[0]
-    rates = ['images/s'] if first.images else []
+    rates = ['images/s', 'MB'] if first.images else []
     rows = [['', 'median', 'min', 'max', *rates, 'times the first (min to max)']]
     for case in cases:
         times = case.median, min(case.times), max(case.times)
         low, middle, high = np.percentile(case.ratios(first), (0, 50, 100))
         ratio = '' if case is first else f'{middle:.2f} ({low:.2f} to {high:.2f})'
-        rate = [f'{case.rate:.1f}'] if first.images else []
+        rate = [f'{case.rate:.1f}', f'{case.memory:.0f}'] if first.images else []
         rows.append([case.name, *(f'{ms:.1f} ms' for ms in times), *rate, ratio])
     return '\n'.join(aligned(rows))
 

@@ -12,8 +12,15 @@ from typing import NamedTuple
 import yaml
 from mmengine.config import Config
 
-from mnv2_mm.checkpoints.convert import convert, needs_conversion, save, translate
+from mnv2_mm.checkpoints.convert import (
+    convert,
+    needs_conversion,
+    read_weights,
+    save,
+    translate,
+)
 from mnv2_mm.checkpoints.download import check_digest, download, recorded_digest
+from mnv2_mm.checkpoints.file import check_file, read
 from mnv2_mm.checkpoints.resume import is_complete
 from mnv2_mm.checkpoints.source import Source
 from mnv2_mm.utils.config import config_root, get_config, list_models
@@ -85,6 +92,33 @@ def config_for(source: Source) -> str:
         config
         for start, config in DEFAULT_CONFIGS.items()
         if not start or any(key.startswith(start) for key in keys)
+    )
+
+
+def config_of(checkpoint: Path) -> str:
+    """Path or name of the config of a checkpoint.
+
+    mmengine stores the config in the folder of a training. What the checkpoint says of
+    it is not trusted: its text could run code. Its name only chooses between files.
+    """
+    if checkpoint.is_file() and needs_conversion(checkpoint):
+        return config_for(read_weights(checkpoint))
+    check_file(checkpoint)
+    beside = {path.stem: str(path) for path in checkpoint.parent.glob('*.py')}
+    if len(beside) == 1:
+        return beside.popitem()[1]
+    meta = read(checkpoint).get('meta')
+    name = str(meta.get('experiment_name')) if isinstance(meta, dict) else ''
+    # <config>_<date>_<time>
+    stem = name.rsplit('_', 2)[0]
+    if stem in beside or (not beside and stem in list_models()):
+        return beside.get(stem, stem)
+    found = (
+        f'has several configs: {", ".join(sorted(beside))}' if beside else 'has none'
+    )
+    raise InputError(
+        f'the config of {checkpoint} is not known, as its folder {found}; give the '
+        'config first and the checkpoint as weights'
     )
 
 

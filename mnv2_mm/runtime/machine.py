@@ -65,7 +65,7 @@ def no_bfloat16() -> str:
     """Why a processor computes in float32; measured with AVX2, see docs/speed.md."""
     return (
         f'this processor ({instruction_set()}) has no bfloat16 arithmetic (AVX512_BF16 '
-        'or AMX), without which a prediction takes about 28 times as long'
+        'or AMX), without which a prediction takes about 30 times as long'
     )
 
 

@@ -114,9 +114,9 @@ def test_table_has_medians_range_and_ratios():
         '4.00)',
     ]
     assert 'times the first' in head and 'images/s' not in head
-    rows = [result('slow', 0.4, images=5), result('fast', 0.2, images=5)]
+    rows = [result('slow', 0.4, images=5, memory=7), result('fast', 0.2, images=5)]
     head, _, slow, fast = core.table(rows).splitlines()
-    assert slow.split()[-1] == '12.5'
+    assert slow.split()[-2:] == ['12.5', '7']
     assert fast.split()[7] == '25.0'
 
 
@@ -187,3 +187,17 @@ def test_tool_prints_writes_and_draws(monkeypatch, run_tool, tmp_path, capfd):
 def test_tool_refuses_zero(run_tool, capfd, flag):
     assert run_tool('benchmark', 'train', flag, 0) == 2
     assert f'{flag}' in capfd.readouterr().err
+
+
+def fill(size: int):
+    """A step that needs some bytes."""
+    return lambda: bytearray(size).count(1)
+
+
+def test_the_memory_of_a_process_is_measured():
+    sizes = dict(small=50_000_000, large=150_000_000)
+    small, large = (
+        case(name, functools.partial(fill, size)) for name, size in sizes.items()
+    )
+    core.run_interleaved([small, large], 1)
+    assert large.memory - small.memory == pytest.approx(100, abs=10)
