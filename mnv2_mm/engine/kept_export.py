@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from mmengine.registry import DATASETS
 from torch import Tensor, nn
 
 from mnv2_mm.engine.network_graph import HEADS, GraphForward, difference
@@ -26,14 +27,29 @@ from mnv2_mm.runtime.description import JSON, File, parse
 from mnv2_mm.runtime.model import ExportedModel
 from mnv2_mm.runtime.nms import CANDIDATES
 from mnv2_mm.runtime.preprocess import prepare
+from mnv2_mm.utils.config import evaluation_dataset
 from mnv2_mm.utils.errors import InputError
 from mnv2_mm.utils.files import write_bytes, write_json
 
 #: Models whose exports are kept, 1 to 70 MB for a size; the oldest go.
 MAX_MODELS = 30
 _GRAPH = 'model.onnx'
+#: Packages whose version, or files, are part of the name of an export.
+_PACKAGES = {'torch', 'mmengine', 'mmcv', 'mmdet', 'mmseg', 'mmpretrain', 'mnv2_mm'}
 #: Largest difference of graph and network, as a share of the largest value.
 _TOLERANCE = 1e-4
+
+
+def check_origin(network: nn.Module) -> None:
+    """Raise an InputError for code that may change while its export stays the same."""
+    dataset = evaluation_dataset(network.cfg)['type']
+    with DATASETS.switch_scope_and_registry(network.cfg.default_scope) as registry:
+        kinds = {type(module) for module in network.modules()} | {registry.get(dataset)}
+    for kind in kinds:
+        if kind.__module__.partition('.')[0] not in _PACKAGES:
+            raise InputError(
+                f'{kind.__name__} is not of a package with a known version'
+            )
 
 
 def keep_export(

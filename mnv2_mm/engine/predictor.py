@@ -18,7 +18,7 @@ from mmengine.registry import init_default_scope
 from mmengine.structures import BaseDataElement
 
 from mnv2_mm.engine.description import describe_model
-from mnv2_mm.engine.kept_export import keep_export
+from mnv2_mm.engine.kept_export import check_origin, keep_export
 from mnv2_mm.engine.network_graph import EAGER_CALLS, MAX_SIZES
 from mnv2_mm.engine.visualizer import plain
 from mnv2_mm.runtime.kept_export import Exports, Size
@@ -55,6 +55,7 @@ class Model(Predictor):
 
     def _prepare_exports(self, folder: Path) -> Exports | None:
         try:
+            check_origin(self.network)
             self._description = describe_model(self.network, self.network.cfg)
         except Exception as error:  # of any model; it still runs
             self.not_kept = str(error)

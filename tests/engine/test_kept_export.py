@@ -227,6 +227,19 @@ def test_a_detector_with_another_nms_is_not_kept(
     assert reason in model.not_kept
 
 
+def test_code_of_the_user_is_not_kept(trained: Trained, photo: Path) -> None:
+    class Mine(torch.nn.Identity):
+        pass
+
+    network = load(*trained('cls')).network
+    network.head.own = Mine()
+    model = Model(network, cache() / 'model')
+    one(model, photo)
+    model.keep()
+    assert 'Mine' in model.not_kept
+    assert not cache().exists()
+
+
 def test_a_disk_that_refuses_costs_nothing(
     trained: Trained, photo: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
