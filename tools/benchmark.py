@@ -111,13 +111,19 @@ def main() -> int:
             cases, lambda case: (case.group, case.point)
         ):
             print(f'\n{group}' + ('' if point is None else f' = {point}'), flush=True)
-            found = core.run_interleaved(list(some), args.rounds, threads=args.threads)
+            try:
+                found = core.run_interleaved(
+                    list(some), args.rounds, threads=args.threads
+                )
+            except InputError as error:  # of a large batch, for want of memory
+                print(f'left out: {error}', flush=True)
+                continue
             if len(found) < 2:
                 print('left out: fewer than two cases can run', flush=True)
                 continue
             print(core.table(found), flush=True)
             measured += found
-    if args.json:
+    if args.json and measured:
         command = 'python tools/benchmark.py ' + ' '.join(sys.argv[1:])
         results = [case.record() for case in measured]
         content = dict(environment=environment, command=command, results=results)
@@ -127,7 +133,7 @@ def main() -> int:
         title = '{processor}, {threads} threads, {date}'.format(**environment)
         core.plot(measured, args.png, title=title)
         print(f'written to {args.png}')
-    return 0
+    return 0 if measured else 1
 
 
 if __name__ == '__main__':

@@ -153,7 +153,10 @@ def test_curves_and_bars_are_drawn(tmp_path):
 # ------------------------------------------------------------------- the tool
 def trivial_cases(options) -> list[Case]:
     sleep = functools.partial(functools.partial, spin)
+    ends = functools.partial(functools.partial, os._exit, 9)  # as for want of memory
     return [
+        Case(name='theirs', group='killed', make=functools.partial(sleep, 0.01)),
+        Case(name='ours', group='killed', make=ends, warmup=0),
         Case(name='theirs', group='one photo', make=functools.partial(sleep, 0.02)),
         Case(name='ours', group='one photo', make=functools.partial(sleep, 0.01)),
         Case(name='alone', group='lost', make=functools.partial(sleep, 0.01)),
@@ -180,6 +183,7 @@ def test_tool_prints_writes_and_draws(monkeypatch, run_tool, tmp_path, capfd):
     for value in (content['environment']['processor'], 'instruction set', 'one photo'):
         assert value in out
     assert 'fewer than two cases' in out
+    assert "left out: the process of 'ours' ended" in out
     assert cv2.imread(str(png)) is not None
 
 
