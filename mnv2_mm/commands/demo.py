@@ -40,8 +40,7 @@ def demo(args: Namespace) -> dict[str, str]:
         print(f'{done}; images in {out_dir}, results in {path}', flush=True)
         for source, reason in run.failed.items():
             print(f'failed: {source}: {reason}', file=sys.stderr)
-    if run.results and hasattr(model, 'keep'):
-        model.keep()
+    model.keep()
     return run.failed
 
 

@@ -20,7 +20,7 @@ from torch.utils import _pytree as pytree
 from mnv2_mm.engine.onnx_export import export
 from mnv2_mm.runtime.onnxruntime import OnnxRuntime
 
-#: Images of a size that run layer by layer. A graph takes 1 to 3 s to make, which does
+#: Images of a size that run layer by layer. A graph takes 1 to 2 s to make, which does
 #: not pay for a few images.
 EAGER_CALLS = 5
 #: Input sizes for which a network has graphs.

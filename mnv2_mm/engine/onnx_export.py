@@ -3,7 +3,7 @@
 PyTorch's exporter leaves the computation of SAME padding in the graph, 1600 nodes for
 SSDLite. ONNX Runtime folds the constants in 0.1 s, for which onnxslim needs 3 s, and
 leaves the ``Pad`` nodes; with them inside of the convolutions a run takes 23 ms instead
-of 29.
+of 29 (AMD EPYC, AVX2, one thread).
 """
 
 import io

@@ -31,7 +31,7 @@ def to_mask(
 
 
 def _best_class(maps: Iterator[np.ndarray]) -> np.ndarray:
-    """Argmax of maps (H, W), of which only two are in memory: half of argmax's time."""
+    """Argmax of maps (H, W), map by map: numpy's own strides over all of them."""
     best = next(maps)
     classes = np.zeros(best.shape, np.uint16)
     for number, logits in enumerate(maps, 1):

@@ -34,6 +34,9 @@ class Predictor:
         """
         raise NotImplementedError
 
+    def keep(self) -> None:
+        """Keep an export for the next program, where that is possible."""
+
     @property
     def classes(self) -> tuple[str, ...]:
         """Names of the classes."""

@@ -17,16 +17,11 @@ from mnv2_mm.utils.files import cache_folder
 from mnv2_mm.version import __version__
 
 #: Distributions whose code builds and exports the network.
-_BUILDERS = ['torch', 'onnx', 'onnxruntime', 'mmcv-lite']
-for _host in (
-    'mmengine',
-    'mmcv',
-    'mmdet',
-    'mmdetection',
-    'mmsegmentation',
-    'mmpretrain',
-):
-    _BUILDERS += [_host, f'onedl-{_host}']
+_BUILDERS = (
+    *('torch', 'onnx', 'onnxruntime', 'mmcv-lite', 'mmdet', 'onedl-mmdetection'),
+    *('mmengine', 'mmcv', 'mmsegmentation', 'mmpretrain'),
+    *('onedl-mmengine', 'onedl-mmcv', 'onedl-mmsegmentation', 'onedl-mmpretrain'),
+)
 #: Functions by which a config could read what the digest does not cover.
 _READERS = {'open', 'eval', 'exec', 'compile', '__import__', 'input'}
 

@@ -159,8 +159,12 @@ def test_a_config_that_may_depend_on_more_is_not_kept(
     path, base = tmp_path / 'own.py', tmp_path / 'base.py'
     path.write_text(Path(config).read_text())
     assert export_folder(path, checkpoint)
-    base.write_text(line)
     path.write_text("_base_ = ['base.py']\n")
+    base.write_text('a = 1')
+    first = export_folder(path, checkpoint)
+    base.write_text('a = 2')
+    assert first and first != export_folder(path, checkpoint)
+    base.write_text(line)
     assert export_folder(path, checkpoint) is None
 
 
