@@ -18,7 +18,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from mnv2_mm.runtime.predictor import Predictor
 from mnv2_mm.runtime.sources import Source, find_sources, frames_of
+from mnv2_mm.utils.arguments import check_choice
 from mnv2_mm.utils.errors import InputError
+from mnv2_mm.utils.files import user_path
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -89,7 +91,7 @@ def load(
     if weights is None and isinstance(model, str | os.PathLike):
         from mnv2_mm.runtime.description import find
 
-        place = Path(model).expanduser()
+        place = user_path(model)
         if place.suffix in _EXPORTED or (place.exists() and find(place)):
             from mnv2_mm.runtime.model import ExportedModel
 
@@ -114,6 +116,7 @@ def load(
         dtype=dtype,
         backend=backend,
     )
+    check_choice('backend', backend, Backend)
     usual = (device, optimize, dtype) == ('cpu', True, 'float32')
     folder = None
     if usual and backend != 'pytorch' and isinstance(model, str | os.PathLike):
@@ -133,11 +136,29 @@ def _from_weights(
     **options: Any,
 ) -> 'Model':
     """Build a network; ``folder`` is where its export is kept."""
-    from mnv2_mm.checkpoints.hub import SCHEME, config_of, local_checkpoint, resolve
+    from mnv2_mm.engine.one_at_a_time import NETWORK_LOCK
     from mnv2_mm.engine.predictor import Model
+    from mnv2_mm.utils.export_key import export_folder
+
+    with NETWORK_LOCK:
+        network = _build(model, weights, **options)
+    if folder and export_folder(model, weights) != folder:
+        # the exports would be of other weights than their name says
+        raise InputError(
+            f'{weights or model} was changed after load read it; load it again'
+        )
+    return Model(network, folder)
+
+
+def _build(
+    model: 'str | os.PathLike | Config',
+    weights: str | os.PathLike | None,
+    **options: Any,
+) -> 'BaseModel':
+    from mnv2_mm.checkpoints.hub import SCHEME, config_of, local_checkpoint, resolve
 
     if weights is None and isinstance(model, str | os.PathLike):
-        place = Path(model).expanduser()
+        place = user_path(model)
         is_config = place.suffix in _CONFIGS or not place.is_file()
         if place.suffix in _WEIGHTS or not is_config:
             model, weights = config_of(place), place
@@ -151,7 +172,7 @@ def _from_weights(
             f'load cannot take {type(model).__name__} alone; give a name, a path, or a '
             'Config with weights'
         )
-    return Model(init_model(model, weights, **options), folder)
+    return init_model(model, weights, **options)
 
 
 def init_model(

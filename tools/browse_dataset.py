@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from mnv2_mm.utils.cli import output_folder
 from mnv2_mm.utils.errors import InputError, command, message_of
-from mnv2_mm.utils.files import check_output, write_image
+from mnv2_mm.utils.files import check_output, user_path, write_image
 
 if TYPE_CHECKING:  # slow imports; --help does not need them
     from mmengine.config import Config
@@ -144,7 +144,7 @@ def main() -> int:
     np.random.seed(args.seed)
     torch.manual_seed(args.seed)
     name = f'{Path(args.config).stem}_{args.split}'
-    out = Path(args.out_dir or Path('work_dirs', 'browse', name)).expanduser()
+    out = user_path(args.out_dir or Path('work_dirs', 'browse', name))
     pipeline = cfg[f'{args.split}_dataloader'].dataset.get('pipeline') or ()
     visualizer = GtVisualizer(dataset.metainfo, pipeline)
     written = draw(dataset, visualizer, num=args.num, out=out)

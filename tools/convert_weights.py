@@ -15,6 +15,7 @@ os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')  # see tools/train.py
 
 from mnv2_mm.utils.cli import add_cfg_options, output_file, tool_parser
 from mnv2_mm.utils.errors import command
+from mnv2_mm.utils.files import user_path
 
 
 @command
@@ -49,7 +50,7 @@ def main() -> None:
     add_cfg_options(parser)
     parser.add_argument('--quiet', action='store_true', help='print the summary only')
     args = parser.parse_args()
-    out = Path(args.out).expanduser()
+    out = user_path(args.out)
 
     from mnv2_mm.checkpoints.convert import convert, read_labels, read_weights, save
     from mnv2_mm.checkpoints.hub import config_for

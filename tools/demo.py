@@ -12,7 +12,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')  # see tools/train.py
 
-from mnv2_mm.utils.cli import output_folder, tool_parser
+from mnv2_mm.utils.cli import output_folder, score, tool_parser
 from mnv2_mm.utils.errors import command
 
 
@@ -48,7 +48,7 @@ def main() -> int:
     )
     parser.add_argument(
         '--score-thr',
-        type=float,
+        type=score,
         default=0.3,
         help='boxes below this score are left out (default: 0.3)',
     )

@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 # OMP_WAIT_POLICY stays unset, unlike in the other tools: with waiting threads
 # that are passive, ncnn takes twice as long
 
-from mnv2_mm.utils.cli import output_folder, tool_parser
+from mnv2_mm.utils.cli import output_folder, score, tool_parser
 from mnv2_mm.utils.errors import InputError, command
 from mnv2_mm.utils.files import write_image
 
@@ -49,7 +49,7 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument(
         '--score-thr',
-        type=float,
+        type=score,
         default=0.3,
         help='boxes with a lower score are not drawn (default: 0.3)',
     )

@@ -18,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from mnv2_mm.utils.cli import add_cfg_options, output_folder, tool_parser
 from mnv2_mm.utils.errors import InputError, command
+from mnv2_mm.utils.files import user_path
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -165,7 +166,7 @@ def main() -> int:
     args = parse_args()
     if args.seed < 0:
         raise InputError(f'--seed is {args.seed}; give 0 or more')
-    out = Path(args.out).expanduser()
+    out = user_path(args.out)
     for number in args.figure:
         path = out / f'figure{number}.png'
         DRAW[number](args, path)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from mnv2_mm.utils.cli import output_image, tool_parser
+from mnv2_mm.utils.cli import output_image, score, tool_parser
 from mnv2_mm.utils.errors import InputError, command
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def parse_args() -> argparse.Namespace:
     text = 'drawn image (default: %(default)s)'
     add('--out', type=output_image, default='drawn.jpg', help=text)
     text = 'boxes with a lower score are not drawn (default: %(default)s)'
-    add('--score-thr', type=float, default=0.3, help=text)
+    add('--score-thr', type=score, default=0.3, help=text)
     text = "threads of the backend (default: the backend's own)"
     add('--threads', type=int, default=0, help=text)
     add(

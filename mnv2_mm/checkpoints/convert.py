@@ -28,13 +28,13 @@ from mnv2_mm.checkpoints.source import Source, Translation
 from mnv2_mm.utils.config import config_meta, config_name, get_config
 from mnv2_mm.utils.config_errors import host_of, readable_config_errors
 from mnv2_mm.utils.errors import InputError
-from mnv2_mm.utils.files import write_bytes
+from mnv2_mm.utils.files import user_path, write_bytes
 from mnv2_mm.version import __version__
 
 
 def read_weights(path: str | os.PathLike, *, trust: bool = False) -> Source:
     """Read a file of any known format; ``trust`` lets one of PyTorch run code."""
-    path = Path(path).expanduser()
+    path = user_path(path)
     if is_tensorflow(path):
         return read_tensorflow(path)
     if not path.exists():
@@ -47,7 +47,7 @@ def read_weights(path: str | os.PathLike, *, trust: bool = False) -> Source:
 
 def needs_conversion(path: str | os.PathLike) -> bool:
     """Whether a file is of a format that only conversion can read."""
-    path = Path(path).expanduser()
+    path = user_path(path)
     return path.suffix == '.safetensors' or is_tensorflow(path) or is_tflite(path)
 
 
@@ -135,7 +135,7 @@ def _dataset_meta(
 def read_labels(path: str | os.PathLike) -> list[str]:
     """Read class names from a text file, one per line."""
     try:
-        text = Path(path).expanduser().read_text(encoding='utf-8')
+        text = user_path(path).read_text(encoding='utf-8')
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f'label file {path} cannot be read: {error}') from error
     return [line.strip() for line in text.splitlines() if line.strip()]

@@ -27,6 +27,7 @@ from mnv2_mm.utils.config import config_root, get_config, list_models
 from mnv2_mm.utils.errors import InputError
 from mnv2_mm.utils.files import CACHE_VARIABLE as CACHE_VARIABLE
 from mnv2_mm.utils.files import cache_folder as cache_folder
+from mnv2_mm.utils.files import user_path
 from mnv2_mm.version import __version__
 
 #: Prefix that names a published network as a checkpoint.
@@ -177,7 +178,7 @@ def resolve(
                 f'name of a published network: {_names(models)}'
             )
         return get_config(model.config), checkpoint_of(model)
-    path = Path(weights).expanduser()
+    path = user_path(weights)
     conversion = needs_conversion(path)
     # a name may be that of a training too, whose checkpoints need no conversion
     if model is not None and (conversion or str(name) not in list_models()):
@@ -199,4 +200,10 @@ def _names(models: Iterable[str]) -> str:
 def _convert(path: Path, cfg: Config, target: Path) -> None:
     checkpoint, report = convert(path, cfg)
     print(f'converted {path.name}: {report.summary()}', flush=True)
-    save(checkpoint, target)
+    try:
+        save(checkpoint, target)
+    except OSError as error:
+        raise InputError(
+            f'{target} cannot be written ({error.strerror}); set {CACHE_VARIABLE} to '
+            'a folder that can'
+        ) from error

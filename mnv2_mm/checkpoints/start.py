@@ -12,6 +12,7 @@ from mnv2_mm.checkpoints.hub import (
     published_models,
 )
 from mnv2_mm.utils.errors import InputError
+from mnv2_mm.utils.files import user_path
 
 #: Published networks of a task, the best first, and those of ImageNet for every task.
 STARTS = {
@@ -34,7 +35,7 @@ def write_start(task: str, given: str | None, target: Path) -> tuple[str, dict]:
     Returns:
         What it is, and the weights; empty without any.
     """
-    path, text = (Path(given).expanduser(), given) if given else _published(task)
+    path, text = (user_path(given), given) if given else _published(task)
     if path is None:
         return text, {}
     weights = {}

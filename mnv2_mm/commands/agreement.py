@@ -17,7 +17,7 @@ from mnv2_mm.runtime.sources import find_sources, frames_of
 from mnv2_mm.utils.config import get_config
 from mnv2_mm.utils.console import filter_warnings
 from mnv2_mm.utils.errors import InputError
-from mnv2_mm.utils.files import write_json
+from mnv2_mm.utils.files import user_path, write_json
 
 
 def compare(args: Namespace) -> list[dict[str, object]]:
@@ -31,7 +31,7 @@ def compare(args: Namespace) -> list[dict[str, object]]:
         leaves = evenly(leaves, args.limit)
     results = []
     for entry in args.weights:
-        file = Path(entry).expanduser()
+        file = user_path(entry)
         source = read_weights(file)
         name = config_for(source)
         cfg = get_config(name)

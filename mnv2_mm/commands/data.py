@@ -30,6 +30,7 @@ from mnv2_mm.datasets.own.writer import (
 from mnv2_mm.runtime.drawing import default_palette
 from mnv2_mm.utils.console import filter_warnings
 from mnv2_mm.utils.errors import InputError
+from mnv2_mm.utils.files import user_path
 
 #: How many times the matches of the official default boxes others must have. The box
 #: layers of a trained detector were made for the official ones: on BCCD at 224 px, mAP
@@ -47,7 +48,7 @@ def prepare(args: Namespace) -> None:
         raise InputError(f'--input-size is {args.input_size}; give {MIN_SIZE} or more')
     if args.epochs is not None and args.epochs < 1:
         raise InputError(f'--epochs is {args.epochs}; give 1 or more')
-    source, out = Path(args.source).expanduser(), Path(args.out).expanduser()
+    source, out = user_path(args.source), user_path(args.out)
     config = re.sub(r'\W', '_', out.resolve().name).lower() + '.py'
     bars = Progress(console=Console(stderr=True), transient=True)
     with whole_folder(out, force=args.force) as made, bars:

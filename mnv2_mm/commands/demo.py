@@ -7,7 +7,7 @@ import sys
 import time
 from argparse import Namespace
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -17,17 +17,17 @@ from rich.progress import track
 from mnv2_mm.api import load
 from mnv2_mm.runtime.predictor import Predictor
 from mnv2_mm.runtime.result import Result
-from mnv2_mm.runtime.sources import Leaf, find_sources, frames_of, is_video
+from mnv2_mm.runtime.sources import Leaf, find_sources, folders_of, frames_of, is_video
 from mnv2_mm.utils.console import filter_warnings
 from mnv2_mm.utils.errors import TRACEBACK_VARIABLE, InputError
-from mnv2_mm.utils.files import write_image, write_json
+from mnv2_mm.utils.files import user_path, write_image, write_json
 
 
 def demo(args: Namespace) -> dict[str, str]:
     """Predict by the flags of tools/demo.py; returns what failed, with the reason."""
     filter_warnings()
     sources = find_sources(args.images)
-    out_dir = Path(args.out_dir).expanduser()
+    out_dir = user_path(args.out_dir)
     out_dir.mkdir(parents=True, exist_ok=True)
     print(f'loading {args.weights or args.model}', flush=True)
     model = load(args.model, args.weights, device=args.device)
@@ -54,6 +54,7 @@ class Demo:
         self.results: list[dict] = []
         self.failed: dict[str, str] = {}
         self._taken: set[str] = {'results.json'}
+        self._folders: Collection[Path] = ()  # of the sources
 
     def _target(self, name: str, ending: str) -> str:
         """Where to write; sources of one name do not collide."""
@@ -69,6 +70,7 @@ class Demo:
         try:
             found = self.model.predict(read.result(), threshold=self.score_thr)
             first = next(found)
+            first.folders = self._folders
             if first.frame is None:
                 return self._image(first, pool)
             line.set_result(self._video(first, found))
@@ -78,10 +80,11 @@ class Demo:
 
     def _image(self, result: Result, pool: Executor) -> Future:
         """Draw and write in another thread."""
-        drawn = self._target(result.name, '.jpg')
+        name = result.stem_in(self.out_dir)
+        drawn = self._target(name, '.jpg')
         entry = {'image': result.source, **result.to_dict(), 'drawn': drawn}
         if result.masks is not None:
-            entry['mask'] = self._target(result.name, '_mask.png')
+            entry['mask'] = self._target(name, '_mask.png')
 
         def write() -> str:
             result.save(drawn)
@@ -95,7 +98,7 @@ class Demo:
 
     def _video(self, first: Result, others: Iterator[Result]) -> str:
         frames: list[dict] = []
-        path = self._target(first.name, '.mp4')
+        path = self._target(first.stem_in(self.out_dir), '.mp4')
         drawing = first.plot()
         size = drawing.shape[1::-1]
         code = cv2.VideoWriter_fourcc(*'mp4v')
@@ -125,6 +128,7 @@ class Demo:
 
     def run(self, sources: list[Leaf]) -> None:
         """Do all sources in their order; images are read before, and written after."""
+        self._folders = folders_of(sources)
         width = len(str(len(sources)))
         with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
             reads = _ahead(reader.submit(_read, source) for source in sources)

@@ -46,7 +46,7 @@ from mnv2_mm.utils.config_errors import host_of, readable_config_errors
 from mnv2_mm.utils.console import filter_warnings, print_warnings
 from mnv2_mm.utils.curves import read_curves
 from mnv2_mm.utils.errors import InputError
-from mnv2_mm.utils.files import check_output, write_text
+from mnv2_mm.utils.files import check_output, user_path, write_text
 
 _ANALYSES = {
     'mmdet': analyze_boxes,
@@ -70,7 +70,7 @@ def report(args: Namespace) -> None:
     filter_warnings()
     if args.images < 0:
         raise InputError(f'--images is {args.images}; give 0 or more')
-    work_dir = Path(args.work_dir).expanduser()
+    work_dir = user_path(args.work_dir)
     checkpoint = _checkpoint(work_dir, args.checkpoint)
     cfg = get_config(args.config or _config(checkpoint))
     print_warnings(apply_options(cfg, args.cfg_options))

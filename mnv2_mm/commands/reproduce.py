@@ -44,7 +44,7 @@ from mnv2_mm.runtime.machine import describe
 from mnv2_mm.utils.config_errors import readable_config_errors
 from mnv2_mm.utils.console import filter_warnings
 from mnv2_mm.utils.errors import InputError
-from mnv2_mm.utils.files import write_json, write_text
+from mnv2_mm.utils.files import user_path, write_json, write_text
 from mnv2_mm.utils.modules import unwrap
 from mnv2_mm.version import __version__
 
@@ -88,7 +88,7 @@ def reproduce(args: Namespace) -> list[Row]:
         raise InputError(f'no weights are published for these rows; train:\n{commands}')
     folder = Path(args.work_dir or f'work_dirs/reproduce_{args.table}')
     choice = Choice(args.limit, args.partial, args.ids, args.classes == ['any'])
-    layout = find_layout(task, Path(args.data).expanduser(), folder, choice)
+    layout = find_layout(task, user_path(args.data), folder, choice)
     print(f'data: {layout.images} images, {layout.place}')
     runs = [*_runs(args, rows, layout), *_peers(args, layout)]
     _finish_configs([run for run in runs if run.cfg], args, layout)
@@ -169,7 +169,7 @@ def _given(entries: Sequence[str], rows: Sequence[Target]) -> dict[str, Path]:
     needed = sorted(set(names.values()))
     for entry in entries:
         name, sign, file = entry.rpartition('=')
-        path = Path(file).expanduser()
+        path = user_path(file)
         if sign and name not in names:
             raise InputError(f'--weights {entry}: the rows need {", ".join(needed)}')
         if not path.exists():

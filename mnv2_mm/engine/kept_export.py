@@ -9,7 +9,7 @@ import copy
 import json
 import os
 import shutil
-import tempfile
+import threading
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -71,9 +71,10 @@ def keep_export(
     info = copy.deepcopy(info)
     whole = _Whole(network, info)
     models = place.parent.parent
-    models.mkdir(parents=True, exist_ok=True)
-    stage = Path(tempfile.mkdtemp(prefix='.unfinished_', dir=models))
+    # not by tempfile, whose folders other users cannot read
+    stage = models / f'.unfinished_{os.getpid()}_{threading.get_ident()}'
     try:
+        stage.mkdir(parents=True)
         with torch.no_grad(), warnings.catch_warnings():
             # the tracer warns of sizes, which are fixed here, and of its age
             warnings.simplefilter('ignore')

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from mnv2_mm.engine.one_at_a_time import NETWORK_LOCK
+
 if TYPE_CHECKING:
     import onnx
 
@@ -32,7 +34,8 @@ def export(network: nn.Module, x: Tensor, outputs: Sequence[str] = ()) -> bytes:
     """
     file = io.BytesIO()
     names = dict(input_names=['input'], output_names=[*outputs])
-    torch.onnx.export(network, (x,), file, **names, dynamo=False)
+    with NETWORK_LOCK:
+        torch.onnx.export(network, (x,), file, **names, dynamo=False)
     graph = _fold_constants(file.getvalue())
     _merge_padding(graph.graph)
     return graph.SerializeToString()

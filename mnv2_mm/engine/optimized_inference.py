@@ -6,7 +6,7 @@ some parts is wrapped.
 
 import functools
 from collections.abc import Callable
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import torch
 from mmcv.cnn.utils import fuse_conv_bn
@@ -18,6 +18,7 @@ from torch.utils import _pytree as pytree
 from mnv2_mm.engine.network_graph import use_graph
 from mnv2_mm.registry import HOOKS
 from mnv2_mm.runtime.machine import check_bfloat16, describe
+from mnv2_mm.utils.arguments import check_choice
 from mnv2_mm.utils.compat import installed
 from mnv2_mm.utils.errors import InputError
 from mnv2_mm.utils.modules import unwrap
@@ -55,10 +56,8 @@ def optimize_for_inference(
     Raises:
         InputError: one of these is not offered, or does not go with the others.
     """
-    for name, value, kind in (('dtype', dtype, DType), ('backend', backend, Backend)):
-        if value not in get_args(kind):
-            offered = ', '.join(get_args(kind))
-            raise InputError(f'{name}={value!r} is not offered; use one of {offered}')
+    check_choice('dtype', dtype, DType)
+    check_choice('backend', backend, Backend)
     on_cpu = all(weight.device.type == 'cpu' for weight in model.parameters())
     if dtype == 'bfloat16' and on_cpu:
         check_bfloat16()

@@ -20,6 +20,7 @@ from mmengine.structures import BaseDataElement
 from mnv2_mm.engine.description import describe_model
 from mnv2_mm.engine.kept_export import check_origin, keep_export
 from mnv2_mm.engine.network_graph import EAGER_CALLS, MAX_SIZES
+from mnv2_mm.engine.one_at_a_time import NETWORK_LOCK
 from mnv2_mm.engine.visualizer import plain
 from mnv2_mm.runtime.kept_export import Exports, Size
 from mnv2_mm.runtime.predictor import MakeSample, Predictor
@@ -44,9 +45,10 @@ class Model(Predictor):
     """
 
     def __init__(self, network: BaseModel, folder: Path | None = None) -> None:
-        self.network, self.not_kept = network, ''
+        self._network, self.not_kept = network, ''
         self.info = network.dataset_meta
         self._description: dict = {}
+        self._may_keep = True
         self._exports = self._prepare_exports(folder) if folder else None
         self._counts: Counter[Size] = Counter()  # images by size of the network input
         self._tried: set[Size] = set()
@@ -55,12 +57,19 @@ class Model(Predictor):
 
     def _prepare_exports(self, folder: Path) -> Exports | None:
         try:
-            check_origin(self.network)
-            self._description = describe_model(self.network, self.network.cfg)
+            check_origin(self._network)
+            self._description = describe_model(self._network, self._network.cfg)
         except Exception as error:  # of any model; it still runs
             self.not_kept = str(error)
             return None
         return Exports(folder, self._description['preprocessing'])
+
+    @property
+    def network(self) -> BaseModel:
+        """The host's model. It may be changed now, so it is not exported any more."""
+        self._predicted.clear()
+        self.not_kept, self._may_keep = 'the network was handed out', False
+        return self._network
 
     def run(self, images: Sequence[np.ndarray]) -> list[tuple[dict, MakeSample]]:
         """Predict by the exports for the sizes that have one, else by the network."""
@@ -75,9 +84,18 @@ class Model(Predictor):
         found = self.run_network([images[number] for number in left])
         for (number, size), (arrays, sample) in zip(left.items(), found, strict=True):
             results[number] = arrays, partial(_same, sample)
-            if size and size not in self._tried and len(self._tried) < MAX_SIZES:
-                self._predicted[size] = images[number], arrays
+            if size and self._is_wanted(size):
+                self._predicted[size] = images[number].copy(), arrays
         return [results[number] for number in range(len(images))]
+
+    def _is_wanted(self, size: Size) -> bool:
+        """Whether an image of a size is needed for an export."""
+        if self._exports is None or not self._may_keep:
+            return False
+        place = self._exports.place
+        known = {place(other) for other in self._tried | {*self._predicted}}
+        kept = self._exports.places() | {place(size)}
+        return place(size) not in known and len(known | kept) <= MAX_SIZES
 
     def _by_export(self, image: np.ndarray) -> tuple[Size | None, dict | None]:
         if self._exports is None:
@@ -93,13 +111,14 @@ class Model(Predictor):
         self, images: Sequence[np.ndarray]
     ) -> list[tuple[dict, BaseDataElement]]:
         """Predict by the network; images whose inputs have one size at once."""
-        inputs = [prepare(self.network, image) for image in images]
         samples: list[BaseDataElement] = []
-        for _, group in itertools.groupby(inputs, lambda data: data['inputs'].shape):
-            parts = list(group)
-            batch = {key: [part[key] for part in parts] for key in parts[0]}
-            with torch.no_grad():
-                samples += self.network.test_step(batch)
+        with NETWORK_LOCK, torch.no_grad():
+            inputs = [prepare(self._network, image) for image in images]
+            groups = itertools.groupby(inputs, lambda data: data['inputs'].shape)
+            for _, group in groups:
+                parts = list(group)
+                batch = {key: [part[key] for part in parts] for key in parts[0]}
+                samples += self._network.test_step(batch)
         return [(plain(sample), sample) for sample in samples]
 
     def _sample(self, image: np.ndarray) -> BaseDataElement:
@@ -121,7 +140,8 @@ class Model(Predictor):
         place = self._exports.place(size)
         try:
             image, arrays = self._predicted.pop(size)
-            keep_export(self.network, self._description, place, image, arrays)
+            with NETWORK_LOCK:
+                keep_export(self._network, self._description, place, image, arrays)
         except Exception as error:  # of four libraries
             self.not_kept = str(error).strip().rpartition('\n')[2]
             return False

@@ -38,6 +38,10 @@ class Exports:
         """Folder for rows and columns of the network input."""
         return self.folder / f'{size[0]}x{size[1]}'
 
+    def places(self) -> set[Path]:
+        """Folders of the sizes that have an export."""
+        return set(self.folder.glob('*x*'))
+
     def predict(self, image: np.ndarray) -> tuple[Size | None, dict | None]:
         """Predict for (H, W, 3) uint8 BGR.
 
@@ -110,7 +114,7 @@ class KeptExport(Predictor):
 
 def read_exports(folder: Path, build: Callable[[], Any]) -> KeptExport | None:
     """The exports in a folder of the cache; None if there are none."""
-    for place in sorted(folder.glob('*x*')):
+    for place in sorted(Exports(folder, {}).places()):
         try:
             _, info = read_info(place)
         except (InputError, OSError):

@@ -3,6 +3,7 @@
 The hosts' inferencers take other arguments each, and need torch.
 """
 
+import numbers
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
@@ -12,9 +13,18 @@ from typing import Any
 import numpy as np
 
 from mnv2_mm.runtime.result import Result
-from mnv2_mm.runtime.sources import Frame, Leaf, Source, find_sources, frames_of
+from mnv2_mm.runtime.sources import (
+    Frame,
+    Leaf,
+    Source,
+    find_sources,
+    folders_of,
+    frames_of,
+)
 from mnv2_mm.utils.errors import InputError
 
+#: Bytes of a file name before numbers and endings.
+_LONGEST = 200
 MakeSample = Callable[[], Any] | None
 
 
@@ -61,17 +71,25 @@ class Predictor:
             InputError: wrong arguments at once; an image that cannot be read, when its
                 turn comes.
         """
-        if not isinstance(batch_size, int) or batch_size < 1:
+        if not isinstance(batch_size, numbers.Integral) or batch_size < 1:
             raise InputError(f'batch_size is {batch_size}; give 1 or more')
-        if not isinstance(threshold, int | float) or not 0 <= threshold <= 1:
+        if not isinstance(threshold, numbers.Real) or not 0 <= threshold <= 1:
             raise InputError(f'threshold is {threshold}; give 0 to 1')
         return self._results(find_sources(source), threshold, batch_size)
 
     def _results(
         self, leaves: list[Leaf], threshold: float, batch_size: int
     ) -> Iterator[Result]:
-        named = _named(leaves)
-        while batch := list(islice(named, batch_size)):
+        named, folders = _named(leaves), folders_of(leaves)
+        unread: InputError | None = None
+        while unread is None:
+            batch: list[tuple[str, Frame]] = []
+            try:
+                batch += islice(named, batch_size)
+            except InputError as error:  # after the images before it
+                unread = error
+            if not batch:
+                break
             found = self.run([frame.image for _, frame in batch])
             for (name, frame), (arrays, make_sample) in zip(batch, found, strict=True):
                 yield Result(
@@ -81,11 +99,14 @@ class Predictor:
                     threshold=threshold,
                     source=frame.source,
                     name=name,
+                    folders=folders,
                     make_sample=make_sample,
                     frame=frame.number,
                     rate=frame.rate,
                     frames=frame.total,
                 )
+        if unread is not None:
+            raise unread
 
 
 def _named(leaves: list[Leaf]) -> Iterator[tuple[str, Frame]]:
@@ -97,6 +118,8 @@ def _named(leaves: list[Leaf]) -> Iterator[tuple[str, Frame]]:
             if not name:
                 place = frame.source.partition('?')[0]
                 stem = re.sub(r'[^\w .()+-]', '_', Path(place).stem) or 'image'
+                # with an ending, names are limited to 255 bytes
+                stem = stem.encode()[:_LONGEST].decode(errors='ignore')
                 numbered = (f'{stem}_{n}' for n in range(2, len(taken) + 3))
                 name = next(n for n in (stem, *numbered) if n not in taken)
                 taken.add(name)

@@ -5,14 +5,16 @@ The hosts' data samples need torch, and differ between the three hosts.
 
 import functools
 import json
-from collections.abc import Callable, Mapping, Sequence
+import os
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mnv2_mm.utils.files import write_image
+from mnv2_mm.utils.errors import InputError
+from mnv2_mm.utils.files import user_path, write_image
 
 _TOP = 5  # classes of a classification that are reported
 
@@ -32,6 +34,8 @@ class Result:
         name: The source's name without folder and ending, unique within one predict.
         frame, rate, frames: Of a video: number of this frame from 0, frames per
             second, and how many there are; None for an image.
+        folders: Folders of the images; what is saved there is named ``_drawn``, so that
+            it replaces none of them.
         make_sample: Gives :attr:`sample`.
     """
 
@@ -45,6 +49,7 @@ class Result:
     frame: int | None = None
     rate: float | None = None
     frames: int | None = None
+    folders: Collection[Path] = ()
     make_sample: Callable[[], Any] | None = None
 
     def __post_init__(self) -> None:
@@ -54,11 +59,16 @@ class Result:
             order = order[scores[order] >= self.threshold]
             self.found = {key: value[order] for key, value in self.found.items()}
 
+    def __getstate__(self) -> dict:
+        """Without the model that could still make :attr:`sample`."""
+        return vars(self) | {'make_sample': None}
+
     @functools.cached_property
     def sample(self) -> Any:
         """The host's data sample, with all boxes; None from an exported model.
 
-        It is made when it is asked for, which may run the network.
+        It is made when it is asked for, which may run the network. A copy or a pickle
+        of the result has none, unless it was made before.
         """
         return self.make_sample() if self.make_sample else None
 
@@ -100,13 +110,25 @@ class Result:
         return draw(self.image, self.found, self.info, score_thr=self.threshold)
 
     def save(self, path: str | Path) -> Path:
-        """Write :meth:`plot` to a file .jpg or .png, or into a folder by its name."""
-        path = Path(path).expanduser()
-        if not path.suffix or path.is_dir():
+        """Write :meth:`plot` to a file .jpg or .png, or into a folder by its name.
+
+        Raises:
+            InputError: another ending, or the file is the image itself.
+            OSError: it cannot be written.
+        """
+        is_folder = os.fspath(path).endswith(('/', os.sep))
+        path = user_path(path)
+        if is_folder or not path.suffix or path.is_dir():
             frame = '' if self.frame is None else f'_{self.frame:06d}'
-            path /= f'{self.name}{frame}.jpg'
+            path /= f'{self.stem_in(path)}{frame}.jpg'
+        elif os.path.realpath(path) == os.path.realpath(self.source):
+            raise InputError(f'{path} is the image itself; give another name')
         write_image(path, self.plot())
         return path
+
+    def stem_in(self, folder: Path) -> str:
+        """Name without ending for a file in a folder that replaces no image."""
+        return self.name + '_drawn' * (folder.resolve() in self.folders)
 
     def to_dict(self) -> dict:
         """The prediction as plain numbers.

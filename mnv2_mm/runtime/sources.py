@@ -17,6 +17,7 @@ import numpy as np
 
 from mnv2_mm.runtime.read_image import LARGEST_FILE, check_size, decode, read_image
 from mnv2_mm.utils.errors import InputError
+from mnv2_mm.utils.files import user_path
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -42,6 +43,11 @@ class Frame(NamedTuple):
     number: int | None = None  # from 0
     rate: float | None = None  # frames per second
     total: int | None = None  # frames of the video; None for a camera
+
+
+def folders_of(leaves: list[Leaf]) -> frozenset[Path]:
+    """Folders of the files."""
+    return frozenset(leaf.parent.resolve() for leaf in leaves if isinstance(leaf, Path))
 
 
 def find_sources(source: Source) -> list[Leaf]:
@@ -72,9 +78,15 @@ def _is_pillow(source: object) -> TypeGuard['Image']:
 
 
 def _files(name: str) -> list[Leaf]:
+    if not name:
+        raise InputError('the name of the image is empty')
     if '://' in name:
+        try:
+            urlsplit(name)
+        except ValueError as error:
+            raise InputError(f'{name} is no address: {error}') from error
         return [name]
-    path = Path(name).expanduser()
+    path = user_path(name)
     try:
         if path.is_file():
             return [path]
@@ -151,10 +163,31 @@ def _from_pillow(image: 'Image') -> np.ndarray:
 
     check_size('the image', *image.size)
     try:
-        image = ImageOps.exif_transpose(image).convert('RGB')
+        image = _in_8_bits(ImageOps.exif_transpose(image)).convert('RGB')
     except (OSError, ValueError, SyntaxError) as error:  # a file is read only now
         raise InputError(f'the image of Pillow cannot be read: {error}') from error
     return _checked(np.asarray(image)[..., ::-1])
+
+
+def _in_8_bits(image: 'Image') -> 'Image':
+    """Scale 16 bits as OpenCV does; Pillow clips them.
+
+    Raises:
+        InputError: numbers beyond 16 bits, or floats beyond 255.
+    """
+    if image.mode not in ('I', 'F') and not image.mode.startswith('I;16'):
+        return image
+    values = np.asarray(image)
+    largest = float(values.max(initial=0))
+    deep = image.mode != 'F' and (largest > 255 or image.mode != 'I')
+    if not (values.min(initial=0) >= 0 and largest <= (65535 if deep else 255)):
+        raise InputError(
+            f'the image of Pillow has values up to {largest:g} in mode {image.mode}; '
+            'scale them to 0 to 255'
+        )
+    from PIL import Image
+
+    return Image.fromarray((values / 256 if deep else values).astype(np.uint8))
 
 
 def _download(address: str) -> bytes:

@@ -8,7 +8,7 @@ import functools
 import inspect
 from collections.abc import Collection, Iterable
 from difflib import SequenceMatcher
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from mnv2_mm.utils.errors import InputError
 
@@ -31,6 +31,13 @@ def check_arguments(owner: str, given: Iterable[str], allowed: Collection[str]) 
         raise InputError(
             f'{owner} takes no argument {name!r}{hint} It takes {", ".join(allowed)}'
         )
+
+
+def check_choice(name: str, value: object, kind: object) -> None:
+    """Raise an InputError if an argument is none of those of a ``Literal``."""
+    if value not in get_args(kind):
+        offered = ', '.join(map(str, get_args(kind)))
+        raise InputError(f'{name}={value!r} is not offered; use one of {offered}')
 
 
 def checked_arguments(cls: _Class) -> _Class:

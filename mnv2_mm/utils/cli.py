@@ -41,6 +41,13 @@ def output_file(
     return path
 
 
+def score(text: str) -> float:
+    """Type of a flag for a score."""
+    if not 0 <= float(text) <= 1:
+        raise argparse.ArgumentTypeError(f'{text} is no score; give 0 to 1')
+    return float(text)
+
+
 output_folder = functools.partial(output_file, folder=True)
 #: matplotlib and OpenCV know these.
 output_image = functools.partial(output_file, endings=('.png', '.jpg', '.jpeg'))

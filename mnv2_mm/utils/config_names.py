@@ -28,6 +28,7 @@ from typing import Any
 
 from mnv2_mm.utils.cli import repository_root
 from mnv2_mm.utils.errors import InputError
+from mnv2_mm.utils.files import user_path
 
 PREFIX = 'mnv2_mm::'
 #: Name of the file in site-packages, and its line: silent when mnv2_mm is uninstalled.
@@ -67,7 +68,7 @@ def _index() -> dict[str, Path]:
 
 def config_path(name_or_path: str | os.PathLike) -> Path:
     """Path of a config given by path, by name, or by the folder that it is in."""
-    path = Path(name_or_path).expanduser()
+    path = user_path(name_or_path)
     if path.is_file():
         return path
     index, root = _index(), config_root()

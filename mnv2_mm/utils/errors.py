@@ -95,6 +95,9 @@ def command(main: Callable[[], int | None]) -> Callable[[], None]:
             signal.signal(signal.SIGINT, interrupt)
         try:
             sys.exit(main())
+        except BrokenPipeError:  # `| head` has read enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(1)
         except Exception as error:
             text = message_of(error) if isinstance(error, InputError) else None
             text = text or disk_message(error)

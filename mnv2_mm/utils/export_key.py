@@ -13,7 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from mnv2_mm.utils.cli import repository_root
-from mnv2_mm.utils.files import cache_folder
+from mnv2_mm.utils.files import cache_folder, user_path
 from mnv2_mm.version import __version__
 
 #: Distributions whose code builds and exports the network.
@@ -53,19 +53,20 @@ def _parts(
         yield _version(name).encode()
     yield from _own_files()
     for place in (model, weights):
-        path = Path(place or '').expanduser()
+        path = user_path(place or '')
         yield os.fspath(place or '').encode()
         if place is None:
             continue
         if path.is_dir():
             raise ValueError('the config of a folder is chosen later')
-        if path.suffix == '.py' and path.is_file():
+        if path.suffix in ('.py', '.json', '.yaml', '.yml') and path.is_file():
             yield from _config(path)
         elif path.is_file():
             with path.open('rb') as file:
                 while part := file.read(1 << 20):
                     yield part
-            if place is model:  # a checkpoint, whose config is beside it
+            # the config of a checkpoint is beside it; that of TensorFlow's is ours
+            if place is model and path.suffix == '.pth':
                 for config in sorted(path.parent.glob('*.py')):
                     yield from _config(config)
         elif path.suffix:
@@ -94,6 +95,8 @@ def _config(path: Path) -> Iterator[bytes]:
     Raises:
         ValueError: it may depend on something else.
     """
+    if path.suffix != '.py':
+        raise ValueError('its bases are not looked for')
     text = path.read_text(encoding='utf-8')
     yield os.fspath(path.resolve()).encode()
     yield text.encode()

@@ -7,6 +7,7 @@ while they read their flags.
 
 import contextlib
 import errno
+import itertools
 import json
 import os
 import shutil
@@ -24,11 +25,21 @@ if TYPE_CHECKING:
 StrPath = str | os.PathLike
 #: Names another folder than ``~/.cache/mnv2_mm``.
 CACHE_VARIABLE = 'MNV2_MM_CACHE'
+#: Of temporary names; threads share it.
+_NUMBERS = itertools.count()
+
+
+def user_path(path: StrPath) -> Path:
+    """A path as a shell reads it; ``~name`` stays where there is no such user.
+
+    ``Path.expanduser`` raises an error for a file ``~cat.jpg``.
+    """
+    return Path(os.path.expanduser(path))
 
 
 def cache_folder() -> Path:
     """Folder of downloads, conversions and exports; created if it does not exist."""
-    path = Path(os.environ.get(CACHE_VARIABLE) or '~/.cache/mnv2_mm').expanduser()
+    path = user_path(os.environ.get(CACHE_VARIABLE) or '~/.cache/mnv2_mm')
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -44,7 +55,7 @@ def check_output(path: StrPath, *, folder: bool = False) -> None:
 
     Of folders that are missing, the nearest one that exists is tried.
     """
-    path = Path(path).expanduser()
+    path = user_path(path)
     try:
         place = path if folder else path.parent
         if path.is_dir() and not folder:
@@ -79,9 +90,11 @@ def whole_file(path: StrPath, *, beside: str | None = None) -> Iterator[Path]:
             written, and that is on the disk, not only in memory, before it replaces
             ``path``; a power cut then loses neither.
     """
-    path = Path(path).expanduser()
+    path = user_path(path)
     target = Path(os.path.realpath(path))  # a link stays one
-    part = target.with_name(f'.{os.getpid()}.{target.name}')
+    # short, since the name of the file may be as long as the system allows
+    name = f'.{os.getpid()}_{next(_NUMBERS)}{target.suffix}'
+    part = target.with_name(name)
     if beside is not None:
         part = target.parent / beside / target.name
     with name_path(path, part=part):
@@ -95,7 +108,8 @@ def whole_file(path: StrPath, *, beside: str | None = None) -> Iterator[Path]:
                 _sync(part)
             os.replace(part, target)
         finally:
-            part.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # a read-only system, for example
+                part.unlink(missing_ok=True)
         if beside is not None and os.name == 'posix':
             _sync(target.parent)  # the new name is on the disk too
 

@@ -1,9 +1,11 @@
 """What load exports and keeps, and what the next program does with it."""
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
@@ -17,11 +19,12 @@ import torch
 
 from mnv2_mm.api import load
 from mnv2_mm.engine import kept_export
-from mnv2_mm.engine.network_graph import EAGER_CALLS
+from mnv2_mm.engine.network_graph import EAGER_CALLS, MAX_SIZES
 from mnv2_mm.engine.predictor import Model
 from mnv2_mm.runtime.kept_export import KeptExport
 from mnv2_mm.runtime.result import Result
 from mnv2_mm.runtime.tensorrt_engine import match
+from mnv2_mm.utils.errors import InputError
 
 SHARED = Path(__file__).resolve().parents[3] / 'shared'
 Trained = Callable[..., tuple[Path, Path]]
@@ -40,7 +43,7 @@ def cache() -> Path:
     return Path(os.environ['MNV2_MM_CACHE']) / 'exports'
 
 
-def one(model: Model | KeptExport, photo: Path) -> Result:
+def one(model: Model | KeptExport, photo: Path | np.ndarray) -> Result:
     (result,) = model.predict(photo, threshold=0.01)
     return result
 
@@ -168,6 +171,95 @@ def test_a_config_that_may_depend_on_more_is_not_kept(
     assert export_folder(path, checkpoint) is None
 
 
+@pytest.mark.parametrize('ending', ['.yaml', '.json'])
+def test_a_config_whose_bases_are_not_looked_for_is_not_kept(
+    trained: Trained, tmp_path: Path, ending: str
+) -> None:
+    from mnv2_mm.utils.export_key import export_folder
+
+    _, checkpoint = trained('cls')
+    path, own = tmp_path / f'base{ending}', tmp_path / 'own.py'
+    path.write_text('{"a": 1}')
+    own.write_text(f"_base_ = 'base{ending}'")
+    assert export_folder(path, checkpoint) is None
+    assert export_folder(own, checkpoint) is None
+
+
+def test_a_network_that_may_be_changed_is_not_kept(
+    trained: Trained, photo: Path
+) -> None:
+    model = load(*trained('cls'))
+    one(model, photo)
+    model.network.head.fc.bias.data += 1
+    for _ in range(EAGER_CALLS + 2):
+        one(model, photo)
+    model.keep()
+    assert 'handed out' in model.not_kept
+    assert not cache().exists()
+
+
+def test_weights_that_change_under_a_model_are_refused(
+    trained: Trained, photo: Path, tmp_path: Path
+) -> None:
+    config, checkpoint = trained('seg')
+    weights = shutil.copy(checkpoint, tmp_path)
+    model = load(config, weights)
+    one(model, photo)
+    model.keep()
+    model = load(config, weights)
+    assert isinstance(model, KeptExport)
+    with open(weights, 'ab') as file:
+        file.write(b'0')
+    wide = cv2.resize(cv2.imread(str(photo)), (200, 60))
+    with pytest.raises(InputError, match='was changed'):
+        one(model, wide)
+    assert one(model, photo).masks is not None
+
+
+def test_a_few_sizes_are_kept(trained: Trained, photo: Path) -> None:
+    image = cv2.imread(str(photo))
+    for first in (60, 360):  # also over several programs
+        model = load(*trained('seg'))
+        for width in range(first, first + 300, 50):
+            one(model, cv2.resize(image, (width, 60)))
+        model.keep()
+    assert len(list(cache().glob('*/*x*'))) == MAX_SIZES
+
+
+def test_the_image_may_be_changed_later(trained: Trained, photo: Path) -> None:
+    model, image = load(*trained('cls')), cv2.imread(str(photo))
+    one(model, image)
+    image[:] = 0
+    model.keep()
+    assert not model.not_kept
+
+
+def test_other_users_may_read_an_export(trained: Trained, photo: Path) -> None:
+    model = load(*trained('cls'))
+    one(model, photo)
+    model.keep()
+    (place,) = cache().glob('*/*')
+    assert place.stat().st_mode == cache().stat().st_mode
+
+
+def test_models_in_several_threads(trained: Trained, photo: Path) -> None:
+    """One is exported while others are built and run layer by layer."""
+    printed = sys.stdout
+
+    def work(task: str) -> str:
+        model = load(*trained(task), optimize=task != 'det')
+        for _ in range(EAGER_CALLS + 3):
+            result = one(model, photo)
+        return model.not_kept or str(result)
+
+    tasks = ['det', 'cls', 'seg', 'cls', 'det', 'seg']
+    with ThreadPoolExecutor(len(tasks)) as pool:
+        found = list(pool.map(work, tasks))
+    assert found[:3] == [found[4], found[3], found[5]]
+    assert sys.stdout is printed
+    assert len(list(cache().glob('*/*'))) == 2
+
+
 @pytest.mark.parametrize('damage', ['graph', 'description', 'missing'])
 def test_a_damaged_export_is_made_again(
     trained: Trained, photo: Path, damage: str
@@ -224,9 +316,10 @@ class Other(torch.nn.Module):
 def test_a_detector_with_another_nms_is_not_kept(
     trained: Trained, photo: Path, key: str, value: object, reason: str
 ) -> None:
-    model = load(*trained('det'))
+    network = load(*trained('det')).network
+    network.bbox_head.test_cfg[key] = value
+    model = Model(network, cache() / 'model')
     one(model, photo)
-    model.network.bbox_head.test_cfg[key] = value
     model.keep()
     assert reason in model.not_kept
 

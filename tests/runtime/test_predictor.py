@@ -2,6 +2,7 @@
 
 import http.server
 import json
+import pickle
 import subprocess
 import sys
 import threading
@@ -88,7 +89,7 @@ def test_frames_of_a_video(tmp_path: Path) -> None:
     assert [(r.frame, r.frames, r.rate) for r in results] == [
         (number, 3, 10.0) for number in range(3)
     ]
-    assert results[1].save(tmp_path).name == 'a_000001.jpg'
+    assert results[1].save(tmp_path / 'out').name == 'a_000001.jpg'
 
 
 def test_addresses(photos: Path) -> None:
@@ -126,6 +127,8 @@ def test_addresses(photos: Path) -> None:
         ({'a.jpg': 1}, 'dict'),
         (['a.jpg', None], 'a.jpg'),
         ('none/*.jpg', 'none/'),
+        ('', 'empty'),
+        ('http://[bad', 'no address'),
         ('.', 'no image or video'),
     ],
 )
@@ -155,6 +158,7 @@ def test_wrong_images_and_values(tmp_path: Path) -> None:
     ):
         with pytest.raises(InputError, match=named):
             list(model.predict(source))
+    assert list(model.predict(BGR, threshold=np.float32(0.3), batch_size=np.int64(2)))
     for wrong in ({'batch_size': 0}, {'threshold': 30}):
         with pytest.raises(InputError, match=next(iter(wrong))):
             model.predict(BGR, **wrong)
@@ -192,6 +196,63 @@ def test_masks_and_classes() -> None:
     assert drawn.dtype == np.uint8 and (drawn != drawn[0, 0]).any()
     best = result(probabilities=np.float32([0.2, 0.7, 0.1])).to_dict()['top5']
     assert [entry['class'] for entry in best] == ['dog', 'cat', 'fox']
+
+
+def test_no_image_is_replaced_by_its_drawing(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = {file: file.read_bytes() for file in photos.iterdir()}
+    link = tmp_path / 'link'
+    link.symlink_to(photos)
+    monkeypatch.chdir(photos)
+    for source, folder in (('.', '.'), (photos, link), (['a.png', 'a.jpg'], photos)):
+        for result in Mean().predict(source):
+            assert result.save(folder).name.startswith(f'{result.name}_drawn')
+    assert all(file.read_bytes() == content for file, content in before.items())
+    (result,) = Mean().predict('a.jpg')
+    with pytest.raises(InputError, match='is the image itself'):
+        result.save(photos / 'a.jpg')
+    assert result.save(f'{tmp_path}/v1.2/') == tmp_path / 'v1.2' / 'a.jpg'
+
+
+def test_images_before_a_bad_one_are_given(photos: Path) -> None:
+    (photos / 'bad.jpg').write_text('no image')
+    found = Mean().predict([photos / 'a.jpg', photos / 'bad.jpg'], batch_size=2)
+    assert next(found).name == 'a'
+    with pytest.raises(InputError, match='bad'):
+        next(found)
+
+
+def test_a_copy_of_a_result_has_all_but_the_sample(photos: Path) -> None:
+    first, second = Mean().predict([photos / 'a.jpg'] * 2)
+    assert first.sample == 'sample'
+    for result, sample in ((first, 'sample'), (second, None)):
+        copied = pickle.loads(pickle.dumps(result))
+        assert copied.to_json() == result.to_json()
+        assert copied.sample == sample
+    assert second.sample == 'sample'
+
+
+@pytest.mark.parametrize('name', ['~nobody', '文' * 83])
+def test_unusual_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / f'{name}.png').write_bytes(cv2.imencode('.png', BGR)[1])
+    (result,) = Mean().predict(f'{name}.png')
+    assert result.save('out').is_file()
+
+
+def test_deep_images_of_pillow_are_read_as_from_a_file(tmp_path: Path) -> None:
+    deep = np.arange(600, dtype=np.uint16).reshape(20, 30) * 100
+    cv2.imwrite(str(tmp_path / 'deep.png'), deep)
+    with Image.open(tmp_path / 'deep.png') as image:
+        given = [image, Image.fromarray(deep.astype(np.int32)), tmp_path / 'deep.png']
+        found = [result.image for result in Mean().predict(given)]
+    assert all(np.array_equal(pixels, found[-1]) for pixels in found)
+    assert found[0].max() == deep.max() // 256
+    with pytest.raises(InputError, match='up to 1000'):
+        list(Mean().predict(Image.fromarray(np.full((9, 9), 1000, np.float32))))
 
 
 def test_an_exported_model_is_loaded_without_torch(tmp_path: Path) -> None:

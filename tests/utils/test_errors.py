@@ -246,6 +246,20 @@ def test_traceback_on_demand(monkeypatch):
         command(raising(InputError(MESSAGE)))()
 
 
+def test_a_reader_that_stops_is_no_error():
+    code = (
+        'from mnv2_mm.utils.errors import command\n'
+        'command(lambda: print(*range(10**6), sep=chr(10)))()'
+    )
+    run = subprocess.Popen(
+        [sys.executable, '-c', code], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert run.stdout.readline() == b'0\n'
+    run.stdout.close()
+    assert run.wait() == 1
+    assert run.stderr.read() == b''
+
+
 def test_command_line_ends_with_the_message():
     code = (
         'from mnv2_mm.utils.errors import InputError, command\n'

@@ -21,6 +21,7 @@ from mnv2_mm.checkpoints.readers.tensorflow_graph import graph_variables
 from mnv2_mm.checkpoints.source import Source, sha256_of
 from mnv2_mm.utils.compat import required
 from mnv2_mm.utils.errors import InputError
+from mnv2_mm.utils.files import user_path
 
 #: Suffix of the moving average of a variable. It is what is evaluated and released, so
 #: it replaces the variable.
@@ -48,7 +49,7 @@ def is_tensorflow(path: str | os.PathLike) -> bool:
 
     A checkpoint may be given by its folder, one of its files or their prefix.
     """
-    path = Path(path).expanduser()
+    path = user_path(path)
     if path.is_dir():
         return any(path.glob('*.index'))
     if is_archive(path):
@@ -64,7 +65,7 @@ def read_tensorflow(path: str | os.PathLike) -> Source:
         Variables by name; moving averages in place of what they average. The digest is
         that of the data files in a row.
     """
-    path = Path(path).expanduser()
+    path = user_path(path)
     is_graph = path.suffix == '.pb' or is_archive(path)
     if is_graph and path.name == 'saved_model.pb':
         raise InputError(

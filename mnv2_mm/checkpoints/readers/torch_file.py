@@ -7,7 +7,6 @@ is set aside with the reason.
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -15,6 +14,7 @@ from torch import Tensor
 from mnv2_mm.checkpoints.file import holds_tensors, is_safetensors, read, state_dict_of
 from mnv2_mm.checkpoints.source import Source, sha256_of
 from mnv2_mm.utils.errors import InputError
+from mnv2_mm.utils.files import user_path
 
 #: Keys of moving averages in timm, torchvision's training scripts and others. They are
 #: what was evaluated and published. mmengine's 'ema_state_dict' is the opposite: its
@@ -36,7 +36,7 @@ def read_torch(path: str | os.PathLike, *, trust: bool = False) -> Source:
     Returns:
         Copies in float32, by the names in the file without :data:`WRAPPERS`.
     """
-    path = Path(path).expanduser()
+    path = user_path(path)
     found, where, set_aside = _innermost(read(path, trust=trust))
     named = {
         key: value
