@@ -58,8 +58,8 @@ def assign(
     if report.missing and not allow_missing:
         raise InputError(
             f'{source.path} does not fill the network: it has no '
-            f'{brief(report.missing)}. Give the config that belongs to the file '
-            '(--config), or --allow-missing to let them keep their initial values'
+            f'{brief(report.missing)}. Give the config that belongs to the file; '
+            'tools/convert_weights.py --allow-missing keeps their initial values'
         )
     if source.anchors is not None and hasattr(model, 'bbox_head'):
         check_anchors(model, source.anchors, source.path)
@@ -118,7 +118,8 @@ def _other_shapes(
     if not key.startswith('backbone.'):
         return (
             f'{text}Set num_classes, in_channels and anchors to those of the file, or '
-            'give --allow-missing to start this layer from its initial values'
+            'start this layer from its initial values by tools/convert_weights.py '
+            '--allow-missing'
         )
     widths, own_widths = (
         [len(weights[layer]) for layer in _WIDTH_LAYERS if layer in weights]
