@@ -251,8 +251,11 @@ class CudaEngine:
         import onnxruntime
 
         self.module, self.shapes = module, shapes
+        options = onnxruntime.SessionOptions()
+        # without it, sums of 8-bit products overflow on processors without VNNI
+        options.add_session_config_entry('session.x64quantprecision', '1')
         self.session = onnxruntime.InferenceSession(
-            model, providers=['CPUExecutionProvider']
+            model, options, providers=['CPUExecutionProvider']
         )
         outputs = self.session.get_outputs()
         self.sizes = {
