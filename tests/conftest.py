@@ -7,6 +7,7 @@ seconds: the real bases, a few small images, a narrow network.
 import gc
 import importlib.util
 import itertools
+import logging
 import os
 import sys
 import textwrap
@@ -193,6 +194,7 @@ def run_tool() -> Callable[..., int]:
                     module.main()
             finally:
                 _forget_runs()
+                logging.disable(logging.NOTSET)  # what a tool hides until it ends
         return ended.value.code or 0
 
     return run

@@ -7,6 +7,7 @@ one training at a time, and processes without a GPU are joined by gloo.
 """
 
 import os
+import shlex
 from argparse import Namespace
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from mnv2_mm.engine.fast_training import set_fast, set_memory_use, set_mixed_pre
 from mnv2_mm.engine.launch import build_runner, preflight, set_launcher, set_work_dir
 from mnv2_mm.engine.work_dir_lock import lock_work_dir
 from mnv2_mm.runtime.machine import describe
+from mnv2_mm.utils.cli import this_command
 from mnv2_mm.utils.compat import installed
 from mnv2_mm.utils.config import apply_options, config_name, get_config
 from mnv2_mm.utils.config_checks import check_values
@@ -69,10 +71,11 @@ def _train(cfg: Config, args: Namespace, notes: list[str]) -> None:
                 runner.logger.info(note)
             runner.train()
     except KeyboardInterrupt:
-        command = f'python tools/train.py {args.config} --work-dir {cfg.work_dir}'
         if path is not None or _newest(cfg) != before:
-            print_rank0(f'\nstopped; continue with: {command} --resume')
+            command = this_command(*(['--resume'] if args.resume is None else []))
+            print_rank0(f'\nstopped; continue with: {command}')
         else:  # --resume would take the checkpoint of another training
+            command = this_command()
             print_rank0(f'\nstopped before its first checkpoint; start with: {command}')
         raise
     _report(cfg)
@@ -103,11 +106,12 @@ def _add_trackers(cfg: Config, args: Namespace) -> None:
     for key in chosen:
         if not installed(key):
             raise InputError(f'--{key} needs a package: pip install {key}')
-    visualizer = cfg.setdefault('visualizer', ConfigDict(type='Visualizer'))
+    visualizer = ConfigDict(cfg.get('visualizer') or dict(type='Visualizer'))
     backends = list(visualizer.get('vis_backends') or [dict(type='LocalVisBackend')])
     known = [entry['type'] for entry in backends]
     new = [trackers[k] for k in chosen if trackers[k]['type'] not in known]
     visualizer.vis_backends = [*backends, *new]
+    cfg.visualizer = visualizer
 
 
 def _mlflow_place(cfg: Config) -> dict[str, str]:
@@ -146,7 +150,7 @@ def _prepare(args: Namespace, notes: list[str]) -> Config:
         cfg.auto_scale_lr.enable = True
     _add_trackers(cfg, args)
     if args.seed is not None:
-        cfg.setdefault('randomness', {})['seed'] = args.seed
+        cfg.randomness = dict(cfg.get('randomness') or {}, seed=args.seed)
     check_values(cfg, splits=('train', 'val'))
     return cfg
 
@@ -215,7 +219,8 @@ def _report(cfg: Config) -> None:
     note = '' if score is None else f'  # the best, with {score:.4g}'
     print_rank0(
         f'\ntraining is complete; everything is in {cfg.work_dir}\n'
-        f'  evaluate: python tools/test.py {cfg.filename} {weights}{note}\n'
-        f'  curves:   python tools/plot_curves.py {cfg.work_dir}\n'
-        f'  report:   mnv2 report {cfg.work_dir}'
+        f'  evaluate: {shlex.join(["mnv2", "test", str(cfg.filename), str(weights)])}'
+        f'{note}\n'
+        f'  curves:   {shlex.join(["mnv2", "curves", cfg.work_dir])}\n'
+        f'  report:   {shlex.join(["mnv2", "report", cfg.work_dir])}'
     )

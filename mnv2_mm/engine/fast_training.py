@@ -28,6 +28,7 @@ from torch import nn
 
 from mnv2_mm.registry import HOOKS, OPTIM_WRAPPERS
 from mnv2_mm.runtime.machine import bfloat16_pays, check_bfloat16, no_bfloat16
+from mnv2_mm.utils.config import is_of_mmengine
 from mnv2_mm.utils.errors import InputError
 
 
@@ -58,7 +59,8 @@ def set_mixed_precision(cfg: Config) -> str:
     wrapper = cfg.optim_wrapper
     kind = wrapper.get('type', 'OptimWrapper')
     ours = f'mnv2_mm.{BFloat16OptimWrapper.__name__}'
-    if kind not in ('OptimWrapper', 'AmpOptimWrapper', ours):
+    known = ('OptimWrapper', 'AmpOptimWrapper')
+    if kind != ours and not any(is_of_mmengine(kind, name) for name in known):
         raise InputError(
             'mixed precision needs a config whose optim_wrapper.type is OptimWrapper, '
             f'and it is {kind}'

@@ -10,10 +10,12 @@ from mmengine.runner import Runner
 
 from mnv2_mm.datasets.checks.preflight import check as check_data
 from mnv2_mm.engine.tool_runner import ToolRunner
-from mnv2_mm.utils.config import config_name
+from mnv2_mm.utils.config import config_name, is_of_mmengine
 from mnv2_mm.utils.console import print_warnings
 from mnv2_mm.utils.errors import InputError
 from mnv2_mm.utils.files import check_output
+
+_OWN_HOOKS = ('finite_loss', 'progress', 'exact_resume')
 
 
 def set_work_dir(cfg: Config, work_dir: str | None) -> None:
@@ -44,8 +46,8 @@ def set_launcher(cfg: Config, launcher: str, local_rank: int = 0) -> None:
             '--launcher pytorch needs torchrun: use tools/dist_train.sh CONFIG '
             'NUMBER_OF_PROCESSES, or leave --launcher out for a single process'
         )
-    cfg.setdefault('env_cfg', {}).setdefault('dist_cfg', {})
-    cfg.env_cfg.dist_cfg.backend = 'gloo'
+    env = dict(cfg.get('env_cfg') or {})
+    cfg.env_cfg = env | dict(dist_cfg=dict(env.get('dist_cfg') or {}, backend='gloo'))
     if not torch.distributed.is_initialized():
         torch.distributed.init_process_group(backend='gloo')
     cfg.model_wrapper_cfg = dict(
@@ -70,14 +72,17 @@ def build_runner(cfg: Config, *, training: bool = False) -> Runner:
 
 def _add_hooks(cfg: Config, *, training: bool) -> None:
     """Let any config report, save and resume as those of this project."""
-    hooks = cfg.setdefault('default_hooks', ConfigDict())
+    hooks = ConfigDict(cfg.get('default_hooks') or {})
     hooks.setdefault('finite_loss', dict(type='mnv2_mm.FiniteLossHook'))
     hooks.setdefault('progress', dict(type='mnv2_mm.ProgressHook'))
-    if not training:
-        return
-    exact = hooks.setdefault('exact_resume', ConfigDict())
-    if exact is not None:
-        exact.setdefault('type', 'mnv2_mm.ExactResumeHook')
-    saving = hooks.setdefault('checkpoint', ConfigDict(interval=1))
-    if saving and saving.get('type', 'CheckpointHook') == 'CheckpointHook':
-        saving.type = 'mnv2_mm.AtomicCheckpointHook'
+    if training:
+        exact = hooks.setdefault('exact_resume', ConfigDict())
+        if exact is not None:
+            exact.setdefault('type', 'mnv2_mm.ExactResumeHook')
+        saving = hooks.setdefault('checkpoint', ConfigDict(interval=1))
+        if saving and is_of_mmengine(saving.get('type'), 'CheckpointHook'):
+            saving.type = 'mnv2_mm.AtomicCheckpointHook'
+    for name in _OWN_HOOKS:  # None turns one off; mmengine takes it for its own alone
+        if hooks.get(name, True) is None:
+            del hooks[name]
+    cfg.default_hooks = hooks

@@ -14,6 +14,7 @@ from mmengine.logging import MMLogger
 from mmengine.runner import BaseLoop, EpochBasedTrainLoop, Runner
 from torch import nn
 
+from mnv2_mm.utils.config import is_of_mmengine
 from mnv2_mm.utils.console import print_rank0
 from mnv2_mm.utils.errors import InputError
 
@@ -40,7 +41,10 @@ _FILE_ONLY = (
 def _warm_ups(schedulers: Mapping | Sequence[Mapping]) -> Iterator[Mapping]:
     """The entries that raise the learning rate from the first step on."""
     for entry in [schedulers] if isinstance(schedulers, Mapping) else schedulers:
-        rises = str(entry.get('type')) in ('LinearLR', 'ConstantLR')
+        rises = any(
+            is_of_mmengine(entry.get('type', ''), name)
+            for name in ('LinearLR', 'ConstantLR')
+        )
         if rises and not entry.get('begin', 0) and entry.get('start_factor', 0) < 1:
             yield entry
 

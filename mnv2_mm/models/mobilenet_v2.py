@@ -18,6 +18,7 @@ ReLU6, is ``layer_k/expansion_output``.
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from mmengine.model.weight_init import PretrainedInit
 from torch import Tensor, nn
 
 from mnv2_mm.models.blocks import (
@@ -239,6 +240,19 @@ class MobileNetV2(TappedBackbone):
 def _own_pretrained(init_cfg: dict | list[dict] | None) -> list[dict]:
     """Read ``Pretrained`` weights by our initializer, after all others."""
     configs = [init_cfg] if isinstance(init_cfg, dict) else init_cfg or []
-    pretrained = [cfg for cfg in configs if cfg['type'] == 'Pretrained']
-    others = [cfg for cfg in configs if cfg['type'] != 'Pretrained']
+    if not all(isinstance(cfg, dict) and 'type' in cfg for cfg in configs):
+        raise InputError(
+            f'init_cfg={init_cfg!r} is not offered; give a dict with type, as '
+            "dict(type='Pretrained', checkpoint='FILE')"
+        )
+    pretrained = [cfg for cfg in configs if _is_pretrained(cfg['type'])]
+    others = [cfg for cfg in configs if not _is_pretrained(cfg['type'])]
     return others + [cfg | dict(type='mnv2_mm.Pretrained') for cfg in pretrained]
+
+
+def _is_pretrained(kind: str | type) -> bool:
+    """Whether it is mmengine's initializer, by a name or as the class."""
+    if isinstance(kind, type):
+        return kind is PretrainedInit
+    names = ('Pretrained', 'mmengine.Pretrained')
+    return kind in names or kind.endswith('.PretrainedInit')

@@ -6,6 +6,8 @@ misspelt flag are answered at once.
 
 import argparse
 import functools
+import shlex
+import sys
 from pathlib import Path
 
 from mnv2_mm.utils.errors import InputError
@@ -46,6 +48,13 @@ def score(text: str) -> float:
     if not 0 <= float(text) <= 1:
         raise argparse.ArgumentTypeError(f'{text} is no score; give 0 to 1')
     return float(text)
+
+
+def this_command(*more: str) -> str:
+    """The command line of this program with further flags, for a shell."""
+    program, *flags = sys.argv
+    start = program if program.startswith('mnv2 ') else shlex.join(['python', program])
+    return ' '.join([start, *map(shlex.quote, [*flags, *more])])
 
 
 output_folder = functools.partial(output_file, folder=True)

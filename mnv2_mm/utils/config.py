@@ -35,11 +35,11 @@ _KNOWN_KEYS = {
 def get_config(name_or_path: str | os.PathLike | Config) -> Config:
     """Read a config by path or name; a :class:`Config` is returned as it is."""
     if isinstance(name_or_path, Config):
-        return name_or_path
+        return _with_names(name_or_path)
     path = config_path(name_or_path)
     try:
         with bases_by_name():
-            return Config.fromfile(path)
+            return _with_names(Config.fromfile(path))
     except FileNotFoundError as error:
         raise InputError(
             f'config {path} inherits from a file that is not there: {error}'
@@ -48,6 +48,19 @@ def get_config(name_or_path: str | os.PathLike | Config) -> Config:
         raise InputError(
             f'config {path} cannot be read: {type(error).__name__}: {_text(error)}'
         ) from error
+
+
+def _with_names(cfg: Config) -> Config:
+    """A lazy config (``with read_base():``) with names in place of its classes."""
+    if not cfg._imported_names:
+        return cfg
+    return Config(cfg.to_dict(), cfg_text=cfg.text, filename=cfg.filename)
+
+
+def is_of_mmengine(kind: object, name: str) -> bool:
+    """Whether a ``type`` is mmengine's class of a name, or None, its default."""
+    root, _, last = str(name if kind is None else kind).rpartition('.')
+    return last == name and root.partition('.')[0] in ('', 'mmengine')
 
 
 def _text(error: BaseException) -> str:
