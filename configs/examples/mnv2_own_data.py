@@ -72,7 +72,10 @@ test_pipeline = [
     dict(type='PackInputs'),
 ]
 dataset = dict(
-    type='CustomDataset', data_root=data_root, metainfo=dict(classes=classes)
+    type='CustomDataset',
+    data_root=data_root,
+    metainfo=dict(classes=classes),
+    extensions=('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.tif', '.tiff'),
 )
 train_dataloader = dict(
     batch_size=batch_size,

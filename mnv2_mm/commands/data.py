@@ -4,6 +4,7 @@ tools/prepare_data.py (``mnv2 data``) calls this.
 """
 
 import re
+import shlex
 from argparse import Namespace
 from collections import Counter
 from collections.abc import Callable
@@ -15,12 +16,11 @@ from rich.progress import Progress
 from mnv2_mm.checkpoints.start import write_start
 from mnv2_mm.datasets.own import recipe
 from mnv2_mm.datasets.own.collect import collect
-from mnv2_mm.datasets.own.forms import FORMS, Files, recognize, scan
+from mnv2_mm.datasets.own.forms import FORMS, REPORT, Files, recognize, scan
 from mnv2_mm.datasets.own.records import Problems, Record
 from mnv2_mm.datasets.own.split import split_records
 from mnv2_mm.datasets.own.summary import draw_summary
 from mnv2_mm.datasets.own.writer import (
-    REPORT,
     SetToWrite,
     whole_folder,
     write_config,
@@ -59,7 +59,7 @@ def prepare(args: Namespace) -> None:
         print(f'problem: {line}')
     print(
         f'written: {out / config}, {out / SUMMARY}; {out / REPORT} has every problem '
-        f'with its files\n  train: mnv2 train {out}'
+        f'with its files\n  train: mnv2 train {shlex.quote(str(out))}'
     )
 
 

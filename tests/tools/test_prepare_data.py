@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -134,6 +135,100 @@ def test_masks_are_written_as_class_numbers(tmp_path, run_tool):
     mask = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
     assert np.unique(mask).tolist() == [0, 1, 2]
     assert mask[20, 20] == 1 and mask[20, 60] == 2 and mask[1, 1] == 0
+
+
+def gray(path, value):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(path), np.full((60, 80), value, np.uint8))
+
+
+def test_images_of_one_name_get_their_own_masks(tmp_path, run_tool):
+    source, out = tmp_path / 'source', tmp_path / 'out'
+    values = {}
+    for n in range(4):
+        for folder, value in (('a', 0), ('b', 1)):
+            image = source / f'images/{folder}/{n}.jpg'
+            write_image(image, seed=10 * value + n)
+            values[image.read_bytes()] = value
+            gray(source / f'masks/{folder}/{n}.PNG', value)
+    write_image(source / 'images/two.jpg')
+    for folder in 'ab':  # which of them is right is not known
+        gray(source / f'masks/{folder}/two.png', 0)
+    assert run_tool('prepare_data', source, '--out', out) == 0
+    written = list(out.glob('img_dir/*/*.jpg'))
+    assert sorted(path.read_bytes() for path in written) == sorted(values)
+    for path in written:
+        mask = out / 'ann_dir' / path.parent.name / f'{path.stem}.png'
+        found = cv2.imread(str(mask), cv2.IMREAD_UNCHANGED)
+        assert (found == values[path.read_bytes()]).all()
+
+
+def test_no_image_of_the_source_is_replaced(tmp_path, run_tool):
+    source, out = tmp_path / 'source', tmp_path / 'out'
+    names = ['x/cat/1', 'y/cat/1', 'y/cat/train_x_cat_1', 'x/dog/1', 'y/dog/1']
+    for seed, name in enumerate(names):
+        write_image(source / f'train/{name}.jpg', seed=seed)
+        write_image(source / f'val/{name}.jpg', seed=seed + 10)
+    shutil.copy(source / 'train/x/dog/1.jpg', source / 'train/x/dog/1.png')
+    before = {path: path.read_bytes() for path in source.rglob('*.*')}
+    assert run_tool('prepare_data', source, '--out', out) == 0
+    assert all(path.read_bytes() == content for path, content in before.items())
+    images = [path.read_bytes() for path in out.glob('*/*/*.*')]
+    assert sorted(images) == sorted(before.values())
+
+
+def test_a_prepared_set_inside_of_the_source_is_not_read(tmp_path, run_tool):
+    source = folders(tmp_path / 'source')
+    for flags in ((), ('--force',)):
+        out = source / 'prepared'
+        assert run_tool('prepare_data', source, '--out', out, *flags) == 0
+        assert len(list(out.glob('*/*/*.jpg'))) == 6 * len(CLASSES)
+
+
+def test_broken_images_and_masks_are_named(tmp_path, run_tool, capsys):
+    source = masks(tmp_path / 'source')
+    for place in ('images/train/1.jpg', 'masks/train/2.png'):
+        (source / place).write_bytes((source / place).read_bytes()[:-100])
+    assert run_tool('prepare_data', source, '--out', tmp_path / 'out') == 0
+    shown = capsys.readouterr().out
+    assert re.search('cut off.*: images/train/1.jpg', shown)
+    assert 'damaged: masks/train/2.png' in shown
+
+
+def test_gaps_of_class_numbers_are_named(tmp_path, run_tool, capsys):
+    source = masks(tmp_path / 'source', values=(0, 128))
+    assert run_tool('prepare_data', source, '--out', tmp_path / 'out') == 0
+    assert 'class number that no mask has' in capsys.readouterr().out
+
+
+def test_a_category_named_background_is_the_background(tmp_path, run_tool):
+    source = coco_masks(tmp_path / 'source')
+    path = source / 'labels.json'
+    content = json.loads(path.read_text())
+    content['categories'][0]['name'] = 'background'
+    path.write_text(json.dumps(content))
+    out = tmp_path / 'out'
+    assert run_tool('prepare_data', source, '--out', out, '--task', 'seg') == 0
+    assert Config.fromfile(out / 'out.py').classes.count('background') == 1
+
+
+@pytest.mark.parametrize('ending', ['.webp', '.tiff'])
+def test_each_ending_of_class_folders_is_trained_on(tmp_path, run_tool, ending):
+    source = folders(tmp_path / 'source')
+    for path in list(source.rglob('*.jpg'))[::2]:
+        cv2.imwrite(str(path.with_suffix(ending)), cv2.imread(str(path)))
+        path.unlink()
+    out = tmp_path / 'out'
+    assert run_tool('prepare_data', source, '--out', out) == 0
+    from mmengine.registry import DATASETS
+
+    cfg = Config.fromfile(out / 'out.py')
+    with DATASETS.switch_scope_and_registry('mmpretrain') as registry:
+        found = [
+            registry.build(cfg[f'{split}_dataloader']['dataset'])
+            for split in ('train', 'val')
+        ]
+    assert sum(map(len, found)) == 6 * len(CLASSES)
 
 
 @pytest.mark.slow

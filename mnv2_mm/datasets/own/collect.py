@@ -3,17 +3,21 @@
 What is left out or changed is recorded in ``Problems``, with the file.
 """
 
-import contextlib
 from collections import Counter
 from collections.abc import Callable, Iterable
-from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from mnv2_mm.datasets.checks.source import evenly
 from mnv2_mm.datasets.own.forms import FORMS, Files, class_folders, mask_pairs
-from mnv2_mm.datasets.own.parsing import LEFT_OUT, Box, Raw, Size, class_names
+from mnv2_mm.datasets.own.parsing import (
+    LEFT_OUT,
+    Box,
+    Raw,
+    Size,
+    class_names,
+    mask_numbers,
+)
 from mnv2_mm.datasets.own.readers import read_raw
 from mnv2_mm.datasets.own.records import ImageIndex, Problems, Record, stem_of
 from mnv2_mm.runtime.image_files import loaded_size, problem_of_file
@@ -40,13 +44,18 @@ def collect(
             Record(n, size, [folders[n]])
             for n, size in _sizes(folders, files, problems, tick)
         ]
+        records = _open_some(records, files, problems)
         return records, sorted({record.labels[0] for record in records})
     records = _boxes(form, files, problems, tick, masks=masks)
     if masks:
         for record in records:
+            if not all(name for name, _ in record.shapes):
+                kind = 'mask left out, its category is not in the list; correct it'
+                problems.add(kind, record.path)
+                record.shapes = [shape for shape in record.shapes if shape[0]]
             record.labels, record.boxes = [name for name, _ in record.shapes], None
-        names = sorted({label for record in records for label in record.labels})
-        return records, ['background', *names]
+        names = {label for record in records for label in record.labels}
+        return records, ['background', *sorted(names - {'background'})]
     names = class_names(form, files)
     if form == 'yolo':
         if not names:
@@ -113,8 +122,7 @@ def _boxes(
                 records[name] = Record(name, size, [], np.zeros((0, 4)))
     else:
         problems.add('image without annotation; it is left out', rest)
-    _open_some(records, files, problems)
-    return [records[name] for name in sorted(records)]
+    return _open_some([records[name] for name in sorted(records)], files, problems)
 
 
 def _file_split(form: str, near: str) -> str:
@@ -195,12 +203,14 @@ def _usable(boxes: list[Box], size: Size, where: str, problems: Problems) -> lis
     return list(kept)
 
 
-def _open_some(records: dict[str, Record], files: Files, problems: Problems) -> None:
+def _open_some(records: list[Record], files: Files, problems: Problems) -> list[Record]:
     """Read files to their end, and leave out those that are cut off."""
-    for name in evenly(list(records), MAX_OPENED):
-        if problem := problem_of_file(files.root / name):
-            problems.add(f'image left out, it {problem}', name)
-            del records[name]
+    broken = set()
+    for record in evenly(records, MAX_OPENED):
+        if problem := problem_of_file(files.root / record.path):
+            problems.add(f'image left out, it {problem}', record.path)
+            broken.add(record.path)
+    return [record for record in records if record.path not in broken]
 
 
 def _masks(
@@ -209,7 +219,11 @@ def _masks(
     """Images with PNG masks of one label a pixel."""
     pairs, records, seen = mask_pairs(files), [], Counter()
     for name, size in _sizes(pairs, files, problems, tick):
-        mask = _class_numbers(files.root / pairs[name])
+        try:
+            mask = mask_numbers(files.root / pairs[name])
+        except (OSError, SyntaxError):  # Pillow raises both for a damaged PNG
+            problems.add('mask left out, it is damaged', pairs[name])
+            continue
         if mask is None:
             kind = 'mask left out, it has colors; write one class number a pixel'
         elif mask.shape[::-1] != size:
@@ -220,6 +234,7 @@ def _masks(
             records.append(Record(name, size, list(map(str, found)), mask=pairs[name]))
             continue
         problems.add(kind, pairs[name])
+    records = _open_some(records, files, problems)
     others = set(files.images) - pairs.keys() - set(pairs.values())
     problems.add('image without a mask; it is left out', sorted(others))
     if not records:
@@ -233,6 +248,8 @@ def _masks(
             record.labels = [classes[label != '0'] for label in record.labels]
         return records, classes
     count = max(label for label in seen if label != 255) + 1
+    empty = [f'class {n}' for n in range(count) if n not in seen]
+    problems.add('class number that no mask has; write 0, 1, 2, ...', empty)
     if names and len(names) < count:
         problems.add(f'labels over {len(names) - 1} have no name', 'class names')
     rest = [f'class_{number}' for number in range(len(names) or 1, count)]
@@ -240,11 +257,3 @@ def _masks(
     for record in records:
         record.labels = [classes[int(x)] for x in record.labels if x != '255']
     return records, classes
-
-
-def _class_numbers(path: Path) -> np.ndarray | None:
-    """Class numbers of a mask (H, W), as mmseg reads them: not the palette's colors."""
-    with contextlib.suppress(OSError), Image.open(path) as image:
-        if image.mode in ('P', 'L', 'I', 'I;16', '1'):
-            return np.asarray(image).astype(int)
-    return None

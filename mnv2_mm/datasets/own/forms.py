@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mnv2_mm.datasets.checks.source import listed
+from mnv2_mm.datasets.own.records import ImageIndex, stem_of
 from mnv2_mm.utils.errors import InputError
 
 IMAGES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.tif', '.tiff')
@@ -28,6 +29,9 @@ FORMS = {
     'masks': 'PNG masks',
     'folders': 'class folders',
 }
+#: A prepared set has this file, which begins with the title.
+REPORT = 'report.txt'
+TITLE = 'Report of `mnv2 data`'
 #: Names of folders and files that hold class names or lists, not labels.
 NAME_FILES = (
     'classes.txt',
@@ -58,8 +62,16 @@ class Files:
     classes: list[str] = field(default_factory=list)  #: that annotation files list
 
 
+def is_prepared(folder: Path) -> bool:
+    """Whether `mnv2 data` has written a folder."""
+    report = folder / REPORT
+    return report.is_file() and report.read_bytes().startswith(TITLE.encode())
+
+
 def scan(source: Path, tick: Callable[[], object] = lambda: None) -> Files:
     """List a folder; a YAML, JSON or CSV file stands for the folder that it is in.
+
+    Prepared sets inside of it are left out: they are made of the same images.
 
     Args:
         source: The folder, or one annotation file in it.
@@ -71,7 +83,12 @@ def scan(source: Path, tick: Callable[[], object] = lambda: None) -> Files:
         raise InputError(f'there is no folder or file {source}; give that of the data')
     files = Files(root)
     for parent, folders, names in os.walk(root, followlinks=True):
-        folders[:] = sorted(n for n in folders if not n.startswith(('.', '__MACOSX')))
+        folders[:] = sorted(
+            name
+            for name in folders
+            if not name.startswith(('.', '__MACOSX'))
+            and not is_prepared(Path(parent, name))
+        )
         for name in sorted(names):
             tick()
             path = os.path.relpath(os.path.join(parent, name), root).replace('\\', '/')
@@ -136,20 +153,21 @@ def _contains(path: Path, *words: bytes) -> bool:
 
 
 def mask_pairs(files: Files) -> dict[str, str]:
-    """Mask of each image: a PNG of the same stem in a folder named like masks."""
-    masks = [n for n in files.images if n.endswith('.png') and _MASK_FOLDERS.search(n)]
-    by_key = {_key(name): name for name in masks}
-    taken = set(masks)
-    pairs = {n: by_key.get(_key(n)) for n in files.images if n not in taken}
-    return {image: mask for image, mask in pairs.items() if mask}
+    """Mask of each image: a PNG of the same stem in a folder named like masks.
 
-
-def _key(name: str) -> tuple[str, str]:
-    """Stem and split folder: what an image and its mask share."""
-    parts = os.path.splitext(name)[0].split('/')
-    stem = re.sub(r'(_mask|_labelids|_seg|_gt)$', '', parts[-1], flags=re.I)
-    kinds = [p for p in parts[:-1] if p.lower() in ('train', 'val', 'valid', 'test')]
-    return stem, '/'.join(kinds)
+    Of images of one name the one is taken whose folders are most like those of the
+    mask. An image with two masks has none.
+    """
+    pngs = (name for name in files.images if name.lower().endswith('.png'))
+    masks = [name for name in pngs if _MASK_FOLDERS.search(name)]
+    index = ImageIndex(files.root, set(files.images) - set(masks))
+    pairs: dict[str, list[str]] = {}
+    for mask in masks:
+        stem = re.sub(r'(_mask|_labelids|_seg|_gt)$', '', stem_of(mask), flags=re.I)
+        image = index.find(f'{stem}.png', mask)
+        if isinstance(image, str):
+            pairs.setdefault(image, []).append(mask)
+    return {image: found[0] for image, found in pairs.items() if len(found) == 1}
 
 
 def class_folders(files: Files) -> dict[str, str]:

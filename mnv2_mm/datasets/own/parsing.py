@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
+from PIL import Image
 
 from mnv2_mm.datasets.own.forms import NAME_FILES, Files
 from mnv2_mm.datasets.own.records import Problems
@@ -64,7 +66,7 @@ def class_names(form: str, files: Files) -> list[str]:
     for content in yaml_contents(files):
         names = content.get('names')
         if isinstance(names, dict):
-            names = [names[key] for key in sorted(names)]
+            names = _by_number(names)
         if names:
             return [str(n) for n in names]
     for name in files.texts:
@@ -72,6 +74,30 @@ def class_names(form: str, files: Files) -> list[str]:
             lines = map(str.strip, read_text(files.root / name).splitlines())
             return [line for line in lines if line]
     return []
+
+
+def _by_number(names: dict) -> list[str]:
+    """Names by class number, which YAML may hold as text; gaps get ``class_N``."""
+    try:
+        numbered = {int(key): str(name) for key, name in names.items()}
+    except ValueError as error:
+        raise InputError(f'names of a data.yaml: {error}; give numbers') from error
+    return [numbered.get(n, f'class_{n}') for n in range(max(numbered, default=-1) + 1)]
+
+
+def mask_numbers(path: Path) -> np.ndarray | None:
+    """Class numbers of a mask (H, W), as mmseg reads them: not the palette's colors.
+
+    Returns:
+        None if the image has colors.
+
+    Raises:
+        OSError: it is damaged.
+    """
+    with Image.open(path) as image:
+        if image.mode in ('P', 'L', 'I', 'I;16', '1'):
+            return np.asarray(image).astype(int)
+    return None
 
 
 def parsed(
@@ -93,5 +119,6 @@ def parsed(
             boxes.append((str(box.label).strip(), box.ltrb))
         except refused as error:
             reason = ' '.join(str(error).split())[:80] or type(error).__name__
-            problems.add(f'{LEFT_OUT}, it cannot be read ({reason}); correct it', where)
+            kind = f'{LEFT_OUT}, it cannot be read; correct it'
+            problems.add(kind, f'{where}: {reason}')
     return boxes

@@ -55,8 +55,8 @@ def of_length(epochs: int, per_epoch: int) -> dict[str, object]:
     return {
         'max_epochs': epochs,
         'val_interval': max(1, round(epochs / EVALUATIONS)),
-        # a twentieth of the run, and never the whole of it
-        'warmup': max(1, min(steps // 20, 500)),
+        # a twentieth of the run; with 1 LinearLR stays at its start for ever
+        'warmup': max(2, min(steps // 20, 500)),
         # statistics of about the last thirtieth, so that they follow the weights
         'bn_momentum': _rounded(min(max(30 / steps, 0.003), 0.1)),
         'ema_decay': _rounded(1 - min(max(20 / steps, 0.0002), 0.1)),

@@ -4,6 +4,7 @@ scikit-learn has no split that is both stratified over several labels an image a
 group; that of iterative-stratification has no groups.
 """
 
+import itertools
 import os
 import re
 from collections import Counter
@@ -29,15 +30,17 @@ def split_records(
     """Give each record its split; returns how, in a sentence."""
     if len(records) < 2:
         raise InputError(f'{files.root} has one image that can be used; two are needed')
-    lists, folders = _listed(files), _yaml_folders(files)
+    lists, folders = _listed(files, records), _yaml_folders(files)
     for record in records:
         path = f'/{record.path}'
         named = next((s for f, s in folders.items() if f'/{f}/' in path), '')
-        record.split = lists.get(stem_of(path)) or named or _split_of(record)
+        record.split = lists.get(record.path) or named or _split_of(record)
     found = Counter(record.split for record in records)
     text = 'the splits of the data are kept'
     if not found['train'] or not found['val'] + found['test']:
-        _divide(records, seed, problems)
+        _divide(records, seed, problems, groups(records))
+        if not any(record.split == 'val' for record in records):
+            _divide(records, seed, problems, None)
         text = f'split here by class, seed {seed}'
         found['val'] = 1
     rest = [record for record in records if not record.split]
@@ -68,15 +71,35 @@ def _split_of(record: Record) -> str:
     return next((_NAMES[word] for word in words if word in _NAMES), '')
 
 
-def _listed(files: Files) -> dict[str, str]:
-    """Split by the lists of VOC (ImageSets) and darknet: one name a line."""
-    found = {}
+def _listed(files: Files, records: list[Record]) -> dict[str, str]:
+    """Split by the lists of VOC (ImageSets) and darknet: one name or path a line."""
+    found: dict[str, str] = {}
+    by_stem: dict[str, list[str]] = {}
+    for record in records:
+        by_stem.setdefault(stem_of(record.path), []).append(record.path)
     for name in files.texts:
         if split := _NAMES.get(stem_of(name).lower()):
             for line in read_text(files.root / name).splitlines():
-                if line.strip():
-                    found[stem_of(line.split()[0])] = split
+                # VOC's lists of a class have a number behind the name
+                for entry in dict.fromkeys([line.strip(), *line.split()[:1]]):
+                    if path := _ending_as(entry, by_stem.get(stem_of(entry), [])):
+                        found[path] = split
+                        break
     return found
+
+
+def _ending_as(entry: str, paths: list[str]) -> str | None:
+    """The one path that shares most of its end with an entry; None for several."""
+    wanted = entry.replace('\\', '/').split('/')[-2::-1]  # folders, the last first
+
+    def shared(path: str) -> int:
+        pairs = zip(wanted, path.split('/')[-2::-1], strict=False)
+        same = itertools.takewhile(lambda pair: pair[0] == pair[1], pairs)
+        return len(list(same))
+
+    best = max(map(shared, paths), default=0)
+    chosen = [path for path in paths if shared(path) == best]
+    return chosen[0] if len(chosen) == 1 else None
 
 
 def _yaml_folders(files: Files) -> dict[str, str]:
@@ -102,19 +125,28 @@ def groups(records: list[Record]) -> list[str] | None:
     """The group of each record; None where names show no videos.
 
     A camera also numbers its photos. So there must be at least five groups, none with
-    more than a third of the images, and most images must share theirs.
+    more than a third of the images, and most images must share theirs. Where most
+    classes have a single group, the names are those of the classes.
     """
     names = [group_of(record.path) for record in records]
     counts = Counter(names)
     shared = sum(count for count in counts.values() if count > 1)
     copies = sum(bool(_COPY.search(stem_of(record.path))) for record in records)
     many = len(counts) >= 5 and max(counts.values()) * 3 <= len(names)
+    inside: dict[str, list[str]] = {}
+    for record, name in zip(records, names, strict=True):
+        for label in set(record.labels):
+            inside.setdefault(label, []).append(name)
+    alone = [n for n in inside.values() if len(n) > 1 and len(set(n)) == 1]
+    if len(alone) * 2 > len(inside) > 1:
+        return None
     return names if many and (copies or shared * 2 > len(names)) else None
 
 
-def _divide(records: list[Record], seed: int, problems: Problems) -> None:
+def _divide(
+    records: list[Record], seed: int, problems: Problems, names: list[str] | None
+) -> None:
     """Put whole groups into val until each class has its share there."""
-    names = groups(records)
     if names:
         problems.add('group of frames or copies, kept in one split', sorted(set(names)))
     members: dict[str, list[int]] = {}

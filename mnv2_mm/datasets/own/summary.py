@@ -5,10 +5,10 @@ mmdet's browse_dataset draws single images; its analysis tools read no data set 
 
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from mnv2_mm.datasets.own.forms import Files
+from mnv2_mm.datasets.own.parsing import mask_numbers
 from mnv2_mm.datasets.own.recipe import class_counts, object_sizes
 from mnv2_mm.datasets.own.records import SPLITS, Record
 from mnv2_mm.datasets.own.writer import read_image
@@ -65,8 +65,8 @@ def _drawn(record: Record, classes: list[str], files: Files) -> np.ndarray:
         found['boxes'] = record.boxes
         found['labels'] = np.array([classes.index(x) for x in record.labels], int)
     elif record.mask:
-        mask = cv2.imread(str(files.root / record.mask), cv2.IMREAD_GRAYSCALE)
-        found['mask'] = (mask > 0).astype(np.uint8) if record.binary else mask
+        mask = mask_numbers(files.root / record.mask)
+        found['mask'] = (mask > 0).astype(int) if record.binary else mask
     else:
         found['labels'] = np.array([classes.index(x) for x in record.labels], int)
     return draw(image, found, {'classes': classes})

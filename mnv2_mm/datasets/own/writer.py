@@ -6,6 +6,7 @@ the folder can be moved, and the source stays as it is.
 """
 
 import contextlib
+import itertools
 import json
 import os
 import re
@@ -19,14 +20,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from mnv2_mm.datasets.own.forms import Files
+from mnv2_mm.datasets.own.forms import TITLE, Files, is_prepared
+from mnv2_mm.datasets.own.parsing import mask_numbers
 from mnv2_mm.datasets.own.records import SPLITS, Problems, Record
 from mnv2_mm.utils.cli import repository_root
 from mnv2_mm.utils.errors import InputError
 from mnv2_mm.utils.files import check_output, write_image, write_text
 
-REPORT = 'report.txt'
-_TITLE = 'Report of `mnv2 data`'
 #: The template of each task; its first block takes the values.
 TEMPLATES = {'det': 'ssdlite_own_data', 'seg': 'deeplabv3_own_data'}
 TEMPLATES |= {'cls': 'mnv2_own_data'}
@@ -40,8 +40,7 @@ def whole_folder(out: Path, *, force: bool) -> Iterator[Path]:
     With ``force`` an earlier prepared set in ``out`` is replaced; nothing else is.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        report = out / REPORT
-        ours = report.is_file() and report.read_text('utf-8').startswith(_TITLE)
+        ours = is_prepared(out)
         if not ours or not force:
             remedy = 'replace it with --force, or' if ours else 'it is no prepared set;'
             raise InputError(f'{out} exists: {remedy} choose another folder with --out')
@@ -76,10 +75,12 @@ def write_images(task: str, made: SetToWrite) -> dict[str, object]:
 
 
 def place(source: Path, target: Path) -> None:
-    """Link a file, or copy it where links are not possible."""
+    """Link a file, or copy it where links are not possible; replaces nothing."""
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         os.link(os.path.realpath(source), target)
+    except FileExistsError:
+        raise  # it may be a link to another image of the source
     except OSError:
         shutil.copyfile(source, target)
 
@@ -127,15 +128,27 @@ def _test_split(records: list[Record]) -> str:
 
 
 def _flat_names(records: list[Record], folder: Callable[[Record], str]) -> list[str]:
-    """File names without folders; those that two images share keep their folders."""
+    """File names without folders and ending, unique in their folder.
+
+    Names that two images share keep their folders, and get a number if that is not
+    enough.
+    """
     keys = [(folder(r), Path(r.path).stem) for r in records]
     counts = Counter(keys)
-    return [
-        Path(r.path).stem
-        if counts[key] == 1
-        else Path(r.path).with_suffix('').as_posix().replace('/', '_')
-        for r, key in zip(records, keys, strict=True)
-    ]
+    taken: set[tuple[str, str]] = set()
+    names = []
+    for record, (inside, stem) in zip(records, keys, strict=True):
+        if counts[inside, stem] > 1:
+            stem = Path(record.path).with_suffix('').as_posix().replace('/', '_')
+        numbered = (f'{stem}_{n}' for n in itertools.count(2))
+        name = next(
+            n
+            for n in (stem, *itertools.islice(numbered, len(records)))
+            if (inside, n.lower()) not in taken
+        )
+        taken.add((inside, name.lower()))
+        names.append(name)
+    return names
 
 
 def _write_masks(made: SetToWrite) -> dict[str, object]:
@@ -162,8 +175,7 @@ def _write_masks(made: SetToWrite) -> dict[str, object]:
 def _mask_of(record: Record, made: SetToWrite) -> np.ndarray:
     """Mask (H, W): of 0 and 255 as 0 and 1, or drawn from COCO's shapes."""
     if record.mask:
-        path = str(made.files.root / record.mask)
-        return (cv2.imread(path, cv2.IMREAD_GRAYSCALE) > 0).astype(np.uint8)
+        return (mask_numbers(made.files.root / record.mask) > 0).astype(np.uint8)
     from pycocotools import mask as coco
 
     width, height = record.size
@@ -232,7 +244,7 @@ def fill_block(
 
 def write_report(path: Path, lines: list[str], problems: Problems) -> None:
     """Write what was found, with the name of every file."""
-    text = [f'{_TITLE}\n', *lines, '', f'problems: {len(problems.found)} kinds']
+    text = [f'{TITLE}\n', *lines, '', f'problems: {len(problems.found)} kinds']
     for kind, places in problems.found.items():
         text += ['', f'{len(places)} x {kind}', *(f'  {name}' for name in places)]
     write_text(path, '\n'.join(text) + '\n')

@@ -64,6 +64,24 @@ def test_windows_text_is_read(form, tmp_path):
     assert scan(tmp_path).bom
 
 
+@pytest.mark.parametrize('quote', ['', '"'])
+def test_class_names_by_number(quote, tmp_path):
+    write_set(tmp_path, 'yolo')
+    keys = [n * 10 for n in range(len(CLASSES))]  # 10 comes before 9 in text
+    for file in (tmp_path / 'labels').rglob('*.txt'):
+        lines = [f'{row[0]}0{row[1:]}' for row in file.read_text().splitlines()]
+        file.write_text('\n'.join(lines).replace('00 ', '0 '))
+    names = ''.join(
+        f'  {quote}{key}{quote}: {name}\n'
+        for key, name in zip(keys, CLASSES, strict=True)
+    )
+    for file in tmp_path.glob('*.yaml'):
+        file.write_text('names:\n' + names)
+    _, records, classes, _ = read(tmp_path)
+    assert classes == CLASSES
+    assert_truth(records)
+
+
 def test_csv_without_header_and_with_windows_paths(tmp_path):
     write_set(tmp_path, 'none')
     lines = [

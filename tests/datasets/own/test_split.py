@@ -66,6 +66,18 @@ def test_frames_and_copies_stay_together(form):
     assert 0 < Counter(splits.values())['val'] <= 18
 
 
+@pytest.mark.parametrize('form', ['{c}/{n:03d}.jpg', 'all/{c}_{n}.jpg'])
+def test_classes_are_no_videos(form):
+    records = [
+        record(form.format(c=chr(97 + c), n=n), [chr(97 + c)])
+        for c in range(6)
+        for n in range(10)
+    ]
+    splits, problems, _ = divided(records)
+    assert Counter(splits.values()) == {'train': 48, 'val': 12}
+    assert not problems
+
+
 @pytest.mark.parametrize(
     'form', ['raccoon-{n}.jpg', 'IMG_{n:04d}.JPG', 'images/{n:06d}.jpg']
 )
@@ -94,6 +106,16 @@ def test_lists_and_folders_named_by_files(tmp_path):
     files = Files(tmp_path, texts=['val.txt'], yamls=['data.yaml'])
     records = [record(f'first/images/{n}.jpg') for n in range(3)]
     records.append(record('second/9.jpg'))
+    split_records(records, files, Problems(), 0)
+    assert [r.split for r in records] == ['train', 'val', 'train', 'val']
+
+
+def test_lists_name_paths_and_names_with_spaces(tmp_path):
+    (tmp_path / 'train.txt').write_text('data/a/1.jpg\n./a/img 2.jpg\nb 3 -1\n')
+    (tmp_path / 'val.txt').write_text('data/b/1.jpg\nimg 4.jpg\n')
+    files = Files(tmp_path, texts=['train.txt', 'val.txt'])
+    paths = 'a/1.jpg', 'b/1.jpg', 'a/img 2.jpg', 'b/img 4.jpg'
+    records = [record(path) for path in paths]
     split_records(records, files, Problems(), 0)
     assert [r.split for r in records] == ['train', 'val', 'train', 'val']
 
@@ -127,7 +149,8 @@ def test_the_schedule_fits_the_set(count, task):
     per_epoch = count // values['batch_size']
     steps = per_epoch * values['max_epochs']
     assert per_epoch >= 1
-    assert 1 <= values['warmup'] <= max(1, steps // 20)
+    # LinearLR with one step stays at its start
+    assert 2 <= values['warmup'] <= max(2, steps // 20)
     assert 0 < values['bn_momentum'] <= 0.1
     # after the run, less than a thousandth of the first average is left
     assert values['ema_decay'] ** steps < 1e-3 or steps < 100
