@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from mmengine.model import PretrainedInit
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from mnv2_mm.models.mobilenet_v2 import END_POINTS, STAGE_ENDS, MobileNetV2
@@ -195,3 +196,18 @@ def test_bad_arguments_name_the_value_and_the_remedy(kwargs, named):
         MobileNetV2(**kwargs)
     assert named in str(caught.value)
     assert next(iter(kwargs)) in str(caught.value)
+
+
+@pytest.mark.parametrize('kind', ['Pretrained', 'mmengine.Pretrained', PretrainedInit])
+def test_pretrained_weights_are_read_by_our_initializer(kind):
+    """A name, a name with a scope, or the class, as in a lazy config."""
+    init_cfg = dict(type=kind, checkpoint='weights.pth')
+    for given in (init_cfg, [init_cfg]):
+        (last,) = MobileNetV2(init_cfg=given).init_cfg
+        assert last == dict(type='mnv2_mm.Pretrained', checkpoint='weights.pth')
+
+
+@pytest.mark.parametrize('wrong', ['weights.pth', dict(checkpoint='weights.pth')])
+def test_another_init_cfg_is_named(wrong):
+    with pytest.raises(InputError, match='init_cfg'):
+        MobileNetV2(init_cfg=wrong)

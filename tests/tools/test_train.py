@@ -6,6 +6,7 @@ import logging
 import multiprocessing
 import os
 import re
+import shlex
 import shutil
 import signal
 import socket
@@ -19,6 +20,7 @@ import pytest
 import torch
 from mmengine.config import Config
 
+from mnv2_mm.api import init_model
 from mnv2_mm.runtime import machine
 from mnv2_mm.utils.config import apply_options, get_config, list_models
 from mnv2_mm.utils.errors import InputError
@@ -248,7 +250,7 @@ def test_console_is_readable(
     assert f'training tiny_{task} for 1 epochs' in text
     assert ('memory: channels last' in text) != torch.cuda.is_available()
     assert 'Epoch(train)' in text
-    assert 'tools/test.py' in text
+    assert 'mnv2 test' in text
     for noise in ('System environment', 'widen_factor', 'Hooks will be', 'index'):
         assert noise not in text
     lines = [x for x in text.splitlines() if str(tmp_path) not in x]  # long paths
@@ -305,9 +307,40 @@ def test_interrupt_names_the_command_that_continues(
     monkeypatch.setattr(
         'mnv2_mm.commands.train.build_runner', lambda cfg, **_: Stopped()
     )
-    assert run_tool('train', config, '--work-dir', tmp_path) == 130
+    flags = ['--seed', '3', '--cfg-options', 'a.b="x y"']
+    assert run_tool('train', config, '--work-dir', tmp_path, *flags) == 130
     (line,) = re.findall('stopped.*', capfd.readouterr().out)
     assert line.endswith('--resume') == saves
+    command = shlex.split(line.partition('with: ')[2])
+    assert command[2:] == [
+        *(str(config), '--work-dir', str(tmp_path), *flags),
+        *(['--resume'] if saves else []),
+    ]
+
+
+def test_a_lazy_config_and_hooks_turned_off(
+    tiny_config: Write, run_tool: Tool, tmp_path: Path
+) -> None:
+    """Classes in place of names, no seed in it, and a hook of this project as None."""
+    config, work_dir = tmp_path / 'lazy.py', tmp_path / 'run'
+    cfg = get_config(tiny_config('cls'))
+    cfg.pop('randomness', None)
+    config.write_text(
+        'from mmengine.hooks import CheckpointHook\n'
+        'from mnv2_mm.models import MobileNetV2\n'
+        f'{cfg.pretty_text}\n'
+        "model['backbone']['type'] = MobileNetV2\n"
+        "default_hooks['checkpoint'] = dict(type=CheckpointHook, interval=1)\n"
+        "default_hooks['finite_loss'] = None\n"
+    )
+    assert run_tool('train', config, '--work-dir', work_dir, '--seed', '3') == 0
+    cfg = Config.fromfile(work_dir / 'lazy.py')
+    assert cfg.default_hooks.checkpoint.type == 'mnv2_mm.AtomicCheckpointHook'
+    assert 'finite_loss' not in cfg.default_hooks
+    assert cfg.randomness.seed == 3
+    weights = work_dir / 'epoch_2.pth'
+    assert run_tool('test', config, weights, '--work-dir', work_dir) == 0
+    assert init_model(config, weights).backbone is not None
 
 
 @pytest.mark.slow
