@@ -29,7 +29,7 @@ model = dict(
     backbone=dict(
         type='mnv2_mm.MobileNetV2',
         widen_factor=1.0,
-        # stages 5 and 7 of Table 2, counted from 0
+        # rows 5 and 7 of Table 2, 96 and 320 channels
         out_indices=(4, 6),
         output_stride=8,
     ),

@@ -107,7 +107,7 @@ def _file(entry: Mapping) -> str:
 
 def _conditions(environment: Mapping) -> str:
     return (
-        'processor time from an image to the result as `load` runs it (before it: '
+        'processor time from an image to the result as `load` runs it (left of it: '
         'layer by layer, `optimize=False`), float32, random weights, {threads} thread, '
         'median of 15 after 8 runs, {processor}, load {load_average[0]:.1f}, '
         'torch {torch}, onnxruntime {onnxruntime}, {date}; '

@@ -82,7 +82,9 @@ class ReLU6(nn.ReLU6):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, H, W)."""
-        gradient = x.requires_grad and torch.is_grad_enabled()
+        # torch.fx, by which mmengine rewrites networks, passes something else
+        known = isinstance(x, Tensor)
+        gradient = known and x.requires_grad and torch.is_grad_enabled()
         if self.inplace and gradient and not torch.jit.is_tracing():
             return _ReLU6InPlace.apply(x)
         return F.relu6(x, self.inplace)
@@ -141,7 +143,9 @@ class ConvNormAct(ConvModule):
     def _is_single_value(self, x: Tensor) -> bool:
         """Whether batch norm would see one value per channel."""
         norm, stride = self.norm, self.conv.stride[0]
-        if not isinstance(norm, _BatchNorm) or not norm.training:
+        if not (isinstance(norm, _BatchNorm) and norm.training):
+            return False
+        if not isinstance(x, Tensor):  # torch.fx
             return False
         rows, columns = (math.ceil(side / stride) for side in x.shape[-2:])
         values = x.shape[0] * rows * columns

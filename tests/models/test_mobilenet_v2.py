@@ -1,5 +1,6 @@
 """The backbone against the facts of TF, the paper and the hosts."""
 
+import copy
 import math
 
 import pytest
@@ -211,3 +212,15 @@ def test_pretrained_weights_are_read_by_our_initializer(kind):
 def test_another_init_cfg_is_named(wrong):
     with pytest.raises(InputError, match='init_cfg'):
         MobileNetV2(init_cfg=wrong)
+
+
+@pytest.mark.parametrize('training', [True, False])
+def test_torch_fx_traces_it(training):
+    """mmengine's ``efficient_conv_bn_eval`` does."""
+    model = MobileNetV2(0.35).train(training)
+    traced, x = torch.fx.symbolic_trace(model), torch.rand(2, 3, 64, 64)
+    state = copy.deepcopy(model.state_dict())
+    (expected,) = model(x)
+    model.load_state_dict(state)  # the running statistics
+    (found,) = traced(x)
+    torch.testing.assert_close(found, expected)
