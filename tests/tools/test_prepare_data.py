@@ -212,6 +212,23 @@ def test_a_category_named_background_is_the_background(tmp_path, run_tool):
     assert Config.fromfile(out / 'out.py').classes.count('background') == 1
 
 
+def test_an_image_beside_the_class_folders_is_left_out(tmp_path, run_tool, capsys):
+    source = folders(tmp_path / 'source')
+    write_image(source / 'loose.jpg')
+    assert run_tool('prepare_data', source, '--out', tmp_path / 'out') == 0
+    assert 'in no class folder; it is left out: loose.jpg' in capsys.readouterr().out
+
+
+def test_the_images_of_one_file_may_be_beside_its_folder(tmp_path, run_tool):
+    source, out = tmp_path / 'source', tmp_path / 'out'
+    write_set(source, 'coco')
+    (source / 'annotations').mkdir()
+    path = shutil.move(source / 'labels.json', source / 'annotations/labels.json')
+    shutil.copy(path, source / 'annotations/other.json')
+    assert run_tool('prepare_data', path, '--out', out) == 0
+    assert len(list(out.glob('images/*.*'))) == len(TRUTH)
+
+
 @pytest.mark.parametrize('ending', ['.webp', '.tiff'])
 def test_each_ending_of_class_folders_is_trained_on(tmp_path, run_tool, ending):
     source = folders(tmp_path / 'source')

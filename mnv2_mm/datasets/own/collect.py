@@ -44,6 +44,8 @@ def collect(
             Record(n, size, [folders[n]])
             for n, size in _sizes(folders, files, problems, tick)
         ]
+        rest = [name for name in files.images if name not in folders]
+        problems.add('image in no class folder; it is left out', rest)
         records = _open_some(records, files, problems)
         return records, sorted({record.labels[0] for record in records})
     records = _boxes(form, files, problems, tick, masks=masks)
@@ -238,7 +240,8 @@ def _masks(
     others = set(files.images) - pairs.keys() - set(pairs.values())
     problems.add('image without a mask; it is left out', sorted(others))
     if not records:
-        raise InputError('no mask can be used:\n' + '\n'.join(problems.lines()))
+        shown = '\n'.join(problems.lines())
+        raise InputError(f'no mask can be used (class folders: --task cls):\n{shown}')
     names = class_names('masks', files)
     if set(seen) <= {0, 255} and 255 in seen:
         problems.add('masks of 0 and 255; 255 is written as class 1', FORMS['masks'])

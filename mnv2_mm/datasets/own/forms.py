@@ -77,10 +77,19 @@ def scan(source: Path, tick: Callable[[], object] = lambda: None) -> Files:
         source: The folder, or one annotation file in it.
         tick: Called for each file.
     """
-    only = source.name if source.is_file() else ''
-    root = source.parent if only else source
-    if not root.is_dir():
+    if source.is_file():
+        files = _listed_files(source.parent, source.name, tick)
+        if files.images or source.suffix not in ('.json', '.xml', '.csv'):
+            return files
+        parent = source.absolute().parent  # the images may be beside its folder
+        return _listed_files(parent.parent, f'{parent.name}/{source.name}', tick)
+    if not source.is_dir():
         raise InputError(f'there is no folder or file {source}; give that of the data')
+    return _listed_files(source, '', tick)
+
+
+def _listed_files(root: Path, only: str, tick: Callable[[], object]) -> Files:
+    """List a folder; of annotation files take ``only`` this one, if it is given."""
     files = Files(root)
     for parent, folders, names in os.walk(root, followlinks=True):
         folders[:] = sorted(
@@ -172,10 +181,11 @@ def mask_pairs(files: Files) -> dict[str, str]:
 
 def class_folders(files: Files) -> dict[str, str]:
     """Class of each image in a folder of class folders; empty if it is no such set."""
-    depths = {name.count('/') for name in files.images}
     classes = {n: n.split('/')[-2] for n in files.images if '/' in n}
+    # a few images beside the folders are of no class
+    loose = len(classes) < 0.9 * len(files.images)
     reserved = {'images', 'image', 'img', 'jpegimages', 'train', 'val', 'valid', 'test'}
-    if 0 in depths or {c.lower() for c in classes.values()} & reserved:
+    if loose or {c.lower() for c in classes.values()} & reserved:
         return {}
     return classes if len(set(classes.values())) > 1 else {}
 
