@@ -32,7 +32,7 @@ from mnv2_mm.utils.config import apply_options, config_name, get_config
 from mnv2_mm.utils.config_checks import check_values
 from mnv2_mm.utils.config_errors import host_of, readable_config_errors
 from mnv2_mm.utils.console import filter_warnings, print_rank0, print_warnings
-from mnv2_mm.utils.errors import InputError
+from mnv2_mm.utils.errors import InputError, is_interrupt
 from mnv2_mm.utils.mmcv_ops import SENTENCES, ops_kind
 
 
@@ -70,7 +70,9 @@ def _train(cfg: Config, args: Namespace, notes: list[str]) -> None:
             for note in notes:
                 runner.logger.info(note)
             runner.train()
-    except KeyboardInterrupt:
+    except BaseException as error:
+        if not is_interrupt(error):
+            raise
         if path is not None or _newest(cfg) != before:
             command = this_command(*(['--resume'] if args.resume is None else []))
             print_rank0(f'\nstopped; continue with: {command}')

@@ -6,6 +6,7 @@ padding can be TensorFlow's SAME, with which the official weights were trained.
 """
 
 import math
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import torch
@@ -53,6 +54,11 @@ def layer_cfgs(padding: Padding, norm_cfg: dict, act_cfg: dict | None) -> dict:
             f"padding={padding!r} is unknown; use 'symmetric' (PyTorch, "
             "torchvision, mmpretrain weights) or 'same' (TensorFlow weights)"
         )
+    for name, cfg in (('norm_cfg', norm_cfg), ('act_cfg', act_cfg or {'type': ''})):
+        if not (isinstance(cfg, Mapping) and 'type' in cfg):
+            raise InputError(
+                f"{name}={cfg!r} is no dict with a type, as dict(type='BN')"
+            )
     return dict(
         conv_cfg=dict(type=SameConv2d) if padding == 'same' else None,
         norm_cfg=dict(norm_cfg),

@@ -70,7 +70,8 @@ def tap_names(
     that can be given instead; ``known`` lists them in an error.
     """
     offered = f'a stage index 0..{len(stage_ends) - 1}' + (known and f', {known}')
-    if isinstance(out_indices, str | int) or not len(out_indices):
+    several = isinstance(out_indices, Sequence) and not isinstance(out_indices, str)
+    if not several or not len(out_indices):
         raise InputError(
             f'out_indices={out_indices!r} must be a non-empty sequence of taps, '
             f'each {offered}'

@@ -6,6 +6,7 @@ misspelt flag are answered at once.
 
 import argparse
 import functools
+import re
 import shlex
 import sys
 from pathlib import Path
@@ -23,9 +24,12 @@ def repository_root() -> Path:
 
 def tool_parser(description: str, *examples: str) -> argparse.ArgumentParser:
     """Argument parser of a tool, with examples at the end of its help."""
+    epilog = '\n  '.join(('examples:', *examples))
+    if sys.argv[0].startswith('mnv2 '):  # outside of the checkout there is no tools/
+        epilog = re.sub(r'python tools/\w+\.py', sys.argv[0], epilog)
     return argparse.ArgumentParser(
         description=description,
-        epilog='\n  '.join(('examples:', *examples)),
+        epilog=epilog,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
 

@@ -60,6 +60,11 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__context__
 
 
+def is_interrupt(error: BaseException) -> bool:
+    """Whether an interrupt is behind an error, as where mmengine formats a config."""
+    return any(isinstance(seen, KeyboardInterrupt) for seen in _chain(error))
+
+
 def message_of(error: BaseException) -> str:
     """The message without what mmengine's registry and data loaders put before it."""
     text = str(error)
@@ -101,8 +106,7 @@ def command(main: Callable[[], int | None]) -> Callable[[], None]:
         except Exception as error:
             text = message_of(error) if isinstance(error, InputError) else None
             text = text or disk_message(error)
-            # mmengine turns an interrupt into an error where it formats a config
-            if any(isinstance(e, KeyboardInterrupt) for e in _chain(error)):
+            if is_interrupt(error):
                 _interrupted()
             if text is None or os.environ.get(TRACEBACK_VARIABLE) == '1':
                 raise

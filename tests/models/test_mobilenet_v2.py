@@ -224,3 +224,12 @@ def test_torch_fx_traces_it(training):
     model.load_state_dict(state)  # the running statistics
     (found,) = traced(x)
     torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize(
+    ('name', 'value'),
+    [('norm_cfg', 'BN'), ('norm_cfg', dict(eps=1e-3)), ('act_cfg', 'ReLU')],
+)
+def test_an_argument_that_is_no_dict_with_a_type_is_named(name, value):
+    with pytest.raises(InputError, match=name):
+        MobileNetV2(**{name: value})

@@ -284,7 +284,7 @@ def test_resume_without_checkpoint_starts(
     assert 'starting from the beginning' in capfd.readouterr().out
 
 
-@pytest.mark.parametrize('saves', [True, False])
+@pytest.mark.parametrize(('saves', 'wrapped'), [(True, 0), (False, 0), (True, 1)])
 def test_interrupt_names_the_command_that_continues(
     trained: Callable[[str], tuple[Path, Path]],
     run_tool: Tool,
@@ -292,6 +292,7 @@ def test_interrupt_names_the_command_that_continues(
     capfd: pytest.CaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
     saves: bool,
+    wrapped: bool,
 ) -> None:
     config, checkpoint = trained('cls')
     shutil.copy2(checkpoint, tmp_path)  # of an older training
@@ -302,7 +303,12 @@ def test_interrupt_names_the_command_that_continues(
         def train(self) -> None:
             if saves:
                 shutil.copy(checkpoint, tmp_path / 'epoch_1.pth')
-            raise KeyboardInterrupt
+            if not wrapped:
+                raise KeyboardInterrupt
+            try:
+                raise KeyboardInterrupt
+            finally:
+                raise RuntimeError('of a library')
 
     monkeypatch.setattr(
         'mnv2_mm.commands.train.build_runner', lambda cfg, **_: Stopped()

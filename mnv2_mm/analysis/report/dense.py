@@ -89,7 +89,7 @@ def analyze_classes(samples: Sequence[Sample], classes: Sequence[str]) -> Findin
     np.add.at(matrix, (true, best[:, 0]), 1)
     counts, predicted, right = matrix.sum(1), matrix.sum(0), matrix.diagonal()
     top1, top5 = (best[:, 0] == true).mean(), (best == true[:, None]).any(1).mean()
-    sentence = f'The model names {100 * top1:.0f} of 100 images right.'
+    sentence = f'The model names {top1:.0%} of the images right.'
     if len(names) > 2 * best.shape[1]:
         sentence += f' The true class is among its best five for {100 * top5:.0f}.'
     recall, precision = ratio(right, counts), ratio(right, predicted)
