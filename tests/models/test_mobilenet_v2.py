@@ -187,6 +187,7 @@ def test_with_cp_changes_no_gradient():
         (dict(out_indices=('layer_2/expansion_output',)), 'layer_3'),
         (dict(out_indices=()), 'non-empty'),
         (dict(out_indices='layer_18'), 'sequence'),
+        (dict(out_indices=None), 'sequence'),
         (dict(output_stride=4), '32'),
         (dict(padding='valid'), 'symmetric'),
         (dict(frozen_stages=9), '8'),
