@@ -84,7 +84,7 @@ class ImageIndex:
             if len(found) > 1:
                 # the folders, and for instances_train2017.json its words
                 wanted = [*near.split('/'), *re.findall(r'[A-Za-z]+\d*', near)]
-                path = os.path.dirname(os.path.normpath(given)).split('/')
+                path = [*filter(None, os.path.dirname(given).split('/'))]
                 score = [self._alike(name, wanted, path) for name in found]
                 found = [
                     n for n, s in zip(found, score, strict=True) if s == max(score)
@@ -94,9 +94,8 @@ class ImageIndex:
         return []
 
     @staticmethod
-    def _alike(name: str, near: list[str], given: list[str]) -> int:
-        """Number of folders that a name shares with the two other places."""
-        folders = os.path.dirname(name).split('/')
-        return sum(part in near for part in folders) + 2 * sum(
-            part in given for part in folders
-        )
+    def _alike(name: str, near: list[str], given: list[str]) -> tuple[int, int]:
+        """How many folders a name shares with two other places, less those of its own."""
+        folders = [*filter(None, os.path.dirname(name).split('/'))]
+        shared = [(part in near) + 2 * (part in given) for part in folders]
+        return sum(shared), -shared.count(0)

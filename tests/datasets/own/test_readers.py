@@ -10,7 +10,7 @@ pytest.importorskip('globox', reason="the extra 'data' is not installed")
 
 from mnv2_mm.datasets.own.collect import collect
 from mnv2_mm.datasets.own.forms import FORMS, recognize, scan
-from mnv2_mm.datasets.own.records import Problems
+from mnv2_mm.datasets.own.records import ImageIndex, Problems
 from mnv2_mm.datasets.own.writer import read_image
 from mnv2_mm.utils.errors import InputError
 
@@ -257,3 +257,19 @@ def test_a_folder_without_annotations_is_refused(tmp_path):
         read(tmp_path / 'nowhere')
     with pytest.raises(InputError, match='--form voc'):
         read(write_set(tmp_path / 'b', 'csv'), form='voc')
+
+
+@pytest.mark.parametrize(
+    ('given', 'near', 'wanted'),
+    [
+        ('x.png', 'masks/a/x.png', 'a/x.jpg'),
+        ('x', 'labels/b/x.txt', 'b/x.jpg'),
+        ('x', 'labels/x.txt', 'x.jpg'),
+        ('./a/x.jpg', 'labels.json', 'a/x.jpg'),
+    ],
+)
+def test_of_images_of_one_name_that_of_the_same_folders_is_taken(
+    given, near, wanted, tmp_path
+):
+    index = ImageIndex(tmp_path, ['x.jpg', 'a/x.jpg', 'b/x.jpg'])
+    assert index.find(given, near) == wanted
