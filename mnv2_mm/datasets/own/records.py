@@ -95,7 +95,7 @@ class ImageIndex:
 
     @staticmethod
     def _alike(name: str, near: list[str], given: list[str]) -> tuple[int, int]:
-        """Folders that a name shares with two other places; then, how few are its own."""
+        """Folders that a name shares with the others; then, fewest of its own."""
         folders = [*filter(None, os.path.dirname(name).split('/'))]
         shared = [(part in near) + 2 * (part in given) for part in folders]
         return sum(shared), -shared.count(0)
