@@ -17,7 +17,8 @@ def same_pads(
     side: int, kernel: int, stride: int = 1, dilation: int = 1
 ) -> tuple[int, int]:
     """Zeros before and after a side of the input; the odd one comes after."""
-    steps = -(-side // stride) - 1
+    # not by a negative number, for which ONNX rounds to the other side
+    steps = (side + stride - 1) // stride - 1
     total = max(steps * stride + (kernel - 1) * dilation + 1 - side, 0)
     return total // 2, total - total // 2
 

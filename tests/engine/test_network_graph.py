@@ -1,6 +1,7 @@
 """A network as one graph: by ONNX Runtime, and by oneDNN."""
 
 import copy
+import warnings
 
 import pytest
 import torch
@@ -8,6 +9,9 @@ from torch import nn
 
 from mnv2_mm.engine import network_graph
 from mnv2_mm.engine.network_graph import EAGER_CALLS, MAX_SIZES, use_graph
+from mnv2_mm.engine.onnx_export import export
+from mnv2_mm.models import MobileNetV2
+from mnv2_mm.runtime.onnxruntime import OnnxRuntime
 from mnv2_mm.utils.compat import installed
 
 BACKENDS = [
@@ -171,3 +175,18 @@ def test_other_models_run_as_before():
     network = TwoStageDetector().eval()
     use_graph(network, onnx=False)
     assert 'forward' not in vars(network.head)
+
+
+@pytest.mark.skipif(
+    not (installed('onnxruntime') and installed('onnx')), reason='needs ONNX Runtime'
+)
+@pytest.mark.parametrize('size', [(43, 64), (86, 128), (64, 33)])
+def test_same_padding_of_odd_and_even_sides_is_exported(size):
+    """With other padding on the rows than on the columns."""
+    model = MobileNetV2(0.35, (2, 6), padding='same', output_stride=8).eval()
+    x = torch.rand(1, 3, *size)
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        found = OnnxRuntime([export(model, x)])(x.numpy()).values()
+        for one, other in zip(found, model(x), strict=True):
+            torch.testing.assert_close(torch.from_numpy(one), other, atol=1e-4, rtol=0)
