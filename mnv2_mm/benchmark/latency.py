@@ -32,7 +32,7 @@ def measure(
 
     They are those of the processor with one thread, so other programs do not count.
     Each network has a process of its own, as in use: after a network with large maps
-    glibc keeps memory, and the next one would be up to a fifth faster.
+    glibc keeps memory, and the next one would be faster.
 
     Args:
         entries: Of metafiles, see :func:`mnv2_mm.checkpoints.hub.listed_models`.

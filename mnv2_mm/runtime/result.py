@@ -128,7 +128,8 @@ class Result:
 
     def stem_in(self, folder: Path) -> str:
         """Name without ending for a file in a folder that replaces no image."""
-        return self.name + '_drawn' * (folder.resolve() in self.folders)
+        beside = folder.resolve() in self.folders
+        return f'{self.name}_drawn' if beside else self.name
 
     def to_dict(self) -> dict:
         """The prediction as plain numbers.

@@ -6,6 +6,7 @@ misspelt flag are answered at once.
 
 import argparse
 import functools
+import os
 import re
 import shlex
 import sys
@@ -58,6 +59,9 @@ def this_command(*more: str) -> str:
     """The command line of this program with further flags, for a shell."""
     program, *flags = sys.argv
     start = program if program.startswith('mnv2 ') else shlex.join(['python', program])
+    if count := os.environ.get('LOCAL_WORLD_SIZE'):  # of torchrun
+        launch = f'-m torch.distributed.run --standalone --nproc_per_node={count}'
+        start = f'python {launch} {shlex.quote(program)}'
     return ' '.join([start, *map(shlex.quote, [*flags, *more])])
 
 

@@ -33,7 +33,10 @@ _KNOWN_KEYS = {
 
 
 def get_config(name_or_path: str | os.PathLike | Config) -> Config:
-    """Read a config by path or name; a :class:`Config` is returned as it is."""
+    """Read a config by path or name; a :class:`Config` is taken as it is.
+
+    A lazy one comes with names in place of its classes.
+    """
     if isinstance(name_or_path, Config):
         return _with_names(name_or_path)
     path = config_path(name_or_path)
@@ -52,7 +55,7 @@ def get_config(name_or_path: str | os.PathLike | Config) -> Config:
 
 def _with_names(cfg: Config) -> Config:
     """A lazy config (``with read_base():``) with names in place of its classes."""
-    if not cfg._imported_names:
+    if not getattr(cfg, '_imported_names', None):  # mmengine has no public word for it
         return cfg
     return Config(cfg.to_dict(), cfg_text=cfg.text, filename=cfg.filename)
 

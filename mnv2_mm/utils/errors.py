@@ -100,7 +100,9 @@ def command(main: Callable[[], int | None]) -> Callable[[], None]:
             signal.signal(signal.SIGINT, interrupt)
         try:
             sys.exit(main())
-        except BrokenPipeError:  # `| head` has read enough
+        except BrokenPipeError:
+            if not _is_stdout_closed():
+                raise  # a pipe of the program itself
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(1)
         except Exception as error:
@@ -119,6 +121,15 @@ def command(main: Callable[[], int | None]) -> Callable[[], None]:
                 signal.signal(signal.SIGINT, before)
 
     return run
+
+
+def _is_stdout_closed() -> bool:
+    """Whether the reader of the output is gone, as `| head` when it has enough."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        return True
+    return False
 
 
 def _interrupted() -> None:

@@ -260,6 +260,11 @@ def test_a_reader_that_stops_is_no_error():
     assert run.stderr.read() == b''
 
 
+def test_another_broken_pipe_keeps_its_traceback():
+    with pytest.raises(BrokenPipeError):
+        command(raising(BrokenPipeError()))()
+
+
 def test_command_line_ends_with_the_message():
     code = (
         'from mnv2_mm.utils.errors import InputError, command\n'

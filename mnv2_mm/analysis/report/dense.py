@@ -91,7 +91,7 @@ def analyze_classes(samples: Sequence[Sample], classes: Sequence[str]) -> Findin
     top1, top5 = (best[:, 0] == true).mean(), (best == true[:, None]).any(1).mean()
     sentence = f'The model names {top1:.0%} of the images right.'
     if len(names) > 2 * best.shape[1]:
-        sentence += f' The true class is among its best five for {100 * top5:.0f}.'
+        sentence += f' The true class is among its best five for {top5:.0%}.'
     recall, precision = ratio(right, counts), ratio(right, predicted)
     sections = [
         Section(

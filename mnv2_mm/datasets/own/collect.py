@@ -223,7 +223,7 @@ def _masks(
     for name, size in _sizes(pairs, files, problems, tick):
         try:
             mask = mask_numbers(files.root / pairs[name])
-        except (OSError, SyntaxError):  # Pillow raises both for a damaged PNG
+        except (OSError, SyntaxError):
             problems.add('mask left out, it is damaged', pairs[name])
             continue
         if mask is None:

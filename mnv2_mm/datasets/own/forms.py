@@ -40,6 +40,8 @@ NAME_FILES = (
     'labelmap.txt',
     'class_names.txt',
 )
+#: Folders of annotation files, with the images beside them.
+_OWN_FOLDERS = ('annotation', 'annotations', 'ann', 'labels')
 _YOLO = re.compile(rb'\S+(\s+[-+.\deE]+){4,}\s*$')
 _MASK_FOLDERS = re.compile(
     r'(^|/)(ann_dir|annotations?|masks?|labels?|segmentation\w*|trimaps|gt\w*)(?=/|$)',
@@ -65,7 +67,10 @@ class Files:
 def is_prepared(folder: Path) -> bool:
     """Whether `mnv2 data` has written a folder."""
     report = folder / REPORT
-    return report.is_file() and report.read_bytes().startswith(TITLE.encode())
+    if not report.is_file():
+        return False
+    with report.open('rb') as file:
+        return file.read(len(TITLE)) == TITLE.encode()
 
 
 def scan(source: Path, tick: Callable[[], object] = lambda: None) -> Files:
@@ -78,11 +83,12 @@ def scan(source: Path, tick: Callable[[], object] = lambda: None) -> Files:
         tick: Called for each file.
     """
     if source.is_file():
+        folder = source.absolute().parent
         files = _listed_files(source.parent, source.name, tick)
-        if files.images or source.suffix not in ('.json', '.xml', '.csv'):
+        # where it has a folder of its own, the images are beside that
+        if files.images or folder.name.lower() not in _OWN_FOLDERS:
             return files
-        parent = source.absolute().parent  # the images may be beside its folder
-        return _listed_files(parent.parent, f'{parent.name}/{source.name}', tick)
+        return _listed_files(folder.parent, f'{folder.name}/{source.name}', tick)
     if not source.is_dir():
         raise InputError(f'there is no folder or file {source}; give that of the data')
     return _listed_files(source, '', tick)

@@ -92,7 +92,7 @@ def mask_numbers(path: Path) -> np.ndarray | None:
         None if the image has colors.
 
     Raises:
-        OSError: it is damaged.
+        OSError, SyntaxError: it is damaged; Pillow has both.
     """
     with Image.open(path) as image:
         if image.mode in ('P', 'L', 'I', 'I;16', '1'):
