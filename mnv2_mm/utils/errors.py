@@ -126,7 +126,7 @@ def command(main: Callable[[], int | None]) -> Callable[[], None]:
 def _is_stdout_closed() -> bool:
     """Whether the reader of the output is gone, as `| head` when it has enough."""
     try:
-        sys.stdout.flush()
+        os.write(sys.stdout.fileno(), b'\n')
     except BrokenPipeError:
         return True
     return False

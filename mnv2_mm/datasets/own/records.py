@@ -84,9 +84,7 @@ class ImageIndex:
             if len(found) > 1:
                 # the folders, and for instances_train2017.json its words
                 wanted = [*near.split('/'), *re.findall(r'[A-Za-z]+\d*', near)]
-                path = [
-                    *filter(None, os.path.dirname(os.path.normpath(given)).split('/'))
-                ]
+                path = os.path.dirname(os.path.normpath(given)).split('/')
                 score = [self._alike(name, wanted, path) for name in found]
                 found = [
                     n for n, s in zip(found, score, strict=True) if s == max(score)

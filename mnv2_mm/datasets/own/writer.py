@@ -141,11 +141,8 @@ def _flat_names(records: list[Record], folder: Callable[[Record], str]) -> list[
         if counts[inside, stem] > 1:
             stem = Path(record.path).with_suffix('').as_posix().replace('/', '_')
         numbered = (f'{stem}_{n}' for n in itertools.count(2))
-        name = next(
-            n
-            for n in (stem, *itertools.islice(numbered, len(records)))
-            if (inside, n.lower()) not in taken
-        )
+        every = itertools.chain([stem], numbered)
+        name = next(n for n in every if (inside, n.lower()) not in taken)
         taken.add((inside, name.lower()))
         names.append(name)
     return names
