@@ -189,7 +189,7 @@ def _foreign(report: WeightReport, backbone: str, weights: Mapping) -> str:
     if key_map is not None and 'mnv2_mm' not in key_map.name:
         return text + (
             f'Its names are those of {key_map.name}; make a checkpoint of it by: '
-            f'python tools/convert_weights.py {source} OUT.pth --config CONFIG'
+            f'mnv2 convert {source} OUT.pth --config CONFIG'
         )
     return text + (
         'Weights of a backbone alone are given in the config, as '

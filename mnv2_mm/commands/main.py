@@ -5,6 +5,7 @@ import importlib.util
 import sys
 
 from mnv2_mm.utils.cli import repository_root
+from mnv2_mm.utils.errors import command
 
 #: Sub-command: (file in tools/, what it does).
 COMMANDS = {
@@ -29,15 +30,15 @@ def main() -> int:
     name = sys.argv[1] if len(sys.argv) > 1 else '--help'
     if name in ('-h', '--help'):
         print('usage: mnv2 COMMAND ...   (mnv2 COMMAND --help tells more)\n')
-        for command, (_, text) in COMMANDS.items():
-            print(f'  {command:10} {text}')
+        for word, (_, text) in COMMANDS.items():
+            print(f'  {word:10} {text}')
         print(f'  {"check":10} say what is installed, missing, and the remedy')
         return 0
     if name == 'check':
         from mnv2_mm.check import main as check
 
         sys.argv[:2] = ['mnv2 check']
-        return check()
+        return command(check)()
     if name not in COMMANDS:
         near = difflib.get_close_matches(name, [*COMMANDS, 'check'], n=1)
         hint = f'did you mean {near[0]}?' if near else '`mnv2` lists them'

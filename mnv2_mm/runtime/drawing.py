@@ -4,20 +4,17 @@ Text and lines follow the size of the image. The hosts' visualizers draw text of
 size, labels over labels, and need torch and matplotlib.
 """
 
-import unicodedata
 from collections.abc import Mapping, Sequence
 
 import cv2
 import numpy as np
 
-Color = tuple[int, int, int]
+from mnv2_mm.runtime.lettering import Color, fit, printable, write
 
 _SHORT_SIDE = 480  # pixels; smaller images are enlarged for drawing
 _LONG_SIDE = 1920  # but not beyond this
 _TOP = 5  # classes of a classification that are drawn
 _LEGEND = 24  # classes that it lists
-_FONT = cv2.FONT_HERSHEY_SIMPLEX
-_CAPITAL = 22  # height of its capitals in pixels at scale 1
 
 
 def draw(
@@ -79,8 +76,8 @@ def beside(images: Mapping[str, np.ndarray]) -> np.ndarray:
         size = _text_size(image)
         pad = round(size / 2)
         strip = np.full((round(size) + 2 * pad, image.shape[1], 3), 40, np.uint8)
-        size, _ = _fit(title, size, image.shape[1] - 2 * pad)
-        _write(strip, title, (pad, len(strip) - pad), size, (255, 255, 255))
+        size, _ = fit(title, size, image.shape[1] - 2 * pad)
+        write(strip, title, (pad, len(strip) - pad), size, (255, 255, 255))
         parts += [np.vstack([strip, image])]
         parts += [np.full((len(parts[-1]), pad, 3), 255, np.uint8)]
     return np.hstack(parts[:-1])
@@ -167,7 +164,7 @@ def _draw_boxes(
             cv2.rectangle(canvas, box[:2], box[2:], color, width)
     shown = [None] * len(order) if scores is None else scores[order]
     texts = [_name(classes, *pair) for pair in zip(labels, shown, strict=True)]
-    fits = [_fit(text, size, canvas.shape[1] - 2 * pad) for text in texts]
+    fits = [fit(text, size, canvas.shape[1] - 2 * pad) for text in texts]
     sizes = np.array([(width + 2 * pad, size + 2 * pad) for _, width in fits])
     outer = boxes + np.array([-reach, -reach, reach, reach])
     places = place_labels(outer, sizes.round().astype(int), canvas.shape[:2])
@@ -175,7 +172,7 @@ def _draw_boxes(
     for (x1, y1, x2, y2), text, (own, _), fill in rows:
         if x2:
             canvas[y1:y2, x1:x2] = fill
-            _write(canvas, text, (x1 + pad, y2 - pad), own, text_color(fill))
+            write(canvas, text, (x1 + pad, y2 - pad), own, text_color(fill))
 
 
 def _draw_mask(
@@ -212,7 +209,7 @@ def _draw_list(
     """List texts with their colors, or bars of these lengths, in a dark corner."""
     row = max(1, int(1.8 * size))
     bar = 4 if len(shares) else 1
-    fits = [_fit(text, size, canvas.shape[1] - (bar + 2) * row) for text, _ in rows]
+    fits = [fit(text, size, canvas.shape[1] - (bar + 2) * row) for text, _ in rows]
     wide = round(max((x for _, x in fits), default=0) + (bar + 1.2) * row)
     first = row // 3
     panel = canvas[first : first + len(rows) * row, first : first + wide * bool(rows)]
@@ -223,13 +220,12 @@ def _draw_list(
         end = first + round(bar * row * float(length))
         panel[y * row + row // 5 : (y + 1) * row - row // 5, first:end] = color
         corner = first + (bar + 0.3) * row, y * row + (row + size) / 2
-        _write(panel, text, corner, own, (255, 255, 255))
+        write(panel, text, corner, own, (255, 255, 255))
 
 
 def _name(classes: Sequence[str], label: int, score: float | None = None) -> str:
-    """Text of a label, in what OpenCV's font has; letters lose their accents."""
-    name = unicodedata.normalize('NFKD', class_name(classes, label))
-    text = name.encode('ascii', 'ignore').decode().strip() or class_name((), label)
+    """Text of a label; the number of the class where no font has its letters."""
+    text = printable(class_name(classes, label)) or class_name((), label)
     return text if score is None else f'{text} {100 * score:.0f} %'
 
 
@@ -237,27 +233,3 @@ def _text_size(canvas: np.ndarray) -> float:
     """Height of capitals in pixels: a fixed part of the image."""
     height, width = canvas.shape[:2]
     return max(8.0, min((height * width) ** 0.5 / 45, height / 16))
-
-
-def _stroke(size: float) -> int:
-    return max(1, round(size / 10))
-
-
-def _fit(text: str, size: float, room: float) -> tuple[float, float]:
-    """Reduce the size of a text to a width; returns its size and width."""
-    (width, _), _ = cv2.getTextSize(text, _FONT, size / _CAPITAL, _stroke(size))
-    factor = min(1.0, max(room, 1.0) / max(width, 1))
-    return size * factor, width * factor
-
-
-def _write(
-    canvas: np.ndarray,
-    text: str,
-    corner: tuple[float, float],
-    size: float,
-    color: Color,
-) -> None:
-    """Write a text that starts at a corner, at the bottom left of its capitals."""
-    place = (round(corner[0]), round(corner[1]))
-    font = (_FONT, size / _CAPITAL, color, _stroke(size), cv2.LINE_AA)
-    cv2.putText(canvas, text, place, *font)
