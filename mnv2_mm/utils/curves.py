@@ -55,8 +55,9 @@ def read_curves(work_dir: str | os.PathLike) -> Curves:
         new = [r for r in records if 'lr' in r]
         if number and new:
             first = min(r['step'] for r in new)
-            resumed.append(first)
             train = [r for r in train if r['step'] < first]
+            # a training from the beginning resumes nothing
+            resumed = [step for step in resumed if step < first] + [first] * bool(train)
             # a metric belongs to the iterations before it, so first itself is left out
             metrics = [r for r in metrics if r['step'] < first]
         train += new

@@ -61,6 +61,7 @@ def test_a_new_training_in_the_same_folder_counts_alone(tmp_path: Path) -> None:
     curves = read_curves(tmp_path)
     assert curves.train['loss'] == [(1, 1.0), (2, 1.0)]
     assert curves.metrics == {'mAP': [(2, 0.1)]}
+    assert not curves.resumed
 
 
 def test_training_by_iteration(tmp_path: Path) -> None:
