@@ -56,10 +56,9 @@ def describe_model(model: nn.Module, cfg: Config) -> dict:
 
 def rgb(processor: nn.Module) -> bool:
     """Whether the data preprocessor of a host turns images into RGB."""
-    return bool(
-        getattr(processor, '_channel_conversion', False)
-        or getattr(processor, 'to_rgb', False)
-    )
+    # mmengine's, upstream mmseg's and mmpretrain's
+    names = ('_channel_conversion', 'channel_conversion', 'to_rgb')
+    return any(getattr(processor, name, False) for name in names)
 
 
 def preprocessing(pipeline: Sequence[Mapping], model: nn.Module) -> dict:

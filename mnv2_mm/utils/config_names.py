@@ -145,6 +145,14 @@ def _accept_in_hub(module: ModuleType) -> None:
     module.MODULE2PACKAGE.setdefault('mnv2_mm', 'mnv2_mm')
 
 
+def _find_for_hub(module: ModuleType) -> None:
+    """Upstream's hub does not find a package that is installed in place."""
+    own, package = module.get_installed_path, Path(__file__).parents[1]
+    module.get_installed_path = lambda name: (
+        str(package) if name == package.name else own(name)
+    )
+
+
 def _accept_in_inferencers(module: ModuleType) -> None:
     """mmdet's and mmseg's; that of mmpretrain asks ``Config.fromfile``."""
     own = module.BaseInferencer._load_model_from_metafile
@@ -162,6 +170,7 @@ def _accept_in_inferencers(module: ModuleType) -> None:
 _CHANGES: dict[str, Callable[[ModuleType], None]] = {
     'mmengine.config.config': _accept_as_file,
     'mmengine.config.utils': _accept_in_hub,
+    'mmengine.hub.hub': _find_for_hub,
     'mmengine.infer.infer': _accept_in_inferencers,
 }
 

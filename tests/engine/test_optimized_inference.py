@@ -125,6 +125,7 @@ def test_bfloat16_is_refused_where_it_is_slow(monkeypatch):
 def test_a_backend_that_cannot_run_is_named(monkeypatch):
     with pytest.raises(InputError, match='auto, pytorch, onnxruntime'):
         init_model('mnv2_sample', optimize=True, backend='tflite')
+    pytest.importorskip('onnxruntime')
     with pytest.raises(InputError, match="float32: use 'auto'"):
         init_model('mnv2_sample', dtype='bfloat16', backend='onnxruntime')
     monkeypatch.setattr(optimized_inference, 'installed', lambda name: name == 'onnx')

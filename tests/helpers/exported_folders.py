@@ -3,6 +3,10 @@
 import json
 from pathlib import Path
 
+import pytest
+
+pytest.importorskip('onnx')
+pytest.importorskip('onnxruntime')
 import onnx
 from onnx_graphs import GraphBuilder
 

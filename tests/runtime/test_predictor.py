@@ -12,7 +12,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from exported_folders import write_folder
 from PIL import Image
 
 from mnv2_mm.api import load
@@ -257,6 +256,8 @@ def test_deep_images_of_pillow_are_read_as_from_a_file(tmp_path: Path) -> None:
 
 def test_an_exported_model_is_loaded_without_torch(tmp_path: Path) -> None:
     pytest.importorskip('onnxruntime', reason='deployment is not installed')
+    from exported_folders import write_folder
+
     folder = write_folder(tmp_path / 'exported')
     cv2.imwrite(str(tmp_path / 'a.png'), BGR)
     code = (

@@ -9,7 +9,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from exported_folders import write_folder
 from image_headers import png_header
 
 from mnv2_mm.commands import demo
@@ -135,6 +134,8 @@ def test_video(
 
 def test_an_exported_model(run_tool: Tool, tiny_data: Path, tmp_path: Path) -> None:
     pytest.importorskip('onnxruntime', reason='deployment is not installed')
+    from exported_folders import write_folder
+
     model = write_folder(tmp_path / 'exported')
     pattern = tiny_data / 'images' / 'val' / '*0.jpg'
     assert run_tool('demo', model, pattern, '--out-dir', tmp_path / 'out') == 0
@@ -168,6 +169,8 @@ def test_images_are_read_before_and_written_after_in_other_threads(
     recorded(demo, '_read')
     recorded(ExportedModel, 'run')
     recorded(Result, 'save')
+    from exported_folders import write_folder
+
     model = write_folder(tmp_path / 'exported')
     images = sorted((tiny_data / 'images' / 'val').glob('*.jpg'))
     assert run_tool('demo', model, *images, '--out-dir', tmp_path / 'out') == 0

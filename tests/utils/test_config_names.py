@@ -9,7 +9,7 @@ import pytest
 from mmengine.config import Config
 
 from mnv2_mm.utils.config import config_path, get_config
-from mnv2_mm.utils.config_names import PTH, _accept_in_hub, add_names
+from mnv2_mm.utils.config_names import PTH, _accept_in_hub, _find_for_hub, add_names
 from mnv2_mm.utils.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -114,10 +114,11 @@ print(get_config('mnv2_mm::official/mnv2_in1k.py').filename)
 
 def test_the_hub_builds_a_model_by_its_name():
     from mmengine.config import utils
-    from mmengine.hub import get_model
+    from mmengine.hub import hub
 
     _accept_in_hub(utils)  # as install() does at the import
-    model = get_model('mnv2_mm::official/mnv2_in1k.py')
+    _find_for_hub(hub)
+    model = hub.get_model('mnv2_mm::official/mnv2_in1k.py')
     assert type(model).__module__.startswith('mmpretrain.')
 
 

@@ -18,8 +18,11 @@ from types import SimpleNamespace
 
 import cv2
 import numpy as np
-import onnx
 import pytest
+
+pytest.importorskip('onnx')
+pytest.importorskip('onnxruntime')
+import onnx
 from exported_folders import write_folder
 from onnx_graphs import GraphBuilder
 
