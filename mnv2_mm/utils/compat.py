@@ -76,7 +76,9 @@ def allow_checkpoints() -> None:
     >= 2.6 then refuses its files. torch still refuses a file that wants to run code.
 
     :mod:`mnv2_mm.registry` calls this, so that the hosts' own tools can read the
-    checkpoints of any config that names a type of this package.
+    checkpoints of any config that names a type of this package. In an environment of
+    tools/setup_env.sh, mmengine's loader does so too
+    (:mod:`mnv2_mm.utils.config_names`).
     """
     import torch
 
@@ -121,6 +123,6 @@ def why_unreadable(error: UnpicklingError) -> str:
         return str(error).strip().partition('\n')[0]
     return (
         f'it holds more than tensors and would run {found[1]} when read, which is '
-        'refused; where you trust it, make a safe copy: python '
-        'tools/convert_weights.py FILE OUT.pth --trust'
+        'refused; where you trust it, make a safe copy: '
+        'mnv2 convert FILE OUT.pth --trust'
     )

@@ -166,12 +166,20 @@ def _accept_in_inferencers(module: ModuleType) -> None:
     module.BaseInferencer._load_model_from_metafile = load
 
 
+def _allow_checkpoints(module: ModuleType) -> None:
+    """Upstream's inferencers read a checkpoint before they build the model."""
+    from mnv2_mm.utils.compat import allow_checkpoints
+
+    allow_checkpoints()
+
+
 #: What changes in a module of mmengine after its import.
 _CHANGES: dict[str, Callable[[ModuleType], None]] = {
     'mmengine.config.config': _accept_as_file,
     'mmengine.config.utils': _accept_in_hub,
     'mmengine.hub.hub': _find_for_hub,
     'mmengine.infer.infer': _accept_in_inferencers,
+    'mmengine.runner.checkpoint': _allow_checkpoints,
 }
 
 
