@@ -67,7 +67,12 @@ class CheckpointGuardHook(Hook):
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Raise or warn before mmengine loads the weights."""
-        training = isinstance(runner._train_loop, BaseLoop)  # built
+        # built; a hook may build the training set in an evaluation too
+        training, testing = (
+            isinstance(loop, BaseLoop)
+            for loop in (runner._train_loop, runner._test_loop)
+        )
+        training = training and not testing
         use: Use = 'resume' if runner._resume else 'finetune' if training else 'test'
         loop = runner._train_loop if training else runner._test_loop
         dataset = getattr(getattr(loop, 'dataloader', None), 'dataset', None)

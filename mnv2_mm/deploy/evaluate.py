@@ -23,7 +23,7 @@ from mnv2_mm.deploy.export import (
 )
 from mnv2_mm.deploy.tasks import set_pixel_scaling
 from mnv2_mm.engine.progress import ProgressHook
-from mnv2_mm.engine.tool_runner import ToolRunner
+from mnv2_mm.engine.tool_runner import EvaluationRunner
 from mnv2_mm.runtime.description import output_names, read_info
 from mnv2_mm.utils.config import (
     config_meta,
@@ -82,7 +82,7 @@ class Evaluation:
         init_default_scope(cfg.default_scope)
         model = backend_model(self.processor, self.files)
 
-        class ExportedRunner(ToolRunner):
+        class ExportedRunner(EvaluationRunner):
             """A runner whose model is the exported one."""
 
             def build_model(self, _: dict) -> nn.Module:
@@ -90,7 +90,7 @@ class Evaluation:
                 return model
 
             def register_hooks(self, *args: object, **kwargs: object) -> None:
-                """Leave out hooks that act in a training, as EMAHook."""
+                """Leave out hooks that act in a training."""
                 super().register_hooks(*args, **kwargs)
                 self._hooks = [h for h in self._hooks if not _is_for_training(h)]
 

@@ -9,7 +9,7 @@ from mmengine.registry import RUNNERS, init_default_scope
 from mmengine.runner import Runner
 
 from mnv2_mm.datasets.checks.preflight import check as check_data
-from mnv2_mm.engine.tool_runner import ToolRunner
+from mnv2_mm.engine.tool_runner import EvaluationRunner, ToolRunner
 from mnv2_mm.utils.config import config_name, is_of_mmengine
 from mnv2_mm.utils.console import print_warnings
 from mnv2_mm.utils.errors import InputError
@@ -67,7 +67,8 @@ def build_runner(cfg: Config, *, training: bool = False) -> Runner:
     """Build the runner; call it inside of ``readable_config_errors``."""
     _add_hooks(cfg, training=training)
     init_default_scope(cfg.get('default_scope', 'mmengine'))
-    return RUNNERS.build(cfg) if 'runner_type' in cfg else ToolRunner.from_cfg(cfg)
+    runner = ToolRunner if training else EvaluationRunner
+    return RUNNERS.build(cfg) if 'runner_type' in cfg else runner.from_cfg(cfg)
 
 
 def _add_hooks(cfg: Config, *, training: bool) -> None:

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from mmengine.hooks import EarlyStoppingHook, EMAHook
 from mmengine.logging import MMLogger
 from mmengine.runner import BaseLoop, EpochBasedTrainLoop, Runner
 from torch import nn
@@ -128,6 +129,28 @@ class ToolRunner(Runner):
         """Evaluate, with a tidy console."""
         with self._tidy():
             return super().test()
+
+
+class EvaluationRunner(ToolRunner):
+    """The runner of an evaluation: it leaves what belongs to the training alone."""
+
+    def dump_config(self) -> None:
+        """Keep the config in the work dir: it is that of the training, not changed."""
+
+    def register_hooks(self, *args: object, **kwargs: object) -> None:
+        """Leave out two hooks of a training.
+
+        The weights in a checkpoint are the average already; EMAHook would exchange
+        them again, after --tta and --optimize changed the model. EarlyStoppingHook
+        builds the training set.
+        """
+        super().register_hooks(*args, **kwargs)
+        self._hooks = [
+            hook
+            for hook in self._hooks
+            if not isinstance(hook, EMAHook | EarlyStoppingHook)
+            or getattr(hook, 'evaluate_on_origin', False)  # mmpretrain evaluates both
+        ]
 
 
 class _ConsoleLines(logging.Formatter):

@@ -110,6 +110,66 @@ def test_the_optimized_network_is_evaluated(
         assert figures['optimized'] == pytest.approx(figures['eager'], abs=0.01)
 
 
+@pytest.fixture
+def averaged(trained: Trained, tmp_path: Path) -> tuple[Path, Path]:
+    """A trained classifier with hooks of a training, whose training set is gone."""
+    config, checkpoint = trained('cls')
+    own = tmp_path / f'{config.stem}.py'
+    own.write_text(f"""
+_base_ = {str(config)!r}
+train_dataloader = dict(dataset=dict(data_root='nowhere'))
+custom_hooks = [
+    dict(type='EMAHook'),
+    dict(type='EarlyStoppingHook', monitor='accuracy/top1'),
+]
+""")
+    state = torch.load(checkpoint, weights_only=False)
+    raw = {
+        f'module.{key}': torch.zeros_like(x) for key, x in state['state_dict'].items()
+    }
+    state['ema_state_dict'] = {**raw, 'steps': torch.tensor(9)}
+    torch.save(state, tmp_path / 'epoch_1.pth')
+    return own, tmp_path / 'epoch_1.pth'
+
+
+@pytest.mark.parametrize('flags', [[], ['--tta'], ['--optimize']])
+def test_hooks_of_a_training_leave_an_evaluation_alone(
+    averaged: tuple[Path, Path],
+    trained: Trained,
+    run_tool: Tool,
+    tmp_path: Path,
+    flags: list[str],
+) -> None:
+    figures = []
+    for n, (config, checkpoint) in enumerate((averaged, trained('cls'))):
+        place = tmp_path / str(n)
+        assert run_tool('test', config, checkpoint, '--work-dir', place, *flags) == 0
+        figures.append(json.loads((place / 'metrics.json').read_text())['metrics'])
+    assert figures[0] == figures[1]
+
+
+def test_hooks_of_a_training_do_not_turn_the_guard_off(
+    averaged: tuple[Path, Path],
+    trained: Trained,
+    run_tool: Tool,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture,
+) -> None:
+    config, other = averaged[0], trained('seg')[1]
+    assert run_tool('test', config, other, '--work-dir', tmp_path) == 2
+    assert 'error: ' in capfd.readouterr().err
+
+
+def test_the_config_of_a_training_stays(
+    averaged: tuple[Path, Path], run_tool: Tool, tmp_path: Path
+) -> None:
+    config, checkpoint = averaged
+    before = config.read_text()
+    flags = ['--work-dir', tmp_path, '--tta', '--limit', 3]
+    assert run_tool('test', config, checkpoint, *flags) == 0
+    assert config.read_text() == before
+
+
 @pytest.mark.parametrize('flag', ['--tta', '--optimize', '--dtype=bfloat16'])
 def test_flags_of_checkpoints_are_refused_for_exported_models(
     trained: Trained,
