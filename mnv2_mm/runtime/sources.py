@@ -62,8 +62,8 @@ def find_sources(source: Source) -> list[Leaf]:
         return [leaf for part in source for leaf in find_sources(part)]
     if isinstance(source, np.ndarray) or _is_pillow(source):
         return [source]
-    if isinstance(source, int) and not isinstance(source, bool):
-        return [source]
+    if isinstance(source, int | np.integer) and not isinstance(source, bool):
+        return [int(source)]
     if isinstance(source, str | os.PathLike):
         return _files(os.fspath(source))
     raise InputError(
@@ -100,7 +100,14 @@ def _files(name: str) -> list[Leaf]:
     except OSError as error:
         raise InputError(f'{name} cannot be read: {error.strerror}') from error
     known = IMAGES + VIDEOS
-    chosen = sorted(file for file in inside if file.suffix.lower() in known)
+    chosen = sorted(
+        file
+        for file in inside
+        if file.suffix.lower() in known
+        # macOS writes ._NAME beside each file on other disks
+        and not file.name.startswith('._')
+        and not file.is_dir()
+    )
     if not chosen and not is_folder and not inside:
         raise InputError(f'there is no image, folder or video {name}')
     if not chosen:

@@ -276,3 +276,10 @@ def test_an_exported_model_is_loaded_without_torch(tmp_path: Path) -> None:
     assert done.stdout == 'red 0.78, green 0.39, blue 0.20 3 None\n'
     with pytest.raises(InputError, match='device'):
         load(folder, device='cuda:0')
+
+
+def test_files_of_macos_and_folders_are_no_images(photos: Path) -> None:
+    (photos / '._a.png').write_bytes(b'of macOS')
+    (photos / 'c.jpg').mkdir()
+    names = [Path(result.source).name for result in Mean().predict(photos)]
+    assert names == ['a.jpg', 'a.png', 'b.png']

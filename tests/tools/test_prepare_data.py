@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import pytest
 from own_sets import CLASSES, TRUTH, write_image, write_set
+from PIL import Image
 
 pytest.importorskip('globox', reason="the extra 'data' is not installed")
 pytest.importorskip('mmdet')
@@ -385,3 +386,39 @@ def test_a_hundred_thousand_files_need_less_than_two_gigabytes(tmp_path):
     assert done.returncode == 0, done.stderr
     assert int(done.stdout.splitlines()[-1]) < 2_000_000  # kB
     assert len(list((tmp_path / 'out/images').rglob('*.jpg'))) == 50_000
+
+
+def test_masks_of_turned_photos_have_the_size_of_their_images(tmp_path, run_tool):
+    source, out = tmp_path / 'source', tmp_path / 'out'
+    images, rows = [], []
+    for n in range(1, 5):
+        path = source / f'{n}.jpg'
+        write_image(path, seed=n, size=(80, 60))
+        with Image.open(path) as image:
+            exif = image.getexif()
+            exif[0x0112] = 6  # turned by 90 degrees
+            image.save(path, exif=exif)
+        images.append(dict(id=n, file_name=path.name, width=80, height=60))
+        polygon = [[10, 10, 60, 10, 60, 40, 10, 40]]
+        rows.append(dict(id=n, image_id=n, category_id=1, segmentation=polygon))
+    content = dict(images=images, annotations=rows)
+    content['categories'] = [dict(id=1, name='cat')]
+    (source / 'all.json').write_text(json.dumps(content))
+    assert run_tool('prepare_data', source, '--out', out, '--task', 'seg') == 0
+    written = list(out.glob('img_dir/*/*.jpg'))
+    assert len(written) == 4
+    for path in written:
+        mask = cv2.imread(str(out / 'ann_dir' / path.parent.name / f'{path.stem}.png'))
+        assert cv2.imread(str(path)).shape == mask.shape
+
+
+def test_masks_beyond_8_bits_and_yaml_of_other_programs(tmp_path, run_tool, capsys):
+    source, out = tmp_path / 'source', tmp_path / 'out'
+    for n in range(5):
+        write_image(source / f'images/{n}.jpg', seed=n)
+        gray(source / f'masks/{n}.png', n % 2)
+    cv2.imwrite(str(source / 'masks/4.png'), np.full((60, 80), 300, np.uint16))
+    (source / 'deploy.yaml').write_text('a: 1\n---\nb: 2\n')
+    assert run_tool('prepare_data', source, '--out', out) == 0
+    assert 'over 255' in capsys.readouterr().out
+    assert len(list(out.glob('img_dir/*/*.jpg'))) == 4

@@ -51,11 +51,14 @@ def collect(
     records = _boxes(form, files, problems, tick, masks=masks)
     if masks:
         for record in records:
-            if not all(name for name, _ in record.shapes):
+            if any(name == '' for name, _ in record.shapes):
                 kind = 'mask left out, its category is not in the list; correct it'
                 problems.add(kind, record.path)
-                record.shapes = [shape for shape in record.shapes if shape[0]]
-            record.labels, record.boxes = [name for name, _ in record.shapes], None
+                record.shapes = [shape for shape in record.shapes if shape[0] != '']
+            record.labels, record.boxes = (
+                [name for name, _ in record.shapes if name],
+                None,
+            )
         names = {label for record in records for label in record.labels}
         return records, ['background', *sorted(names - {'background'})]
     names = class_names(form, files)
@@ -104,6 +107,8 @@ def _boxes(
             kind = 'EXIF orientation that the boxes ignore; it is written without'
             problems.add(kind, name)
             size = size[::-1]
+        if masks:
+            raw.boxes = lambda _: []
         if (boxes := _scaled(raw, size, problems)) is None:
             continue
         boxes = _usable(boxes, size, f'{raw.near}: {name}', problems)
@@ -115,6 +120,7 @@ def _boxes(
             split=raw.split or _file_split(form, raw.near),
             stored=stored,
             shapes=raw.shapes or [] if masks else [],  # they are large
+            shape_size=raw.size if raw.size and min(raw.size) > 0 else None,
         )
     rest = [name for name in index.names if name not in annotated]
     if form == 'yolo':
@@ -175,7 +181,7 @@ def _scaled(raw: Raw, size: Size, problems: Problems) -> list[Box] | None:
     if abs(factors[0] / factors[1] - 1) > 0.02:
         problems.add('image left out, it has another shape than stated', shown)
         return None
-    problems.add('image of another size than stated; its boxes are scaled', shown)
+    problems.add('image of another size than stated; its labels are scaled', shown)
     scale = np.array(factors * 2)
     return [(label, tuple((corners * scale).tolist())) for label, corners in boxes]
 
@@ -230,6 +236,8 @@ def _masks(
             kind = 'mask left out, it has colors; write one class number a pixel'
         elif mask.shape[::-1] != size:
             kind = 'mask left out, it has another size than its image'
+        elif mask.max(initial=0) > 255:
+            kind = 'mask left out, it has numbers over 255; they are read as 8 bits'
         else:
             found = np.unique(mask).tolist()
             seen.update(found)

@@ -1,6 +1,7 @@
 """What the readers of all annotation forms share: texts, class names, boxes."""
 
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +30,7 @@ class Raw:
     boxes: Callable[[Size], list[Box]]  #: parses, given the size of the image
     size: Size | None = None  #: as written there
     split: str = ''
-    shapes: list | None = None  #: COCO masks: (class, segmentation)
+    shapes: list | None = None  #: COCO masks, as of a record
 
 
 def globox() -> Any:
@@ -51,9 +52,12 @@ def read_text(path: Path) -> str:
 def yaml_contents(files: Files) -> Iterator[dict]:
     """The YAML files that hold a dictionary, as YOLO's data.yaml does."""
     for name in files.yamls:
+        text = read_text(files.root / name)
         try:
-            content = yaml.safe_load(read_text(files.root / name))
+            content = yaml.safe_load(text)
         except yaml.YAMLError as error:
+            if not re.search(r'^(names|train|val|test)\s*:', text, re.M):
+                continue  # of another program
             raise InputError(f'{files.root / name} is no YAML: {error}') from error
         if isinstance(content, dict):
             yield content

@@ -7,7 +7,8 @@ here, and each box that they refuse is reported with its file.
 
 import json
 import xml.etree.ElementTree as ET
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -115,6 +116,8 @@ def _cvat(files: Files, names: list[str], problems: Problems) -> Iterator[Raw]:
     box = globox().BoundingBox
 
     def parse(node: ET.Element) -> Any:
+        if float(node.get('rotation', 0)):
+            raise ValueError('it is rotated')
         if node.tag == 'box':
             return box.from_cvat(node)
         pairs = (pair.split(',') for pair in node.get('points', '').split(';'))
@@ -140,7 +143,11 @@ def _coco(files: Files, names: list[str], problems: Problems) -> Iterator[Raw]:
     for name in names:
         try:
             content = json.loads(read_text(files.root / name))
-            labels = {row['id']: str(row['name']) for row in content['categories']}
+            for key in ('images', 'categories'):
+                counts = Counter(row['id'] for row in content[key])
+                if twice := [number for number, count in counts.items() if count > 1]:
+                    raise ValueError(f'several {key} have the id {twice[0]}')
+            labels = {r['id']: str(r['name']).strip() for r in content['categories']}
             files.classes += labels.values()
             rows: dict[Any, list] = {image['id']: [] for image in content['images']}
             for row in content['annotations']:
@@ -161,20 +168,31 @@ def _coco(files: Files, names: list[str], problems: Problems) -> Iterator[Raw]:
             )
 
         for image in content['images']:
-            given, of_image = str(image.get('file_name')), rows.pop(image['id'], [])
-            where = f'{name}: {given}'
-            crowds = [row for row in of_image if row.get('iscrowd')]
-            problems.add(f'{LEFT_OUT}, it is a crowd (iscrowd)', [where] * len(crowds))
-            of_image = [row for row in of_image if not row.get('iscrowd')]
-            boxes = partial(parsed, of_image, parse, where, problems)
+            given, of_image = str(image.get('file_name')), rows[image['id']]
+            boxes = partial(_coco_boxes, of_image, parse, f'{name}: {given}', problems)
             shapes = [
                 (labels.get(row.get('category_id'), ''), row['segmentation'])
+                if not row.get('iscrowd')
+                else (None, row['segmentation'])
                 for row in of_image
                 if row.get('segmentation')
             ]
             sides = image.get('width'), image.get('height')
             size = sides if all(isinstance(s, int) for s in sides) else None
             yield Raw(given, name, boxes, size, shapes=shapes)
+
+
+def _coco_boxes(
+    rows: list[dict],
+    parse: Callable[[dict], Any],
+    where: str,
+    problems: Problems,
+    size: Size,
+) -> list[Box]:
+    crowds = [where for row in rows if row.get('iscrowd')]
+    problems.add(f'{LEFT_OUT}, it is a crowd (iscrowd)', crowds)
+    rest = (row for row in rows if not row.get('iscrowd'))
+    return parsed(rest, parse, where, problems)
 
 
 _READERS = {

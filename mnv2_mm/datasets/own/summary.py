@@ -8,10 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from mnv2_mm.datasets.own.forms import Files
-from mnv2_mm.datasets.own.parsing import mask_numbers
 from mnv2_mm.datasets.own.recipe import class_counts, object_sizes
-from mnv2_mm.datasets.own.records import SPLITS, Record
-from mnv2_mm.datasets.own.writer import read_image
+from mnv2_mm.datasets.own.records import SPLITS, Problems, Record
+from mnv2_mm.datasets.own.writer import mask_of, read_image
 from mnv2_mm.runtime.drawing import draw
 from mnv2_mm.utils.files import save_figure
 
@@ -64,9 +63,8 @@ def _drawn(record: Record, classes: list[str], files: Files) -> np.ndarray:
     if record.boxes is not None:
         found['boxes'] = record.boxes
         found['labels'] = np.array([classes.index(x) for x in record.labels], int)
-    elif record.mask:
-        mask = mask_numbers(files.root / record.mask)
-        found['mask'] = (mask > 0).astype(int) if record.binary else mask
+    elif record.mask or record.shapes:
+        found['mask'] = mask_of(record, classes, files, Problems())
     else:
         found['labels'] = np.array([classes.index(x) for x in record.labels], int)
     return draw(image, found, {'classes': classes})

@@ -6,7 +6,15 @@ from functools import partial
 from typing import Any
 
 from mnv2_mm.datasets.own.forms import Files
-from mnv2_mm.datasets.own.parsing import Box, Raw, Size, globox, parsed, read_text
+from mnv2_mm.datasets.own.parsing import (
+    LEFT_OUT,
+    Box,
+    Raw,
+    Size,
+    globox,
+    parsed,
+    read_text,
+)
 from mnv2_mm.datasets.own.records import Problems
 
 #: Names of the columns of a CSV file, in lower case.
@@ -19,7 +27,9 @@ _COLUMNS = {
     'y2': ('ymax', 'y2', 'y_max', 'bottom'),
     'width': ('width', 'image_width'),
     'height': ('height', 'image_height'),
+    'group': ('isgroupof',),
 }
+_NEEDED = ('image', 'label', 'x1', 'y1', 'x2', 'y2')
 
 
 def read_csv(files: Files, names: list[str], problems: Problems) -> Iterator[Raw]:
@@ -54,6 +64,10 @@ def _tables(
         if place['x1'] < 0:  # no header
             place |= dict(image=0, x1=1, y1=2, x2=3, y2=4, label=5)
             table.insert(0, next(csv.reader(lines[:1])))
+        if absent := [_COLUMNS[key][0] for key in _NEEDED if place[key] < 0]:
+            kind = f'file left out, its header has no column {" or ".join(absent)}'
+            problems.add(kind, name)
+            continue
         images: dict[str, list] = {}
         for row in table:
             if len(row) > max(place.values()):
@@ -69,6 +83,11 @@ def _tables(
             where = f'{name}: {given}'
             # a line without a box is an image without objects
             rows_of = [row for row in of_image if row[place['x1']].strip()]
+            if place['group'] >= 0:  # one box around many objects
+                groups = [row for row in rows_of if row[place['group']].strip() == '1']
+                kind = f'{LEFT_OUT}, it is a group (IsGroupOf)'
+                problems.add(kind, [where] * len(groups))
+                rows_of = [row for row in rows_of if row not in groups]
             arguments = (rows_of, place, display, where, problems)
             boxes = partial(_table_boxes, *arguments, relative=relative)
             yield Raw(given, name, boxes, size if sides else None)

@@ -155,7 +155,9 @@ def _write_masks(made: SetToWrite) -> dict[str, object]:
     names = _flat_names(records, lambda record: record.split)
     for record, name in zip(records, names, strict=True):
         image = out / 'img_dir' / record.split / f'{name}{suffix}'
-        if Path(record.path).suffix == suffix:
+        if record.stored:
+            write_image(image, read_image(files, record))
+        elif Path(record.path).suffix == suffix:
             place(files.root / record.path, image)
         else:
             made.problems.add(f'image written again as {suffix}', record.path)
@@ -164,18 +166,21 @@ def _write_masks(made: SetToWrite) -> dict[str, object]:
         if record.mask and not record.binary:
             place(files.root / record.mask, mask)
         else:
-            write_image(mask, _mask_of(record, made))
+            write_image(mask, mask_of(record, made.classes, files, made.problems))
         made.tick()
     return {'img_suffix': suffix, 'test_split': _test_split(records)}
 
 
-def _mask_of(record: Record, made: SetToWrite) -> np.ndarray:
-    """Mask (H, W): of 0 and 255 as 0 and 1, or drawn from COCO's shapes."""
+def mask_of(
+    record: Record, classes: list[str], files: Files, problems: Problems
+) -> np.ndarray:
+    """Mask (H, W) uint8: of a file (binary ones as 0, 1), or drawn from shapes."""
     if record.mask:
-        return (mask_numbers(made.files.root / record.mask) > 0).astype(np.uint8)
+        mask = mask_numbers(files.root / record.mask)
+        return (mask > 0 if record.binary else mask).astype(np.uint8)
     from pycocotools import mask as coco
 
-    width, height = record.size
+    width, height = record.shape_size or record.size
     mask = np.zeros((height, width), np.uint8)
     parts = []
     for label, shape in record.shapes:
@@ -184,13 +189,15 @@ def _mask_of(record: Record, made: SetToWrite) -> np.ndarray:
                 shape = coco.merge(coco.frPyObjects(shape, height, width))
             elif isinstance(shape['counts'], list):
                 shape = coco.frPyObjects(shape, height, width)
-            parts.append((coco.decode(shape) > 0, made.classes.index(label)))
+            part = coco.decode(shape) > 0
+            mask[part]  # fails for another size
+            parts.append((part, 255 if label is None else classes.index(label)))
         except Exception as error:  # of a compiled library
             kind = f'mask left out, it cannot be drawn ({error})'
-            made.problems.add(kind, record.path)
+            problems.add(kind, record.path)
     for part, number in sorted(parts, key=lambda part: -part[0].sum()):
         mask[part] = number  # small ones last
-    return mask
+    return cv2.resize(mask, record.size, interpolation=cv2.INTER_NEAREST_EXACT)
 
 
 def _write_folders(made: SetToWrite) -> dict[str, object]:

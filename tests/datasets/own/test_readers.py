@@ -1,5 +1,7 @@
 """Every annotation form gives the same records; every problem is reported."""
 
+import json
+import re
 import shutil
 
 import numpy as np
@@ -11,7 +13,7 @@ pytest.importorskip('globox', reason="the extra 'data' is not installed")
 from mnv2_mm.datasets.own.collect import collect
 from mnv2_mm.datasets.own.forms import FORMS, recognize, scan
 from mnv2_mm.datasets.own.records import ImageIndex, Problems
-from mnv2_mm.datasets.own.writer import read_image
+from mnv2_mm.datasets.own.writer import mask_of, read_image
 from mnv2_mm.utils.errors import InputError
 
 BOX_FORMS = [form for form in FORMS if form not in ('masks', 'folders')]
@@ -273,3 +275,94 @@ def test_of_images_of_one_name_that_of_the_same_folders_is_taken(
 ):
     index = ImageIndex(tmp_path, ['x.jpg', 'a/x.jpg', 'b/x.jpg'])
     assert index.find(given, near) == wanted
+
+
+def coco(root, *, size=(WIDTH, HEIGHT), **changes):
+    """An image with a square of cats, from x = 20, y = 10 to x = 40, y = 30."""
+    write_image(root / 'a.jpg')
+    factor = size[0] / WIDTH
+    x1, y1, x2, y2 = (side * factor for side in (20, 10, 40, 30))
+    row = dict(id=1, image_id=1, category_id=1, iscrowd=0)
+    row |= dict(segmentation=[[x1, y1, x2, y1, x2, y2, x1, y2]])
+    images = [dict(id=1, file_name='a.jpg', width=size[0], height=size[1])]
+    content = dict(images=images, categories=[dict(id=1, name='cat ')])
+    content |= dict(annotations=[row | changes])
+    (root / 'a.json').write_text(json.dumps(content))
+    return content
+
+
+def rle(width, height):
+    mask = np.zeros((height, width), int)
+    mask[height // 6 : height // 2, width // 4 : width // 2] = 1
+    values = mask.T.ravel()
+    edges = np.flatnonzero(np.diff(values)) + 1
+    counts = np.diff([0, *edges, len(values)]).tolist()
+    return dict(counts=counts, size=[height, width])
+
+
+@pytest.mark.parametrize('factor', [1, 2])
+@pytest.mark.parametrize('form', ['polygon', 'rle'])
+def test_masks_of_coco_follow_the_size_of_the_image(form, factor, tmp_path):
+    size = WIDTH * factor, HEIGHT * factor
+    coco(tmp_path, size=size, **({'segmentation': rle(*size)} if form == 'rle' else {}))
+    record, classes, problems = masks_of(tmp_path)
+    assert classes == ['background', 'cat']
+    mask = mask_of(record, classes, scan(tmp_path), Problems())
+    assert mask.shape == (HEIGHT, WIDTH)
+    rows, columns = np.nonzero(mask == 1)
+    edges = [columns.min(), rows.min(), columns.max(), rows.max()]
+    assert edges == pytest.approx([20, 10, 39, 29], abs=1)
+    assert [kind[-6:] for kind in problems] == ['scaled'] * (factor > 1)
+
+
+def masks_of(root):
+    files, problems = scan(root), Problems()
+    (record,), classes = collect('coco', files, problems, lambda: None, masks=True)
+    return record, classes, problems.found
+
+
+def test_crowds_of_coco_are_ignored_by_masks(tmp_path):
+    coco(tmp_path, iscrowd=1)
+    record, classes, problems = masks_of(tmp_path)
+    mask = mask_of(record, classes, scan(tmp_path), Problems())
+    assert set(np.unique(mask)) == {0, 255} and not problems
+
+
+@pytest.mark.parametrize('key', ['images', 'categories'])
+def test_coco_with_repeated_ids_is_left_out(key, tmp_path):
+    content = coco(tmp_path)
+    content[key] *= 2
+    (tmp_path / 'a.json').write_text(json.dumps(content))
+    records, problems = read(tmp_path)[1::2]
+    assert not records and any(f'several {key}' in kind for kind in problems)
+
+
+@pytest.mark.parametrize(
+    ('header', 'absent'),
+    [
+        ('filename,class,x1,y1,w,h', 'xmax or ymax'),
+        ('filename,xmin,ymin,xmax,ymax', 'class'),
+        ('filename,class,xmin,ymin,width,height', 'xmax or ymax'),
+    ],
+)
+def test_csv_whose_header_lacks_a_column_is_left_out(header, absent, tmp_path):
+    write_image(tmp_path / 'a.jpg')
+    (tmp_path / 'a.csv').write_text(f'{header}\na.jpg,1,20,30,40,50\n')
+    records, problems = read(tmp_path, form='csv')[1::2]
+    assert not records and any(kind.endswith(absent) for kind in problems)
+
+
+def test_groups_of_open_images_and_rotated_boxes_of_cvat_are_left_out(tmp_path):
+    truth = {'1.jpg': [('cat', 10.0, 10.0, 40.0, 40.0), ('dog', 50.0, 8.0, 74.0, 40.0)]}
+    table = write_set(tmp_path / 'a', 'openimages', truth) / 'labels.csv'
+    # IsGroupOf is the third column from the end
+    table.write_text(re.sub(r'(,dog,.*),,,$', r'\1,1,,', table.read_text(), flags=re.M))
+    marked = write_set(tmp_path / 'b', 'cvat', truth) / 'labels.xml'
+    text = marked.read_text().replace(
+        '<box label="dog"', '<box rotation="9" label="dog"'
+    )
+    marked.write_text(text)
+    for folder in ('a', 'b'):
+        _, (record,), _, problems = read(tmp_path / folder)
+        assert record.labels == ['cat']
+        assert any('left out' in kind for kind in problems)
