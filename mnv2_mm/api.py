@@ -315,6 +315,8 @@ def inferencer(
     else:
         from mmseg.apis import MMSegInferencer as Inferencer
 
+        keys = 'classes', 'palette', 'dataset_name'  # mmseg takes no others
+        meta = {key: meta[key] for key in keys if key in meta}
         kwargs = dict(classes=meta.get('classes'), palette=meta.get('palette')) | kwargs
     with safe_loading():
         result = Inferencer(cfg, weights, **kwargs)

@@ -74,11 +74,13 @@ def test_class_names_come_from_the_checkpoint(
     ],
 )
 def test_inferencer_of_the_host(
-    trained: Trained, image: np.ndarray, task: str, kind: str
+    trained: Trained, image: np.ndarray, tmp_path: Path, task: str, kind: str
 ) -> None:
     config, checkpoint = trained(task)
     host = inferencer(config, checkpoint)
     assert type(host).__name__ == kind
+    host(image, **{'show_dir' if task == 'cls' else 'out_dir': str(tmp_path)})
+    assert list(tmp_path.rglob('*.[jp][pn]g'))
     result = host(image)
     expected = predict(init_model(config, checkpoint), image)
     if task == 'det':

@@ -106,5 +106,7 @@ def lacks(constraints: str, *names: str) -> list[str]:
 
 if __name__ == '__main__':
     commands = {f.__name__: f for f in (repair, save, changed, lacks)}
+    if len(sys.argv) < 2 or sys.argv[1] not in commands:
+        sys.exit(__doc__)
     for finding in commands[sys.argv[1]](*sys.argv[2:]):
         print(finding)

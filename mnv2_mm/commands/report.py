@@ -33,6 +33,7 @@ from mnv2_mm.checkpoints.loading import safe_loading
 from mnv2_mm.commands.test import evaluation_runner
 from mnv2_mm.commands.train import result_of
 from mnv2_mm.engine.network_graph import EAGER_CALLS
+from mnv2_mm.engine.progress import scalars
 from mnv2_mm.runtime.machine import describe
 from mnv2_mm.runtime.read_image import read_image
 from mnv2_mm.runtime.timing import quartiles
@@ -102,7 +103,7 @@ def report(args: Namespace) -> None:
         best=best,
         tables={
             'Size and speed': model,
-            'All metrics': {k: f'{v:.4g}' for k, v in metrics.items()},
+            'All metrics': {k: f'{v:.4g}' for k, v in scalars(metrics).items()},
         },
         commands=_commands(work_dir, checkpoint, cfg, samples, findings.threshold),
     )

@@ -20,6 +20,7 @@ from mnv2_mm.checkpoints.hub import local_checkpoint
 from mnv2_mm.checkpoints.loading import safe_loading
 from mnv2_mm.engine.fast_training import keep_freed_memory
 from mnv2_mm.engine.launch import build_runner, preflight, set_launcher, set_work_dir
+from mnv2_mm.engine.progress import scalars
 from mnv2_mm.runtime.description import find as find_build
 from mnv2_mm.utils.config import apply_options, evaluation_dataset, get_config
 from mnv2_mm.utils.config_checks import check_values
@@ -201,7 +202,7 @@ def _report(cfg: Config, checkpoint: str, metrics: dict) -> None:
     if not is_main_process():
         return
     path = os.path.join(cfg.work_dir, 'metrics.json')
-    figures = {k: float(v) for k, v in metrics.items() if np.isfinite(v)}
+    figures = {k: v for k, v in scalars(metrics).items() if np.isfinite(v)}
     content = dict(config=cfg.filename, checkpoint=checkpoint, metrics=figures)
     write_json(path, content)
     print(f'\nresult of {checkpoint}:')

@@ -7,9 +7,11 @@ an epoch has its mean loss and the metrics.
 """
 
 import atexit
+import contextlib
 import logging
 import sys
 import time
+from collections.abc import Mapping
 from typing import Any, TextIO
 
 from mmengine.dist import is_main_process
@@ -31,6 +33,15 @@ from mnv2_mm.registry import HOOKS
 
 _SECONDS = 0.2  # between two drawings
 _WIDTH = 79  # of a line of metrics
+
+
+def scalars(metrics: Mapping[str, Any]) -> dict[str, float]:
+    """The metrics that are one number; hosts also give lists and tables."""
+    found = {}
+    for key, value in metrics.items():
+        with contextlib.suppress(TypeError, ValueError, RuntimeError):
+            found[key] = float(value)
+    return found
 
 
 @HOOKS.register_module()
@@ -137,7 +148,7 @@ class ProgressHook(Hook):
         if isinstance(runner._train_loop, IterBasedTrainLoop):
             self._line = f'iter {runner.iter}/{runner.max_iters}'
             self._line += _mean_loss(runner, runner.train_loop.val_interval)
-        for key, value in (metrics or {}).items():
+        for key, value in scalars(metrics or {}).items():
             name = key.rpartition('/')[2].removeprefix('bbox_')
             text = f'{self._line}  {name} {value:.4g}'
             shown = value != -1 and not name.endswith('_precision')

@@ -3,7 +3,7 @@
 The hosts' visualizers take the samples of one host, and draw labels over labels.
 """
 
-from collections import Counter
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +43,7 @@ class ResultVisualizer(Visualizer):
         self.out_dir = out_dir
         if out_dir is not None:
             check_output(out_dir, folder=True)
-        self._names: Counter[str] = Counter()
+        self._names: set[str] = set()  # of the files
 
     @master_only
     def add_datasample(
@@ -76,10 +76,11 @@ class ResultVisualizer(Visualizer):
         self.set_image(result[..., ::-1])  # for get_image of the hosts' inferencers
         if self.out_dir is not None and out_file is None:
             stem = Path(data_sample.get('img_path', name)).stem
-            self._names[stem] += 1
-            number = self._names[stem]
-            file = f'{stem}_{number}.jpg' if number > 1 else f'{stem}.jpg'
-            out_file = str(Path(self.out_dir, file))
+            numbered = (f'{stem}_{n}' for n in itertools.count(2))
+            chosen = itertools.chain([stem], numbered)
+            stem = next(name for name in chosen if name not in self._names)
+            self._names.add(stem)
+            out_file = str(Path(self.out_dir, f'{stem}.jpg'))
         if show:
             self.show(result[..., ::-1], win_name=name, wait_time=wait_time)
         if out_file is None:

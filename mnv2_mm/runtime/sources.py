@@ -46,8 +46,11 @@ class Frame(NamedTuple):
 
 
 def folders_of(leaves: list[Leaf]) -> frozenset[Path]:
-    """Folders of the files."""
-    return frozenset(leaf.parent.resolve() for leaf in leaves if isinstance(leaf, Path))
+    """Folders of the files, and files without ending that look like a drawing."""
+    files = [leaf for leaf in leaves if isinstance(leaf, Path)]
+    folders = {leaf.parent: leaf.parent.resolve() for leaf in files}
+    drawn = {folders[f.parent] / f.stem for f in files if '_drawn' in f.stem}
+    return frozenset(drawn.union(folders.values()))
 
 
 def find_sources(source: Source) -> list[Leaf]:

@@ -88,7 +88,13 @@ def apply_options(cfg: Config, options: Sequence[str] | None) -> list[str]:
             )
     parser = argparse.ArgumentParser()
     parser.add_argument('--cfg-options', nargs='+', action=DictAction)
-    parsed = parser.parse_args(['--cfg-options', *options]).cfg_options
+    try:
+        parsed = parser.parse_args(['--cfg-options', *options]).cfg_options
+    except RecursionError:  # of mmengine's parser
+        raise InputError(
+            f'--cfg-options {" ".join(options)}: a list can hold no dictionaries here; '
+            "write a config with _base_ = 'mnv2_mm::NAME' and the list in it"
+        ) from None
     followed = [_follow(cfg, key) for key in parsed]
     keys = [key for key, _ in followed]
     try:

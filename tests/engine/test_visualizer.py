@@ -68,12 +68,12 @@ def test_truth_is_left_and_the_prediction_right(
 def test_files_of_one_name_do_not_collide(
     visualizer: ResultVisualizer, tmp_path: Path
 ) -> None:
-    for folder in ('x', 'y'):
+    for name in ('x/photo.png', 'y/photo.png', 'x/photo_2.png'):
         sample = classification()
-        sample.set_metainfo({'img_path': f'{folder}/photo.png'})
+        sample.set_metainfo({'img_path': name})
         visualizer.add_datasample('test_img', IMAGE, sample)
     names = sorted(path.name for path in (tmp_path / 'a' / 'b').iterdir())
-    assert names == ['photo.jpg', 'photo_2.jpg']
+    assert names == ['photo.jpg', 'photo_2.jpg', 'photo_2_2.jpg']
 
 
 def test_classes_are_drawn_on_the_image_of_the_file(

@@ -6,11 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import cv2
+import numpy as np
 import pytest
 import torch
 
 from mnv2_mm.engine import optimized_inference
 from mnv2_mm.engine.optimized_inference import optimize_for_inference
+from mnv2_mm.engine.progress import scalars
 from mnv2_mm.runtime.machine import FORCE_VARIABLE
 
 Tool = Callable[..., int]
@@ -168,6 +170,20 @@ def test_the_config_of_a_training_stays(
     flags = ['--work-dir', tmp_path, '--tta', '--limit', 3]
     assert run_tool('test', config, checkpoint, *flags) == 0
     assert config.read_text() == before
+
+
+def test_metrics_that_are_no_number_are_left_out(
+    trained: Trained, run_tool: Tool, tmp_path: Path
+) -> None:
+    config, checkpoint = trained('cls')
+    metrics = "[dict(type='Accuracy', topk=(1,)), dict(type='ConfusionMatrix')]"
+    own = tmp_path / 'own.py'
+    own.write_text(f'_base_ = {str(config)!r}\ntest_evaluator = {metrics}\n')
+    assert run_tool('test', own, checkpoint, '--work-dir', tmp_path) == 0
+    result = json.loads((tmp_path / 'metrics.json').read_text())
+    assert list(result['metrics']) == ['accuracy/top1']
+    lists = dict(a=[0.5, 1], b=torch.zeros(2, 2), c=None, d='x', e=np.float32(0.5))
+    assert scalars(lists) == dict(e=0.5)
 
 
 @pytest.mark.parametrize('flag', ['--tta', '--optimize', '--dtype=bfloat16'])

@@ -121,6 +121,8 @@ def test_options_that_work_are_silent() -> None:
 def test_options_beyond_a_list_are_an_error() -> None:
     with pytest.raises(InputError, match='a list of 1'):
         apply_options(options_config(), ['param_scheduler.3.begin=1'])
+    with pytest.raises(InputError, match='no dictionaries'):
+        apply_options(options_config(), ['hooks=[dict(type=A, b=1)]'])
 
 
 def test_an_option_without_a_value_is_named() -> None:

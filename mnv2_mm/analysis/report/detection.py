@@ -49,9 +49,10 @@ def analyze_boxes(samples: Sequence[Sample], classes: Sequence[str]) -> Findings
     sentence = (
         f'The model finds {100 * found / total:.0f} of 100 objects, and '
         f'{100 * share:.0f} of 100 of its boxes are right. Boxes with a score of '
-        f'{threshold:.2f} or more count; this threshold has the best balance (F1) on '
-        'these images.'
+        f'{threshold:.2f} or more count'
     )
+    balance = '; this threshold has the best balance (F1) on these images'
+    sentence += f'{balance if found else ""}.'
     names = boxes.names
     lines = {n: precision[0, :, i] for i, n in enumerate(names) if seen[i]}
     sections = [
