@@ -103,6 +103,8 @@ def _listed_files(root: Path, only: str, tick: Callable[[], object]) -> Files:
             for name in folders
             if not name.startswith(('.', '__MACOSX'))
             and not is_prepared(Path(parent, name))
+            # a link to a folder above would give each image again and again
+            and not Path(parent).resolve().is_relative_to(Path(parent, name).resolve())
         )
         for name in sorted(names):
             tick()

@@ -366,3 +366,9 @@ def test_groups_of_open_images_and_rotated_boxes_of_cvat_are_left_out(tmp_path):
         _, (record,), _, problems = read(tmp_path / folder)
         assert record.labels == ['cat']
         assert any('left out' in kind for kind in problems)
+
+
+def test_a_link_to_a_folder_above_is_not_followed(tmp_path):
+    write_set(tmp_path, 'voc')
+    (tmp_path / 'images/loop').symlink_to('..')
+    assert sorted(scan(tmp_path).images) == sorted(f'images/{name}' for name in TRUTH)
