@@ -54,7 +54,8 @@ _WARNINGS = (
     r'When align_corners=True, the output would more',
     # an optional, faster evaluation of boxes
     r'faster_coco_eval is not installed',
-    # mmseg about a default of its cross entropy
+    # mmseg about its own call, and about a default of its cross entropy
+    r'``build_loss`` would be deprecated',
     r'Default ``avg_non_ignore`` is False',
     # mmengine about threads and about its own wrapper, once a process
     r'Setting (OMP|MKL)_NUM_THREADS environment variable',
