@@ -4,6 +4,8 @@ The lists are the metafiles that model-index.yml names. Files are kept in the ca
 folder, ``$MNV2_MM_CACHE`` or ``~/.cache/mnv2_mm``.
 """
 
+import contextlib
+import hashlib
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -33,6 +35,8 @@ from mnv2_mm.version import __version__
 #: Prefix that names a published network as a checkpoint.
 SCHEME = 'mnv2_mm://'
 _FIGURE_5 = 'mobilenet_v2_w'
+#: Converted copies of files of one name and config; the oldest go.
+MAX_COPIES = 4
 #: The config for a file by the head that it has; without a head that of ImageNet.
 DEFAULT_CONFIGS = {
     'bbox_head.cls_convs.0.weight': 'official/ssd_mnv2_coco',  # no depthwise layer
@@ -140,7 +144,7 @@ def checkpoint_of(model: Published) -> Path:
     start = digest.partition(':')[2][:8]
     path = cache_folder() / f'{model.name}-{start}-{__version__}.pth'
     if not is_complete(path):
-        _convert(fetch(model), get_config(model.config), path)
+        _convert(read_weights(fetch(model)), get_config(model.config), path)
     return path
 
 
@@ -185,9 +189,17 @@ def resolve(
         name = model.config
     if not conversion:
         return get_config(name), path
-    cfg = get_config(name)
-    target = cache_folder() / f'{path.name}-{Path(name).stem}.pth'
-    _convert(path, cfg, target)
+    cfg, source = get_config(name), read_weights(path)
+    # programs may convert files of one name at once
+    made_of = f'{source.sha256} {cfg.filename} {cfg.to_dict()} {__version__}'
+    digest = hashlib.sha256(made_of.encode()).hexdigest()[:16]
+    start = f'{path.name}-{Path(name).stem}-'
+    target = cache_folder() / f'{start}{digest}.pth'
+    _convert(source, cfg, target)
+    copies = [p for p in target.parent.glob('*.pth') if p.name.startswith(start)]
+    with contextlib.suppress(OSError):  # another program may use or remove them
+        for old in sorted(copies, key=os.path.getmtime)[:-MAX_COPIES]:
+            old.unlink()
     return cfg, target
 
 
@@ -197,9 +209,9 @@ def _names(models: Iterable[str]) -> str:
     return ', '.join([*others, f'{_FIGURE_5}WWW_rRRR (configs/figure5)'])
 
 
-def _convert(path: Path, cfg: Config, target: Path) -> None:
-    checkpoint, report = convert(path, cfg)
-    print(f'converted {path.name}: {report.summary()}', flush=True)
+def _convert(source: Source, cfg: Config, target: Path) -> None:
+    checkpoint, report = convert(source, cfg)
+    print(f'converted {Path(source.path).name}: {report.summary()}', flush=True)
     try:
         save(checkpoint, target)
     except OSError as error:

@@ -21,8 +21,9 @@ from mnv2_mm.api import init_model
 from mnv2_mm.checkpoints import hub as published
 from mnv2_mm.checkpoints import load_backbone
 from mnv2_mm.checkpoints.convert import convert, read_labels, save
+from mnv2_mm.checkpoints.file import read
 from mnv2_mm.checkpoints.guard import apply_preprocessing, other_preprocessing
-from mnv2_mm.checkpoints.source import sha256_of
+from mnv2_mm.checkpoints.source import Source, sha256_of
 from mnv2_mm.utils.config import config_path, get_config
 from mnv2_mm.utils.errors import InputError
 
@@ -147,6 +148,8 @@ def test_a_published_name_is_preferred_to_a_training(cache, monkeypatch, tmp_pat
     found = []
     monkeypatch.setattr(published, 'checkpoint_of', lambda m: found.append(m.name))
     monkeypatch.setattr(published, '_convert', lambda *_: None)
+    empty = Source('graph.pb', 'TensorFlow', '', {})
+    monkeypatch.setattr(published, 'read_weights', lambda _: empty)
 
     def side(weights=None):
         cfg, _ = published.resolve('ssdlite_mnv2_coco', weights)
@@ -160,6 +163,20 @@ def test_a_published_name_is_preferred_to_a_training(cache, monkeypatch, tmp_pat
     # a name of no config
     cfg, _ = published.resolve('mnv2_in1k_quant', tmp_path / 'epoch_1.pth')
     assert cfg.model.backbone.padding == 'same'
+
+
+def test_files_of_one_name_are_told_apart(narrow, file, cache, tmp_path):
+    """Two programs may load them at once; a few copies are kept."""
+    copies = []
+    for number in range(published.MAX_COPIES + 1):
+        path = tmp_path / str(number) / 'a.tflite'
+        path.parent.mkdir()
+        path.write_bytes(file.read_bytes() + bytes(number))  # read in the same way
+        copies.append(published.resolve('narrow', path)[1])
+        provenance = read(copies[number // 2])['meta']['provenance']
+        assert provenance['sha256'] == sha256_of(tmp_path / f'{number // 2}/a.tflite')
+    assert [copy.is_file() for copy in copies] == [False, *[True] * (len(copies) - 1)]
+    assert published.resolve('narrow', path)[1] == copies[-1]
 
 
 def test_an_unpublished_name_needs_weights(cache):
