@@ -9,6 +9,10 @@ palette = [[0, 0, 0], [220, 20, 60], [0, 128, 255]]
 img_suffix = '.jpg'
 test_split = 'val'
 start = None  # a trained DeepLab or an ImageNet network, None for random weights
+# padding and pixels as the weights were trained
+padding = 'same'
+mean = [127.5, 127.5, 127.5]
+std = [127.5, 127.5, 127.5]
 crop = (257, 257)  # height, width, best 16 n + 1
 batch_size = 16
 max_epochs = 60
@@ -30,8 +34,8 @@ model = dict(
     type='EncoderDecoder',
     data_preprocessor=dict(
         type='SegDataPreProcessor',
-        mean=[127.5, 127.5, 127.5],
-        std=[127.5, 127.5, 127.5],
+        mean=mean,
+        std=std,
         bgr_to_rgb=True,
         pad_val=0,
         seg_pad_val=255,
@@ -41,7 +45,7 @@ model = dict(
         type='mnv2_mm.MobileNetV2',
         out_indices=('layer_18',),
         output_stride=16,
-        padding='same',  # as the weights were trained
+        padding=padding,
         norm_cfg=dict(type='BN', eps=1e-3, momentum=bn_momentum),
         init_cfg=dict(type='Kaiming', layer='Conv2d', mode='fan_out'),
     ),

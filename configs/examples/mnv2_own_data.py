@@ -7,6 +7,10 @@ data_root = 'data/my_set'  # {train,val}/CLASS/*.jpg
 classes = ('cat', 'dog')  # in the order of the sorted folder names, capitals first
 test_split = 'val'
 start = None  # an ImageNet network, None for random weights
+# padding and pixels as the weights were trained
+padding = 'same'
+mean = [127.5, 127.5, 127.5]
+std = [127.5, 127.5, 127.5]
 input_size = 224
 batch_size = 32
 max_epochs = 20
@@ -27,16 +31,11 @@ topk = (1, 5) if len(classes) >= 5 else (1,)
 model = dict(
     _scope_='mmpretrain',
     type='ImageClassifier',
-    data_preprocessor=dict(
-        type='ClsDataPreprocessor',
-        mean=[127.5, 127.5, 127.5],
-        std=[127.5, 127.5, 127.5],
-        to_rgb=True,
-    ),
+    data_preprocessor=dict(type='ClsDataPreprocessor', mean=mean, std=std, to_rgb=True),
     backbone=dict(
         type='mnv2_mm.MobileNetV2',
         out_indices=('layer_19',),
-        padding='same',  # as the weights were trained
+        padding=padding,
         norm_cfg=dict(type='BN', eps=1e-3, momentum=bn_momentum),
     ),
     neck=dict(type='GlobalAveragePooling'),

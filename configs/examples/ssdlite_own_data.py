@@ -7,6 +7,10 @@ data_root = 'data/my_set'  # images/ and annotations/*.json in COCO format
 classes = ('cat', 'dog')
 test_ann = 'annotations/val.json'
 start = None  # a trained detector or an ImageNet network, None for random weights
+# padding and pixels as the weights were trained
+padding = 'same'
+mean = [127.5, 127.5, 127.5]
+std = [127.5, 127.5, 127.5]
 lite = True  # SSDLite, False for plain SSD
 input_size = (300, 300)  # width, height
 # default boxes: scales of the six levels and a last one, relative to the input
@@ -34,15 +38,15 @@ model = dict(
     type='SingleStageDetector',
     data_preprocessor=dict(
         type='DetDataPreprocessor',
-        mean=[127.5, 127.5, 127.5],
-        std=[127.5, 127.5, 127.5],
+        mean=mean,
+        std=std,
         bgr_to_rgb=True,
         pad_size_divisor=1,
     ),
     backbone=dict(
         type='mnv2_mm.MobileNetV2',
         out_indices=('layer_15/expansion_output', 'layer_19'),
-        padding='same',
+        padding=padding,
         norm_cfg=norm_cfg,
         init_cfg=small,
     ),
@@ -50,7 +54,7 @@ model = dict(
         type='mnv2_mm.SSDLiteNeck',
         in_channels=(576, 1280),
         use_depthwise=lite,
-        padding='same',
+        padding=padding,
         norm_cfg=norm_cfg,
         init_cfg=small,
     ),
@@ -67,7 +71,7 @@ model = dict(
             scales=scales,
             reduce_lowest=reduce_lowest,
         ),
-        padding='same',
+        padding=padding,
         norm_cfg=norm_cfg,
         init_cfg=dict(type='Normal', layer='Conv2d', std=0.001),
     ),

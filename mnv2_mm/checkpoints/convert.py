@@ -109,6 +109,8 @@ def convert(
     if translation.preprocessing is not None:
         mean, std = translation.preprocessing
         meta['preprocessing'] = dict(mean=list(mean), std=list(std))
+    if translation.padding is not None:
+        meta['padding'] = translation.padding
     weights = {key: value.contiguous() for key, value in weights.items()}
     return dict(meta=meta, state_dict=weights), report
 

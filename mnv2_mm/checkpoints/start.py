@@ -3,7 +3,15 @@
 import shutil
 from pathlib import Path
 
-from mnv2_mm.checkpoints.convert import convert, needs_conversion, read_weights, save
+import numpy as np
+
+from mnv2_mm.checkpoints.convert import (
+    convert,
+    needs_conversion,
+    read_weights,
+    save,
+    translate,
+)
 from mnv2_mm.checkpoints.file import read, state_dict_of
 from mnv2_mm.checkpoints.hub import (
     cache_folder,
@@ -11,6 +19,8 @@ from mnv2_mm.checkpoints.hub import (
     config_for,
     published_models,
 )
+from mnv2_mm.checkpoints.key_maps.torch_models import model_key_map_of
+from mnv2_mm.utils.config import get_config
 from mnv2_mm.utils.errors import InputError
 from mnv2_mm.utils.files import user_path
 
@@ -24,7 +34,9 @@ IMAGENET = ('mnv2_in1k', 'mnv2_in1k_quant')
 STEM = 'backbone.conv1.conv.weight'  # 32 channels at width 1
 
 
-def write_start(task: str, given: str | None, target: Path) -> tuple[str, dict]:
+def write_start(
+    task: str, given: str | None, target: Path
+) -> tuple[str, dict, dict[str, object]]:
     """Write the checkpoint to start from, if one can be had.
 
     Args:
@@ -33,28 +45,55 @@ def write_start(task: str, given: str | None, target: Path) -> tuple[str, dict]:
         target: The checkpoint to write.
 
     Returns:
-        What it is, and the weights; empty without any.
+        What it is; the weights, empty without any; how their network was trained, by
+        names of the config's first block, where that is known.
     """
     path, text = (user_path(given), given) if given else _published(task)
     if path is None:
-        return text, {}
-    weights = {}
+        return text, {}, {}
+    checkpoint: dict = {}
     if not needs_conversion(path):
-        weights = state_dict_of(read(path), str(path))
-    if any(key.startswith('backbone.') for key in weights):
+        checkpoint = read(path)
+        weights = state_dict_of(checkpoint, str(path))
+    if checkpoint and _is_own(weights):
         shutil.copyfile(path, target)
     else:  # of another format or code base
         content = read_weights(path)
-        checkpoint, report = convert(content, config_for(content))
+        cfg, padding = get_config(config_for(content)), translate(content).padding
+        cfg.model.backbone.padding = padding or cfg.model.backbone.padding
+        checkpoint, report = convert(content, cfg, allow_missing=True)
         print(f'converted {path.name}: {report.summary()}', flush=True)
-        save(checkpoint, target)
         weights = checkpoint['state_dict']
+        for key in (*report.missing, *report.reshaped):  # these are random
+            del weights[key]
+        save(checkpoint, target)
     if STEM not in weights or len(weights[STEM]) != 32:
         raise InputError(
             f'{path} holds no MobileNetV2 of width 1, which the config has; give other '
             'weights, or none'
         )
-    return text, weights
+    return text, weights, _training_of(checkpoint.get('meta') or {})
+
+
+def _is_own(weights: dict) -> bool:
+    """Whether the names are those of this project, or mmdet's backbone, as here."""
+    key_map = model_key_map_of(weights)
+    return any(key.startswith('backbone.') for key in weights) and (
+        key_map is None or 'mnv2_mm' in key_map.name
+    )
+
+
+def _training_of(meta: dict) -> dict[str, object]:
+    """Padding, mean and std that differ from those of the templates."""
+    values: dict[str, object] = {}
+    if meta.get('padding') in ('same', 'symmetric'):
+        values['padding'] = meta['padding']
+    if scaling := meta.get('preprocessing'):
+        found = {key: [float(v) for v in scaling[key]] for key in ('mean', 'std')}
+        # 127.5 or 128 makes no difference to a training
+        if not np.allclose([*found.values()], 127.5, rtol=0.01):
+            values |= found
+    return values
 
 
 def _published(task: str) -> tuple[Path | None, str]:

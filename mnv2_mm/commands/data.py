@@ -76,8 +76,10 @@ def _make(
     tick = step('writing images', len(records))
     content = SetToWrite(made, records, classes, files, problems, tick)
     values = write_images(task, content)
-    start, weights = write_start(task, args.weights, made / 'start.pth')
-    values |= recipe.schedule(task, records, trained=bool(weights), epochs=args.epochs)
+    start, weights, training = write_start(task, args.weights, made / 'start.pth')
+    values |= training | recipe.schedule(
+        task, records, trained=bool(weights), epochs=args.epochs
+    )
     values |= {
         'data_root': '{{ fileDirname }}',
         'classes': tuple(classes),

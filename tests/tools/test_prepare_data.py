@@ -276,13 +276,19 @@ def test_a_trained_detector_is_put_into_the_folder(tmp_path, run_tool):
         'bbox_head.cls_convs.0.weight': torch.zeros(6, 576, 1, 1),
     }
     given = tmp_path / 'given.pth'
-    torch.save({'state_dict': weights, 'meta': {}}, given)
+    scaling = {'mean': [123.675, 116.28, 103.53], 'std': [58.395, 57.12, 57.375]}
+    meta = {'padding': 'symmetric', 'preprocessing': scaling}
+    torch.save({'state_dict': weights, 'meta': meta}, given)
     source, out = write_set(tmp_path / 'source', 'yolo'), tmp_path / 'out'
     command = ('prepare_data', source, '--out', out, '--weights', given)
     assert run_tool(*command) == 0
     cfg = Config.fromfile(out / 'out.py')
     assert cfg.load_from == str(out / 'start.pth')
     assert cfg.model.neck.use_depthwise is False
+    parts = (cfg.model[part] for part in ('backbone', 'neck', 'bbox_head'))
+    assert all(part.padding == 'symmetric' for part in parts)
+    assert cfg.model.data_preprocessor.mean == scaling['mean']
+    assert cfg.model.data_preprocessor.std == scaling['std']
     weights['backbone.conv1.conv.weight'] = torch.zeros(16, 3, 3, 3)
     torch.save({'state_dict': weights, 'meta': {}}, given)
     assert run_tool(*command, '--force') == 2
