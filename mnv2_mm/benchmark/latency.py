@@ -35,7 +35,7 @@ def measure(
     glibc keeps memory, and the next one would be faster.
 
     Args:
-        entries: Of metafiles, see :func:`mnv2_mm.checkpoints.hub.listed_models`.
+        entries: Of metafiles, see :func:`mnv2_mm.utils.published.listed_models`.
         image: (H, W, 3), uint8, BGR.
         progress: Takes a line for each network.
     """

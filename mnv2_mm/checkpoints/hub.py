@@ -1,17 +1,14 @@
 """Published networks by name: download, convert once, run.
 
-The lists are the metafiles that model-index.yml names. Files are kept in the cache
-folder, ``$MNV2_MM_CACHE`` or ``~/.cache/mnv2_mm``.
+Files are kept in the cache folder, ``$MNV2_MM_CACHE`` or ``~/.cache/mnv2_mm``.
 """
 
 import contextlib
 import hashlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple
 
-import yaml
 from mmengine.config import Config
 
 from mnv2_mm.checkpoints.convert import (
@@ -25,15 +22,17 @@ from mnv2_mm.checkpoints.download import check_digest, download, recorded_digest
 from mnv2_mm.checkpoints.file import check_file, read
 from mnv2_mm.checkpoints.resume import is_complete
 from mnv2_mm.checkpoints.source import Source
-from mnv2_mm.utils.config import config_root, get_config, list_models
+from mnv2_mm.utils.config import get_config, list_models
 from mnv2_mm.utils.errors import InputError
 from mnv2_mm.utils.files import CACHE_VARIABLE as CACHE_VARIABLE
 from mnv2_mm.utils.files import cache_folder as cache_folder
 from mnv2_mm.utils.files import user_path
+from mnv2_mm.utils.published import SCHEME as SCHEME
+from mnv2_mm.utils.published import Published as Published
+from mnv2_mm.utils.published import listed_models as listed_models
+from mnv2_mm.utils.published import published_models as published_models
 from mnv2_mm.version import __version__
 
-#: Prefix that names a published network as a checkpoint.
-SCHEME = 'mnv2_mm://'
 _FIGURE_5 = 'mobilenet_v2_w'
 #: Converted copies of files of one name and config; the oldest go.
 MAX_COPIES = 4
@@ -44,45 +43,6 @@ DEFAULT_CONFIGS = {
     'decode_head.': 'official/deeplabv3_mnv2_voc',
     '': 'official/mnv2_in1k',
 }
-
-
-class Published(NamedTuple):
-    """A trained network that its authors published."""
-
-    name: str
-    config: str
-    url: str
-    file: str
-    #: 'sha256:...' or 'sha384:...', '' where the publisher states none.
-    digest: str
-    license: str
-
-
-def listed_models() -> Iterator[dict]:
-    """Entries of all metafiles, in the order of model-index.yml."""
-    root = config_root().parent
-    index = yaml.safe_load((root / 'model-index.yml').read_text(encoding='utf-8'))
-    for name in index['Import']:
-        content = yaml.safe_load((root / name).read_text(encoding='utf-8'))
-        yield from content['Models']
-
-
-def published_models() -> dict[str, Published]:
-    """All published networks by name."""
-    models = {}
-    for entry in listed_models():
-        if 'Source' not in entry:
-            continue  # an example that a user trains
-        source, url = entry['Source'], entry['Weights']
-        models[entry['Name']] = Published(
-            entry['Name'],
-            entry['Config'].removeprefix('configs/').removesuffix('.py'),
-            url,
-            source.get('File') or url.rpartition('/')[2],
-            source.get('Digest', ''),
-            source['License'],
-        )
-    return models
 
 
 def config_for(source: Source) -> str:
@@ -138,9 +98,10 @@ def fetch(model: Published) -> Path:
 
 def checkpoint_of(model: Published) -> Path:
     """Path of the converted checkpoint, converted if it is not in the cache."""
-    digest = model.digest or recorded_digest(cache_folder() / model.file)
-    if not digest:
-        digest = recorded_digest(fetch(model))
+    file = cache_folder() / model.file
+    if not model.digest and (file.is_file() or not recorded_digest(file)):
+        fetch(model)  # refuses another file than the first one
+    digest = model.digest or recorded_digest(file)
     start = digest.partition(':')[2][:8]
     path = cache_folder() / f'{model.name}-{start}-{__version__}.pth'
     if not is_complete(path):

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from mnv2_mm.utils.cli import repository_root
 from mnv2_mm.utils.files import cache_folder, user_path
+from mnv2_mm.utils.published import SCHEME, published_models
 from mnv2_mm.version import __version__
 
 #: Distributions whose code builds and exports the network.
@@ -31,9 +32,9 @@ def export_folder(
 ) -> Path | None:
     """Folder for the arguments of ``mnv2_mm.load``; it may not exist yet.
 
-    None if a file of them is missing, or if a config runs code that may depend on
-    something else: imports, ``open``, variables of the environment; or if there is no
-    cache folder.
+    None if a file of them is missing, also in the cache where no digest is published;
+    if a config runs code that may depend on something else: imports, ``open``,
+    variables of the environment; or if there is no cache folder.
     """
     digest = hashlib.sha256()
     try:
@@ -71,6 +72,23 @@ def _parts(
                     yield from _config(config)
         elif path.suffix:
             raise ValueError('there is no such file')
+        elif weights in (None, place):
+            yield from _first_download(os.fspath(place))
+
+
+def _first_download(name: str) -> Iterator[bytes]:
+    """What tells the file of a network whose publisher states no digest.
+
+    Raises:
+        OSError: it was never downloaded, so it is not known what will be.
+    """
+    name = name.removeprefix(SCHEME)
+    for model in published_models().values():
+        if name in (model.name, model.config) and not model.digest:
+            path = cache_folder() / model.file
+            yield path.with_name(f'{path.name}.digest').read_bytes()
+            if path.is_file():
+                yield f'{path.stat().st_size} {path.stat().st_mtime_ns}'.encode()
 
 
 def _version(name: str) -> str:

@@ -26,6 +26,7 @@ from mnv2_mm.checkpoints.guard import apply_preprocessing, other_preprocessing
 from mnv2_mm.checkpoints.source import Source, sha256_of
 from mnv2_mm.utils.config import config_path, get_config
 from mnv2_mm.utils.errors import InputError
+from mnv2_mm.utils.export_key import export_folder
 
 ROOT = Path(__file__).resolve().parents[2]
 NARROW = {'model.backbone.widen_factor': 0.35}
@@ -128,6 +129,7 @@ def test_an_archive_without_a_digest(cache, monkeypatch, capsys):
     name = 'mobilenet_v2_w035_r096'
     model = published.published_models()[name]
     assert not model.digest
+    config = config_path(model.config)
     cache.mkdir()
     member = './mobilenet_v2_0.35_96_frozen.pb'
     path = archive(cache / model.file, {member: frozen(classifier(0.35))})
@@ -137,10 +139,16 @@ def test_an_archive_without_a_digest(cache, monkeypatch, capsys):
     said = capsys.readouterr().out
     assert f'sha256:{sha256_of(path)}' in said
     assert '0 unused, 0 missing' in said
+    first = export_folder(name, None), export_folder(config, f'mnv2_mm://{name}')
+    assert all(first)
     archive(path, {member: frozen(classifier(0.35)) + b'\n\x00'})
-    checkpoint.unlink()
     with pytest.raises(InputError, match='not the first downloaded file'):
         published.resolve(name, None)
+    path.with_name(f'{path.name}.digest').unlink()
+    assert export_folder(name, None) is None  # is not known before it is read
+    assert published.resolve(name, None)[1] != checkpoint
+    second = export_folder(name, None), export_folder(config, f'mnv2_mm://{name}')
+    assert all(second) and not {*first} & {*second}
 
 
 def test_a_published_name_is_preferred_to_a_training(cache, monkeypatch, tmp_path):
