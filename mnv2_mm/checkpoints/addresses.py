@@ -3,7 +3,9 @@
 mmengine's own functions download and load in one step, by an unpickler that runs code.
 """
 
+import hashlib
 import os
+import re
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -15,6 +17,9 @@ from mmengine.runner.checkpoint import (
     get_torchvision_models,
 )
 
+from mnv2_mm.checkpoints.download import download
+from mnv2_mm.checkpoints.resume import is_complete
+from mnv2_mm.checkpoints.source import sha256_of
 from mnv2_mm.utils.errors import InputError
 
 _TABLES = {
@@ -24,14 +29,18 @@ _TABLES = {
     'openmmlab': get_external_models,
     'mmcls': get_mmcls_models,
 }
+CUT_OFF = 'cut off'
+_BEGINNINGS = {
+    b'<': 'a web page, as servers send in place of a file that moved',
+    b'version https://git-lfs': 'a pointer of Git LFS to the file',
+}
 
 
 def local_file(address: str) -> str:
     """Path of the file, downloaded into torch's cache if it is not there.
 
     Raises:
-        InputError: the kind of address or the name is not known.
-        OSError: the download failed.
+        InputError: the kind of address or the name is not known; the download failed.
     """
     scheme, _, name = address.partition('://')
     if scheme == 'file':
@@ -51,9 +60,29 @@ def local_file(address: str) -> str:
             f'{address} is no address that is read here ({known}); download the file '
             'and give its path'
         )
-    path = Path(torch.hub.get_dir(), 'checkpoints', Path(urlsplit(address).path).name)
+    folder = Path(torch.hub.get_dir(), 'checkpoints')
+    name = Path(urlsplit(address).path).name
+    # torch.hub's names are of several addresses, unless they have a digest
+    named, old = re.search(r'-([0-9a-f]{8,})\.', name), folder / name
+    if named and old.is_file() and sha256_of(old).startswith(named[1]):
+        return str(old)
+    path = folder / f'{hashlib.sha256(address.encode()).hexdigest()[:16]}-{name}'
     if not path.is_file():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # written in full before it gets its name, also if several processes do it
-        torch.hub.download_url_to_file(address, str(path), progress=os.isatty(2))
+        folder.mkdir(parents=True, exist_ok=True)
+        download(address, path, secure=scheme == 'https')
+        if what := other_content(path):
+            path.unlink(missing_ok=True)
+            raise InputError(f'{address} is {what}; give the address of the weights')
     return str(path)
+
+
+def other_content(path: str | os.PathLike) -> str:
+    """What a file is in place of weights, or why it is not whole; '' for any other."""
+    with open(path, 'rb') as file:
+        start = file.read(64)
+    for beginning, what in _BEGINNINGS.items():
+        if start.lstrip().startswith(beginning):
+            return what
+    if start[:2] == b'PK' and not is_complete(path):
+        return CUT_OFF
+    return ''

@@ -23,12 +23,14 @@ _ATTEMPTS = 5  # after cuts
 _LARGEST = 1 << 30
 
 
-def download(url: str, path: Path, *, digest: str = '', license: str = '') -> None:
+def download(
+    url: str, path: Path, *, digest: str = '', license: str = '', secure: bool = True
+) -> None:
     """Download a file, or the rest of it where ``<path>.part`` has a beginning.
 
-    Other processes that want the same file wait. Without a ``digest`` (such as
-    ``'sha256:...'``) the address must be https. An InputError has three lines: why,
-    the address, where to put the file by hand.
+    Other processes that want the same file wait. A ``secure`` address must be https,
+    unless there is a ``digest`` (such as ``'sha256:...'``). An InputError has three
+    lines: why, the address, where to put the file by hand.
     """
     part = path.with_name(f'{path.name}.part')
     try:
@@ -36,7 +38,10 @@ def download(url: str, path: Path, *, digest: str = '', license: str = '') -> No
             if path.is_file():  # another process was first
                 return
             print(f'downloading {path.name} ({license or url})', flush=True)
-            attempts = (_go_on(url, part, secure=not digest) for _ in range(_ATTEMPTS))
+            attempts = (
+                _go_on(url, part, secure=secure and not digest)
+                for _ in range(_ATTEMPTS)
+            )
             if not any(attempts):
                 raise OSError(
                     f'cut {_ATTEMPTS} times; the next run goes on from where it ended'

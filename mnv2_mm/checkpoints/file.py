@@ -19,19 +19,14 @@ from typing import TypeGuard
 import torch
 from torch import Tensor
 
-from mnv2_mm.checkpoints.addresses import local_file
+from mnv2_mm.checkpoints.addresses import CUT_OFF, local_file, other_content
 from mnv2_mm.checkpoints.content import check_content
 from mnv2_mm.checkpoints.pickles import check_pickle
-from mnv2_mm.checkpoints.resume import is_complete
 from mnv2_mm.utils.compat import allow_checkpoints, required, why_unreadable
 from mnv2_mm.utils.errors import InputError
 
 #: Beginning of the pickle that torch wrote before version 1.6.
 _MAGIC = (0x1950A86A20F9469CFC6C).to_bytes(10, 'little')
-_BEGINNINGS = {
-    b'<': 'a web page, as servers send in place of a file that moved',
-    b'version https://git-lfs': 'a pointer of Git LFS to the file',
-}
 _DAMAGED = 'is damaged or cut off; download or copy it again'
 _DEPTH = 4  # of nested dictionaries
 #: Memory beyond a few times the size of a file; a few bytes of pickle can ask for any.
@@ -83,18 +78,17 @@ def check_file(path: str | os.PathLike) -> None:
             f'there is no checkpoint {path}; give the .pth file of a training, e.g. '
             'work_dirs/<config name>/epoch_1.pth'
         )
+    what = other_content(path)
+    if what == CUT_OFF:
+        raise InputError(
+            f'checkpoint {path} is cut off; copy it again or take an earlier one '
+            '(--resume without a file name does)'
+        )
+    if what:
+        raise InputError(f'{path} is {what}; download the weights themselves')
     with open(path, 'rb') as file:
-        start = file.read(64)
-    for beginning, what in _BEGINNINGS.items():
-        if start.lstrip().startswith(beginning):
-            raise InputError(f'{path} is {what}; download the weights themselves')
-    if start[:2] == b'PK':
-        if not is_complete(path):
-            raise InputError(
-                f'checkpoint {path} is cut off; copy it again or take an earlier one '
-                '(--resume without a file name does)'
-            )
-    elif start[:1] != b'\x80':  # of a pickle
+        start = file.read(2)
+    if start != b'PK' and start[:1] != b'\x80':  # of a pickle
         raise InputError(
             f'{path} is not a checkpoint of PyTorch; give the .pth file of a training'
         )

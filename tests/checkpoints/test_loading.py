@@ -18,7 +18,7 @@ from torch import nn
 from toy_runner import Toy, toy_runner
 
 from mnv2_mm.api import inferencer, init_model
-from mnv2_mm.checkpoints import load_backbone
+from mnv2_mm.checkpoints import addresses, load_backbone
 from mnv2_mm.checkpoints.file import read
 from mnv2_mm.checkpoints.guard import load
 from mnv2_mm.checkpoints.loading import safe_loading
@@ -130,12 +130,12 @@ def test_names_of_mmengine_are_resolved(
 ) -> None:
     fetched = []
 
-    def download(url: str, path: str, **_: object) -> None:
+    def download(url: str, path: Path, **_: object) -> None:
         fetched.append(url)
         torch.save({'backbone.a': torch.ones(1)}, path)
 
     monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path))
-    monkeypatch.setattr(torch.hub, 'download_url_to_file', download)
+    monkeypatch.setattr(addresses, 'download', download)
     for address in ('open-mmlab://resnet50_v1c', 'torchvision://mobilenet_v2'):
         assert set(read(address)) == {'backbone.a'}
     assert all(url.startswith('https://') for url in fetched)
