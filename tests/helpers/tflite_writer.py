@@ -73,10 +73,12 @@ def write(path, tensors, operators, *, subgraphs=1):
     builder = flatbuffers.Builder(1024)
     contents = [np.zeros(0, np.uint8)]
     offsets = []
+    places: dict[int, int] = {}  # of arrays, which tensors may share
     for entry in tensors:
         buffer = 0
         if entry.values is not None:
-            buffer = len(contents)
+            buffer = places.setdefault(id(entry.values), len(contents))
+        if buffer == len(contents):
             contents.append(np.frombuffer(entry.values.tobytes(), np.uint8))
         offsets.append(_tensor(builder, entry, buffer))
     tensor_vector = _vector(builder, offsets)

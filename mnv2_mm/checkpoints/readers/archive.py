@@ -4,6 +4,7 @@ The one member is read into memory; nothing is written and no other member is un
 so names and links in the archive cannot lead elsewhere.
 """
 
+import gzip
 import os
 import re
 import tarfile
@@ -32,17 +33,24 @@ def graph_in(path: Path) -> bytes:
             return file.read(LARGEST_GRAPH)  # protobuf refuses the rest as cut off
     total = 0
     try:
-        with tarfile.open(path, 'r:gz') as archive:
-            for member in archive:
-                total += member.size
+        with gzip.open(path) as archive:
+            # not by tarfile, which reads long names of any size into memory
+            while any(block := archive.read(tarfile.BLOCKSIZE)):
+                member = tarfile.TarInfo.frombuf(block, 'utf-8', 'surrogateescape')
+                if member.size < 0:
+                    raise ValueError(f'{member.name} has the size {member.size}')
+                total += len(block) + member.size
                 if total > _LARGEST_ARCHIVE:
                     break
-                if not (member.isreg() and _FROZEN.fullmatch(member.name)):
-                    continue
-                if member.size > LARGEST_GRAPH:
-                    break
-                content = archive.extractfile(member)
-                return content.read() if content else b''
+                is_file = member.type in (tarfile.REGTYPE, tarfile.AREGTYPE)
+                if is_file and _FROZEN.fullmatch(member.name):
+                    if member.size > LARGEST_GRAPH:
+                        break
+                    return archive.read(member.size)
+                if not (member.islnk() or member.issym() or member.isdir()):
+                    # to the next header
+                    padding = -member.size % len(block)
+                    archive.seek(member.size + padding, os.SEEK_CUR)
     except (tarfile.TarError, OSError, EOFError, ValueError, zlib.error) as error:
         raise InputError(
             f'{path} is damaged or cut off ({first_line(error)}); download it again'

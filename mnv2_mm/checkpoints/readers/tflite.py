@@ -96,6 +96,8 @@ class _Reader:
         self.kinds = {
             value: name.lower() for name, value in _constants(schema.TensorType)
         }
+        #: Bytes of constants that may be read; tensors can share a buffer.
+        self.left = 2 * len(data) + (1 << 20)
         #: How the weights are stored, for messages.
         self.read_kinds: set[str] = set()
         #: The input of each DEQUANTIZE operator by its output, a constant too.
@@ -248,6 +250,12 @@ class _Reader:
             raise InputError(
                 f'{name} is computed by the network and not stored; only weights that '
                 'are constants can be read'
+            )
+        self.left -= len(content)
+        if self.left < 0:
+            raise InputError(
+                f'{self.path} claims more weights than it has room for: its tensors '
+                'share their values; convert the network to TFLite again'
             )
         quantization = tensor.Quantization()
         special = ''

@@ -1,7 +1,9 @@
 """Frozen graphs, alone and in archives, without TensorFlow."""
 
+import gzip
 import sys
 import tarfile
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -168,3 +170,21 @@ def test_sizes_in_archives_are_bounded(tmp_path, monkeypatch, limit):
     monkeypatch.setattr(archives, limit, 1000)
     with pytest.raises(InputError, match='holds no frozen graph'):
         read_tensorflow(path)
+
+
+@pytest.mark.parametrize('kind', [tarfile.GNUTYPE_LONGNAME, tarfile.XHDTYPE])
+def test_a_long_name_takes_no_memory(tmp_path, kind):
+    """tarfile reads it whole, here 64 MiB of a file of 64 KiB."""
+    path, name = tmp_path / 'a.tgz', tarfile.TarInfo('x')
+    name.type, name.size = kind, 64 << 20
+    with gzip.open(path, 'wb') as file:
+        file.write(name.tobuf(tarfile.GNU_FORMAT))
+        for _ in range(64):
+            file.write(bytes(1 << 20))
+    tracemalloc.start()
+    try:
+        with pytest.raises(InputError, match='holds no frozen graph'):
+            read_tensorflow(path)
+        assert tracemalloc.get_traced_memory()[1] < 16 << 20
+    finally:
+        tracemalloc.stop()

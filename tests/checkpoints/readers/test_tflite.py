@@ -179,6 +179,21 @@ def test_unsupported_filters_are_named(tmp_path, weight, said):
         read_tflite(path)
 
 
+def test_tensors_that_share_their_values_are_bounded(tmp_path):
+    """A few bytes could claim any memory."""
+    values = np.ones((512, 1, 1, 512), np.int8)
+    for count, fits in ((3, True), (9, False)):
+        names = [f'layer{number}/weights' for number in range(count)]
+        tensors = [Entry(name, values, scale=(1.0,), zero=(0,)) for name in names]
+        layers = [('CONV_2D', [0, 1 + number], [0]) for number in range(count)]
+        path = write(tmp_path / 'a.tflite', [IMAGE, *tensors], layers)
+        if fits:
+            assert len(read_tflite(path).tensors) == count
+        else:
+            with pytest.raises(InputError, match='room for'):
+                read_tflite(path)
+
+
 def test_other_files_are_refused(tmp_path):
     path = tmp_path / 'a.tflite'
     path.write_bytes(b'<html>Not found</html>')
