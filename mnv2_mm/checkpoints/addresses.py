@@ -6,6 +6,7 @@ mmengine's own functions download and load in one step, by an unpickler that run
 import hashlib
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -21,6 +22,7 @@ from mnv2_mm.checkpoints.download import download
 from mnv2_mm.checkpoints.resume import is_complete
 from mnv2_mm.checkpoints.source import sha256_of
 from mnv2_mm.utils.errors import InputError
+from mnv2_mm.utils.files import user_path
 
 _TABLES = {
     'modelzoo': get_torchvision_models,
@@ -29,6 +31,8 @@ _TABLES = {
     'openmmlab': get_external_models,
     'mmcls': get_mmcls_models,
 }
+#: What finds the file of an address of another scheme; ``hub`` adds its own.
+SCHEMES: dict[str, Callable[[str], str]] = {}
 CUT_OFF = 'cut off'
 _BEGINNINGS = {
     b'<': 'a web page, as servers send in place of a file that moved',
@@ -43,6 +47,8 @@ def local_file(address: str) -> str:
         InputError: the kind of address or the name is not known; the download failed.
     """
     scheme, _, name = address.partition('://')
+    if scheme in SCHEMES:
+        return SCHEMES[scheme](address)
     if scheme == 'file':
         return unquote(urlsplit(address).path)
     if scheme in _TABLES:
@@ -54,7 +60,7 @@ def local_file(address: str) -> str:
         return local_file(urls[name])
     if scheme not in ('http', 'https'):
         known = ', '.join(
-            f'{known}://' for known in ('http', 'https', 'file', *_TABLES)
+            f'{known}://' for known in ('http', 'https', 'file', *_TABLES, *SCHEMES)
         )
         raise InputError(
             f'{address} is no address that is read here ({known}); download the file '
@@ -74,6 +80,12 @@ def local_file(address: str) -> str:
             path.unlink(missing_ok=True)
             raise InputError(f'{address} is {what}; give the address of the weights')
     return str(path)
+
+
+def given_path(place: str | os.PathLike) -> Path:
+    """Path of a file that is given by its path or address."""
+    text = os.fspath(place)
+    return user_path(local_file(text) if '://' in text else text)
 
 
 def other_content(path: str | os.PathLike) -> str:

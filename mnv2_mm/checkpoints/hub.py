@@ -11,6 +11,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 
+from mnv2_mm.checkpoints.addresses import SCHEMES
 from mnv2_mm.checkpoints.convert import (
     convert,
     needs_conversion,
@@ -119,6 +120,10 @@ def local_checkpoint(checkpoint: str | os.PathLike) -> str:
     if name not in models:
         raise InputError(f'{path} is not published; there are {_names(models)}')
     return str(checkpoint_of(models[name]))
+
+
+# every reader of checkpoints finds these too
+SCHEMES[SCHEME.partition(':')[0]] = local_checkpoint
 
 
 def resolve(

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mnv2_mm.checkpoints.addresses import given_path
 from mnv2_mm.checkpoints.convert import (
     convert,
     needs_conversion,
@@ -22,7 +23,6 @@ from mnv2_mm.checkpoints.hub import (
 from mnv2_mm.checkpoints.key_maps.torch_models import model_key_map_of
 from mnv2_mm.utils.config import get_config
 from mnv2_mm.utils.errors import InputError
-from mnv2_mm.utils.files import user_path
 
 #: Published networks of a task, the best first, and those of ImageNet for every task.
 STARTS = {
@@ -41,14 +41,15 @@ def write_start(
 
     Args:
         task: 'det', 'seg' or 'cls'.
-        given: A file of any code base; None takes the best published network.
+        given: A file of any code base, or its address; None takes the best published
+            network.
         target: The checkpoint to write.
 
     Returns:
         What it is; the weights, empty without any; how their network was trained, by
         names of the config's first block, where that is known.
     """
-    path, text = (user_path(given), given) if given else _published(task)
+    path, text = (given_path(given), given) if given else _published(task)
     if path is None:
         return text, {}, {}
     checkpoint: dict = {}

@@ -14,6 +14,7 @@ import torch
 pytest.importorskip('tflite')
 pytest.importorskip('mmpretrain.models')
 from graph_writer import archive, frozen
+from mmengine.runner import CheckpointLoader
 from slim_variables import classifier
 from tflite_writer import Entry, write, write_network
 
@@ -23,7 +24,9 @@ from mnv2_mm.checkpoints import load_backbone
 from mnv2_mm.checkpoints.convert import convert, read_labels, save
 from mnv2_mm.checkpoints.file import read
 from mnv2_mm.checkpoints.guard import apply_preprocessing, other_preprocessing
+from mnv2_mm.checkpoints.loading import safe_loading
 from mnv2_mm.checkpoints.source import Source, sha256_of
+from mnv2_mm.checkpoints.start import write_start
 from mnv2_mm.utils.config import config_path, get_config
 from mnv2_mm.utils.errors import InputError
 from mnv2_mm.utils.export_key import export_folder
@@ -213,6 +216,26 @@ def test_models_start_from_published_weights(narrow, file, cache):
     assert len(model.dataset_meta['classes']) == 1000
     with pytest.raises(InputError, match='there are narrow'):
         init_model(narrow.config, 'mnv2_mm://wide')
+
+
+@pytest.mark.parametrize('way', ['load_from', 'init_cfg', 'mnv2 data'])
+def test_every_reader_takes_published_weights(way, narrow, file, cache, tmp_path):
+    cache.mkdir()
+    (cache / 'narrow.tflite').write_bytes(file.read_bytes())
+    address, key = 'mnv2_mm://narrow', 'head.fc.bias'
+    wanted = read(published.checkpoint_of(narrow))['state_dict'][key]
+    if way == 'mnv2 data':
+        with pytest.raises(InputError, match=r'narrow-.* no MobileNetV2 of width 1'):
+            write_start('cls', address, tmp_path / 'start.pth')
+        found = read(tmp_path / 'start.pth')['state_dict'][key]
+    elif way == 'load_from':
+        with safe_loading():
+            found = CheckpointLoader.load_checkpoint(address)['state_dict'][key]
+    else:
+        cfg = get_config(narrow.config).copy()
+        cfg.model.init_cfg = dict(type='Pretrained', checkpoint=address)
+        found = init_model(cfg).state_dict()[key]
+    assert torch.equal(found, wanted)
 
 
 # ------------------------------------------------------- what was converted
