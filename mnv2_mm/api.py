@@ -74,8 +74,9 @@ def load(
             read) with ``weights``; a checkpoint, whose config is found beside it, as a
             training leaves it; or the folder of an exported model, which needs no
             torch. Configs are Python and are run.
-        weights: Checkpoint, ``mnv2_mm://NAME``, or a file of another code base, which
-            is converted.
+        weights: Checkpoint, ``mnv2_mm://NAME``, or a file of TFLite, TensorFlow or
+            safetensors, which is converted; ``mnv2 convert`` converts a .pth of another
+            code base.
         device: 'cpu', 'cuda:0', ...
         optimize: False leaves the network as the host runs it, several times slower.
         dtype: As of :func:`init_model`.

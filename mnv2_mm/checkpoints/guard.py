@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 from mnv2_mm.checkpoints.content import check_values
 from mnv2_mm.checkpoints.file import read, state_dict_of
-from mnv2_mm.checkpoints.key_maps.backbones import key_map_of
+from mnv2_mm.checkpoints.key_maps.torch_models import model_key_map_of
 from mnv2_mm.checkpoints.report import WeightReport
 from mnv2_mm.engine.description import rgb
 from mnv2_mm.engine.unfuse_conv_bn import UnfuseConvBNHook, fused_norms
@@ -185,16 +185,16 @@ def _foreign(report: WeightReport, backbone: str, weights: Mapping) -> str:
         f'{source} is a checkpoint of another model: {alike} tensors of the '
         f'{"backbone" if backbone else "model"} fit\n{report.differences()}\n'
     )
+    key_map = model_key_map_of(weights)
+    if backbone and key_map is not None and 'mnv2_mm' not in key_map.name:
+        return text + (
+            f'Its names are those of {key_map.name}; make a checkpoint of it by: '
+            f'mnv2 convert {source} OUT.pth --config CONFIG'
+        )
     if not backbone or any(key.startswith(backbone) for key in weights):
         return text + (
             'Give the checkpoint that belongs to this config, or the config of the '
             'checkpoint (it lies next to it in the work_dir).'
-        )
-    key_map = key_map_of(weights)
-    if key_map is not None and 'mnv2_mm' not in key_map.name:
-        return text + (
-            f'Its names are those of {key_map.name}; make a checkpoint of it by: '
-            f'mnv2 convert {source} OUT.pth --config CONFIG'
         )
     return text + (
         'Weights of a backbone alone are given in the config, as '

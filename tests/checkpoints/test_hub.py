@@ -15,6 +15,7 @@ pytest.importorskip('tflite')
 pytest.importorskip('mmpretrain.models')
 from graph_writer import archive, frozen
 from mmengine.runner import CheckpointLoader
+from other_networks import mmpretrain_net, torchvision_net
 from slim_variables import classifier
 from tflite_writer import Entry, write, write_network
 
@@ -288,11 +289,16 @@ def test_labels(tmp_path, file):
         read_labels(tmp_path / 'none.txt')
 
 
-def test_names_of_another_code_base_are_recognised(tmp_path):
-    torchvision = pytest.importorskip('torchvision')
+@pytest.mark.parametrize('base', ['torchvision', 'mmpretrain'])
+def test_names_of_another_code_base_are_recognised(base, tmp_path):
+    weights = torchvision_net(1.0).state_dict()
+    if base == 'mmpretrain':
+        backbone = mmpretrain_net(1.0).state_dict()
+        weights = {f'backbone.{key}': value for key, value in backbone.items()}
+        weights['head.fc.bias'] = torch.zeros(1000)
     path = tmp_path / 'theirs.pth'
-    torch.save(torchvision.models.mobilenet_v2().state_dict(), path)
-    said = r'names are those of torchvision.*mnv2 convert .*theirs'
+    torch.save(weights, path)
+    said = rf'names are those of {base};.*mnv2 convert .*theirs'
     with pytest.raises(InputError, match=re.compile(said, re.DOTALL)):
         init_model('mnv2_in1k', path)
 
