@@ -25,10 +25,13 @@ class PretrainedBackbone:
 
     ``MobileNetV2.init_weights`` finds it in the registry for mmengine's ``Pretrained``
     too, since the networks must not import this package. For the arguments see
-    :func:`load_backbone`.
+    :func:`load_backbone`; ``map_location`` is mmengine's and has no effect, since all
+    is read on the CPU.
     """
 
-    def __init__(self, checkpoint: str, prefix: str | None = None) -> None:
+    def __init__(
+        self, checkpoint: str, prefix: str | None = None, map_location: object = 'cpu'
+    ) -> None:
         self.checkpoint, self.prefix = checkpoint, prefix
 
     def __call__(self, module: nn.Module) -> None:

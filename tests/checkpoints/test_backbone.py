@@ -36,9 +36,9 @@ def test_output_equals_the_other_networks(make, tap, features, width, tmp_path):
     other = randomize(make(width))
     path = str(tmp_path / 'other.pth')
     torch.save(other.state_dict(), path)
-    ours = MobileNetV2(
-        width, (tap,), norm_cfg=EPS, init_cfg=dict(type='Pretrained', checkpoint=path)
-    )
+    # all arguments of mmengine's initializer
+    init_cfg = dict(type='Pretrained', checkpoint=path, prefix=None, map_location='cpu')
+    ours = MobileNetV2(width, (tap,), norm_cfg=EPS, init_cfg=init_cfg)
     ours.init_weights()
     x = torch.rand(1, 3, 64, 64)
     with torch.no_grad():
