@@ -16,6 +16,7 @@ from mmengine.registry import MODELS, init_default_scope
 from torch import nn
 
 from mnv2_mm.checkpoints.assign import assign
+from mnv2_mm.checkpoints.content import check_values
 from mnv2_mm.checkpoints.guard import class_count
 from mnv2_mm.checkpoints.key_maps.slim import is_slim, translate_slim
 from mnv2_mm.checkpoints.key_maps.torch_models import translate_torch
@@ -95,6 +96,7 @@ def convert(
     slot = getattr(getattr(model, 'bbox_head', None), 'background_slot', True)
     translation = translate(source, background_slot=slot)
     weights, report = assign(translation, model, source, allow_missing=allow_missing)
+    check_values(weights, model.state_dict(), source.path)
     meta = dict(
         dataset_meta=_dataset_meta(cfg, model, classes),
         config=config_name(cfg),

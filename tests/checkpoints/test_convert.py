@@ -177,6 +177,14 @@ def test_ids_that_coco_never_used_are_left_out():
     assert 'unused ids' in report.matched[key]
 
 
+@pytest.mark.parametrize('value', [np.nan, np.inf])
+def test_values_that_no_load_would_take_are_refused(value):
+    variables = classifier()
+    variables['MobilenetV2/Conv/BatchNorm/beta'][3] = value
+    with pytest.raises(InputError, match=r'model\.ckpt.*backbone\.conv1\.bn\.bias'):
+        convert(source(variables), 'official/mnv2_in1k')
+
+
 # -------------------------------------------------------------- batch norm
 def small_model(eps):
     """A backbone whose first map is tapped, as part of a model."""
