@@ -6,6 +6,7 @@ are by type, and only of what this project and mmengine's runner use.
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -33,7 +34,7 @@ def _is_named(value: object) -> bool:
 
 
 def _is_count(value: object) -> bool:
-    return isinstance(value, int) and value >= 0
+    return isinstance(value, Integral) and int(value) >= 0
 
 
 def _are_names(value: object) -> bool:
@@ -74,9 +75,8 @@ def _are_histories(value: Any) -> bool:
     return _is_named(value) and all(map(_is_history, value.values()))
 
 
-#: What must hold for a value, if it is there and not None.
-_CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
-    'state_dict': (_is_mapping, 'dictionary'),
+#: What must hold for a value that a model or a training reads, if it is not None.
+_META: dict[str, tuple[Callable[[Any], bool], str]] = {
     'meta': (_is_named, 'dictionary'),
     'meta.epoch': (_is_count, 'count'),
     'meta.iter': (_is_count, 'count'),
@@ -86,6 +86,9 @@ _CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
     'meta.dataset_meta.palette': (_are_colors, 'list of colors'),
     'meta.dataset_meta.PALETTE': (_are_colors, 'list of colors'),
     'meta.preprocessing': (_is_scaling, 'mean and std of pixels'),
+}
+#: The same, read on resume only.
+_STATE: dict[str, tuple[Callable[[Any], bool], str]] = {
     'message_hub': (_is_mapping, 'dictionary'),
     'message_hub.log_scalars': (_are_histories, 'dictionary of histories'),
     'message_hub.runtime_info': (_is_named, 'dictionary'),
@@ -94,8 +97,8 @@ _CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
 }
 
 
-def check_content(content: Mapping, source: str, size: int) -> None:
-    """Raise InputError for values of wrong types or with a false size.
+def check_size(content: Mapping, source: str, size: int) -> None:
+    """Raise InputError for values with a false size or nested too deeply.
 
     Args:
         content: What was read.
@@ -107,7 +110,11 @@ def check_content(content: Mapping, source: str, size: int) -> None:
             f'{source} claims more weights than it has room for; save the state dict '
             'again with contiguous tensors'
         )
-    for path, (holds, wanted) in _CHECKS.items():
+
+
+def check_entries(content: Mapping, source: str, *, resume: bool) -> None:
+    """Raise InputError for values beside the weights that are of wrong types."""
+    for path, (holds, wanted) in (_META | (_STATE if resume else {})).items():
         value: Any = content
         for key in path.split('.'):
             value = value.get(key) if isinstance(value, Mapping) else None

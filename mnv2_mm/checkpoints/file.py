@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from mnv2_mm.checkpoints.addresses import CUT_OFF, local_file, other_content
-from mnv2_mm.checkpoints.content import check_content
+from mnv2_mm.checkpoints.content import check_size
 from mnv2_mm.checkpoints.pickles import check_pickle
 from mnv2_mm.utils.compat import allow_checkpoints, required, why_unreadable
 from mnv2_mm.utils.errors import InputError
@@ -57,7 +57,7 @@ def read(source: str | os.PathLike, *, trust: bool = False) -> dict:
         else:
             content = _load_torch(path, trust)
         content = _checked(content, source, _DEPTH)
-        check_content(content, source, os.path.getsize(path))
+        check_size(content, source, os.path.getsize(path))
     except InputError:
         raise
     except (UnpicklingError, OSError) as error:

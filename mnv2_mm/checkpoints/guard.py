@@ -25,7 +25,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import BaseLoop, Runner
 from torch import Tensor, nn
 
-from mnv2_mm.checkpoints.content import check_values
+from mnv2_mm.checkpoints.content import check_entries, check_values
 from mnv2_mm.checkpoints.file import read, state_dict_of
 from mnv2_mm.checkpoints.key_maps.torch_models import model_key_map_of
 from mnv2_mm.checkpoints.report import WeightReport
@@ -156,6 +156,7 @@ def check(
     Returns:
         The comparison; a warning is due unless it is ``exact``.
     """
+    check_entries(checkpoint, source, resume=use == 'resume')
     weights = state_dict_of(checkpoint, source)
     own = unwrap(model).state_dict()
     check_values(weights, own, source)

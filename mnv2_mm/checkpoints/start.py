@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from mnv2_mm.checkpoints.addresses import given_path
+from mnv2_mm.checkpoints.content import check_entries
 from mnv2_mm.checkpoints.convert import (
     convert,
     needs_conversion,
@@ -57,6 +58,7 @@ def write_start(
         checkpoint = read(path)
         weights = state_dict_of(checkpoint, str(path))
     if checkpoint and _is_own(weights):
+        check_entries(checkpoint, str(path), resume=False)
         shutil.copyfile(path, target)
     else:  # of another format or code base
         content = read_weights(path)

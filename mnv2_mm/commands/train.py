@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 from mmengine.config import Config, ConfigDict
 
+from mnv2_mm.checkpoints.content import check_entries
 from mnv2_mm.checkpoints.file import read
 from mnv2_mm.checkpoints.loading import safe_loading
 from mnv2_mm.checkpoints.resume import (
@@ -184,6 +185,7 @@ def _set_resume(cfg: Config, resume: str | None) -> str | None:
 def _is_finished(cfg: Config, path: str) -> bool:
     """Whether a checkpoint stands at the end of the config's training."""
     state = read(path)
+    check_entries(state, path, resume=True)
     meta = state.get('meta') or {}
     if None in (meta.get('epoch'), meta.get('iter')):
         raise InputError(

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from mmengine.hooks import EMAHook
@@ -42,6 +43,14 @@ def test_hook_finetunes_with_one_warning(
     assert 'do not match exactly' not in output
     assert torch.equal(target.backbone[0].weight, source.backbone[0].weight)
     assert torch.equal(target.head.weight, head)
+
+
+def test_counts_of_numpy_and_a_state_that_is_not_resumed_are_read() -> None:
+    model, meta = Toy(), {'epoch': np.int64(3)}
+    state = {'state_dict': model.state_dict(), 'meta': meta, 'optimizer': []}
+    assert check(state, model, source='a', use='finetune').exact
+    with pytest.raises(InputError, match='its optimizer is no dictionary'):
+        check(state, model, source='a', use='resume')
 
 
 def test_hook_stops_a_foreign_checkpoint(tmp_path: Path) -> None:

@@ -171,7 +171,6 @@ DAMAGE = {
     'few classes': {'meta': {'dataset_meta': {'classes': ('a',)}}},
     'keys of meta are numbers': {'meta': {'dataset_meta': {1: 2}}},
     'preprocessing': {'meta': {'preprocessing': {'mean': 'x', 'std': [1.0]}}},
-    'message hub': {'message_hub': [1]},
     'keys are numbers': {'weights': {0: ONES}},
     'not a number': biases(ONES * float('nan')),
     'infinite': biases(ONES * float('inf')),
@@ -205,6 +204,7 @@ def test_damaged_values_are_one_message(
 @pytest.mark.parametrize(
     'damage',
     [
+        {'message_hub': [1]},
         {'message_hub': {'log_scalars': {}}},
         {'optimizer': {'state': {0: 'x'}, 'param_groups': 3}},
         {'param_schedulers': [5]},

@@ -8,6 +8,7 @@ import sys
 import zipfile
 from collections import OrderedDict
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
@@ -116,6 +117,21 @@ def test_a_checkpoint_of_a_training_is_read(trained):
     assert source.tensors['backbone.conv1.conv.weight'].shape == (16, 3, 3, 3)
     assert source.set_aside['optimizer'] == 'state of the optimizer'
     assert 'message_hub' in source.set_aside
+
+
+@pytest.mark.parametrize(
+    'extra',
+    [
+        {'optimizer': [{'a': B}]},
+        {'meta': 'my run'},
+        {'meta': {'epoch': np.int64(3)}},
+        {'meta': {'epoch': -1, 'dataset_meta': {'classes': {0: 'cat'}}}},
+        {'message_hub': [1]},
+    ],
+)
+def test_what_is_not_used_may_be_anything(extra, path):
+    source = read_torch(saved({'state_dict': {'a': A}, **extra}, path))
+    assert source.set_aside.keys() == extra.keys()
 
 
 @pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
