@@ -6,12 +6,14 @@ is set aside with the reason.
 """
 
 import os
+import re
 from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
 from mnv2_mm.checkpoints.file import holds_tensors, is_safetensors, read, state_dict_of
+from mnv2_mm.checkpoints.key_maps.backbones import key_map_of
 from mnv2_mm.checkpoints.source import Source, sha256_of
 from mnv2_mm.utils.errors import InputError
 from mnv2_mm.utils.files import user_path
@@ -48,6 +50,12 @@ def read_torch(path: str | os.PathLike, *, trust: bool = False) -> Source:
     for prefix in WRAPPERS * 2:
         if all(key.startswith(prefix) for key in weights):
             weights = {k.removeprefix(prefix): v for k, v in weights.items()}
+    if key_map_of(weights) is None:
+        # keys of something else beside the network, such as a loss, have no wrapper
+        wrapped = f'^({"|".join(map(re.escape, WRAPPERS))})+'
+        bare = {re.sub(wrapped, '', k): v for k, v in weights.items()}
+        if key_map_of(bare) and len(bare) == len(weights):
+            weights = bare
     reasons = {key: _no_weight(key, value) for key, value in weights.items()}
     set_aside |= {key: reason for key, reason in reasons.items() if reason}
     tensors = {key: value for key, value in weights.items() if not reasons[key]}

@@ -110,6 +110,20 @@ def test_the_weights_are_found(content, where, set_aside, zipped, path):
     assert source.set_aside == set_aside
 
 
+@pytest.mark.parametrize(
+    ('prefix', 'other'),
+    [
+        ('module._orig_mod.', 'n_averaged'),
+        ('model.', 'criterion.weight'),
+        ('model._orig_mod.', 'criterion.weight'),
+    ],
+)
+def test_wrappers_are_left_out_where_one_key_has_none(prefix, other, path):
+    weights = {f'{prefix}features.1.conv.0.0.weight': A, other: B}
+    source = read_torch(saved({'state_dict': weights}, path))
+    assert source.tensors.keys() == {'features.1.conv.0.0.weight', other}
+
+
 def test_a_checkpoint_of_a_training_is_read(trained):
     _, checkpoint = trained('cls')
     source = read_torch(checkpoint)
