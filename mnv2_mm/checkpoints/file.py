@@ -17,7 +17,7 @@ from pickle import UnpicklingError
 from typing import TypeGuard
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mnv2_mm.checkpoints.addresses import CUT_OFF, local_file, other_content
 from mnv2_mm.checkpoints.content import check_size
@@ -56,6 +56,8 @@ def read(source: str | os.PathLike, *, trust: bool = False) -> dict:
             content = reader.load_file(path)
         else:
             content = _load_torch(path, trust)
+            if trust:
+                content = _without_modules(content)
         content = _checked(content, source, _DEPTH)
         check_size(content, source, os.path.getsize(path))
     except InputError:
@@ -66,6 +68,11 @@ def read(source: str | os.PathLike, *, trust: bool = False) -> dict:
             reason = why_unreadable(error)
         raise InputError(f'checkpoint {source} cannot be read: {reason}') from error
     except Exception as error:  # of damaged bytes
+        if trust and isinstance(error, AttributeError | ImportError):
+            raise InputError(
+                f'{source} holds objects of code that is not found '
+                f'({first_line(error)}); add its folder to PYTHONPATH'
+            ) from error
         raise InputError(f'{source} {_DAMAGED} ({first_line(error)})') from error
     return content
 
@@ -143,6 +150,18 @@ def _checked(content: object, source: str, depth: int) -> dict:
         f'{source} holds no weights: expected tensors by name, alone or below the key '
         '"state_dict"'
     )
+
+
+def _without_modules(content: object) -> object:
+    """Weights in place of whole models, alone or by name."""
+    if isinstance(content, nn.Module):
+        return content.state_dict()
+    if isinstance(content, Mapping):
+        return {
+            key: value.state_dict() if isinstance(value, nn.Module) else value
+            for key, value in content.items()
+        }
+    return content
 
 
 def _load_torch(path: str, trust: bool) -> object:

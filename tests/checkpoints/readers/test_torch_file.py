@@ -1,5 +1,6 @@
 """Files of PyTorch and safetensors: what is read, what is refused."""
 
+import importlib
 import io
 import json
 import pickle
@@ -211,6 +212,25 @@ def test_a_file_cannot_run_code(zipped, path):
     assert not ran
     torch.load(path, weights_only=False)
     assert ran.pop()
+
+
+@pytest.mark.parametrize('name', [None, 'model', 'ema'])
+def test_a_whole_model_is_read_where_it_is_trusted(name, path):
+    model = torch.nn.Linear(2, 2)
+    saved({name: model, 'epoch': 3} if name else model, path)
+    with pytest.raises(InputError, match=r'would run torch\.nn'):
+        read_torch(path)
+    assert read_torch(path, trust=True).tensors.keys() == {'weight', 'bias'}
+
+
+def test_code_that_a_trusted_file_lacks_is_named(path, monkeypatch, tmp_path):
+    (tmp_path / 'their_code.py').write_text('class Net: pass')
+    monkeypatch.syspath_prepend(tmp_path)
+    saved({'a': A, 'net': importlib.import_module('their_code').Net()}, path)
+    monkeypatch.undo()
+    del sys.modules['their_code']
+    with pytest.raises(InputError, match=r'their_code.*PYTHONPATH'):
+        read_torch(path, trust=True)
 
 
 def archive(entries, compression=zipfile.ZIP_STORED):
