@@ -125,7 +125,7 @@ def _dataset_meta(
     meta = config_meta(cfg)
     if classes is not None:
         # TF's label files of ImageNet begin with the background
-        extra = classes[0] == 'background' and len(classes) - 1 == count
+        extra = 'background' in classes[:1] and len(classes) - 1 == count
         meta = dict(classes=tuple(classes[extra:]))
     names = meta.get('classes')
     if names is not None and count is not None and len(names) != count:
@@ -142,7 +142,10 @@ def read_labels(path: str | os.PathLike) -> list[str]:
         text = user_path(path).read_text(encoding='utf-8')
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f'label file {path} cannot be read: {error}') from error
-    return [line.strip() for line in text.splitlines() if line.strip()]
+    names = [line.strip() for line in text.splitlines() if line.strip()]
+    if not names:
+        raise InputError(f'label file {path} is empty; give one class name per line')
+    return names
 
 
 def save(checkpoint: dict, path: str | os.PathLike) -> None:

@@ -285,8 +285,12 @@ def test_labels(tmp_path, file):
     assert checkpoint['meta']['dataset_meta']['classes'] == tuple(names)
     with pytest.raises(InputError, match=r'3 class names.*1000 classes'):
         convert(file, cfg, classes=['a', 'b', 'c'])
-    with pytest.raises(InputError, match='label file'):
-        read_labels(tmp_path / 'none.txt')
+    with pytest.raises(InputError, match=r'0 class names'):
+        convert(file, cfg, classes=[])
+    (tmp_path / 'empty.txt').write_text(' \n')
+    for name in ('none.txt', 'empty.txt'):
+        with pytest.raises(InputError, match=f'label file .*{name}'):
+            read_labels(tmp_path / name)
 
 
 @pytest.mark.parametrize('base', ['torchvision', 'mmpretrain'])
