@@ -15,6 +15,7 @@ from rich.progress import DownloadColumn, Progress, TransferSpeedColumn
 
 from mnv2_mm.checkpoints.source import digest_of
 from mnv2_mm.utils.errors import InputError
+from mnv2_mm.utils.files import CACHE_VARIABLE
 
 _TIMEOUT = 30  # seconds without a byte
 _CHUNK = 1 << 18
@@ -69,11 +70,19 @@ def check_digest(path: Path, url: str, digest: str) -> None:
     found = f'{algorithm}:{digest_of(algorithm, path)}'
     if not kept:
         print(f'{path.name}: no digest is published; it has {found}', flush=True)
-        _record(path).write_text(f'{found}\n')
+        try:
+            _record(path).write_text(f'{found}\n')
+        except OSError as error:
+            raise InputError(
+                f'{_record(path)} cannot be written ({error.strerror}); set '
+                f'{CACHE_VARIABLE} to a folder that can'
+            ) from error
     elif found != kept:
+        # a record that stays would refuse the next file too
+        too = '' if digest else f', and {_record(path)} if the new file is meant'
         raise InputError(
             f'{path} is not the {"published" if digest else "first downloaded"} file '
-            f'({kept}); remove it\n{_by_hand(url, path)}'
+            f'({kept}); remove it{too}\n{_by_hand(url, path)}'
         )
 
 

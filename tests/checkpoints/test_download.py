@@ -159,7 +159,16 @@ def test_the_first_digest_is_kept(path, capsys):
     assert recorded_digest(path) == DIGEST
     check_digest(path, 'https://a/b', '')
     path.write_bytes(b'other')
-    with pytest.raises(InputError, match='not the first downloaded file'):
+    said = r'not the first downloaded file.*model\.tgz\.digest'
+    with pytest.raises(InputError, match=said):
         check_digest(path, 'https://a/b', '')
     with pytest.raises(InputError, match='not the published file'):
         check_digest(path, 'https://a/b', DIGEST)
+
+
+def test_a_digest_that_cannot_be_kept_is_one_message(path):
+    """As in a folder of an administrator."""
+    path.write_bytes(CONTENT)
+    path.with_name('model.tgz.digest').mkdir()
+    with pytest.raises(InputError, match=r'digest cannot be written .*MNV2_MM_CACHE'):
+        check_digest(path, 'https://a/b', '')
