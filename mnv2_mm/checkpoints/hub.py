@@ -21,7 +21,6 @@ from mnv2_mm.checkpoints.convert import (
 )
 from mnv2_mm.checkpoints.download import check_digest, download, recorded_digest
 from mnv2_mm.checkpoints.file import check_file, read
-from mnv2_mm.checkpoints.resume import is_complete
 from mnv2_mm.checkpoints.source import Source
 from mnv2_mm.utils.config import get_config, list_models
 from mnv2_mm.utils.errors import InputError
@@ -105,7 +104,9 @@ def checkpoint_of(model: Published) -> Path:
     digest = model.digest or recorded_digest(file)
     start = digest.partition(':')[2][:8]
     path = cache_folder() / f'{model.name}-{start}-{__version__}.pth'
-    if not is_complete(path):
+    try:
+        read(path)
+    except InputError:  # it is missing or damaged
         _convert(read_weights(fetch(model)), get_config(model.config), path)
     return path
 
