@@ -15,6 +15,7 @@ from mmengine.logging import MMLogger
 from mmengine.registry import MODELS, init_default_scope
 from torch import nn
 
+from mnv2_mm.checkpoints.addresses import given_path
 from mnv2_mm.checkpoints.assign import assign
 from mnv2_mm.checkpoints.content import check_values
 from mnv2_mm.checkpoints.guard import class_count
@@ -34,8 +35,11 @@ from mnv2_mm.version import __version__
 
 
 def read_weights(path: str | os.PathLike, *, trust: bool = False) -> Source:
-    """Read a file of any known format; ``trust`` lets one of PyTorch run code."""
-    path = user_path(path)
+    """Read a file of any known format, by its path or address.
+
+    ``trust`` lets one of PyTorch run code.
+    """
+    path = given_path(path)
     if is_tensorflow(path):
         return read_tensorflow(path)
     if not path.exists():

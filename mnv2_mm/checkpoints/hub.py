@@ -11,7 +11,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from mnv2_mm.checkpoints.addresses import SCHEMES
+from mnv2_mm.checkpoints.addresses import SCHEMES, given_path
 from mnv2_mm.checkpoints.convert import (
     convert,
     needs_conversion,
@@ -26,7 +26,6 @@ from mnv2_mm.utils.config import get_config, list_models
 from mnv2_mm.utils.errors import InputError
 from mnv2_mm.utils.files import CACHE_VARIABLE as CACHE_VARIABLE
 from mnv2_mm.utils.files import cache_folder as cache_folder
-from mnv2_mm.utils.files import user_path
 from mnv2_mm.utils.published import SCHEME as SCHEME
 from mnv2_mm.utils.published import Published as Published
 from mnv2_mm.utils.published import listed_models as listed_models
@@ -134,8 +133,8 @@ def resolve(
 
     Args:
         name: A config, or the name of a published network.
-        weights: A checkpoint, a file of another code base, which is converted, or None
-            for the published one.
+        weights: A checkpoint or a file of another code base, which is converted, by
+            path or address; None for the published one.
     """
     models = published_models()
     named = [m for m in models.values() if str(name) in (m.name, m.config)]
@@ -149,7 +148,7 @@ def resolve(
                 f'name of a published network: {_names(models)}'
             )
         return get_config(model.config), checkpoint_of(model)
-    path = user_path(weights)
+    path = given_path(weights)
     conversion = needs_conversion(path)
     # a name may be that of a training too, whose checkpoints need no conversion
     if model is not None and (conversion or str(name) not in list_models()):

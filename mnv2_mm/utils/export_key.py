@@ -58,6 +58,8 @@ def _parts(
         yield os.fspath(place or '').encode()
         if place is None:
             continue
+        if '://' in os.fspath(place).removeprefix(SCHEME):
+            raise ValueError('what is at an address may change')
         if path.is_dir():
             raise ValueError('the config of a folder is chosen later')
         if path.suffix in ('.py', '.json', '.yaml', '.yml') and path.is_file():

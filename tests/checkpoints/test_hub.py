@@ -222,6 +222,20 @@ def test_models_start_from_published_weights(narrow, file, cache):
         init_model(narrow.config, 'mnv2_mm://wide')
 
 
+def test_weights_may_be_given_by_address(run, narrow, file, cache, tmp_path):
+    address, out = file.as_uri(), tmp_path / 'out.pth'
+    assert published.resolve('narrow', address)[1].name.startswith('narrow.tflite-')
+    weights = tmp_path / 'a.pth'
+    weights.write_bytes(b'')
+    assert published.resolve('narrow', weights.as_uri())[1] == weights
+    code, *_ = run('convert_weights', address, out, '--config', narrow.config)
+    assert not code and read(out)['state_dict']
+    code, _, error = run('convert_weights', 'ftp://a/b.pth', out)
+    assert code == 2 and 'ftp://a/b.pth' in error
+    # what is there may change
+    assert export_folder(narrow.config, 'https://a.invalid/b') is None
+
+
 @pytest.mark.parametrize('way', ['load_from', 'init_cfg', 'mnv2 data'])
 def test_every_reader_takes_published_weights(way, narrow, file, cache, tmp_path):
     cache.mkdir()
