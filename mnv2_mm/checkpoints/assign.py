@@ -59,7 +59,7 @@ def assign(
         raise InputError(
             f'{source.path} does not fill the network: it has no '
             f'{brief(report.missing)}. Give the config that belongs to the file; '
-            'tools/convert_weights.py --allow-missing keeps their initial values'
+            'mnv2 convert --allow-missing keeps their initial values'
         )
     if source.anchors is not None and hasattr(model, 'bbox_head'):
         check_anchors(model, source.anchors, source.path)
@@ -118,7 +118,7 @@ def _other_shapes(
     if not key.startswith('backbone.'):
         return (
             f'{text}Set num_classes, in_channels and anchors to those of the file, or '
-            'start this layer from its initial values by tools/convert_weights.py '
+            'start this layer from its initial values by mnv2 convert '
             '--allow-missing'
         )
     widths, own_widths = (
