@@ -67,14 +67,15 @@ def local_file(address: str) -> str:
             'and give its path'
         )
     folder = Path(torch.hub.get_dir(), 'checkpoints')
-    name = Path(urlsplit(address).path).name
+    name = Path(urlsplit(address).path).name or 'weights'
     # torch.hub's names are of several addresses, unless they have a digest
     named, old = re.search(r'-([0-9a-f]{8,})\.', name), folder / name
     if named and old.is_file() and sha256_of(old).startswith(named[1]):
         return str(old)
-    path = folder / f'{hashlib.sha256(address.encode()).hexdigest()[:16]}-{name}'
+    # the name itself says which published file it is
+    path = folder / hashlib.sha256(address.encode()).hexdigest()[:16] / name
     if not path.is_file():
-        folder.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         download(address, path, secure=scheme == 'https')
         if what := other_content(path):
             path.unlink(missing_ok=True)

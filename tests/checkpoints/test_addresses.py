@@ -4,6 +4,7 @@ import hashlib
 import io
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 import torch
@@ -48,11 +49,12 @@ def server(tmp_path, monkeypatch):
 
 
 def test_addresses_with_one_last_part_are_two_files(server):
-    paths = ['/1/a.pth', '/2/a.pth', '/2/a.pth?v=3']
+    paths = ['/1/a.pth', '/2/a.pth', '/2/a.pth?v=3', '/']
     server.files = {path: saved(number) for number, path in enumerate(paths)}
     for _ in range(2):  # from the server, and from the folder
         found = [read(server.url + path)['a'][0] for path in paths]
-        assert found == [0, 1, 2]
+        assert found == [0, 1, 2, 3]
+        assert Path(local_file(server.url + paths[0])).name == 'a.pth'
         server.files.clear()
 
 
