@@ -48,6 +48,8 @@ class Exporter:
         image: str,
     ) -> None:
         require()
+        from mnv2_mm.deploy.tasks import check_input_size
+
         filter_warnings()
         self.deploy_cfg = get_config(deploy_cfg)
         self.model_cfg = get_config(model_cfg)
@@ -56,6 +58,7 @@ class Exporter:
         self.manager = _available_manager(self.deploy_cfg.backend_config.type)
         self.processor = task_processor(self.model_cfg, self.deploy_cfg)
         self.model = self.processor.build_pytorch_model(self.checkpoint)
+        check_input_size(self.model, self.processor.model_cfg, self.deploy_cfg)
 
     def export(
         self, folder: Path, calibration: Sequence[np.ndarray] | None = None

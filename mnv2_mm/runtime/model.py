@@ -87,8 +87,27 @@ class ExportedModel(Predictor):
             (H, W), the class of each pixel. Classification:
             ``probabilities`` (C,).
         """
-        inputs, inside = prepare(image, self.info['preprocessing'])
+        inputs, inside = self.prepare(image)
         return self.finish(self.network(inputs), image.shape[:2], inside)
+
+    def prepare(self, image: np.ndarray) -> tuple[np.ndarray, tuple[int, int]]:
+        """The network input (1, 3, H, W), and the rows and columns without padding.
+
+        Raises:
+            InputError: the model was exported for inputs of another size, with which
+                ncnn computes something, but nothing right.
+        """
+        inputs, inside = prepare(image, self.info['preprocessing'])
+        found, wanted = inputs.shape[2:], self.info['input']['shape'][2:]
+        if (wanted[0] or found[0], wanted[1] or found[1]) != found:
+            height, width = (side or 'any' for side in wanted)
+            raise InputError(
+                f'an image of {image.shape[1]}x{image.shape[0]} pixels becomes a '
+                f'network input of {found[1]}x{found[0]}, and the exported model takes '
+                f'{width}x{height}; export it with a dynamic deploy config, or with a '
+                'test pipeline that resizes to a fixed size'
+            )
+        return inputs, inside
 
     def run(self, images: Sequence[np.ndarray]) -> list[tuple[dict, MakeSample]]:
         """Predict for images one by one, since exported shapes may be fixed."""

@@ -16,7 +16,6 @@ import numpy as np
 from mnv2_mm.runtime.description import read_info
 from mnv2_mm.runtime.machine import cores, describe
 from mnv2_mm.runtime.model import ExportedModel
-from mnv2_mm.runtime.preprocess import prepare
 from mnv2_mm.utils.files import write_json
 from mnv2_mm.version import __version__
 
@@ -84,11 +83,10 @@ def size_of(info: Mapping) -> int:
 
 def _stages(model: ExportedModel, image: np.ndarray, runs: int, warmup: int) -> dict:
     """Median and quartiles of each stage, in milliseconds."""
-    spec, clock = model.info['preprocessing'], time.perf_counter
-    spent = []
+    clock, spent = time.perf_counter, []
     for number in range(warmup + runs):
         started = clock()
-        inputs, inside = prepare(image, spec)
+        inputs, inside = model.prepare(image)
         prepared = clock()
         outputs = model.network(inputs)
         finished = clock()

@@ -149,9 +149,29 @@ def test_the_network_is_not_the_described_one(tmp_path: Path) -> None:
     with pytest.raises(InputError, match='1 classes'):
         ExportedModel(folder)(IMAGE)
     info['preprocessing']['steps'][0]['size'] = [9, 9]
+    info['input']['shape'] = [1, 3, 9, 9]
     (folder / 'model.json').write_text(json.dumps(info))
     with pytest.raises(InputError, match=r'\(1, 3, 9, 9\)'):
         ExportedModel(folder)(IMAGE)
+
+
+@pytest.mark.parametrize('backend', ['onnxruntime', 'ncnn'])
+def test_an_input_of_another_size_than_the_exported(
+    tmp_path: Path, backend: str
+) -> None:
+    """ncnn would give wrong answers, ONNX Runtime an error of its own."""
+    pytest.importorskip(backend)
+    folder = write_folder(tmp_path, backend)
+    info = json.loads((folder / 'model.json').read_text())
+    info['preprocessing']['steps'][0]['keep_ratio'] = True
+    (folder / 'model.json').write_text(json.dumps(info))
+    model = ExportedModel(folder)
+    model(np.zeros((20, 20, 3), np.uint8))
+    with pytest.raises(InputError, match=r'input of 4x8, .* takes 8x8'):
+        model(np.zeros((20, 10, 3), np.uint8))
+    info['input']['shape'][2:] = [None, 4]
+    (folder / 'model.json').write_text(json.dumps(info))
+    ExportedModel(folder).prepare(np.zeros((20, 10, 3), np.uint8))
 
 
 @pytest.mark.parametrize('place', ['../secret', '{}/secret', 'weights'])

@@ -68,15 +68,20 @@ def test_mistakes_are_named_and_leave_nothing(network, run_tool, tmp_path, capfd
     config, checkpoint, image = network('cls')
     ort = 'cls_onnxruntime_static'
     cases = [
-        ('det_onnxruntime_static', image, 'is for models of mmdet'),
-        (ort, 'no.jpg', 'there is no image no.jpg'),
-        (ort, checkpoint, 'cannot be read as an image'),
+        ('det_onnxruntime_static', image, [], 'is for models of mmdet'),
+        (ort, 'no.jpg', [], 'there is no image no.jpg'),
+        (ort, checkpoint, [], 'cannot be read as an image'),
+        (
+            ort,
+            image,
+            ['--model-options', 'test_dataloader.dataset.pipeline.1.keep_ratio=True'],
+            'network inputs of several sizes',
+        ),
     ]
-    for name, photo, message in cases:
+    for name, photo, flags, message in cases:
         work_dir = tmp_path / 'new'
-        code = deploy(
-            run_tool, work_dir, CONFIGS / f'{name}.py', config, checkpoint, photo
-        )
+        path = CONFIGS / f'{name}.py'
+        code = deploy(run_tool, work_dir, path, config, checkpoint, photo, *flags)
         assert code == 2
         assert message in capfd.readouterr().err
         assert not work_dir.exists()
