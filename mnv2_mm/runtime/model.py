@@ -23,6 +23,7 @@ from mnv2_mm.runtime.onnxruntime import OnnxRuntime
 from mnv2_mm.runtime.openvino import OpenVino
 from mnv2_mm.runtime.predictor import MakeSample, Predictor
 from mnv2_mm.runtime.preprocess import prepare
+from mnv2_mm.runtime.sources import checked
 from mnv2_mm.runtime.tensorrt import TensorRT
 from mnv2_mm.utils.errors import InputError
 
@@ -79,7 +80,7 @@ class ExportedModel(Predictor):
         """Predict for one image.
 
         Args:
-            image: (H, W, 3) uint8, BGR as OpenCV reads it.
+            image: (H, W, 3) uint8, BGR as OpenCV reads it; or gray, (H, W).
 
         Returns:
             Detection: ``boxes`` (n, 4) as x1, y1, x2, y2 in pixels of the
@@ -94,9 +95,10 @@ class ExportedModel(Predictor):
         """The network input (1, 3, H, W), and the rows and columns without padding.
 
         Raises:
-            InputError: the model was exported for inputs of another size, with which
-                ncnn computes something, but nothing right.
+            InputError: the array is no image, or the model was exported for inputs
+                of another size, with which ncnn computes something wrong.
         """
+        image = checked(image)
         inputs, inside = prepare(image, self.info['preprocessing'])
         found, wanted = inputs.shape[2:], self.info['input']['shape'][2:]
         if (wanted[0] or found[0], wanted[1] or found[1]) != found:

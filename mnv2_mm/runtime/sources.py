@@ -135,7 +135,7 @@ def frames_of(leaf: Leaf) -> Iterator[Frame]:
     elif isinstance(leaf, Path):
         yield Frame(str(leaf), read_image(leaf))
     elif isinstance(leaf, np.ndarray):
-        yield Frame('image', _checked(leaf))
+        yield Frame('image', checked(leaf))
     else:
         yield Frame(getattr(leaf, 'filename', '') or 'image', _from_pillow(leaf))
 
@@ -150,7 +150,7 @@ def is_video(leaf: Leaf) -> bool:
     return isinstance(leaf, int)
 
 
-def _checked(image: np.ndarray) -> np.ndarray:
+def checked(image: np.ndarray) -> np.ndarray:
     """An array as (H, W, 3) uint8; gray is repeated, and a fourth channel left out."""
     if image.ndim == 2:
         image = image[..., None]
@@ -176,7 +176,7 @@ def _from_pillow(image: 'Image') -> np.ndarray:
         image = _in_8_bits(ImageOps.exif_transpose(image)).convert('RGB')
     except (OSError, ValueError, SyntaxError) as error:  # a file is read only now
         raise InputError(f'the image of Pillow cannot be read: {error}') from error
-    return _checked(np.asarray(image)[..., ::-1])
+    return checked(np.asarray(image)[..., ::-1])
 
 
 def _in_8_bits(image: 'Image') -> 'Image':

@@ -195,6 +195,15 @@ def test_weights_in_other_files_are_not_read(tmp_path: Path, place: str) -> None
         ExportedModel(folder)
 
 
+def test_arrays_of_other_forms(tmp_path: Path) -> None:
+    model = ExportedModel(write_folder(tmp_path))
+    gray = np.arange(48, dtype=np.uint8).reshape(6, 8)
+    wanted = model(np.dstack([gray] * 3))['probabilities']
+    np.testing.assert_array_equal(model(gray)['probabilities'], wanted)
+    with pytest.raises(InputError, match='float32'):
+        model(np.zeros((6, 8, 3), np.float32))
+
+
 @pytest.mark.parametrize('shape', [(1, 4000, 3), (0, 0, 3)])
 def test_an_image_that_cannot_be_resized(
     tmp_path: Path, shape: tuple[int, int, int]
