@@ -14,9 +14,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from mnv2_mm.utils.cli import output_image, score, tool_parser
 from mnv2_mm.utils.errors import InputError, command
+from mnv2_mm.utils.files import check_output
 
 if TYPE_CHECKING:
     import numpy as np
+
+_OUT = 'drawn.jpg'
 
 
 def parse_args() -> argparse.Namespace:
@@ -29,8 +32,8 @@ def parse_args() -> argparse.Namespace:
     add = parser.add_argument
     add('model', help='folder of the exported model, or a file in it')
     add('image', help='the image')
-    text = 'drawn image (default: %(default)s)'
-    add('--out', type=output_image, default='drawn.jpg', help=text)
+    # not by default=, which argparse would try also with --benchmark
+    add('--out', type=output_image, help=f'drawn image (default: {_OUT})')
     text = 'boxes with a lower score are not drawn (default: %(default)s)'
     add('--score-thr', type=score, default=0.3, help=text)
     text = "threads of the backend (default: the backend's own)"
@@ -71,17 +74,21 @@ def main() -> int:
     from mnv2_mm.runtime.description import read_info
     from mnv2_mm.runtime.model import ExportedModel
     from mnv2_mm.runtime.read_image import read_image
+    from mnv2_mm.runtime.sources import Frame
 
     folder, _ = read_info(args.model)  # before the image: the first argument
     image = read_image(args.image)
     if args.benchmark:
         benchmark(args, image, folder)
         return 0
+    if not args.out:
+        check_output(_OUT)
     model = ExportedModel(folder, threads=args.threads)
+    photo = Frame(args.image, image)  # with its name, that no drawing replaces it
     started = time.perf_counter()
-    (result,) = model.predict(image, threshold=args.score_thr)
+    (result,) = model.predict(photo, threshold=args.score_thr)
     spent = 1000 * (time.perf_counter() - started)
-    print(f'{result} ({spent:.1f} ms), drawn to {result.save(args.out)}')
+    print(f'{result} ({spent:.1f} ms), drawn to {result.save(args.out or _OUT)}')
     return 0
 
 

@@ -145,6 +145,23 @@ def test_the_tool_writes_into_the_folder(folder, run_tool, capfd):
     assert row['threads'] == 1
 
 
+def test_no_drawing_replaces_the_photo(folder, run_tool, capfd, monkeypatch):
+    monkeypatch.chdir(folder)
+    cv2.imwrite('drawn.jpg', np.zeros((9, 9, 3), np.uint8))
+    before = (folder / 'drawn.jpg').read_bytes()
+    for flags in ([], ['--out', folder / 'drawn.jpg']):
+        assert run_tool('run_exported', folder, 'drawn.jpg', *flags) == 2
+        assert 'is the image itself' in capfd.readouterr().err
+    assert (folder / 'drawn.jpg').read_bytes() == before
+    assert run_tool('run_exported', folder, 'drawn.jpg', '--out', 'new.jpg') == 0
+    # a place that cannot be written does not matter to the times
+    (folder / 'drawn.jpg').rename('photo.jpg')
+    (folder / 'drawn.jpg').mkdir()
+    assert run_tool('run_exported', folder, 'photo.jpg') == 2
+    assert 'is a directory' in capfd.readouterr().err
+    assert run_tool('run_exported', folder, 'photo.jpg', '--benchmark') == 0
+
+
 @pytest.mark.parametrize(
     ('flags', 'message'),
     [(['--runs', 5], 'give at least 30'), (['--threads', -1], '--threads is -1')],
