@@ -8,7 +8,6 @@ import onnx
 import torch
 from torch import nn
 
-from mnv2_mm.deploy.ncnn.detection import Detections
 from mnv2_mm.models import same_conv
 
 
@@ -16,6 +15,8 @@ class Detector(nn.Module):
     """An image in, detections out; parts have the names of the model's."""
 
     def __init__(self, model):
+        from mnv2_mm.deploy.ncnn.detection import Detections  # needs mmdeploy
+
         super().__init__()
         self.backbone, self.neck = model.backbone, model.neck
         self.bbox_head, self.detections = model.bbox_head, Detections(model.bbox_head)

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from mnv2_mm.deploy.detection import nms_rules
 from mnv2_mm.deploy.ncnn.rules import OPERATOR
-from mnv2_mm.deploy.pre_nms_topk import least_of_best, pairs_before_nms
+from mnv2_mm.deploy.pre_nms_topk import least_of_best
 from mnv2_mm.utils.errors import InputError
 
 #: ``wh_ratio_clip`` of mmdet's decode, which no config can set.
@@ -55,10 +56,15 @@ class Detections(nn.Module):
         extents = corners[:, :, 1] - corners[:, :, 0]
         self.register_buffer('centers', corners.mean(2), persistent=False)
         self.register_buffer('extents', extents, persistent=False)
-        self.smallest = head.test_cfg.get('min_bbox_size', -1)
-        self.settings = _settings(head, len(priors))
-        self.before = pairs_before_nms(
-            {'max_per_img': self.settings['keep_top_k'], **head.test_cfg}
+        rules = nms_rules(head.test_cfg)
+        self.smallest, self.before = rules['min_size'], rules['before']
+        nms_pre = int(head.test_cfg.get('nms_pre', -1))
+        self.settings = dict(  # attributes of the operator
+            num_classes=int(head.num_classes),
+            confidence_threshold=rules['score'],
+            nms_threshold=rules['iou'],
+            nms_top_k=nms_pre if nms_pre > 0 else len(priors),  # of each class
+            keep_top_k=rules['keep'],
         )
 
     def boxes(self, codes: Tensor) -> Tensor:
@@ -104,22 +110,3 @@ class Detections(nn.Module):
             below = least_of_best(scores, self.before) - scores
             scores = scores * (1 - below.clamp(0, 1).ceil())
         return _DetectionOutput.apply(scores, boxes, self.settings)
-
-
-def _settings(head: nn.Module, anchors: int) -> dict:
-    """Attributes of the operator; ncnn counts ``nms_top_k`` per class."""
-    test_cfg = head.test_cfg
-    nms = test_cfg.get('nms', {})
-    if nms.get('type', 'nms') != 'nms':
-        raise InputError(
-            f'model.test_cfg.nms has type={nms["type"]!r}; ncnn has plain NMS '
-            "only: set type='nms'"
-        )
-    nms_pre = test_cfg.get('nms_pre', -1)
-    return dict(
-        num_classes=int(head.num_classes),
-        confidence_threshold=float(test_cfg.get('score_thr', 0.0)),
-        nms_threshold=float(nms.get('iou_threshold', 0.5)),
-        nms_top_k=int(nms_pre) if nms_pre > 0 else anchors,
-        keep_top_k=int(test_cfg.get('max_per_img', 100)),
-    )

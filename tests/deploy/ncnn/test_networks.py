@@ -14,6 +14,7 @@ import torch
 
 pytest.importorskip('onnx')
 pytest.importorskip('ncnn')
+pytest.importorskip('mmdeploy', reason='deployment is not installed')
 pytest.importorskip('mmdet.models')
 pytest.importorskip('mmseg.models')
 pytest.importorskip('mmpretrain.models')
@@ -287,6 +288,11 @@ def test_sides_grow_to_a_limit(small, tmp_path):
     ('change', 'message'),
     [
         (lambda m: m.bbox_head.test_cfg.nms.update(type='soft_nms'), 'soft_'),
+        (
+            lambda m: m.bbox_head.test_cfg.nms.update(class_agnostic=True),
+            'class_agnostic=True',
+        ),
+        (lambda m: m.bbox_head.test_cfg.update(max_per_img=-1), 'max_per_img is -1'),
         (
             lambda m: setattr(m.bbox_head.bbox_coder, 'clip_border', False),
             'clip_border=False',
