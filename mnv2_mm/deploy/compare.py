@@ -13,7 +13,7 @@ from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 
 from mnv2_mm.engine.visualizer import plain
-from mnv2_mm.runtime.tensorrt_engine import match
+from mnv2_mm.runtime.tensorrt_engine import count_extra, match
 
 
 class Comparison(NamedTuple):
@@ -60,4 +60,6 @@ def largest_difference(first: Sequence[dict], second: Sequence[dict]) -> str:
         return f'{max(gaps):.1e} in probability'
     counted, matched, boxes, scores = zip(*itertools.starmap(match, pairs), strict=True)
     text = f'{max(boxes):.1e} px, {max(scores):.1e} in score'
-    return text + f' ({sum(matched)} of {sum(counted)} boxes over 0.05 matched)'
+    text += f' ({sum(matched)} of {sum(counted)} boxes over 0.05 matched'
+    extra = sum(count for _, count in itertools.starmap(count_extra, pairs))
+    return text + f', and {extra} more)' if extra else text + ')'

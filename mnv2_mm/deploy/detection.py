@@ -105,6 +105,12 @@ def nms_rules(test_cfg: Mapping) -> dict:
             f'model.test_cfg.nms has {what}; a graph of standard operators '
             "runs NMS per class: use type='nms' and leave class_agnostic out"
         )
+    unknown = sorted({*nms} - {'type', 'class_agnostic', 'iou_threshold'})
+    if unknown or 'iou_threshold' not in nms:
+        what = f'has {", ".join(unknown)}' if unknown else 'lacks iou_threshold'
+        raise InputError(
+            f'model.test_cfg.nms {what}; an exported NMS has iou_threshold alone'
+        )
     keep = test_cfg.get('max_per_img', -1)
     if not isinstance(keep, int) or not 0 < keep < 3840:
         raise InputError(

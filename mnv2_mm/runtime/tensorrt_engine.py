@@ -42,7 +42,8 @@ import numpy as np
 #: Name of the description beside the ONNX file.
 JSON = 'end2end.trt.json'
 #: Largest difference as a share of the largest number of an output, and the share
-#: of detections that must match. Coarse: they tell a wrong engine from rounding.
+#: of detections that must match, of the reference's and of the engine's. Coarse: they
+#: tell a wrong engine from rounding.
 BOUNDS = {'fp32': 0.005, 'fp16': 0.05, 'int8': 0.25}
 MATCHED = 0.9
 
@@ -381,6 +382,12 @@ def match(
     return len(chosen), len(boxes) - 1, max(boxes), max(scores)
 
 
+def count_extra(first: Mapping, second: Mapping) -> tuple[int, int]:
+    """Detections of ``second`` over 0.05, and those of them that ``first`` lacks."""
+    counted, matched, *_ = match(second, first)
+    return counted, counted - matched
+
+
 def compare(wanted: Mapping, found: Mapping, precision: str) -> tuple[list[str], bool]:
     """Compare onnxruntime's outputs, by name, with the engine's.
 
@@ -419,11 +426,13 @@ def _compare_detections(wanted: Mapping, found: Mapping) -> tuple[list[str], boo
             for dets, labels in ((x['dets'], x['labels']) for x in (wanted, found))
         )
         counted, matched, box, score = match(first, second)
+        own, extra = count_extra(first, second)
         lines.append(
-            f'dets, labels: {matched} of {counted} detections over 0.05 '
-            f'found, largest difference {box:.2g} px, {score:.2g} in score'
+            f'dets, labels: {matched} of {counted} detections over 0.05 found'
+            + f' and {extra} more' * bool(extra)
+            + f', largest difference {box:.2g} px, {score:.2g} in score'
         )
-        good &= matched >= MATCHED * counted
+        good &= matched >= MATCHED * counted and own - extra >= MATCHED * own
     return lines, good
 
 

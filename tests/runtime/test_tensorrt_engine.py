@@ -400,6 +400,11 @@ def test_the_order_of_detections_does_not_count():
     (line,), good = trt.compare(twice, wanted, 'fp32')
     assert '1 of 2' in line  # one is not found for two
     assert not good
+    empty = detections([0] * 5 + [-1], [0] * 5 + [-1])
+    assert trt.compare(empty, empty, 'fp32')[1]
+    (line,), good = trt.compare(empty, wanted, 'fp32')
+    assert '0 of 0 detections over 0.05 found and 2 more' in line
+    assert not good
     found = detections(*first)
     found['dets'][0, :, 0] = np.nan
     assert not trt.compare(wanted, found, 'fp32')[1]

@@ -160,6 +160,11 @@ def test_a_work_dir_that_cannot_be(network, run_tool, tmp_path, capfd):
             {'nms': dict(type='nms', class_agnostic=True, iou_threshold=1)},
             'class_agnostic=True',
         ),
+        (
+            {'nms': dict(type='nms', iou_threshold=1, score_threshold=0.5)},
+            'has score_threshold',
+        ),
+        ({'nms': dict(type='nms')}, 'lacks iou_threshold'),
         ({'max_per_img': -1}, 'max_per_img is -1'),
         ({'max_per_img': 4000}, 'max_per_img is 4000'),
     ],
@@ -211,6 +216,12 @@ def test_matching_counts_what_is_missing():
     renamed = dict(first, labels=np.array([2, 1]))
     assert match(first, renamed)[:2] == (1, 0)
     assert '0 of 1 boxes' in largest_difference([first], [renamed])
+    # what is there in addition; a box of the reference below 0.05 is none
+    better = dict(first, scores=first['scores'] + np.float32(0.02))
+    assert 'more' not in largest_difference([first], [better])
+    none = {key: value[:0] for key, value in first.items()}
+    assert '0 of 0 boxes' in (text := largest_difference([none], [first]))
+    assert 'and 1 more' in text
 
 
 def test_int8_without_a_training_set(network, run_tool, tmp_path, capfd):
