@@ -8,7 +8,6 @@ predictions), with --benchmark benchmark.json, with --target web index.html, and
 
 import argparse
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -89,15 +88,6 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def overrides(options: Sequence[str] | None) -> dict:
-    """``key=value`` options as mmengine's DictAction reads them."""
-    from mmengine.config import DictAction
-
-    parser = argparse.ArgumentParser()
-    parser.add_argument('--options', nargs='*', action=DictAction)
-    return parser.parse_args(['--options', *(options or [])]).options
-
-
 def benchmark(folder: Path, image: 'np.ndarray') -> str:
     """Time an exported model as on a device; the result in words.
 
@@ -130,9 +120,9 @@ def main() -> None:
         in_words,
         runtime_files,
     )
-    from mnv2_mm.utils.config import get_config
+    from mnv2_mm.utils.config import apply_options, get_config
     from mnv2_mm.utils.config_errors import readable_config_errors
-    from mnv2_mm.utils.console import filter_warnings
+    from mnv2_mm.utils.console import filter_warnings, print_warnings
     from mnv2_mm.utils.files import staging
 
     filter_warnings()
@@ -141,12 +131,13 @@ def main() -> None:
     check_file(checkpoint)
     image = read_image(args.image)
     deploy_cfg = get_config(args.deploy_config)
-    deploy_cfg.merge_from_dict(overrides(args.cfg_options))
+    print_warnings(apply_options(deploy_cfg, args.cfg_options))
     if args.target:  # before the export, which takes longer
         check_backend(deploy_cfg.backend_config.type)
         runtime = runtime_files(args.onnxruntime_web)
     model_cfg = get_config(args.config)
-    model_cfg.merge_from_dict(overrides(args.model_options))
+    flag = '--model-options'
+    print_warnings(apply_options(model_cfg, args.model_options, flag=flag))
 
     from mnv2_mm.deploy import sdk
     from mnv2_mm.deploy.compare import compare

@@ -20,10 +20,14 @@ from mnv2_mm.utils.errors import InputError
 _KNOWN_KEYS = {
     *inspect.signature(Runner.__init__).parameters,
     'activation_checkpointing',
+    'backend_config',
+    'calib_config',
+    'codebase_config',
     'compile',
     'custom_imports',
     'efficient_conv_bn_eval',
     'find_unused_parameters',
+    'ir_config',
     'model_wrapper_cfg',
     'runner_type',
     'sync_bn',
@@ -73,18 +77,21 @@ def _text(error: BaseException) -> str:
     return str(error)
 
 
-def apply_options(cfg: Config, options: Sequence[str] | None) -> list[str]:
+def apply_options(
+    cfg: Config, options: Sequence[str] | None, *, flag: str = '--cfg-options'
+) -> list[str]:
     """Merge ``--cfg-options`` (``key=value`` each) into a config, in place.
 
     An entry of a list is named by its type (``pipeline.Resize.scale``) or by its index.
     mmengine adds a misspelt key without a word; here a warning for it is returned.
+    Messages name ``flag``.
     """
     if not options:
         return []
     for option in options:
         if '=' not in option.lstrip('='):
             raise InputError(
-                f'--cfg-options {option} is not of the form key=value (model.type=SSD)'
+                f'{flag} {option} is not of the form key=value (model.type=SSD)'
             )
     parser = argparse.ArgumentParser()
     parser.add_argument('--cfg-options', nargs='+', action=DictAction)
@@ -92,24 +99,23 @@ def apply_options(cfg: Config, options: Sequence[str] | None) -> list[str]:
         parsed = parser.parse_args(['--cfg-options', *options]).cfg_options
     except RecursionError:  # of mmengine's parser
         raise InputError(
-            f'--cfg-options {" ".join(options)}: a list can hold no dictionaries here; '
+            f'{flag} {" ".join(options)}: a list can hold no dictionaries here; '
             "write a config with _base_ = 'mnv2_mm::NAME' and the list in it"
         ) from None
-    followed = [_follow(cfg, key) for key in parsed]
+    followed = [_follow(cfg, key, flag) for key in parsed]
     keys = [key for key, _ in followed]
     try:
         cfg.merge_from_dict(dict(zip(keys, parsed.values(), strict=True)))
     except (KeyError, TypeError, AttributeError) as error:
         raise InputError(
-            f'--cfg-options {" ".join(options)} does not go with the config: '
-            f'{_text(error)}'
+            f'{flag} {" ".join(options)} does not go with the config: {_text(error)}'
         ) from error
     return [warning for _, warning in followed if warning]
 
 
-def _follow(cfg: Config, key: str) -> tuple[str, str]:
+def _follow(cfg: Config, key: str, flag: str) -> tuple[str, str]:
     """A key with indices in place of types in lists, and a warning or ''."""
-    text, warning = f'--cfg-options {key}:', ''
+    text, warning = f'{flag} {key}:', ''
     node, path = cfg, []
     for part in key.split('.'):
         where = '.'.join(path)

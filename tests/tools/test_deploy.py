@@ -77,14 +77,30 @@ def test_mistakes_are_named_and_leave_nothing(network, run_tool, tmp_path, capfd
             ['--model-options', 'test_dataloader.dataset.pipeline.1.keep_ratio=True'],
             'network inputs of several sizes',
         ),
+        (
+            'det_onnxruntime_static',
+            image,
+            [
+                *('--cfg-options', 'ir_config.input_shap=[9,9]'),
+                *('--model-options', 'modle.head.topk=3'),
+            ],
+            'is for models of mmdet',
+        ),
+        (ort, image, ['--model-options', 'a'], '--model-options a is not of the form'),
     ]
     for name, photo, flags, message in cases:
         work_dir = tmp_path / 'new'
         path = CONFIGS / f'{name}.py'
         code = deploy(run_tool, work_dir, path, config, checkpoint, photo, *flags)
         assert code == 2
-        assert message in capfd.readouterr().err
+        out, err = capfd.readouterr()
+        assert message in err
         assert not work_dir.exists()
+        if 'modle.head.topk=3' in flags:
+            assert 'warning: --cfg-options ir_config.input_shap' in out
+            assert 'warning: --model-options modle.head.topk' in out
+        else:
+            assert 'warning: --' not in out
 
 
 @pytest.mark.parametrize(
