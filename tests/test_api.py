@@ -146,6 +146,7 @@ def test_load_chooses_among_configs_and_runs_no_checkpoint(
     state['meta']['experiment_name'] = 'mine_20260101_000000'
     path = tmp_path / 'a.pth'
     torch.save(state, path)
+    (tmp_path / 'deploy_config.py').write_text('raise SystemExit("was run")')
     with pytest.raises(InputError, match=r'config of .*a\.pth'):
         load(path)
     get_config(config).dump(tmp_path / 'mine.py')

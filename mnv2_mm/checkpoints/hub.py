@@ -23,6 +23,7 @@ from mnv2_mm.checkpoints.download import check_digest, download, recorded_digest
 from mnv2_mm.checkpoints.file import check_file, read
 from mnv2_mm.checkpoints.source import Source
 from mnv2_mm.utils.config import get_config, list_models
+from mnv2_mm.utils.config_names import configs_in
 from mnv2_mm.utils.errors import InputError
 from mnv2_mm.utils.files import CACHE_VARIABLE as CACHE_VARIABLE
 from mnv2_mm.utils.files import cache_folder as cache_folder
@@ -68,7 +69,7 @@ def config_of(checkpoint: Path) -> str:
     if checkpoint.is_file() and needs_conversion(checkpoint):
         return config_for(read_weights(checkpoint))
     check_file(checkpoint)
-    beside = {path.stem: str(path) for path in checkpoint.parent.glob('*.py')}
+    beside = {path.stem: str(path) for path in configs_in(checkpoint.parent)}
     if len(beside) == 1:
         return beside.popitem()[1]
     meta = read(checkpoint).get('meta')

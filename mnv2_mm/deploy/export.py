@@ -18,16 +18,13 @@ from mnv2_mm.deploy import require
 from mnv2_mm.runtime.description import JSON
 from mnv2_mm.utils.config import config_name, get_config
 from mnv2_mm.utils.config_errors import host_of
+from mnv2_mm.utils.config_names import DEPLOY_CONFIG
 from mnv2_mm.utils.errors import InputError
 from mnv2_mm.utils.files import write_json, write_text
 
 if TYPE_CHECKING:
     from mmdeploy.backend.base import BaseBackendManager
     from mmdeploy.codebase.base import BaseTask
-
-#: Deploy config in the folder, for its reader and mmdeploy's own tools. Nothing here
-#: reads it: it is Python, and the folder may come from a stranger.
-DEPLOY_CONFIG = 'deploy_config.py'
 
 
 class Exporter:

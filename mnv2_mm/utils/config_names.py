@@ -31,6 +31,10 @@ from mnv2_mm.utils.errors import InputError
 from mnv2_mm.utils.files import user_path
 
 PREFIX = 'mnv2_mm::'
+#: Deploy config in an exported model, for its reader and mmdeploy's own tools. Nothing
+#: here reads it: it is Python, and the folder may come from a stranger.
+DEPLOY_CONFIG = 'deploy_config.py'
+_OF_EXPORTS = {DEPLOY_CONFIG, 'build_engine.py'}
 #: Name of the file in site-packages, and its line: silent when mnv2_mm is uninstalled.
 PTH = '_mnv2_mm_names.pth'
 _LINE = (
@@ -66,6 +70,11 @@ def _index() -> dict[str, Path]:
     }
 
 
+def configs_in(folder: Path) -> list[Path]:
+    """Configs in a folder; what an exported model has of Python is none."""
+    return sorted(p for p in folder.glob('*.py') if p.name not in _OF_EXPORTS)
+
+
 def config_path(name_or_path: str | os.PathLike) -> Path:
     """Path of a config given by path, by name, or by the folder that it is in."""
     path = user_path(name_or_path)
@@ -81,9 +90,14 @@ def config_path(name_or_path: str | os.PathLike) -> Path:
     if inside.is_file():
         return inside
     if path.is_dir():
-        found = sorted(path.glob('*.py'))
+        found = configs_in(path)
         if len(found) == 1:
             return found[0]
+        if not found and (path / 'model.json').is_file():
+            raise InputError(
+                f'{path} is an exported model, which is no config and has its weights '
+                'in it; give it alone to predict, or with the config of its export'
+            )
         names = ', '.join(file.name for file in found[:5]) or 'none'
         raise InputError(
             f'the folder {path} must have one config, it has {names}; give the file'

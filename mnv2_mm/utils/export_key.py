@@ -13,6 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from mnv2_mm.utils.cli import repository_root
+from mnv2_mm.utils.config_names import configs_in
 from mnv2_mm.utils.files import cache_folder, user_path
 from mnv2_mm.utils.published import SCHEME, published_models
 from mnv2_mm.version import __version__
@@ -70,7 +71,7 @@ def _parts(
                     yield part
             # the config of a checkpoint is beside it; that of TensorFlow's is ours
             if place is model and path.suffix == '.pth':
-                for config in sorted(path.parent.glob('*.py')):
+                for config in configs_in(path.parent):
                     yield from _config(config)
         elif path.suffix:
             raise ValueError('there is no such file')

@@ -64,6 +64,17 @@ def test_a_name_is_the_path_of_a_file(name, file):
     assert config_path(f'mnv2_mm::{name}') == ROOT / 'configs' / file
 
 
+def test_an_exported_model_is_no_config(tmp_path):
+    """Its Python may be a stranger's, or lie beside the config of a training."""
+    for name in ('deploy_config.py', 'build_engine.py'):
+        (tmp_path / name).write_text('raise SystemExit("this file has been run")')
+    (tmp_path / 'model.json').write_text('{}')
+    with pytest.raises(InputError, match='is an exported model'):
+        get_config(tmp_path)
+    (tmp_path / 'mini.py').touch()
+    assert config_path(tmp_path) == tmp_path / 'mini.py'
+
+
 @pytest.mark.parametrize('name', ['ssdlite_mnv2_cocoo', 'official/no_such.py', ''])
 def test_an_unknown_name_is_an_input_error(name, tmp_path):
     with pytest.raises(InputError, match='there is no config'):
