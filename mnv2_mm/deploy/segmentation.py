@@ -113,6 +113,17 @@ class BackendSegmentor(segmentation_model.End2EndModel):
 class CheckedSegmentation(CheckedTask, Segmentation):
     """mmdeploy's task for mmseg; see :class:`CheckedTask`."""
 
+    def build_pytorch_model(self, *args: object, **kwargs: object) -> nn.Module:
+        """The model; raises an InputError for one that predicts part by part."""
+        model = super().build_pytorch_model(*args, **kwargs)
+        if (mode := model.test_cfg.get('mode', 'whole')) != 'whole':
+            raise InputError(
+                f'model.test_cfg.mode is {mode!r}, and a graph predicts the image as a '
+                'whole; give --model-options model.test_cfg.mode=whole, or use the '
+                'checkpoint'
+            )
+        return model
+
     def build_backend_model(
         self,
         model_files: Sequence[str] | None = None,

@@ -152,6 +152,13 @@ def test_a_checkpoint_of_other_classes(network, run_tool, tiny_config, tmp_path,
     assert [file.name for file in tmp_path.iterdir()] == ['kept.txt']
 
 
+def test_a_segmentor_that_predicts_part_by_part(network, run_tool, tmp_path, capfd):
+    flags = ['--model-options', 'model.test_cfg.mode=slide']
+    path = CONFIGS / 'seg_onnxruntime_dynamic.py'
+    assert deploy(run_tool, tmp_path / 'new', path, *network('seg'), *flags) == 2
+    assert "model.test_cfg.mode is 'slide'" in capfd.readouterr().err
+
+
 def test_a_work_dir_that_cannot_be(network, run_tool, tmp_path, capfd):
     config, checkpoint, image = network('cls')
     (tmp_path / 'file').write_text('')
