@@ -12,6 +12,7 @@ from mmengine.dataset import pseudo_collate
 from mmengine.registry import DATASETS
 from torch import nn
 
+from mnv2_mm.runtime.read_image import read_image
 from mnv2_mm.utils.errors import InputError
 
 
@@ -21,8 +22,15 @@ def calibration_inputs(processor: BaseTask, model: nn.Module) -> list[np.ndarray
     ``backend_config.calibration_images`` is their number, 100 by default.
 
     Raises:
-        InputError: the training set is missing or empty.
+        InputError: the training set is missing or empty, an image of it cannot be
+            read, or the number is none.
     """
+    count = processor.deploy_cfg.backend_config.get('calibration_images', 100)
+    if not isinstance(count, int) or count < 1:
+        raise InputError(
+            f'backend_config.calibration_images is {count!r}; give the number of '
+            'training images, 1 or more'
+        )
     cfg = copy.deepcopy(processor.model_cfg)
     if not cfg.get('train_dataloader'):
         raise InputError(
@@ -44,11 +52,16 @@ def calibration_inputs(processor: BaseTask, model: nn.Module) -> list[np.ndarray
             'int8 is calibrated with training images, and the training '
             f'set of the model config is not there: {error}'
         ) from error
-    count = int(processor.deploy_cfg.backend_config.get('calibration_images', 100))
     if not len(dataset):
         raise InputError('the training set is empty; int8 needs its images')
     inputs = []
     for index in np.linspace(0, len(dataset) - 1, min(count, len(dataset))):
+        try:  # the hosts' loaders would end in an error of their own
+            read_image(dataset.get_data_info(round(index))['img_path'])
+        except InputError as error:
+            raise InputError(
+                f'int8 is calibrated with training images: {error}'
+            ) from error
         data = pseudo_collate([dataset[round(index)]])
         with torch.no_grad():
             images = model.data_preprocessor(data, False)['inputs']

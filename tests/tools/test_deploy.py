@@ -2,9 +2,11 @@
 
 import json
 import multiprocessing
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -21,6 +23,7 @@ from deploy_networks import CONFIGS
 from mmdeploy.backend.base import get_backend_manager
 
 from mnv2_mm.api import init_model, predict
+from mnv2_mm.deploy.calibrate import calibration_inputs
 from mnv2_mm.deploy.compare import largest_difference, match, plain
 from mnv2_mm.deploy.detection import nms_rules
 from mnv2_mm.models.ssdlite.decoding import decode
@@ -245,6 +248,35 @@ def test_matching_counts_what_is_missing():
     none = {key: value[:0] for key, value in first.items()}
     assert '0 of 0 boxes' in (text := largest_difference([none], [first]))
     assert 'and 1 more' in text
+
+
+@pytest.mark.parametrize('content', [None, b'no image'])
+def test_int8_with_a_bad_training_image(
+    network, run_tool, tiny_data, tmp_path, capfd, content
+):
+    data = Path(shutil.copytree(tiny_data, tmp_path / 'data'))
+    for file in (data / 'images/train').iterdir():
+        file.unlink() if content is None else file.write_bytes(content)
+    code = deploy(
+        run_tool,
+        tmp_path / 'new',
+        CONFIGS / 'det_onnxruntime_int8_static.py',
+        *network('det'),
+        '--model-options',
+        f'train_dataloader.dataset.data_root={data}',
+    )
+    assert code == 2
+    said = capfd.readouterr().err
+    assert 'calibrated with training images' in said
+    assert str(data / 'images/train') in said
+
+
+@pytest.mark.parametrize('count', [-5, 0, 'many'])
+def test_a_bad_number_of_calibration_images(count):
+    backend = dict(calibration_images=count)
+    processor = SimpleNamespace(deploy_cfg=SimpleNamespace(backend_config=backend))
+    with pytest.raises(InputError, match=f'calibration_images is {count!r}'):
+        calibration_inputs(processor, None)
 
 
 def test_int8_without_a_training_set(network, run_tool, tmp_path, capfd):
