@@ -3,7 +3,8 @@
 --work-dir then holds the files of the backend, model.json (all that a program needs
 to run them), README.txt (the same for people), deploy_config.py, comparison.jpg (both
 predictions), with --benchmark benchmark.json, with --target web index.html, and with
---dump-info the files of mmdeploy's SDK. Nothing is written if the export fails.
+--dump-info the files of mmdeploy's SDK. Nothing is written if the export fails; files
+of an earlier export in the folder are removed at the end.
 """
 
 import argparse
@@ -141,12 +142,18 @@ def main() -> None:
 
     from mnv2_mm.deploy import sdk
     from mnv2_mm.deploy.compare import compare
-    from mnv2_mm.deploy.export import Exporter, backend_model, backend_note
+    from mnv2_mm.deploy.export import (
+        Exporter,
+        backend_model,
+        backend_note,
+        earlier_files,
+    )
 
     if args.dump_info:
         sdk.check(deploy_cfg, model_cfg)
 
-    with staging(args.work_dir) as folder:
+    old = earlier_files(Path(args.work_dir))
+    with staging(args.work_dir, earlier=old) as folder:
         with readable_config_errors(model_cfg):
             exporter = Exporter(deploy_cfg, model_cfg, checkpoint, args.image)
         files = exporter.export(folder)

@@ -76,7 +76,8 @@ def find_exported_models(work_dir: str | Path) -> list[Row]:
         rows.append(row)
         try:
             _, row.info = read_info(row.path)
-            row.bytes, row.times = timing.size_of(row.info), timing.read(row.path)
+            row.bytes = timing.size_of(row.info)
+            row.times = timing.read(row.path, row.info)
         except InputError as error:
             row.problems.append(str(error))
     first, *others = [row for row in rows if row.info] or [None]
@@ -96,9 +97,9 @@ def find_exported_models(work_dir: str | Path) -> list[Row]:
 
 def measure_latency(row: Row, image: str) -> None:
     """Time an exported model by tools/run_exported.py, into its folder and row."""
-    before = timing.read(row.path)
+    before = timing.read(row.path, row.info)
     if _run(row, 'run_exported.py', row.path, image, '--benchmark'):
-        row.times = timing.read(row.path)
+        row.times = timing.read(row.path, row.info)
         if row.times == before:
             row.problems.append(f'{timing.BENCHMARK} could not be written')
 

@@ -15,7 +15,7 @@ from mmengine.config import Config
 from torch import Tensor, nn
 
 from mnv2_mm.deploy import require
-from mnv2_mm.runtime.description import JSON
+from mnv2_mm.runtime.description import JSON, parse
 from mnv2_mm.utils.config import config_name, get_config
 from mnv2_mm.utils.config_errors import host_of
 from mnv2_mm.utils.config_names import DEPLOY_CONFIG
@@ -25,6 +25,16 @@ from mnv2_mm.utils.files import write_json, write_text
 if TYPE_CHECKING:
     from mmdeploy.backend.base import BaseBackendManager
     from mmdeploy.codebase.base import BaseTask
+
+#: What an export adds to the files of the backend on request, or for one backend.
+_ADDED = (
+    *('benchmark.json', 'deploy.json', 'pipeline.json', 'detail.json'),
+    *('end2end.trt.json', 'build_engine.py'),
+)
+_PAGE = (
+    *('index.html', 'app.js', 'predict.js', 'sw.js'),
+    *('ort.wasm.bundle.min.mjs', 'ort-wasm-simd-threaded.wasm'),
+)
 
 
 class Exporter:
@@ -122,6 +132,23 @@ def _available_manager(name: str) -> type['BaseBackendManager']:
             f'{name} needs it; see `python -m mnv2_mm.check --deploy`'
         )
     return manager
+
+
+def earlier_files(folder: Path) -> set[str]:
+    """Names of the files of an earlier export, which are not of the next one.
+
+    Another program, or the times of the next model, would take them for its own.
+    """
+    try:
+        info = parse((folder / JSON).read_bytes())
+    except (OSError, InputError):
+        return set()  # what is there is of somebody else
+    names = {*_ADDED, *(_PAGE if (folder / 'sw.js').is_file() else ())}
+    for file in info.files:
+        stem = Path(file.name).stem
+        names |= {file.name, f'{stem}.onnx', f'{stem}.reference.npz'}
+        names |= {path.name for path in folder.glob(f'{stem}.*.engine')}
+    return names
 
 
 def backend_note(backend: str, folder: Path) -> str:

@@ -70,6 +70,7 @@ def benchmark(
         'input': info['input']['shape'],
         'in_network': inside_network(info),
         'bytes': size_of(info),
+        'files': info['files'],
         'runs': runs,
         'warmup': warmup,
         'times': found,
@@ -133,8 +134,11 @@ def write(folder: Path, found: Mapping) -> Path:
     return path
 
 
-def read(folder: str | Path) -> dict:
-    """Content of benchmark.json; empty if it is missing or damaged."""
+def read(folder: str | Path, info: Mapping) -> dict:
+    """Content of benchmark.json; empty if it is missing, damaged or of other files.
+
+    ``info`` is the content of model.json.
+    """
     try:
         found = json.loads((Path(folder) / BENCHMARK).read_text(encoding='utf-8'))
         rows = found['times']
@@ -143,6 +147,8 @@ def read(folder: str | Path) -> dict:
             isinstance(row['threads'], int | None) for row in rows
         )
         whole = whole and all(isinstance(n, int | float) for n in numbers)
+        # earlier versions did not write the files
+        whole = whole and found.get('files') in (None, info['files'])
     except (OSError, ValueError, LookupError, TypeError, RecursionError):
         return {}
     return found if whole else {}

@@ -12,7 +12,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -123,8 +123,12 @@ def _sync(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def staging(work_dir: StrPath) -> Iterator[Path]:
+def staging(work_dir: StrPath, *, earlier: Iterable[str] = ()) -> Iterator[Path]:
     """A folder whose files move to ``work_dir`` if no error is raised.
+
+    Args:
+        work_dir: The folder.
+        earlier: Names of files of it that are removed then, unless they are replaced.
 
     Raises:
         InputError: ``work_dir`` cannot be written.
@@ -136,8 +140,11 @@ def staging(work_dir: StrPath) -> Iterator[Path]:
     try:
         with name_path(target):
             yield stage
-        for file in sorted(stage.iterdir()):
+        files = sorted(stage.iterdir())
+        for file in files:
             os.replace(file, target / file.name)
+        for name in {*earlier} - {file.name for file in files}:
+            (target / name).unlink(missing_ok=True)
     finally:
         shutil.rmtree(stage, ignore_errors=True)
         with contextlib.suppress(OSError):

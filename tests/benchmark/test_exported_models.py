@@ -145,11 +145,12 @@ def test_folders_without_exported_models(add, tmp_path):
         '{"machine": "a", "times": [{"threads": 1}]}',
         json.dumps(times('fast')),
         json.dumps(times(1.0, threads=([],))),
+        json.dumps(times(1.0) | {'files': ['of another model']}),
     ],
 )
 def test_a_damaged_benchmark_file_counts_as_none(tmp_path, text):
     (tmp_path / 'benchmark.json').write_text(text)
-    assert timing.read(tmp_path) == {}
+    assert timing.read(tmp_path, {'files': []}) == {}
 
 
 def test_a_tool_that_fails_costs_its_row(add, tmp_path):

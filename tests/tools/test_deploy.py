@@ -26,6 +26,7 @@ from mnv2_mm.api import init_model, predict
 from mnv2_mm.deploy.calibrate import calibration_inputs
 from mnv2_mm.deploy.compare import largest_difference, match, plain
 from mnv2_mm.deploy.detection import nms_rules
+from mnv2_mm.deploy.export import earlier_files
 from mnv2_mm.models.ssdlite.decoding import decode
 from mnv2_mm.runtime.machine import cores
 from mnv2_mm.runtime.model import ExportedModel
@@ -153,6 +154,25 @@ def test_a_checkpoint_of_other_classes(network, run_tool, tiny_config, tmp_path,
     assert code == 2
     assert '7' in capfd.readouterr().err
     assert [file.name for file in tmp_path.iterdir()] == ['kept.txt']
+
+
+def test_an_export_removes_files_of_the_earlier_one(network, built, run_tool, tmp_path):
+    pytest.importorskip('ncnn')
+    folder = Path(shutil.copytree(built('cls', 'static'), tmp_path / 'again'))
+    old = ['benchmark.json', 'deploy.json', 'end2end.0123.engine', 'build_engine.py']
+    for name in (*old, 'mine.txt', 'index.html'):
+        (folder / name).touch()
+    assert {*old, 'end2end.onnx'} <= earlier_files(folder)
+    assert 'index.html' not in earlier_files(folder)  # no page of ours
+    (folder / 'sw.js').touch()
+    assert 'index.html' in earlier_files(folder)
+    config = CONFIGS / 'cls_ncnn_static.py'
+    assert deploy(run_tool, folder, config, *network('cls')) == 0
+    left = {path.name for path in folder.iterdir()}
+    assert not left & {*old, 'index.html', 'sw.js'}
+    assert {'mine.txt', 'end2end.param', 'model.json', 'README.txt'} <= left
+    (folder / 'model.json').write_text('{"files": [{"name": "../mine.txt"}]}')
+    assert earlier_files(folder) == set()
 
 
 def test_a_segmentor_that_predicts_part_by_part(network, run_tool, tmp_path, capfd):
