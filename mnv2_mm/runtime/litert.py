@@ -1,6 +1,7 @@
 """Run a TFLite file with LiteRT's interpreter (ai-edge-litert) on the CPU."""
 
 import os
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -51,6 +52,8 @@ class LiteRT:
             )
             self.interpreter.allocate_tensors()
             (self._input,) = self.interpreter.get_input_details()
+        # the input and the outputs are memory of the interpreter
+        self._lock = threading.Lock()
         self.input_name = str(self._input['name'])
         self._found = self.interpreter.get_output_details()
         self._names = [value['name'] for value in self._found]
@@ -78,8 +81,11 @@ class LiteRT:
         if scaling := self.uint8_scaling:
             mean, std = scaling
             pixels = np.clip(np.rint(pixels * std + mean), 0, 255).astype(np.uint8)
-        with backend_errors(
-            'ai-edge-litert', f'cannot run the network on {inputs.shape}'
+        with (
+            self._lock,
+            backend_errors(
+                'ai-edge-litert', f'cannot run the network on {inputs.shape}'
+            ),
         ):
             self.interpreter.set_tensor(self._input['index'], pixels)
             self.interpreter.invoke()
