@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, TypeAlias
 
 import numpy as np
 import onnx
@@ -15,14 +15,17 @@ from mnv2_mm.deploy.calibrate import read_calibration
 from mnv2_mm.deploy.graph import simplify
 from mnv2_mm.deploy.quantize import quantize
 from mnv2_mm.deploy.to_fp16 import to_fp16
+from mnv2_mm.runtime.description import read_info
 from mnv2_mm.runtime.litert import LiteRT
 from mnv2_mm.runtime.ncnn import Ncnn
-from mnv2_mm.runtime.nms import WithNms
+from mnv2_mm.runtime.nms import CANDIDATES, WithNms, with_nms
 from mnv2_mm.runtime.onnxruntime import OnnxRuntime
 from mnv2_mm.runtime.openvino import OpenVino
 from mnv2_mm.runtime.tensorrt import TensorRT
 from mnv2_mm.utils import compat
 from mnv2_mm.utils.errors import InputError
+
+Network: TypeAlias = OnnxRuntime | Ncnn | TensorRT | LiteRT | OpenVino | WithNms
 
 
 class InstalledManager:
@@ -52,6 +55,11 @@ class InstalledManager:
         return compat.version_of(cls.needs) or 'None'
 
     @classmethod
+    def load(cls, files: Sequence[str], threads: int) -> 'Network':
+        """Load the files; they run on the CPU."""
+        return cls.runtime(files, threads=threads)
+
+    @classmethod
     def build_wrapper(
         cls,
         backend_files: Sequence[str],
@@ -61,10 +69,13 @@ class InstalledManager:
         deploy_cfg: Mapping | None = None,
         **_: object,
     ) -> 'RuntimeWrapper':
-        """Load the files; they run on the CPU."""
+        """Load the files, with an NMS behind a detector that ends before it."""
         options = get_backend_config(deploy_cfg) if deploy_cfg else {}
         threads = int(options.get('num_threads', cls.threads))
-        network = cls.runtime(backend_files, threads=threads)
+        network = cls.load(backend_files, threads)
+        if sorted(network.outputs) == CANDIDATES:
+            _, info = read_info(Path(backend_files[0]).parent)
+            return RuntimeWrapper(with_nms(network, info))
         return RuntimeWrapper(network, output_names if cls.keeps_names else None)
 
 
@@ -77,9 +88,7 @@ class RuntimeWrapper(BaseWrapper):
     """
 
     def __init__(
-        self,
-        network: OnnxRuntime | Ncnn | TensorRT | LiteRT | OpenVino | WithNms,
-        output_names: Sequence[str] | None = None,
+        self, network: Network, output_names: Sequence[str] | None = None
     ) -> None:
         super().__init__(list(output_names or network.outputs))
         self.network = network

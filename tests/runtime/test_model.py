@@ -30,8 +30,13 @@ SLOW = pytest.mark.slow
 
 SEG = {'ir_config.input_shape': '[96,96]'}
 CLASSES = {'codebase_config.with_resize': 'True', 'codebase_config.with_argmax': 'True'}
+WITHOUT_NMS = {
+    'codebase_config.with_nms': 'False',
+    'ir_config.output_names': '[boxes,scores]',
+}
 EXPORTS = [
     ('det', 'static', {}),
+    ('det', 'static', WITHOUT_NMS),
     pytest.param('det', 'dynamic', {}, marks=SLOW),
     ('seg', 'static_513', SEG),
     pytest.param('seg', 'dynamic', {}, marks=SLOW),
@@ -48,7 +53,8 @@ EXPORTS = [
 
 def check_outputs(model: ExportedModel) -> None:
     """model.json names the outputs of the files, in their shapes."""
-    run = getattr(model.network, 'run', model.network)  # ncnn: its own blobs
+    network = getattr(model.network, 'network', model.network)  # without NMS
+    run = getattr(network, 'run', network)  # ncnn: its own blobs
     batch, *shape = model.info['input']['shape']
     shape = [batch or 1, *(side or 128 for side in shape)]
     found = run(np.zeros(shape, np.float32))

@@ -20,11 +20,9 @@ import numpy as np
 from mmdeploy.backend.base import BACKEND_MANAGERS, BaseBackendManager
 from mmdeploy.utils import get_backend_config
 
-from mnv2_mm.deploy.backend import InstalledManager, RuntimeWrapper, graph_in_precision
+from mnv2_mm.deploy.backend import InstalledManager, graph_in_precision
 from mnv2_mm.deploy.tensorrt.files import SCRIPT, write
 from mnv2_mm.runtime import tensorrt_engine
-from mnv2_mm.runtime.description import read_info
-from mnv2_mm.runtime.nms import CANDIDATES, with_nms
 from mnv2_mm.runtime.onnxruntime import OnnxRuntime
 from mnv2_mm.runtime.tensorrt import TensorRT, engine_path, input_errors
 from mnv2_mm.runtime.tensorrt_engine import EngineError
@@ -43,25 +41,11 @@ class TensorrtManager(InstalledManager, BaseBackendManager):
         return compat.version_of('tensorrt') or 'None'
 
     @classmethod
-    def build_wrapper(
-        cls,
-        backend_files: Sequence[str],
-        device: str = 'cpu',
-        input_names: Sequence[str] | None = None,
-        output_names: Sequence[str] | None = None,
-        deploy_cfg: Mapping | None = None,
-        **_: object,
-    ) -> RuntimeWrapper:
+    def load(cls, files: Sequence[str], threads: int) -> TensorRT | OnnxRuntime:
         """Load the engine if it can run here, else the ONNX file."""
-        folder = Path(backend_files[0]).parent
-        network: TensorRT | OnnxRuntime
-        if engine_path(folder).is_file() and not missing():
-            network = TensorRT(backend_files)
-        else:
-            network = OnnxRuntime(backend_files, exact_int8=True)
-        if sorted(network.outputs) == CANDIDATES:
-            return RuntimeWrapper(with_nms(network, read_info(folder)[1]))
-        return RuntimeWrapper(network, output_names)
+        if engine_path(Path(files[0]).parent).is_file() and not missing():
+            return TensorRT(files)
+        return OnnxRuntime(files, exact_int8=True)
 
     @classmethod
     def to_backend(
