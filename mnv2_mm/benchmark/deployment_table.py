@@ -1,9 +1,10 @@
 """Table of the backends: size, accuracy, agreement with PyTorch and times.
 
-``tools/deployment_table.py`` writes it into docs/deployment_table.json, a row after the
-other, so that an interrupted run goes on where it stopped, and into docs/deployment.md.
+``tools/deployment_table.py`` writes it into a JSON file, a row after the other, so that
+an interrupted run goes on where it stopped, and as Markdown.
 """
 
+import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from mnv2_mm.analysis.markdown import table_line
 from mnv2_mm.api import init_model, predict
 from mnv2_mm.benchmark.core import environment
 from mnv2_mm.benchmark.exported_models import pytorch_row
+from mnv2_mm.checkpoints.file import check_file
 from mnv2_mm.checkpoints.loading import safe_loading
 from mnv2_mm.datasets.checks.source import evenly
 from mnv2_mm.deploy.compare import largest_difference, plain
@@ -59,6 +61,9 @@ class Table:
         checkpoint: Its weights.
         work_dir: Folder of the exported models, each in a folder of its own.
         options: Override keys of the deploy configs.
+
+    Raises:
+        InputError: the rows are of another network.
     """
 
     def __init__(
@@ -73,9 +78,21 @@ class Table:
         self.cfg = get_config(config)
         self.checkpoint, self.options = checkpoint, options
         self.task, self._metric, score = _TASKS[host_of(self.cfg)]
-        self.work_dir = work_dir / self.task
+        check_file(checkpoint)
+        data = self.cfg.text.encode() + Path(checkpoint).read_bytes()
+        network = hashlib.sha256(data).hexdigest()
+        # of another network there may be exported models too
+        self.work_dir = work_dir / f'{self.task}_{network[:8]}'
         self.entry = content.setdefault(self.task, {'rows': {}})
-        self.entry |= {'config': config_name(self.cfg), 'score': score}
+        own = {'config': config_name(self.cfg), 'network': network}
+        # of the first tables the config alone is known
+        if any(self.entry.get(key, value) != value for key, value in own.items()):
+            raise InputError(
+                f'the table has rows of another config or checkpoint for {self.task}; '
+                'give another --work-dir, or with --docs remove its entry from the '
+                'JSON file'
+            )
+        self.entry |= own | {'score': score}
         init_default_scope(self.cfg.default_scope)
         dataset = DATASETS.build(evaluation_dataset(self.cfg))
         self.entry['images'] = len(dataset)
@@ -154,7 +171,7 @@ def _names() -> Iterator[str]:
 
 
 def markdown(content: Mapping) -> str:
-    """The table of docs/deployment.md, from the content of the JSON file."""
+    """The table as Markdown, from the content of the JSON file."""
     blocks = []
     for entry in content.values():
         head = ['', 'size, MB', entry['score'], 'largest difference']

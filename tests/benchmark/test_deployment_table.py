@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 pytest.importorskip('mmdeploy', reason='deployment is not installed')
 
@@ -36,6 +37,33 @@ def test_markdown() -> None:
     # the times are a second step
     text = markdown({'det': entry | {'rows': {PYTORCH: ROW}}})
     assert text.splitlines()[2] == f'| {PYTORCH} | 1.23 | 0.443 |  |'
+
+
+def test_a_table_of_ones_own(
+    network: Callable,
+    run_tool: Callable,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """It has no row of another network, and the documentation stays as it is."""
+    pytest.importorskip('mmpretrain.models')
+    monkeypatch.setattr(deployment_table, 'BACKENDS', {})
+    before = (DOCS / 'deployment_table.json').read_bytes()
+    config, checkpoint, _ = network('cls')
+    flags = config, checkpoint, '--work-dir', tmp_path
+    assert run_tool('deployment_table', *flags) == 0
+    content = json.loads((tmp_path / 'deployment_table.json').read_text())
+    assert [*content] == ['cls']
+    assert [*content['cls']['rows']] == [PYTORCH]
+    assert '`tiny_cls`, ' in (tmp_path / 'deployment_table.md').read_text()
+    other = tmp_path / 'other.pth'
+    weights = torch.load(checkpoint, weights_only=False)
+    torch.save(weights | {'meta': {}}, other)
+    assert run_tool('deployment_table', config, other, *flags[2:]) == 2
+    assert 'another config or checkpoint' in capfd.readouterr().err
+    assert run_tool('deployment_table', config, other, '--docs') == 2
+    assert (DOCS / 'deployment_table.json').read_bytes() == before
 
 
 @pytest.mark.slow
