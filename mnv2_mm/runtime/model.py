@@ -52,10 +52,12 @@ class ExportedModel(Predictor):
 
     Raises:
         InputError: no exported model, a damaged one, or its backend is not
-            installed.
+            installed; or a bad number of threads.
     """
 
     def __init__(self, place: str | Path, *, threads: int = 0) -> None:
+        if not isinstance(threads, int) or threads < 0:  # ncnn would end the process
+            raise InputError(f'threads is {threads!r}; give 1 or more, 0 for a default')
         folder, self.info = read_info(place)
         files = [folder / file['name'] for file in self.info['files']]
         try:

@@ -195,6 +195,12 @@ def test_weights_in_other_files_are_not_read(tmp_path: Path, place: str) -> None
         ExportedModel(folder)
 
 
+@pytest.mark.parametrize('threads', [-3, 1.5])
+def test_a_bad_number_of_threads(tmp_path: Path, threads: int) -> None:
+    with pytest.raises(InputError, match=f'threads is {threads}'):
+        ExportedModel(write_folder(tmp_path), threads=threads)
+
+
 def test_arrays_of_other_forms(tmp_path: Path) -> None:
     model = ExportedModel(write_folder(tmp_path))
     gray = np.arange(48, dtype=np.uint8).reshape(6, 8)
