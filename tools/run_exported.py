@@ -68,6 +68,8 @@ def benchmark(args: argparse.Namespace, image: 'np.ndarray', folder: Path) -> No
 def main() -> int:
     """Predict, draw, print what was found."""
     args = parse_args()
+    # the name of a class may not be in the console's encoding
+    sys.stdout.reconfigure(errors='backslashreplace')
     if args.threads < 0:
         raise InputError(f'--threads is {args.threads}; give 1 or more')
 

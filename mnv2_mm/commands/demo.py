@@ -7,12 +7,11 @@ import sys
 import time
 from argparse import Namespace
 from collections import deque
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
-from rich.progress import track
 
 from mnv2_mm.api import load
 from mnv2_mm.runtime.predictor import Predictor
@@ -115,8 +114,7 @@ class Demo:
                 }
             )
             results = itertools.chain([first], others)
-            shown = track(results, 'frames', first.frames, transient=True)
-            for result in shown:
+            for result in _with_progress(results, first.frames):
                 writer.write(drawing if result is first else result.plot())
                 frames.append({'frame': result.frame, **result.to_dict()})
         finally:
@@ -167,6 +165,14 @@ class Demo:
         }
         write_json(path, content)
         return path
+
+
+def _with_progress(frames: Iterable[Result], total: int | None) -> Iterable[Result]:
+    try:
+        from rich.progress import track
+    except ImportError:  # a device without the hosts, which bring it
+        return frames
+    return track(frames, 'frames', total, transient=True)
 
 
 def _read(source: Leaf) -> Leaf:

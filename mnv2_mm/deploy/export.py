@@ -15,7 +15,7 @@ from mmengine.config import Config
 from torch import Tensor, nn
 
 from mnv2_mm.deploy import require
-from mnv2_mm.runtime.description import JSON, parse
+from mnv2_mm.runtime.description import JSON, LARGEST_SIDE, parse
 from mnv2_mm.utils.config import config_name, get_config
 from mnv2_mm.utils.config_errors import host_of
 from mnv2_mm.utils.config_names import DEPLOY_CONFIG
@@ -160,17 +160,28 @@ def backend_note(backend: str, folder: Path) -> str:
 
 
 def check_deploy_config(deploy_cfg: Config, host: str) -> None:
-    """Raise an InputError for no deploy config, or one for another host."""
+    """Raise an InputError for no deploy config, one for another host, or a bad size."""
     name = config_name(deploy_cfg)
     for key in ('ir_config', 'backend_config', 'codebase_config'):
         if key not in deploy_cfg:
             raise InputError(f'{name} has no {key}; choose a file of configs/deploy')
+    size = deploy_cfg.ir_config.get('input_shape')
+    good = isinstance(size, list | tuple) and len(size) == 2
+    if size is not None and not (good and all(map(_is_side, size))):
+        raise InputError(
+            f'ir_config.input_shape is {size!r}; give "[width,height]", each of 1 to '
+            f'{LARGEST_SIDE} pixels'
+        )
     found = deploy_cfg.codebase_config.get('type')
     if found != host:
         raise InputError(
             f'{name} is for models of {found}, and the model config is for {host}; '
             'choose the deploy config of its task'
         )
+
+
+def _is_side(value: object) -> bool:
+    return isinstance(value, int) and 1 <= value <= LARGEST_SIDE
 
 
 def task_processor(model_cfg: Config, deploy_cfg: Config) -> 'BaseTask':

@@ -24,7 +24,8 @@ _Text = Annotated[str, Field(max_length=1000)]
 #: Of a file in the folder: no path, no drive, nothing hidden.
 _Name = Annotated[str, Field(pattern=r'^\w[\w .()+-]*$', max_length=200)]
 #: Pixels; bounds the memory that a description can ask for.
-_Side = Annotated[int, Field(ge=1, le=4096)]
+LARGEST_SIDE = 4096
+_Side = Annotated[int, Field(ge=1, le=LARGEST_SIDE)]
 _Pair = tuple[_Side, _Side]
 _Number = Annotated[float, Field(ge=-1e6, le=1e6)]
 _Scale = Annotated[float, Field(ge=1e-6, le=1e6)]

@@ -40,6 +40,8 @@ def output_file(
 ) -> str:
     """Type of a flag that names an output: try it before hours of work."""
     try:
+        if not path:
+            raise InputError('the name is empty; give the file or the folder to write')
         if endings and not path.endswith(endings):
             raise InputError(f'{path}: the name must end in {" or ".join(endings)}')
         check_output(path, folder=folder)

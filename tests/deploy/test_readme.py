@@ -16,7 +16,9 @@ from mnv2_mm.deploy.readme import PYTHON, SHELL, readme
 from mnv2_mm.runtime.description import read_info
 
 #: Runs code as on a device: torch and mmengine are not there.
-DEVICE = 'import sys; sys.modules.update(torch=None, mmengine=None, mmcv=None)\n'
+DEVICE = (
+    'import sys; sys.modules.update(torch=None, mmengine=None, mmcv=None, rich=None)\n'
+)
 
 
 def on_device(folder: Path, code: str) -> subprocess.CompletedProcess:
@@ -26,7 +28,7 @@ def on_device(folder: Path, code: str) -> subprocess.CompletedProcess:
         cwd=folder,
         capture_output=True,
         text=True,
-        env={'PYTHONPATH': root, 'PATH': ''},
+        env={'PYTHONPATH': root, 'PATH': '', 'PYTHONIOENCODING': 'ascii'},
     )
 
 
@@ -50,6 +52,15 @@ def test_its_shell_line_runs_without_torch(folder: Path) -> None:
     done = on_device(folder, code)
     assert done.returncode == 0, done.stderr
     assert (folder / 'drawn.jpg').is_file()
+
+
+def test_a_class_that_the_console_cannot_print(folder: Path) -> None:
+    write_folder(folder, classes=['a', 'b', 'Zell\xe9'])
+    code = 'from mnv2_mm.commands.main import main\n'
+    for line in (SHELL, 'mnv2 predict . photo.jpg'):
+        done = on_device(folder, f'{code}sys.argv = {line.split()}\nmain()')
+        assert done.returncode == 0, done.stderr
+        assert r'Zell\xe9' in done.stdout
 
 
 BOXES = dict(

@@ -90,6 +90,14 @@ def test_mistakes_are_named_and_leave_nothing(network, run_tool, tmp_path, capfd
             ],
             'is for models of mmdet',
         ),
+        *(
+            (ort, image, ['--cfg-options', f'ir_config.input_shape={size}'], message)
+            for size, message in (
+                ('224', 'input_shape is 224;'),
+                ('[224,0]', r'input_shape is [224, 0]'),
+                ('[4200,33]', '1 to 4096 pixels'),
+            )
+        ),
         (ort, image, ['--model-options', 'a'], '--model-options a is not of the form'),
     ]
     for name, photo, flags, message in cases:
@@ -184,6 +192,8 @@ def test_a_segmentor_that_predicts_part_by_part(network, run_tool, tmp_path, cap
 
 def test_a_work_dir_that_cannot_be(network, run_tool, tmp_path, capfd):
     config, checkpoint, image = network('cls')
+    assert deploy(run_tool, '', 'cls_onnxruntime_static', *network('cls')) == 2
+    assert 'the name is empty' in capfd.readouterr().err
     (tmp_path / 'file').write_text('')
     code = deploy(
         run_tool,
