@@ -108,6 +108,8 @@ class Exporter:
         )
         exported = onnx.load(graph)
         info = describe(self.processor, self.model, files, graph=exported)
+        if str(graph) not in files:  # of ncnn and LiteRT, which do not read it
+            graph.unlink()
         write_json(folder / JSON, info)
         write_text(folder / README, readme(info))
         self.deploy_cfg.dump(folder / DEPLOY_CONFIG)
