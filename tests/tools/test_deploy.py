@@ -86,7 +86,7 @@ def test_mistakes_are_named_and_leave_nothing(network, run_tool, tmp_path, capfd
             image,
             [
                 *('--cfg-options', 'ir_config.input_shap=[9,9]'),
-                *('--model-options', 'modle.head.topk=3'),
+                *('--model-options', 'model.heda.topk=3'),
             ],
             'is for models of mmdet',
         ),
@@ -108,9 +108,9 @@ def test_mistakes_are_named_and_leave_nothing(network, run_tool, tmp_path, capfd
         out, err = capfd.readouterr()
         assert message in err
         assert not work_dir.exists()
-        if 'modle.head.topk=3' in flags:
+        if 'model.heda.topk=3' in flags:
             assert 'warning: --cfg-options ir_config.input_shap' in out
-            assert 'warning: --model-options modle.head.topk' in out
+            assert 'warning: --model-options model.heda.topk' in out
         else:
             assert 'warning: --' not in out
 
@@ -190,7 +190,8 @@ def test_a_segmentor_that_predicts_part_by_part(network, run_tool, tmp_path, cap
     assert "model.test_cfg.mode is 'slide'" in capfd.readouterr().err
 
 
-def test_a_work_dir_that_cannot_be(network, run_tool, tmp_path, capfd):
+def test_a_work_dir_that_cannot_be(network, run_tool, tmp_path, capfd, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     config, checkpoint, image = network('cls')
     assert deploy(run_tool, '', 'cls_onnxruntime_static', *network('cls')) == 2
     assert 'the name is empty' in capfd.readouterr().err
