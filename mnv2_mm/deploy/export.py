@@ -55,7 +55,10 @@ class Exporter:
         image: str,
     ) -> None:
         require()
+        from mmdeploy.utils import is_dynamic_shape
+
         from mnv2_mm.deploy.tasks import check_input_size
+        from mnv2_mm.engine.description import preprocessing
 
         filter_warnings()
         self.deploy_cfg = get_config(deploy_cfg)
@@ -65,7 +68,9 @@ class Exporter:
         self.manager = _available_manager(self.deploy_cfg.backend_config.type)
         self.processor = task_processor(self.model_cfg, self.deploy_cfg)
         self.model = self.processor.build_pytorch_model(self.checkpoint)
-        check_input_size(self.model, self.processor.model_cfg, self.deploy_cfg)
+        spec = preprocessing(self.processor.model_cfg.test_pipeline, self.model)
+        if not is_dynamic_shape(self.deploy_cfg):
+            check_input_size(spec)
 
     def export(
         self, folder: Path, calibration: Sequence[np.ndarray] | None = None

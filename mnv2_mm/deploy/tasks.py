@@ -12,7 +12,6 @@ from mmengine.config import Config
 from torch import Tensor, nn
 
 from mnv2_mm.api import init_model
-from mnv2_mm.engine.description import preprocessing
 from mnv2_mm.runtime.preprocess import prepare
 from mnv2_mm.utils.config import evaluation_dataset
 from mnv2_mm.utils.errors import InputError
@@ -60,20 +59,20 @@ class CheckedTask:
         return super().create_input(imgs, None, data_preprocessor=data_preprocessor)
 
 
-def check_input_size(model: nn.Module, model_cfg: Config, deploy_cfg: Config) -> None:
-    """Raise an InputError if the graph has a fixed size, and the input has not.
+def check_input_size(spec: Mapping) -> None:
+    """Raise an InputError if images become inputs of several sizes.
 
-    ``model_cfg`` is that of the task processor.
+    A graph of fixed size gets others by that. ``spec`` is ``preprocessing`` of
+    model.json.
     """
-    spec = preprocessing(model_cfg.test_pipeline, model)
     images = np.zeros((480, 640, 3), np.uint8), np.zeros((640, 480, 3), np.uint8)
     (_, _, *first), (_, _, *second) = (prepare(x, spec)[0].shape for x in images)
-    if not (is_dynamic_shape(deploy_cfg) or spec['pad_to'] or first == second):
+    if first != second and not spec['pad_to']:
         raise InputError(
             'the test pipeline gives network inputs of several sizes, as '
             f'{first[1]}x{first[0]} and {second[1]}x{second[0]}, and a static deploy '
-            'config is for one; choose a dynamic one, or give ir_config.input_shape or '
-            'a pipeline that resizes to a fixed size'
+            'config is for one; export with a dynamic one, or with '
+            'ir_config.input_shape, or with a pipeline that resizes to a fixed size'
         )
 
 

@@ -18,8 +18,11 @@ import onnx
 
 from mnv2_mm.api import init_model, predict
 from mnv2_mm.deploy.compare import match, plain
+from mnv2_mm.deploy.evaluate import Evaluation
 from mnv2_mm.runtime.model import ExportedModel
 from mnv2_mm.runtime.preprocess import prepare
+from mnv2_mm.utils.config import get_config
+from mnv2_mm.utils.errors import InputError
 
 pytest_plugins = ['deploy_networks']
 
@@ -177,6 +180,18 @@ def test_evaluation_gives_the_figures_of_pytorch(
 
 
 # -------------------------------------------------------------- eight bits
+def test_no_evaluation_with_inputs_of_several_sizes(network, built, tmp_path):
+    """ncnn would run them, and the figures would be those of another network."""
+    config, _, _ = network('cls')
+    folder = shutil.copytree(built('cls', 'static'), tmp_path / 'copy')
+    text = (folder / 'model.json').read_text()
+    changed = text.replace('"keep_ratio": false', '"keep_ratio": true')
+    assert changed != text
+    (folder / 'model.json').write_text(changed)
+    with pytest.raises(InputError, match='several sizes'):
+        Evaluation(folder, get_config(config))
+
+
 @pytest.mark.parametrize('task', ['cls', pytest.param('det', marks=SLOW)])
 def test_int8_is_calibrated_with_training_photos(network, built, task):
     _, _, image = network(task)
