@@ -109,7 +109,6 @@ def _files(name: str) -> list[Leaf]:
         if file.suffix.lower() in known
         # macOS writes ._NAME beside each file on other disks
         and not file.name.startswith('._')
-        and not file.is_dir()
     )
     if not chosen and not is_folder and not inside:
         raise InputError(f'there is no image, folder or video {name}')

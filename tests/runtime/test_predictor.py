@@ -282,8 +282,7 @@ def test_an_exported_model_is_loaded_without_torch(tmp_path: Path) -> None:
         load(folder, device='cuda:0')
 
 
-def test_files_of_macos_and_folders_are_no_images(photos: Path) -> None:
+def test_files_of_macos_are_no_images(photos: Path) -> None:
     (photos / '._a.png').write_bytes(b'of macOS')
-    (photos / 'c.jpg').mkdir()
     names = [Path(result.source).name for result in Mean().predict(photos)]
     assert names == ['a.jpg', 'a.png', 'b.png']
