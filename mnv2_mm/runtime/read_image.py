@@ -24,6 +24,8 @@ LARGEST_FILE = 1 << 30  # bytes
 def read_image(path: str | os.PathLike) -> np.ndarray:
     """Read a file as OpenCV does: the first frame, 8 bits, turned as EXIF says.
 
+    OpenCV does not turn WebP, in a training neither.
+
     Args:
         path: Of a file in a format of OpenCV, with any number of channels or bits.
 

@@ -167,7 +167,7 @@ def checked(image: np.ndarray) -> np.ndarray:
 
 
 def _from_pillow(image: 'Image') -> np.ndarray:
-    """BGR, turned as EXIF says: as the file would be read."""
+    """BGR, turned as EXIF says: as the file would be read, but for WebP."""
     from PIL import ImageOps
 
     check_size('the image', *image.size)
