@@ -75,7 +75,6 @@ def local_file(address: str) -> str:
     # the name itself says which published file it is
     path = folder / hashlib.sha256(address.encode()).hexdigest()[:16] / name
     if not path.is_file():
-        path.parent.mkdir(parents=True, exist_ok=True)
         download(address, path, secure=scheme == 'https')
         if what := other_content(path):
             path.unlink(missing_ok=True)

@@ -35,6 +35,7 @@ def download(
     """
     part = path.with_name(f'{path.name}.part')
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f'{part}.lock'):
             if path.is_file():  # another process was first
                 return

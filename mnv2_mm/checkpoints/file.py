@@ -88,8 +88,7 @@ def check_file(path: str | os.PathLike) -> None:
     what = other_content(path)
     if what == CUT_OFF:
         raise InputError(
-            f'checkpoint {path} is cut off; copy it again or take an earlier one '
-            '(--resume without a file name does)'
+            f'checkpoint {path} is cut off; copy it again or take an earlier one'
         )
     if what:
         raise InputError(f'{path} is {what}; download the weights themselves')

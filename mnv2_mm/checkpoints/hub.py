@@ -4,8 +4,10 @@ Files are kept in the cache folder, ``$MNV2_MM_CACHE`` or ``~/.cache/mnv2_mm``.
 """
 
 import contextlib
+import glob
 import hashlib
 import os
+import time
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -36,6 +38,7 @@ from mnv2_mm.version import __version__
 _FIGURE_5 = 'mobilenet_v2_w'
 #: Converted copies of files of one name and config; the oldest go.
 MAX_COPIES = 4
+_IN_USE = 3600  # seconds in which another program may still read its copy
 #: The config for a file by the head that it has; without a head that of ImageNet.
 DEFAULT_CONFIGS = {
     'bbox_head.cls_convs.0.weight': 'official/ssd_mnv2_coco',  # no depthwise layer
@@ -163,10 +166,11 @@ def resolve(
     start = f'{path.name}-{Path(name).stem}-'
     target = cache_folder() / f'{start}{digest}.pth'
     _convert(source, cfg, target)
-    copies = [p for p in target.parent.glob('*.pth') if p.name.startswith(start)]
-    with contextlib.suppress(OSError):  # another program may use or remove them
+    copies = target.parent.glob(f'{glob.escape(start)}{"[0-9a-f]" * len(digest)}.pth')
+    with contextlib.suppress(OSError):  # another program may remove them
         for old in sorted(copies, key=os.path.getmtime)[:-MAX_COPIES]:
-            old.unlink()
+            if time.time() - os.path.getmtime(old) > _IN_USE:
+                old.unlink()
     return cfg, target
 
 

@@ -1,6 +1,9 @@
 """Choose the weights that a training of one's own data starts from."""
 
+import ast
+import contextlib
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +25,7 @@ from mnv2_mm.checkpoints.hub import (
     published_models,
 )
 from mnv2_mm.checkpoints.key_maps.torch_models import model_key_map_of
+from mnv2_mm.engine.exact_resume import RECORD
 from mnv2_mm.utils.config import get_config
 from mnv2_mm.utils.errors import InputError
 
@@ -89,6 +93,7 @@ def _is_own(weights: dict) -> bool:
 def _training_of(meta: dict) -> dict[str, object]:
     """Padding, mean and std that differ from those of the templates."""
     values: dict[str, object] = {}
+    meta = _recorded(meta) | meta
     if meta.get('padding') in ('same', 'symmetric'):
         values['padding'] = meta['padding']
     if scaling := meta.get('preprocessing'):
@@ -97,6 +102,22 @@ def _training_of(meta: dict) -> dict[str, object]:
         if not np.allclose([*found.values()], 127.5, rtol=0.01):
             values |= found
     return values
+
+
+def _recorded(meta: dict) -> dict[str, object]:
+    """Padding and scaling in what ExactResumeHook records of a training."""
+    record = meta.get(RECORD)
+    config = record.get('config') if isinstance(record, Mapping) else None
+    found: dict[str, object] = {}
+    if not isinstance(config, Mapping):
+        return found
+    with contextlib.suppress(KeyError, SyntaxError, TypeError, ValueError):
+        found['padding'] = ast.literal_eval(config['model.backbone.padding'])
+        found['preprocessing'] = {
+            key: [float(config[f'model.data_preprocessor.{key}.{n}']) for n in range(3)]
+            for key in ('mean', 'std')
+        }
+    return found
 
 
 def _published(task: str) -> tuple[Path | None, str]:

@@ -15,7 +15,7 @@ from mnv2_mm.deploy.calibrate import read_calibration
 from mnv2_mm.deploy.graph import simplify
 from mnv2_mm.deploy.quantize import quantize
 from mnv2_mm.deploy.to_fp16 import to_fp16
-from mnv2_mm.runtime.description import read_info
+from mnv2_mm.runtime.description import check_size, read_info
 from mnv2_mm.runtime.litert import LiteRT
 from mnv2_mm.runtime.ncnn import Ncnn
 from mnv2_mm.runtime.nms import CANDIDATES, WithNms, with_nms
@@ -92,10 +92,12 @@ class RuntimeWrapper(BaseWrapper):
     ) -> None:
         super().__init__(list(output_names or network.outputs))
         self.network = network
+        self.input_shape: Sequence[int | None] = (None,) * 4  #: of model.json
 
     def forward(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Run on the one input; returns the outputs by name."""
         (images,) = inputs.values()
+        check_size(images.shape, self.input_shape)
         found = self.network(images.detach().cpu().numpy())
         return {name: torch.from_numpy(found[name]) for name in self.output_names}
 

@@ -105,7 +105,7 @@ def nms_rules(test_cfg: Mapping) -> dict:
             f'model.test_cfg.nms has {what}; a graph of standard operators '
             "runs NMS per class: use type='nms' and leave class_agnostic out"
         )
-    unknown = sorted({*nms} - {'type', 'class_agnostic', 'iou_threshold'})
+    unknown = sorted({*nms} - {'type', 'class_agnostic', 'iou_threshold', 'split_thr'})
     if unknown or 'iou_threshold' not in nms:
         what = f'has {", ".join(unknown)}' if unknown else 'lacks iou_threshold'
         raise InputError(

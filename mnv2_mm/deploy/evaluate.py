@@ -21,7 +21,7 @@ from mnv2_mm.deploy.export import (
     filter_warnings,
     task_processor,
 )
-from mnv2_mm.deploy.tasks import check_input_size, set_pixel_scaling
+from mnv2_mm.deploy.tasks import set_pixel_scaling
 from mnv2_mm.engine.progress import ProgressHook
 from mnv2_mm.engine.tool_runner import EvaluationRunner
 from mnv2_mm.runtime.description import output_names, read_info
@@ -69,8 +69,6 @@ class Evaluation:
                 f'{folder} is a model with {len(info["classes"])} classes, the data '
                 f'set of the config has {len(names)}; choose the config of the export'
             )
-        if None not in info['input']['shape'][2:]:
-            check_input_size(info['preprocessing'])
         self.processor = task_processor(model_cfg, deploy_cfg)
         self.cfg = self.processor.model_cfg
         set_pixel_scaling(self.cfg, info['preprocessing'])
@@ -78,11 +76,13 @@ class Evaluation:
             self.cfg.test_dataloader.batch_size = 1
         self.note = backend_note(info['backend'], folder)
         self.files = [str(folder / file['name']) for file in info['files']]
+        self.input_shape = info['input']['shape']
 
     def runner(self, cfg: Config) -> Runner:
         """Runner of the exported model for ``self.cfg``, changed by the tool."""
         init_default_scope(cfg.default_scope)
         model = backend_model(self.processor, self.files)
+        model.wrapper.input_shape = self.input_shape
 
         class ExportedRunner(EvaluationRunner):
             """A runner whose model is the exported one."""

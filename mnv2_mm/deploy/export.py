@@ -19,6 +19,7 @@ from mnv2_mm.runtime.description import JSON, LARGEST_SIDE, parse
 from mnv2_mm.utils.config import config_name, get_config
 from mnv2_mm.utils.config_errors import host_of
 from mnv2_mm.utils.config_names import DEPLOY_CONFIG
+from mnv2_mm.utils.console import print_warnings
 from mnv2_mm.utils.errors import InputError
 from mnv2_mm.utils.files import write_json, write_text
 
@@ -57,7 +58,7 @@ class Exporter:
         require()
         from mmdeploy.utils import is_dynamic_shape
 
-        from mnv2_mm.deploy.tasks import check_input_size
+        from mnv2_mm.deploy.tasks import warning_of_sizes
         from mnv2_mm.engine.description import preprocessing
 
         filter_warnings()
@@ -70,7 +71,7 @@ class Exporter:
         self.model = self.processor.build_pytorch_model(self.checkpoint)
         spec = preprocessing(self.processor.model_cfg.test_pipeline, self.model)
         if not is_dynamic_shape(self.deploy_cfg):
-            check_input_size(spec)
+            print_warnings([text for text in [warning_of_sizes(spec)] if text])
 
     def export(
         self, folder: Path, calibration: Sequence[np.ndarray] | None = None

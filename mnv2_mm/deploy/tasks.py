@@ -59,21 +59,22 @@ class CheckedTask:
         return super().create_input(imgs, None, data_preprocessor=data_preprocessor)
 
 
-def check_input_size(spec: Mapping) -> None:
-    """Raise an InputError if images become inputs of several sizes.
+def warning_of_sizes(spec: Mapping) -> str:
+    """A warning, or '', where images become inputs of several sizes.
 
-    A graph of fixed size gets others by that. ``spec`` is ``preprocessing`` of
+    A graph of fixed size refuses all but one. ``spec`` is ``preprocessing`` of
     model.json.
     """
     images = np.zeros((480, 640, 3), np.uint8), np.zeros((640, 480, 3), np.uint8)
     (_, _, *first), (_, _, *second) = (prepare(x, spec)[0].shape for x in images)
-    if first != second and not spec['pad_to']:
-        raise InputError(
-            'the test pipeline gives network inputs of several sizes, as '
-            f'{first[1]}x{first[0]} and {second[1]}x{second[0]}, and a static deploy '
-            'config is for one; export with a dynamic one, or with '
-            'ir_config.input_shape, or with a pipeline that resizes to a fixed size'
-        )
+    if first == second or spec['pad_to']:
+        return ''
+    return (
+        'the test pipeline gives network inputs of several sizes, as '
+        f'{first[1]}x{first[0]} and {second[1]}x{second[0]}, and a static export takes '
+        'one alone; others need a dynamic deploy config, ir_config.input_shape, or a '
+        'pipeline that resizes to a fixed size'
+    )
 
 
 def fit_pipeline(model_cfg: Config, deploy_cfg: Config) -> None:

@@ -7,7 +7,7 @@ runtime relies on; json alone would leave every type to hand-written checks.
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -245,6 +245,21 @@ def parse(text: str | bytes, source: object = JSON) -> Description:
 def schema() -> str:
     """The JSON schema of model.json, as in docs/model_schema.json."""
     return json.dumps(Description.model_json_schema(), indent=1) + '\n'
+
+
+def check_size(found: Sequence[int], wanted: Sequence[int | None]) -> None:
+    """Compare the shape of a network input (B, 3, H, W) with that in model.json.
+
+    Raises:
+        InputError: rows or columns differ. ncnn would compute something wrong.
+    """
+    if any(b not in (None, a) for a, b in zip(found[2:], wanted[2:], strict=True)):
+        height, width = (side or 'any' for side in wanted[2:])
+        raise InputError(
+            f'an image becomes a network input of {found[3]}x{found[2]}, and the '
+            f'exported model takes {width}x{height}; export it with a dynamic deploy '
+            'config, or with a test pipeline that resizes to a fixed size'
+        )
 
 
 def output_names(info: Mapping) -> list[str]:

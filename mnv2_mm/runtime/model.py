@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mnv2_mm.runtime.description import JSON, output_names, read_info
+from mnv2_mm.runtime.description import JSON, check_size, output_names, read_info
 from mnv2_mm.runtime.litert import LiteRT
 from mnv2_mm.runtime.masks import to_mask
 from mnv2_mm.runtime.ncnn import Ncnn
@@ -56,7 +56,8 @@ class ExportedModel(Predictor):
     """
 
     def __init__(self, place: str | Path, *, threads: int = 0) -> None:
-        if not isinstance(threads, int) or threads < 0:  # ncnn would end the process
+        # ncnn would end the process
+        if not isinstance(threads, int | np.integer) or threads < 0:
             raise InputError(f'threads is {threads!r}; give 1 or more, 0 for a default')
         folder, self.info = read_info(place)
         files = [folder / file['name'] for file in self.info['files']]
@@ -102,15 +103,7 @@ class ExportedModel(Predictor):
         """
         image = checked(image)
         inputs, inside = prepare(image, self.info['preprocessing'])
-        found, wanted = inputs.shape[2:], self.info['input']['shape'][2:]
-        if (wanted[0] or found[0], wanted[1] or found[1]) != found:
-            height, width = (side or 'any' for side in wanted)
-            raise InputError(
-                f'an image of {image.shape[1]}x{image.shape[0]} pixels becomes a '
-                f'network input of {found[1]}x{found[0]}, and the exported model takes '
-                f'{width}x{height}; export it with a dynamic deploy config, or with a '
-                'test pipeline that resizes to a fixed size'
-            )
+        check_size(inputs.shape, self.info['input']['shape'])
         return inputs, inside
 
     def run(self, images: Sequence[np.ndarray]) -> list[tuple[dict, MakeSample]]:

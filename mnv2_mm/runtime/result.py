@@ -4,7 +4,6 @@ The hosts' data samples need torch, and differ between the three hosts.
 """
 
 import functools
-import itertools
 import json
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -35,8 +34,8 @@ class Result:
         name: The source's name without folder and ending, unique within one predict.
         frame, rate, frames: Of a video: number of this frame from 0, frames per
             second, and how many there are; None for an image.
-        folders: Folders of the images, and images that are named as a drawing; what is
-            saved there is named ``_drawn``, so that it replaces none of them.
+        folders: Folders of the images; what is saved there is named ``_drawn``, so that
+            it replaces none of them.
         make_sample: Gives :attr:`sample`.
     """
 
@@ -129,12 +128,8 @@ class Result:
 
     def stem_in(self, folder: Path) -> str:
         """Name without ending for a file in a folder that replaces no image."""
-        folder = folder.resolve()
-        if folder not in self.folders:
-            return self.name
-        numbered = (f'{self.name}_drawn_{n}' for n in itertools.count(2))
-        names = itertools.chain([f'{self.name}_drawn'], numbered)
-        return next(name for name in names if folder / name not in self.folders)
+        beside = folder.resolve() in self.folders
+        return f'{self.name}_drawn' if beside else self.name
 
     def to_dict(self) -> dict:
         """The prediction as plain numbers.

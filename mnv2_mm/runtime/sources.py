@@ -6,6 +6,7 @@ mmengine's and mmcv's loaders need torch, and take files alone.
 import glob
 import http.client
 import os
+import re
 import sys
 import urllib.request
 from collections.abc import Iterator
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 IMAGES = ('.bmp', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp')
 VIDEOS = ('.avi', '.m4v', '.mkv', '.mov', '.mp4', '.webm')
 _TIMEOUT = 30  # seconds without a byte
+#: Ends of a drawing's name, see Result.stem_in: of the second image of a name, a frame.
+_DRAWN = re.compile(r'(?<=.)((_\d+)?)_drawn(_\d+)?$')
 
 #: One image or video: an address, a file, a camera, an array, an image of Pillow, or
 #: what was read of these.
@@ -46,11 +49,8 @@ class Frame(NamedTuple):
 
 
 def folders_of(leaves: list[Leaf]) -> frozenset[Path]:
-    """Folders of the files, and files without ending that look like a drawing."""
-    files = [leaf for leaf in leaves if isinstance(leaf, Path)]
-    folders = {leaf.parent: leaf.parent.resolve() for leaf in files}
-    drawn = {folders[f.parent] / f.stem for f in files if '_drawn' in f.stem}
-    return frozenset(drawn.union(folders.values()))
+    """Folders of the files."""
+    return frozenset(leaf.parent.resolve() for leaf in leaves if isinstance(leaf, Path))
 
 
 def find_sources(source: Source) -> list[Leaf]:
@@ -110,6 +110,16 @@ def _files(name: str) -> list[Leaf]:
         # macOS writes ._NAME beside each file on other disks
         and not file.name.startswith('._')
     )
+    # NAME_drawn beside NAME is what an earlier run has drawn
+    stems = {file.with_suffix('') for file in chosen}
+    chosen = [
+        file
+        for file in chosen
+        if not _DRAWN.search(file.stem)
+        or stems.isdisjoint(
+            file.with_name(_DRAWN.sub(end, file.stem)) for end in ('', r'\1')
+        )
+    ]
     if not chosen and not is_folder and not inside:
         raise InputError(f'there is no image, folder or video {name}')
     if not chosen:

@@ -97,11 +97,16 @@ def apply_options(
     parser.add_argument('--cfg-options', nargs='+', action=DictAction)
     try:
         parsed = parser.parse_args(['--cfg-options', *options]).cfg_options
+        nested = any(map(_is_nested, parsed.values()))
     except RecursionError:  # of mmengine's parser
+        nested = True
+    except AssertionError as error:
+        raise InputError(f'{flag} {" ".join(options)}: {error}') from error
+    if nested:
         raise InputError(
             f'{flag} {" ".join(options)}: a list can hold no dictionaries here; '
             "write a config with _base_ = 'mnv2_mm::NAME' and the list in it"
-        ) from None
+        )
     followed = [_follow(cfg, key, flag) for key in parsed]
     keys = [key for key, _ in followed]
     try:
@@ -111,6 +116,15 @@ def apply_options(
             f'{flag} {" ".join(options)} does not go with the config: {_text(error)}'
         ) from error
     return [warning for _, warning in followed if warning]
+
+
+def _is_nested(value: object) -> bool:
+    """Whether a list has texts of dictionaries, which mmengine leaves as they are."""
+    if isinstance(value, list | tuple):
+        return any(map(_is_nested, value)) or any(
+            str(entry).startswith(('dict(', '{')) for entry in value
+        )
+    return False
 
 
 def _follow(cfg: Config, key: str, flag: str) -> tuple[str, str]:

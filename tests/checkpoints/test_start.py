@@ -84,3 +84,16 @@ def test_own_weights_are_copied(tmp_path):
     training = start.write_start('det', str(path), target)[2]
     assert target.read_bytes() == path.read_bytes()
     assert training == {'padding': 'same'}
+    # a training records its config
+    config = {'model.backbone.padding': "'symmetric'"}
+    config |= {
+        f'model.data_preprocessor.{key}.{n}': str(value)
+        for key, value in (('mean', 123.0), ('std', 58.0))
+        for n in range(3)
+    }
+    for config_there, wanted in ((config, 'symmetric'), ('damaged', None)):
+        meta = {'mnv2_mm_training': {'config': config_there}}
+        torch.save({'state_dict': weights, 'meta': meta}, path)
+        training = start.write_start('det', str(path), target)[2]
+        assert training.get('padding') == wanted
+        assert ('mean' in training) == (wanted is not None)

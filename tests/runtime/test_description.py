@@ -199,6 +199,7 @@ def test_weights_in_other_files_are_not_read(tmp_path: Path, place: str) -> None
 def test_a_bad_number_of_threads(tmp_path: Path, threads: int) -> None:
     with pytest.raises(InputError, match=f'threads is {threads}'):
         ExportedModel(write_folder(tmp_path), threads=threads)
+    assert ExportedModel(write_folder(tmp_path), threads=np.int64(2))
 
 
 def test_arrays_of_other_forms(tmp_path: Path) -> None:

@@ -207,10 +207,13 @@ def test_no_image_is_replaced_by_its_drawing(
     for source, folder in (('.', '.'), (photos, link), (['a.png', 'a.jpg'], photos)):
         for result in Mean().predict(source):
             assert result.save(folder).name.startswith(f'{result.name}_drawn')
-    drawn = [file for file in photos.iterdir() if file not in before]
-    before |= {file: file.read_bytes() for file in drawn}
-    for result in Mean().predict(photos):
-        result.save(photos)
+    drawn = {file for file in photos.iterdir() if file not in before}
+    (photos / 'z_drawn.png').write_bytes((photos / 'a.png').read_bytes())
+    for _ in range(2):  # earlier drawings are no images, and are replaced
+        results = list(Mean().predict(photos))
+        assert [result.name for result in results] == ['a', 'a_2', 'b', 'z_drawn']
+        drawn |= {result.save(photos) for result in results}
+    assert {*photos.iterdir()} == {*before, *drawn, photos / 'z_drawn.png'}
     assert all(file.read_bytes() == content for file, content in before.items())
     (result,) = Mean().predict('a.jpg')
     with pytest.raises(InputError, match='is the image itself'):
@@ -286,3 +289,8 @@ def test_files_of_macos_are_no_images(photos: Path) -> None:
     (photos / '._a.png').write_bytes(b'of macOS')
     names = [Path(result.source).name for result in Mean().predict(photos)]
     assert names == ['a.jpg', 'a.png', 'b.png']
+
+
+def test_a_file_that_is_named_as_a_drawing_of_nothing(photos: Path) -> None:
+    (photos / '_drawn.png').write_bytes((photos / 'a.png').read_bytes())
+    assert '_drawn' in [result.name for result in Mean().predict(photos)]

@@ -76,12 +76,6 @@ def test_mistakes_are_named_and_leave_nothing(network, run_tool, tmp_path, capfd
         (ort, 'no.jpg', [], 'there is no image no.jpg'),
         (ort, checkpoint, [], 'cannot be read as an image'),
         (
-            ort,
-            image,
-            ['--model-options', 'test_dataloader.dataset.pipeline.1.keep_ratio=True'],
-            'network inputs of several sizes',
-        ),
-        (
             'det_onnxruntime_static',
             image,
             [
@@ -376,3 +370,17 @@ def test_mmdeploys_own_calls_take_the_configs(network, built, tmp_path, task, ki
         # without an image the reference is noise
         with np.load(tmp_path / 'end2end.reference.npz') as arrays:
             assert arrays['input'].std() > 0.5
+
+
+@pytest.mark.parametrize(
+    ('changes', 'warns'),
+    [({}, False), (dict(keep_ratio=True), True), (dict(pad_to=[64, 64]), False)],
+)
+def test_a_warning_where_images_become_inputs_of_several_sizes(changes, warns):
+    from mnv2_mm.deploy.tasks import warning_of_sizes
+
+    keep = bool(changes)
+    step = dict(do='resize', size=[64, 64], keep_ratio=keep, interpolation='bilinear')
+    spec = dict(steps=[step], color_order='RGB', mean=[0] * 3, std=[1] * 3)
+    spec |= dict(pad_to=changes.get('pad_to'), pad_multiple=1, pad_value=0)
+    assert ('64x48 and 48x64' in warning_of_sizes(spec)) == warns

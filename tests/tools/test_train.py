@@ -123,6 +123,11 @@ def test_options_beyond_a_list_are_an_error() -> None:
         apply_options(options_config(), ['param_scheduler.3.begin=1'])
     with pytest.raises(InputError, match='no dictionaries'):
         apply_options(options_config(), ['hooks=[dict(type=A, b=1)]'])
+    for text in ('[dict(type=A)]', "[{'type':'A'}]"):
+        with pytest.raises(InputError, match='no dictionaries'):
+            apply_options(options_config(), [f'hooks={text}'])
+    with pytest.raises(InputError, match='brackets'):
+        apply_options(options_config(), ['hooks=((1,2)'])
 
 
 def test_an_option_without_a_value_is_named() -> None:
