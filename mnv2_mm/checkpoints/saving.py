@@ -10,12 +10,13 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from mmengine.dist import broadcast_object_list, is_main_process
+from mmengine.dist import broadcast, broadcast_object_list, is_main_process
 from mmengine.hooks import CheckpointHook
 from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, Runner
 
 from mnv2_mm.checkpoints.resume import LAST_VALIDATION, is_complete, last_validation
 from mnv2_mm.registry import HOOKS
+from mnv2_mm.utils.errors import InputError
 from mnv2_mm.utils.files import whole_file
 
 #: Folder of unfinished files; on the same file system, where renaming is atomic.
@@ -64,6 +65,13 @@ class AtomicCheckpointHook(CheckpointHook):
             self.last_ckpt = runner._load_from
             runner.val_loop.run()
 
+    def before_val(self, runner: Runner) -> None:
+        """Give all processes the statistics of the one that saves the file."""
+        averages = (getattr(hook, 'ema_model', None) for hook in runner.hooks)
+        for model in (runner.model, *filter(None, averages)):
+            for buffer in model.buffers():
+                broadcast(buffer)
+
     def after_val_epoch(self, runner: Runner, metrics: dict) -> None:
         """Save the best checkpoint, then note that the validation is done."""
         super().after_val_epoch(runner, metrics)
@@ -76,6 +84,12 @@ class AtomicCheckpointHook(CheckpointHook):
                 part.write_text(str(loop.iter))
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
+        for key in self.key_indicators if self.save_best else ():
+            if key not in (*metrics, 'auto'):
+                raise InputError(
+                    f'default_hooks.checkpoint.save_best is {key!r}, which no metric '
+                    f'is; there are {", ".join(metrics)}'
+                )
         super()._save_best_checkpoint(_Saver(runner, runner.work_dir), metrics)
 
     def _save_checkpoint_with_step(self, runner: Any, step: int, meta: dict) -> None:
@@ -121,7 +135,7 @@ def _is_due(runner: Runner) -> bool:
     by_epoch = isinstance(loop, EpochBasedTrainLoop)
     if runner._val_loop is None or not loop.iter:
         return False
-    if by_epoch and loop.iter % len(loop.dataloader):
+    if by_epoch and loop.iter != loop.epoch * len(loop.dataloader):
         return False  # in the middle of an epoch
     count, end = loop.iter, loop.max_iters
     if by_epoch:

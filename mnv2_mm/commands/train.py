@@ -221,10 +221,12 @@ def _report(cfg: Config) -> None:
     """Say where the results are and what to do next."""
     weights, score = result_of(cfg.work_dir)
     note = '' if score is None else f'  # the best, with {score:.4g}'
+    test = shlex.join(['mnv2', 'test', str(cfg.filename), str(weights)])
+    if weights is None:
+        test = 'no checkpoint was saved, as the config says'
     print_rank0(
         f'\ntraining is complete; everything is in {cfg.work_dir}\n'
-        f'  evaluate: {shlex.join(["mnv2", "test", str(cfg.filename), str(weights)])}'
-        f'{note}\n'
+        f'  evaluate: {test}{note}\n'
         f'  curves:   {shlex.join(["mnv2", "curves", cfg.work_dir])}\n'
         f'  report:   {shlex.join(["mnv2", "report", cfg.work_dir])}'
     )

@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+from mmengine.dist import get_rank
 from mmengine.hooks import Hook
 from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, Runner
 from torch import Tensor
@@ -79,7 +80,8 @@ class ExactResumeHook(Hook):
         self, runner: Runner, batch_idx: int, data_batch: Any = None
     ) -> None:
         """Seed what the network draws in this step."""
-        seed_generators(0, runner.seed, runner.iter)
+        rank = get_rank()
+        seed_generators(0, runner.seed, runner.iter, *[rank] * bool(rank))
         if torch.cuda.is_available():
             torch.cuda.manual_seed_all(torch.initial_seed())
 

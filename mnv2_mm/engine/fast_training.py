@@ -16,12 +16,13 @@
 import ctypes
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
 from mmengine.config import Config
 from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
 from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 from torch import nn
@@ -113,8 +114,12 @@ class ChannelsLastHook(Hook):
         """Convert ``runner.model`` in place.
 
         Not in ``before_run``: the weights are initialized after that, and the random
-        numbers would fill them in another order.
+        numbers would fill them in another order. The buckets of a
+        DistributedDataParallel have the layout at its making: gradients of another one
+        would be scrambled, so it stays as it is where the runner did not prepare it.
         """
+        if is_model_wrapper(runner.model) and not getattr(runner, 'prepared', False):
+            return
         runner.model.to(memory_format=torch.channels_last)
 
     before_val = before_test = before_train
@@ -122,11 +127,17 @@ class ChannelsLastHook(Hook):
 
 def use_channels_last(cfg: Config) -> None:
     """Add the hook to a config that has none."""
+    if not has_channels_last(cfg):
+        kind = f'mnv2_mm.{ChannelsLastHook.__name__}'
+        cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), dict(type=kind)]
+
+
+def has_channels_last(cfg: Config) -> bool:
+    """Whether a config has the hook."""
     hooks = list(cfg.get('custom_hooks') or [])
-    named = list((cfg.get('default_hooks') or {}).values())
-    kind = f'mnv2_mm.{ChannelsLastHook.__name__}'
-    if not any(hook and hook.get('type') == kind for hook in hooks + named):
-        cfg.custom_hooks = [*hooks, dict(type=kind)]
+    hooks += (cfg.get('default_hooks') or {}).values()
+    kinds = f'mnv2_mm.{ChannelsLastHook.__name__}', ChannelsLastHook
+    return any(isinstance(h, Mapping) and h.get('type') in kinds for h in hooks)
 
 
 def keep_freed_memory() -> bool:

@@ -85,7 +85,8 @@ class SeededBatches(_Wrapper):
         if isinstance(self.loop, EpochBasedTrainLoop):
             stream = iter(self.wrapped)
             first = self.loop.epoch * len(self)
-            if not first <= done < first + len(self):
+            # at its end nothing is left of the epoch
+            if not first <= done <= first + len(self):
                 first = done  # it was counted with another number of processes
         prefix = (1, self.seed, get_rank())
         for iteration, batch in enumerate(stream, first):

@@ -10,11 +10,13 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+import torch
 from mmengine.hooks import EarlyStoppingHook, EMAHook
 from mmengine.logging import MMLogger
 from mmengine.runner import BaseLoop, EpochBasedTrainLoop, Runner
 from torch import nn
 
+from mnv2_mm.engine.fast_training import has_channels_last
 from mnv2_mm.utils.config import is_of_mmengine
 from mnv2_mm.utils.console import print_rank0
 from mnv2_mm.utils.errors import InputError
@@ -65,6 +67,19 @@ class ToolRunner(Runner):
                 f'checkpoint {self._load_from or self.work_dir} cannot be loaded '
                 f'({reason[:200]}); copy it again, or take another one'
             ) from error
+
+    def wrap_model(self, cfg: dict | None, model: nn.Module) -> nn.Module:
+        """Lay a model out before DistributedDataParallel makes its buckets."""
+        self.prepared = self.distributed and has_channels_last(self.cfg)
+        if self.prepared:
+            model.to(memory_format=torch.channels_last)
+        return super().wrap_model(cfg, model)
+
+    def _init_model_weights(self) -> None:
+        """Initialize in the order of the weights that torch's layout has."""
+        if self.prepared:
+            self.model.to(memory_format=torch.contiguous_format)
+        super()._init_model_weights()
 
     def build_train_loop(self, loop: BaseLoop | dict) -> BaseLoop:
         """Refuse a loader without a batch, and a warm-up longer than the training.

@@ -96,7 +96,8 @@ class UnfuseConvBNHook(Hook):
         # a second loader: that of the loop may share one iterator with its workers
         shuffled = DataLoader(
             loader.dataset,
-            loader.batch_size,
+            # None where the loader has a batch sampler of its own
+            loader.batch_size or loader.batch_sampler.batch_size,
             shuffle=True,
             generator=torch.Generator().manual_seed(0),
             collate_fn=loader.collate_fn,

@@ -18,7 +18,9 @@ class SegCrossEntropyLoss(CrossEntropyLoss):
 
     def forward(self, cls_score: Tensor, label: Tensor, **kwargs: Any) -> Tensor:
         """Compare logits (B, C, H, W) with class indices (B, H, W)."""
-        if kwargs.get('avg_factor') is None and self.class_weight is not None:
+        given = kwargs.get('reduction_override') or self.reduction
+        weighted = given == 'mean' and self.class_weight is not None
+        if kwargs.get('avg_factor') is None and weighted:
             labeled = label[label != kwargs.get('ignore_index', -100)]
             weights = cls_score.new_tensor(self.class_weight)
             kwargs['avg_factor'] = weights[labeled].sum()

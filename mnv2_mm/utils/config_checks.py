@@ -42,6 +42,8 @@ def check_values(cfg: Config, *, splits: Sequence[str]) -> None:
         for part in key.split('.'):
             value = value.get(part) if isinstance(value, Mapping | Config) else None
         whole = isinstance(value, int | float) and float(value).is_integer()
+        if whole and key.endswith('seed') and value >= 1 << 32:  # of numpy
+            _refuse(cfg, f'{key} is {value!r}; give at most {(1 << 32) - 1}')
         if value is not None and not (whole and value >= least):
             _refuse(cfg, f'{key} is {value!r}; give a whole number of {least} or more')
     scope = DefaultScope.overwrite_default_scope(cfg.default_scope)

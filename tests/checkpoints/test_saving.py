@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from types import SimpleNamespace
 from unittest import mock
 
 import numpy as np
@@ -11,6 +12,7 @@ from mmengine.evaluator import BaseMetric
 from mmengine.runner import Runner
 from toy_runner import Toy, toy_runner, truncate
 
+from mnv2_mm.checkpoints import saving
 from mnv2_mm.checkpoints.file import read
 from mnv2_mm.checkpoints.resume import best_checkpoint, last_validation
 
@@ -152,3 +154,18 @@ def test_a_failed_write_leaves_the_checkpoint_before(tmp_path: Path, keep: int) 
     assert not list(left.iterdir())
     names = {f'epoch_{n}.pth' for n in range(4 - keep, 4)}
     assert {p.name for p in tmp_path.glob('epoch_*')} == names
+
+
+def test_all_processes_validate_what_is_saved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each has statistics of batch norm of its own; one saves the file."""
+    sent = []
+    monkeypatch.setattr(saving, 'broadcast', sent.append)
+    norms = torch.nn.BatchNorm2d(3), torch.nn.BatchNorm2d(3)
+    runner = SimpleNamespace(
+        model=norms[0], hooks=[SimpleNamespace(ema_model=norms[1])]
+    )
+    saving.AtomicCheckpointHook().before_val(runner)
+    wanted = [buffer for norm in norms for buffer in norm.buffers()]
+    assert [id(x) for x in sent] == [id(x) for x in wanted]

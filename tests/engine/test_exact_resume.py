@@ -156,6 +156,8 @@ SLOW = pytest.mark.slow  # other workers through the same code
         pytest.param(dict(workers=2, persistent=True), 10, 'epoch_2.pth', marks=SLOW),
         # in the middle of an epoch, and of an accumulation
         (dict(interval=3, accumulate=2), 10, 'iter_9.pth'),
+        # by iteration, at the end of an epoch
+        (dict(interval=4), 6, 'iter_4.pth'),
         # by iteration: over the ends of the data
         (dict(by_epoch=False, sampler='InfiniteSampler'), 6, 'iter_6.pth'),
         pytest.param(
@@ -187,6 +189,12 @@ def test_resumed_equals_uninterrupted(
     # workers make no difference
     others = {k: v for k, v in settings.items() if k not in ('workers', 'persistent')}
     assert_equal(state(work_dir, last), uninterrupted(last, **(others | drawn)))
+
+
+def test_a_finished_training_by_epoch_has_nothing_left(tmp_path: Path) -> None:
+    run(tmp_path, interval=4)
+    runner = run(tmp_path, interval=4, resume=str(tmp_path / 'iter_12.pth'))
+    assert runner.iter == 12 and not (tmp_path / 'iter_16.pth').exists()
 
 
 def test_random_numbers_matter_here(uninterrupted: Callable[..., dict]) -> None:

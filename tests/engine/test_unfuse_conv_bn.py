@@ -8,7 +8,7 @@ from mmengine.dataset import pseudo_collate
 from mmengine.registry import MODELS, init_default_scope
 from torch import distributed, nn
 from torch.multiprocessing import start_processes
-from torch.utils.data import DataLoader
+from torch.utils.data import BatchSampler, DataLoader
 
 pytest.importorskip('mmpretrain.models')
 
@@ -86,7 +86,7 @@ def test_trained_batch_norm_is_left_alone(model):
 class Runner:
     """What the hooks ask a runner for."""
 
-    def __init__(self, model, *hooks, iter=0):
+    def __init__(self, model, *hooks, iter=0, own_sampler=False):
         images = [batch(0)['inputs'][i] for i in range(4)]
         samples = [DataSample().set_gt_label(0) for _ in range(len(images))]
         self.model, self.hooks, self.iter = model, hooks, iter
@@ -97,18 +97,23 @@ class Runner:
                     dict(inputs=image, data_samples=sample)
                     for image, sample in zip(images, samples, strict=True)
                 ],
-                batch_size=2,
                 collate_fn=pseudo_collate,
+                **(
+                    dict(batch_sampler=BatchSampler(range(4), 2, False))
+                    if own_sampler
+                    else dict(batch_size=2)
+                ),
             )
         )
 
 
-def test_the_hook_unfuses_once(model):
+@pytest.mark.parametrize('own_sampler', [False, True])
+def test_the_hook_unfuses_once(model, own_sampler):
     """At the start, and not where a training goes on."""
     hook = UnfuseConvBNHook(num_batches=2)
     hook.before_train(Runner(model, iter=7))
     assert len(fused_norms(model)) == 52
-    runner = Runner(model)
+    runner = Runner(model, own_sampler=own_sampler)
     hook.before_train(runner)
     assert not fused_norms(model)
     assert '52 fused batch norms' in runner.logger.info.call_args.args[0]

@@ -157,6 +157,8 @@ def test_an_option_without_a_value_is_named() -> None:
         (['--cfg-options', 'default_scope=mmyolo'], "default_scope='mmyolo'"),
         (['--cfg-options', 'train_dataloader.batch_size=9999'], 'usable images'),
         (['--cfg-options', 'default_hooks.logger.interval=0'], 'LoggerHook'),
+        (['--cfg-options', 'default_hooks.checkpoint.save_best=top'], 'accuracy/top1'),
+        (['--seed', '4294967296'], 'at most 4294967295'),
     ],
 )
 def test_mistakes_get_one_message(
@@ -420,13 +422,15 @@ def wait_for(
 
 
 # -- several processes -------------------------------------------------------
-def forked(run_tool: Tool, folder: Path, arguments: list) -> str:
-    """Train in two copies of this process, which spares the imports."""
+def forked(run_tool: Tool, folder: Path, arguments: list, *, count: int = 2) -> str:
+    """Train in copies of this process, which spares the imports."""
     with socket.create_server(('127.0.0.1', 0)) as free:
         port = free.getsockname()[1]
 
     def rank(number: int) -> None:
-        os.environ.update(RANK=str(number), LOCAL_RANK=str(number), WORLD_SIZE='2')
+        os.environ.update(
+            RANK=str(number), LOCAL_RANK=str(number), WORLD_SIZE=str(count)
+        )
         os.environ.update(MASTER_ADDR='127.0.0.1', MASTER_PORT=str(port))
         torch.set_num_threads(1)
         path = folder / f'rank{number}.txt'
@@ -434,14 +438,14 @@ def forked(run_tool: Tool, folder: Path, arguments: list) -> str:
             assert run_tool('train', *arguments, '--launcher', 'pytorch') == 0
 
     context = multiprocessing.get_context('fork')
-    processes = [context.Process(target=rank, args=(number,)) for number in (0, 1)]
+    processes = [context.Process(target=rank, args=(n,)) for n in range(count)]
     for process in processes:
         process.start()
     for process in processes:
         process.join(400)
         process.kill()
     said = ''.join(path.read_text() for path in sorted(folder.glob('rank*.txt')))
-    assert [process.exitcode for process in processes] == [0, 0], said
+    assert [process.exitcode for process in processes] == [0] * count, said
     return said
 
 
@@ -486,6 +490,25 @@ def test_two_processes_on_the_cpu(
     data = torch.load(work_dir / 'epoch_1.pth', weights_only=False)
     assert data['meta']['iter'] == int(single[1])
     assert list(work_dir.glob('best_*.pth'))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason='this is about gloo')
+@pytest.mark.parametrize('unused', [False, True])
+def test_one_process_of_many_trains_as_one_alone(
+    tiny_config: Write, run_tool: Tool, tmp_path: Path, unused: bool
+) -> None:
+    """The layout of weights and that of the buckets of gradients are the same."""
+    options = ['--cfg-options', 'train_cfg.max_epochs=1']
+    options += [f'find_unused_parameters={unused}'] * unused
+    command = [tiny_config('cls'), *options, '--work-dir']
+    forked(run_tool, tmp_path, [*command, tmp_path / 'forked'], count=1)
+    assert run_tool('train', *command, tmp_path / 'alone') == 0
+    states = [
+        torch.load(tmp_path / name / 'epoch_1.pth', weights_only=False)['state_dict']
+        for name in ('forked', 'alone')
+    ]
+    for key, value in states[0].items():
+        torch.testing.assert_close(value, states[1][key], msg=key)
 
 
 @pytest.mark.parametrize('name', ['dist', 'slurm'])

@@ -9,6 +9,7 @@
 #     model.backbone.widen_factor=0.35
 #   your classes
 #     model.head.num_classes=37 and, below 5 classes, model.head.topk="(1,)"
+#     val_evaluator.topk="(1,)" test_evaluator.topk="(1,)"
 model = dict(
     _scope_='mmpretrain',
     type='ImageClassifier',
