@@ -41,6 +41,8 @@ class BuildWithMim(build_py):
 
     def run(self) -> None:
         """Build the modules, then ``.mim``."""
+        if not self.editable_mode:  # modules that are gone since the last build
+            shutil.rmtree(Path(self.build_lib) / 'mnv2_mm', ignore_errors=True)
         super().run()
         # PEP 660 runs this command with editable_mode set
         base = ROOT if self.editable_mode else Path(self.build_lib)

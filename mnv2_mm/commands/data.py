@@ -63,6 +63,13 @@ def prepare(args: Namespace) -> None:
     )
 
 
+class _InConfig(str):
+    """A path for a config; mmengine puts in a folder, which may have an apostrophe."""
+
+    def __repr__(self) -> str:
+        return f'"""{self}"""'
+
+
 def _make(
     source: Path, made: Path, config: str, args: Namespace, step: '_Steps'
 ) -> tuple[list[str], Problems]:
@@ -81,9 +88,9 @@ def _make(
         task, records, trained=bool(weights), epochs=args.epochs
     )
     values |= {
-        'data_root': '{{ fileDirname }}',
+        'data_root': _InConfig('{{ fileDirname }}'),
         'classes': tuple(classes),
-        'start': '{{ fileDirname }}/start.pth' if weights else None,
+        'start': _InConfig('{{ fileDirname }}/start.pth') if weights else None,
     }
     notes: dict[str, str] = {}
     side = _values_of_task(task, content, values, args)

@@ -31,6 +31,7 @@ OPTIONAL = {
     'ai_edge_litert': 'LiteRT',
     'onnx2tf': 'the export for LiteRT',
     'ai_edge_quantizer': 'LiteRT in float16 and 8 bits',
+    **dict.fromkeys(('psutil', 'sne4onnx', 'sng4onnx'), 'onnx2tf imports it'),
 }
 #: Modules that are imported to see whether they work.
 MODULES = (*REQUIRED, *OPTIONAL, 'mmdeploy')
@@ -69,7 +70,8 @@ class DeployReport:
         self._tensorrt()
 
     def _library(self, name: str, found: ImportResult) -> None:
-        what = f'{name}=={self.pins[name]}' if name in self.pins else name
+        pin = self.pins.get(name.replace('_', '-'))
+        what = f'{name}=={pin}' if pin else name
         texts = self.problems if name in REQUIRED else self.warnings
         version = compat.version_of(name) or '?'
         if not found.found:
@@ -83,7 +85,7 @@ class DeployReport:
             texts.append((text, self.pip(f'install --force-reinstall {what}')))
         else:
             self.rows.append((name, version, ''))
-            tested = self.pins.get(name, version)
+            tested = pin or version
             if version != tested:
                 text = f'{name} {version} is not tested, {tested} is'
                 self.warnings.append((text, ''))

@@ -5,6 +5,7 @@ import errno
 import functools
 import os
 import re
+import shlex
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -65,6 +66,21 @@ def is_interrupt(error: BaseException) -> bool:
     return any(isinstance(seen, KeyboardInterrupt) for seen in _chain(error))
 
 
+def missing_message(error: BaseException) -> str | None:
+    """One sentence about a package that is missing, or that lacks its ops."""
+    check = f'{shlex.quote(sys.executable)} -m mnv2_mm.check'
+    name = getattr(error, 'name', None) if isinstance(error, ImportError) else None
+    if name == 'mmcv._ext' or 'operator torchvision::' in str(error):
+        return (
+            f'{"mmcv" if name else "torchvision"} has no compiled ops that work here; '
+            f'run {check} --repair'
+        )
+    top = (name or 'mnv2_mm').partition('.')[0]
+    if isinstance(error, ModuleNotFoundError) and top != 'mnv2_mm':
+        return f'{top} is not installed; {check} says how to install it'
+    return None
+
+
 def message_of(error: BaseException) -> str:
     """The message without what mmengine's registry and data loaders put before it."""
     text = str(error)
@@ -77,9 +93,9 @@ def message_of(error: BaseException) -> str:
 def command(main: Callable[[], int | None]) -> Callable[[], None]:
     """Turn ``main`` into an entry point that ends with a plain message.
 
-    An :class:`InputError`, and an error of a disk that refuses a file, print ``error:
-    <message>`` and exit with 2; an interrupt exits with 130. Every other exception is a
-    defect of the program and keeps its traceback.
+    An :class:`InputError`, an error of a disk that refuses a file, and a missing
+    package print ``error: <message>`` and exit with 2; an interrupt exits with 130.
+    Every other exception is a defect of the program and keeps its traceback.
     """
 
     def interrupt(number: int, frame: FrameType | None) -> None:
@@ -107,7 +123,7 @@ def command(main: Callable[[], int | None]) -> Callable[[], None]:
             sys.exit(1)
         except Exception as error:
             text = message_of(error) if isinstance(error, InputError) else None
-            text = text or disk_message(error)
+            text = text or disk_message(error) or missing_message(error)
             if is_interrupt(error):
                 _interrupted()
             if text is None or os.environ.get(TRACEBACK_VARIABLE) == '1':

@@ -80,7 +80,7 @@ def test_the_written_config_passes_the_checks_wherever_it_is(name, tmp_path, run
     source = make(tmp_path / 'source')
     out = tmp_path / 'made' / 'My set-1'
     assert run_tool('prepare_data', source, '--out', out, *flags) == 0
-    moved = shutil.move(out, tmp_path / 'elsewhere')
+    moved = shutil.move(out, tmp_path / "it's elsewhere")
     path = Path(moved) / 'my_set_1.py'
     cfg = Config.fromfile(path)
     assert cfg.train_dataloader.dataset.metainfo.classes == classes

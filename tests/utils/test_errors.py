@@ -275,3 +275,30 @@ def test_command_line_ends_with_the_message():
     done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
     assert done.returncode == 2
     assert done.stderr == '\nerror: no such width; give 0.25 to 2\n'
+
+
+@pytest.mark.parametrize(
+    ('error', 'said'),
+    [
+        (ModuleNotFoundError('no', name='rich.progress'), 'rich is not installed'),
+        (ModuleNotFoundError('no', name='mmcv._ext'), '--repair'),
+        (RuntimeError('operator torchvision::nms does not exist'), '--repair'),
+    ],
+)
+def test_a_missing_package_is_one_message(capsys, error, said):
+    def main():
+        raise error
+
+    with pytest.raises(SystemExit) as ended:
+        command(main)()
+    text = capsys.readouterr().err
+    assert ended.value.code == 2 and said in text and 'mnv2_mm.check' in text
+
+
+@pytest.mark.parametrize('name', ['mnv2_mm.nothing', None])
+def test_a_missing_module_of_our_own_is_a_defect(name):
+    def main():
+        raise ModuleNotFoundError('no', name=name)
+
+    with pytest.raises(ModuleNotFoundError):
+        command(main)()

@@ -9,7 +9,7 @@ input_size = 64  # side of what the network sees
 batch_size = 32
 num_workers = 1
 # -------------------------------------------------------------------------
-data_help = 'Make it (15 seconds): python tools/make_sample_data.py'
+data_help = 'Make it (15 seconds): mnv2 sample'
 dataset_type = 'CustomDataset'
 metainfo = dict(classes=classes)
 

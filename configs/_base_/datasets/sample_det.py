@@ -8,7 +8,7 @@ input_size = (128, 128)  # (width, height) of what the network sees
 batch_size = 16
 num_workers = 1
 # -------------------------------------------------------------------------
-data_help = 'Make it (15 seconds): python tools/make_sample_data.py'
+data_help = 'Make it (15 seconds): mnv2 sample'
 dataset_type = 'CocoDataset'
 metainfo = dict(
     classes=classes,

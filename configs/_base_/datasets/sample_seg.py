@@ -9,7 +9,7 @@ test_scale = (128, 96)  # (width, height) of a test image
 batch_size = 16
 num_workers = 1
 # -------------------------------------------------------------------------
-data_help = 'Make it (15 seconds): python tools/make_sample_data.py'
+data_help = 'Make it (15 seconds): mnv2 sample'
 dataset_type = 'BaseSegDataset'
 metainfo = dict(
     classes=classes,

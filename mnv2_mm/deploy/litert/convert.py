@@ -41,7 +41,7 @@ def require() -> None:
             f'onnx2tf is missing, the export for litert needs it: pip {ONNX2TF} (its '
             'dependencies would replace numpy, onnx and protobuf)'
         )
-    for name in ('ai-edge-quantizer', 'psutil'):
+    for name in ('ai-edge-quantizer', 'psutil', 'sne4onnx', 'sng4onnx'):
         if compat.version_of(name) is None:
             raise InputError(
                 f'{name} is missing, the export for litert needs it: pip install {name}'

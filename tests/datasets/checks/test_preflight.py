@@ -179,9 +179,9 @@ ERRORS = {
     # ---- detection ------------------------------------------------------
     'no data': ('det', lambda root, cfg: shutil.rmtree(root),
                 'data folder .*sample/ is missing'
-                r'.*train_dataloader.dataset.data_root.*make_sample_data.py'),
+                r'.*train_dataloader.dataset.data_root.*mnv2 sample'),
     'no annotations': ('det', remove(ANN), f'{ANN} is missing'
-                       r'.*dataset.ann_file.*has val.json.*make_sample_data'),
+                       r'.*dataset.ann_file.*has val.json.*mnv2 sample'),
     'empty file': ('det', write(ANN, ''), f'{ANN} is empty. Fetch or write'),
     'not JSON': ('det', write(ANN, '{"images": ['), f'{ANN} is not COCO'
                  '.*line 1.*write it again'),
@@ -275,7 +275,7 @@ ERRORS = {
                   r'val_evaluator.ann_file is data/other.json.* must be the same'),
     # ---- segmentation ---------------------------------------------------
     'mask folder': ('seg', remove('masks/train'), 'masks/train is missing'
-                    '.*data_prefix.seg_map_path.*make_sample_data.py'),
+                    '.*data_prefix.seg_map_path.*mnv2 sample'),
     'mask missing': ('seg', remove('masks/train/00003.png'),
                      '1 of the 6 train masks are missing: .*00003.png.*'
                      '5 .png; correct seg_map_suffix'),
@@ -309,7 +309,7 @@ ERRORS = {
     'class folder': ('cls', remove('classify/val/star'), 'has 4 class folders'
                      '.*classes 5; without a folder: star.*Correct'),
     'no folders': ('cls', remove('classify/train/*'), 'has no folders; there '
-                   'must be one per class.*make_sample_data.py'),
+                   'must be one per class.*mnv2 sample'),
     'empty class': ('cls', remove('classify/train/star/*'),
                     'no images .*of: star. Add some'),
     'folder order': ('cls', lambda root, cfg: each_dataset(cfg, metainfo=dict(
