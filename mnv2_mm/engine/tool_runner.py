@@ -55,6 +55,9 @@ def _warm_ups(schedulers: Mapping | Sequence[Mapping]) -> Iterator[Mapping]:
 class ToolRunner(Runner):
     """mmengine's runner, with a console that a person can read."""
 
+    #: Whether the model was laid out for ChannelsLastHook before it was wrapped.
+    prepared = False
+
     def load_or_resume(self) -> None:
         """Load or resume; one message for a checkpoint with values of wrong types."""
         try:

@@ -19,6 +19,7 @@ import contextlib
 import difflib
 import os
 import sys
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from importlib.machinery import ModuleSpec, PathFinder
@@ -35,6 +36,9 @@ PREFIX = 'mnv2_mm::'
 #: here reads it: it is Python, and the folder may come from a stranger.
 DEPLOY_CONFIG = 'deploy_config.py'
 _OF_EXPORTS = {DEPLOY_CONFIG, 'build_engine.py'}
+#: Held while a config is read: the change is to mmengine's class, and Python before
+#: 3.11.5 cannot parse in several threads.
+READING_LOCK = threading.RLock()
 #: Name of the file in site-packages, and its line: silent when mnv2_mm is uninstalled.
 PTH = '_mnv2_mm_names.pth'
 _LINE = (
@@ -125,12 +129,13 @@ def bases_by_name() -> Iterator[None]:
     """Inside, a config that is read may have ``_base_ = 'mnv2_mm::NAME'``."""
     from mmengine.config import Config
 
-    before = Config._get_cfg_path
-    _accept_in_bases(sys.modules['mmengine.config.config'])
-    try:
-        yield
-    finally:
-        Config._get_cfg_path = staticmethod(before)
+    with READING_LOCK:
+        before = Config._get_cfg_path
+        _accept_in_bases(sys.modules['mmengine.config.config'])
+        try:
+            yield
+        finally:
+            Config._get_cfg_path = staticmethod(before)
 
 
 def _accept_in_bases(module: ModuleType) -> None:

@@ -13,7 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from mnv2_mm.utils.cli import repository_root
-from mnv2_mm.utils.config_names import configs_in
+from mnv2_mm.utils.config_names import READING_LOCK, configs_in
 from mnv2_mm.utils.files import cache_folder, user_path
 from mnv2_mm.utils.published import SCHEME, published_models
 from mnv2_mm.version import __version__
@@ -124,7 +124,9 @@ def _config(path: Path) -> Iterator[bytes]:
     if '$ENV' in text or 'custom_imports' in text:
         raise ValueError('variables of the environment, or other code')
     bases: list[str] = []
-    for node in ast.walk(ast.parse(text)):
+    with READING_LOCK:
+        tree = ast.parse(text)
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import | ast.ImportFrom):
             raise ValueError('imports')
         if isinstance(node, ast.Name) and node.id in _READERS:

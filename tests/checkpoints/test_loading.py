@@ -132,6 +132,7 @@ def test_names_of_mmengine_are_resolved(
 
     def download(url: str, path: Path, **_: object) -> None:
         fetched.append(url)
+        path.parent.mkdir(parents=True)
         torch.save({'backbone.a': torch.ones(1)}, path)
 
     monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path))

@@ -74,7 +74,7 @@ def test_no_data(run_tool, tmp_path, monkeypatch, capsys):
     pytest.importorskip('mmdet')
     monkeypatch.chdir(tmp_path)
     assert run_tool('browse_dataset', 'ssdlite_sample') == 2
-    assert 'make_sample_data.py' in capsys.readouterr().err
+    assert 'mnv2 sample' in capsys.readouterr().err
 
 
 def test_boxes_are_drawn_where_they_are():
