@@ -58,7 +58,7 @@ class Exporter:
         require()
         from mmdeploy.utils import is_dynamic_shape
 
-        from mnv2_mm.deploy.tasks import warning_of_sizes
+        from mnv2_mm.deploy.tasks import warnings_of_sizes
         from mnv2_mm.engine.description import preprocessing
 
         filter_warnings()
@@ -71,7 +71,7 @@ class Exporter:
         self.model = self.processor.build_pytorch_model(self.checkpoint)
         spec = preprocessing(self.processor.model_cfg.test_pipeline, self.model)
         if not is_dynamic_shape(self.deploy_cfg):
-            print_warnings([text for text in [warning_of_sizes(spec)] if text])
+            print_warnings(warnings_of_sizes(spec))
 
     def export(
         self, folder: Path, calibration: Sequence[np.ndarray] | None = None

@@ -59,8 +59,8 @@ class CheckedTask:
         return super().create_input(imgs, None, data_preprocessor=data_preprocessor)
 
 
-def warning_of_sizes(spec: Mapping) -> str:
-    """A warning, or '', where images become inputs of several sizes.
+def warnings_of_sizes(spec: Mapping) -> list[str]:
+    """A warning where images become inputs of several sizes.
 
     A graph of fixed size refuses all but one. ``spec`` is ``preprocessing`` of
     model.json.
@@ -68,13 +68,13 @@ def warning_of_sizes(spec: Mapping) -> str:
     images = np.zeros((480, 640, 3), np.uint8), np.zeros((640, 480, 3), np.uint8)
     (_, _, *first), (_, _, *second) = (prepare(x, spec)[0].shape for x in images)
     if first == second or spec['pad_to']:
-        return ''
-    return (
+        return []
+    return [
         'the test pipeline gives network inputs of several sizes, as '
         f'{first[1]}x{first[0]} and {second[1]}x{second[0]}, and a static export takes '
         'one alone; others need a dynamic deploy config, ir_config.input_shape, or a '
         'pipeline that resizes to a fixed size'
-    )
+    ]
 
 
 def fit_pipeline(model_cfg: Config, deploy_cfg: Config) -> None:

@@ -48,10 +48,10 @@ def fit(text: str, size: float, room: float) -> tuple[float, float]:
         The height and the width of the text, in pixels.
     """
     width: float
-    if text.isascii() or not _font_file(text):
-        (width, _), _ = cv2.getTextSize(text, _FONT, size / _CAPITAL, _stroke(size))
+    if file := _font_file(text):
+        width = _font(file, size).getlength(text)
     else:
-        width = _font(_font_file(text), size).getlength(text)
+        (width, _), _ = cv2.getTextSize(text, _FONT, size / _CAPITAL, _stroke(size))
     factor = min(1.0, max(room, 1.0) / max(width, 1))
     return size * factor, width * factor
 
@@ -65,7 +65,7 @@ def write(
 ) -> None:
     """Write a text on a BGR image, from the bottom left corner of its capitals."""
     x, y = round(corner[0]), round(corner[1])
-    file = '' if text.isascii() else _font_file(text)
+    file = _font_file(text)
     if not file:
         style = (_FONT, size / _CAPITAL, color, _stroke(size), cv2.LINE_AA)
         cv2.putText(canvas, text, (x, y), *style)
@@ -86,9 +86,16 @@ def _stroke(size: float) -> int:
     return max(1, round(size / 10))
 
 
-@functools.lru_cache(maxsize=1024)
 def _font_file(text: str) -> str:
-    """First font that has all letters of a text; empty without one."""
+    """First font that has all letters of a text; empty for ASCII, and without one."""
+    # a label has another score in each frame of a video, and its letters stay
+    letters = ''.join(sorted({x for x in text if not x.isascii()}))
+    return _font_with(letters) if letters else ''
+
+
+@functools.lru_cache(maxsize=1024)
+def _font_with(letters: str) -> str:
+    """First font that has these letters; Pillow looks through folders for each file."""
     try:
         from PIL import ImageFont
     except ImportError:
@@ -104,7 +111,7 @@ def _font_file(text: str) -> str:
         except OSError:  # not on this machine
             continue
         missing = bytes(font.getmask(_MISSING))
-        if all(bytes(font.getmask(x)) != missing for x in set(text) - {' '}):
+        if all(bytes(font.getmask(x)) != missing for x in letters):
             return file
     return ''
 

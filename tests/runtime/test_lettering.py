@@ -78,3 +78,10 @@ def test_any_text_can_be_written_anywhere(
     page = np.zeros((*shape, 3), np.uint8)
     lettering.write(page, lettering.printable(text), corner, size, (1, 2, 3))
     assert page.shape[:2] == shape
+
+
+def test_a_font_is_looked_for_once_for_all_scores_of_a_name() -> None:
+    lettering._font_with.cache_clear()
+    for score in range(50):
+        lettering.fit(f'собака {score} %', 20, 500)
+    assert lettering._font_with.cache_info().misses == 1

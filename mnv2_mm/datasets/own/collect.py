@@ -55,10 +55,8 @@ def collect(
                 kind = 'mask left out, its category is not in the list; correct it'
                 problems.add(kind, record.path)
                 record.shapes = [shape for shape in record.shapes if shape[0] != '']
-            record.labels, record.boxes = (
-                [name for name, _ in record.shapes if name],
-                None,
-            )
+            record.labels = [name for name, _ in record.shapes if name]
+            record.boxes = None
         names = {label for record in records for label in record.labels}
         return records, ['background', *sorted(names - {'background'})]
     names = class_names(form, files)

@@ -84,10 +84,10 @@ def _tables(
             # a line without a box is an image without objects
             rows_of = [row for row in of_image if row[place['x1']].strip()]
             if place['group'] >= 0:  # one box around many objects
-                groups = [row for row in rows_of if row[place['group']].strip() == '1']
+                single = [r for r in rows_of if r[place['group']].strip() != '1']
                 kind = f'{LEFT_OUT}, it is a group (IsGroupOf)'
-                problems.add(kind, [where] * len(groups))
-                rows_of = [row for row in rows_of if row not in groups]
+                problems.add(kind, [where] * (len(rows_of) - len(single)))
+                rows_of = single
             arguments = (rows_of, place, display, where, problems)
             boxes = partial(_table_boxes, *arguments, relative=relative)
             yield Raw(given, name, boxes, size if sides else None)

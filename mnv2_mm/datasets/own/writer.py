@@ -190,7 +190,8 @@ def mask_of(
             elif isinstance(shape['counts'], list):
                 shape = coco.frPyObjects(shape, height, width)
             part = coco.decode(shape) > 0
-            mask[part]  # fails for another size
+            if part.shape != mask.shape:
+                raise ValueError(f'its size is {part.shape[1]}x{part.shape[0]}')
             parts.append((part, 255 if label is None else classes.index(label)))
         except Exception as error:  # of a compiled library
             kind = f'mask left out, it cannot be drawn ({error})'
