@@ -21,5 +21,17 @@ def fold(model: onnx.ModelProto) -> onnx.ModelProto:
         model = onnx.shape_inference.infer_shapes(
             model, strict_mode=True, data_prop=True
         )
-        model = optimize(model)  # slim() would do it again in each turn
+        folded = optimize(model)  # slim() would do it again in each turn
+        if not _is_complete(folded):  # onnxslim 0.1.98 can lose equal outputs
+            break
+        model = folded
     return onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
+
+
+def _is_complete(model: onnx.ModelProto) -> bool:
+    """Whether something computes each value that a graph reads or gives."""
+    graph = model.graph
+    made = {name for node in graph.node for name in node.output}
+    made |= {value.name for value in [*graph.input, *graph.initializer]}
+    read = {name for node in graph.node for name in node.input if name}
+    return made.issuperset(read | {output.name for output in graph.output})

@@ -8,7 +8,7 @@ import pytest
 pytest.importorskip('onnx')
 import torch
 from ncnn_export import export
-from onnx_graphs import GraphBuilder
+from onnx_graphs import GraphBuilder, reshape
 from torch import nn
 
 from mnv2_mm.deploy.ncnn.graph import Graph
@@ -176,6 +176,24 @@ def test_shape_arithmetic_is_computed_beforehand():
     layers = lower(Graph(builder.model()))
     assert [layer.type for layer in layers] == ['Input', 'ReLU', 'Reshape']
     assert layers[-1].params == {0: 12}
+
+
+def test_equal_outputs_are_kept():
+    """onnxslim 0.1.98 loses the node of an output, or of one that leads to it."""
+    builder = GraphBuilder(1, 1, 1, 2)
+    start = reshape(builder, 'x', 1, 1, 2)
+    first, second = (reshape(builder, start, 1, 1, 2) for _ in range(2))
+    third = reshape(builder, first, 1, 1, 2)
+    ends = [
+        reshape(builder, start, 1, 1, 2),
+        reshape(builder, second, 1, 1, 2),
+        reshape(builder, third, 1, 1, 2),
+        builder.add('Transpose', third, perm=[0, 2, 1]),
+    ]
+    layers = lower(Graph(builder.model(*ends)))
+    made = {name for layer in layers for name in layer.outputs}
+    assert made.issuperset(ends)
+    assert made.issuperset(name for layer in layers for name in layer.inputs)
 
 
 def test_activations_and_padding_become_part_of_a_convolution():
