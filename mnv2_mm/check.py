@@ -217,7 +217,7 @@ def tested(family: str) -> dict[str, str]:
 def main() -> int:
     """Print the report; 0 when the plug-in is usable, else 1."""
     parser = argparse.ArgumentParser(
-        prog='python -m mnv2_mm.check',
+        prog=sys.argv[0] if sys.argv[0] == 'mnv2 check' else 'python -m mnv2_mm.check',
         description='Say what is installed, what is missing, and the remedy',
     )
     parser.add_argument(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from mnv2_mm.utils.cli import output_folder
+from mnv2_mm.utils.cli import add_cfg_options, output_folder, tool_parser
 from mnv2_mm.utils.errors import InputError, command, message_of
 from mnv2_mm.utils.files import check_output, user_path, write_image
 
@@ -23,19 +23,14 @@ if TYPE_CHECKING:  # slow imports; --help does not need them
 
     from mnv2_mm.datasets.gt_visualizer import GtVisualizer
 
-EXAMPLES = """examples:
-  python tools/browse_dataset.py ssdlite_sample --split val --num 30
-  python tools/browse_dataset.py configs/examples/deeplabv3_pets.py \\
-    --cfg-options train_dataloader.dataset.data_root=/data/pets_seg
-"""
-
 
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = tool_parser(
+        __doc__,
+        'python tools/browse_dataset.py ssdlite_sample --split val --num 30',
+        'python tools/browse_dataset.py configs/examples/deeplabv3_pets.py \\\n'
+        '    --cfg-options train_dataloader.dataset.data_root=/data/pets_seg',
     )
     parser.add_argument('config', help='config file, or the name of one')
     parser.add_argument('--split', choices=['train', 'val', 'test'], default='train')
@@ -48,12 +43,7 @@ def parse_args() -> argparse.Namespace:
         '--num', type=int, default=12, help='images to draw, evenly picked'
     )
     parser.add_argument('--seed', type=int, default=0, help='of the random transforms')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        metavar='KEY=VALUE',
-        help='override config keys; lists as key="[a,b]"',
-    )
+    add_cfg_options(parser)
     args = parser.parse_args()
     if args.num < 0:
         parser.error(f'--num is {args.num}; give 0 or more')

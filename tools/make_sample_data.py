@@ -1,7 +1,4 @@
-"""Generate the sample data set (see mnv2_mm/datasets/sample/scenes.py).
-
-It takes about 15 seconds. A second run finds the set and does nothing.
-"""
+"""Generate the sample data set (see mnv2_mm/datasets/sample/scenes.py)."""
 
 import argparse
 import sys
@@ -10,21 +7,17 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from mnv2_mm.utils.cli import output_folder
+from mnv2_mm.utils.cli import output_folder, tool_parser
 from mnv2_mm.utils.errors import command
-
-EXAMPLES = """examples:
-  python tools/make_sample_data.py
-  python tools/make_sample_data.py --out data/large --train 5000 --seed 1
-"""
 
 
 def parse_args() -> argparse.Namespace:
     """Read the command line; settings that are not given are left out."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = tool_parser(
+        'Generate the sample data set, in about 15 seconds. A second run finds the set '
+        'and does nothing.',
+        'python tools/make_sample_data.py',
+        'python tools/make_sample_data.py --out data/large --train 5000 --seed 1',
     )
     parser.add_argument(
         '--out',

@@ -58,7 +58,7 @@ def _train(cfg: Config, args: Namespace, notes: list[str]) -> None:
     preflight(cfg, splits=('train', 'val'))
     train_cfg = cfg.get('train_cfg') or {}
     ends = ((train_cfg.get(f'max_{unit}'), unit) for unit in ('epochs', 'iters'))
-    length = ' '.join(f'{end} {unit}' for end, unit in ends if end is not None)
+    length = ' '.join(f'{n} {unit[: -1 if n == 1 else None]}' for n, unit in ends if n)
     place = 'GPU' if torch.cuda.is_available() else 'CPU'
     print_rank0(
         f'training {config_name(cfg)} for {length} on the {place}\n'

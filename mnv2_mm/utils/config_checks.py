@@ -52,6 +52,8 @@ def check_values(cfg: Config, *, splits: Sequence[str]) -> None:
             given = cfg.get(key) or {}
             arguments = {k: given[k] for k in _OF_LOADER if k in given}
             _try(cfg, key, arguments, partial(DataLoader, [0], **arguments))
+        for key in (f'{split}_evaluator' for split in splits if split != 'train'):
+            _check_topk(cfg, key)
         if 'train' in splits:
             _check_optimizer(cfg)
         _check_vis_backends(cfg)
@@ -73,6 +75,19 @@ def _try(cfg: Config, key: str, given: Mapping, build: Callable[[], Any]) -> Any
             raise  # unknown names are explained elsewhere
         shown = ', '.join(f'{k}={v!r}' for k, v in given.items())
         _refuse(cfg, f'{key} has a wrong value ({shown}): {error}')
+
+
+def _check_topk(cfg: Config, key: str) -> None:
+    """Refuse a top-5 of three classes, at which mmpretrain fails after an epoch."""
+    head = (cfg.get('model') or {}).get('head') or {}
+    classes = head.get('num_classes') if isinstance(head, Mapping) else None
+    given = cfg.get(key) or []
+    for entry in [given] if isinstance(given, Mapping) else given:
+        topk = entry.get('topk') or 0
+        most = max(topk) if isinstance(topk, Sequence) else topk
+        if isinstance(classes, int) and most > classes:
+            text = f'{key}.topk has {most}, but model.head.num_classes is {classes}'
+            _refuse(cfg, f'{text}; set topk to (1,)')
 
 
 def _check_optimizer(cfg: Config) -> None:

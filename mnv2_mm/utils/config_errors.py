@@ -59,6 +59,8 @@ def readable_config_errors(cfg: Config) -> Iterator[None]:
     except (KeyError, TypeError, ValueError, AssertionError) as error:
         frames = {f.name for f in traceback.extract_tb(error.__traceback__)}
         text = _explain(error) if 'build_from_cfg' in frames else None
+        if 'compute_metrics' in frames and ' ' in message_of(error):
+            text = f'an evaluator refuses its arguments: {message_of(error)}'
         if 'build_optim_wrapper' in frames and 'None is not' in str(error):
             # mmengine looks at an optimizer without asking if there is one
             kind = cfg.optim_wrapper.optimizer.type
@@ -73,8 +75,9 @@ def _explain(error: Exception) -> str | None:
     if isinstance(error, KeyError):
         text = str(error.args[0]) if error.args else ''
         match = re.search(r'(\S+) is not in the (?:(\w+)::)?(.+?) registry', text)
-        return match and _unknown(match[1], match[2] or 'mmengine', match[3])
-    if isinstance(error, ValueError | AssertionError):
+        if match or ' ' not in text:
+            return match and _unknown(match[1], match[2] or 'mmengine', match[3])
+    if isinstance(error, KeyError | ValueError | AssertionError):
         frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
         builds = [f.f_locals for f in frames if f.f_code.co_name == 'build_from_cfg']
         kind = builds[-1].get('obj_type')

@@ -84,6 +84,8 @@ def missing_message(error: BaseException) -> str | None:
 def message_of(error: BaseException) -> str:
     """The message without what mmengine's registry and data loaders put before it."""
     text = str(error)
+    if isinstance(error, KeyError) and ' ' in text:  # a sentence, shown in quotes
+        text = str(error.args[0])
     if 'Original Traceback' in text:  # raised in a data-loader worker
         text = re.split(r'\n\S*InputError: ', text)[-1]
     # "class `X` in package/module.py: message", once per nested build

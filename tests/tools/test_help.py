@@ -49,6 +49,8 @@ def test_the_console_script_runs_the_tools():
     done = mnv2('train', '--help')
     assert done.returncode == 0, done.stderr
     assert 'usage: mnv2 train' in done.stdout
+    done = mnv2('browse', '--help')
+    assert done.stdout.count('  mnv2 browse') >= 2 and 'tools/' not in done.stdout
     done = mnv2('trian')
     assert done.returncode == 2
     assert 'trian' in done.stderr and 'train' in done.stderr

@@ -13,7 +13,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -183,6 +183,25 @@ def test_mistakes_get_one_message(
 
 
 # -- training and resuming ---------------------------------------------------
+@pytest.mark.parametrize(
+    ('task', 'option', 'expected'),
+    [('det', 'metric', "'segm'"), ('seg', 'iou_metrics', 'not supported')],
+)
+def test_unknown_metrics_get_one_message(
+    tiny_config: Write,
+    run_tool: Tool,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture,
+    task: str,
+    option: str,
+    expected: str,
+) -> None:
+    options = ['--cfg-options', f'val_evaluator.{option}=mask']
+    assert run_tool('train', tiny_config(task), '--work-dir', tmp_path, *options) == 2
+    error = capfd.readouterr().err
+    assert expected in error and 'mask' in error and 'Traceback' not in error
+
+
 @pytest.mark.parametrize('task', ['det', 'seg', 'cls'])
 def test_trains_and_reuses_a_finished_run(
     trained: Callable[[str], tuple[Path, Path]],
@@ -256,7 +275,7 @@ def test_console_is_readable(
     assert run_tool('train', config, '--work-dir', work_dir, *options) == 0
     output = capfd.readouterr()
     text = output.out + output.err
-    assert f'training tiny_{task} for 1 epochs' in text
+    assert f'training tiny_{task} for 1 epoch on' in text
     assert ('memory: channels last' in text) != torch.cuda.is_available()
     assert 'Epoch(train)' in text
     assert 'mnv2 test' in text
@@ -492,10 +511,19 @@ def test_two_processes_on_the_cpu(
     assert list(work_dir.glob('best_*.pth'))
 
 
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """What forked() computes with; two threads round in another order."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason='this is about gloo')
 @pytest.mark.parametrize('unused', [False, True])
 def test_one_process_of_many_trains_as_one_alone(
-    tiny_config: Write, run_tool: Tool, tmp_path: Path, unused: bool
+    tiny_config: Write, run_tool: Tool, tmp_path: Path, unused: bool, one_thread: None
 ) -> None:
     """The layout of weights and that of the buckets of gradients are the same."""
     options = ['--cfg-options', 'train_cfg.max_epochs=1']

@@ -13,6 +13,8 @@ GOOD = dict(
     default_scope='mmpretrain',
     train_dataloader=dict(batch_size=2, num_workers=0, persistent_workers=False),
     test_dataloader=dict(batch_size=2, num_workers=1, persistent_workers=True),
+    model=dict(head=dict(num_classes=5)),
+    test_evaluator=dict(type='Accuracy', topk=(1, 5)),
     optim_wrapper=dict(
         type='OptimWrapper',
         optimizer=dict(type='SGD', lr=0.1, momentum=0.9),
@@ -49,6 +51,8 @@ def test_good_values_pass_and_stay() -> None:
         ('train_dataloader.batch_size=big', 'train_dataloader', "batch_size='big'"),
         ('train_dataloader.num_workers=-2', 'train_dataloader', 'num_workers=-2'),
         ('test_dataloader.num_workers=0', 'test_dataloader', 'persistent_workers'),
+        ('model.head.num_classes=3', 'test_evaluator.topk', '5'),
+        ('test_evaluator.topk=6', 'num_classes', '6'),
         ('optim_wrapper.optimizer.lr=high', 'optim_wrapper', 'high'),
         ('optim_wrapper.optimizer.lr=-1', 'optim_wrapper', '-1'),
         ('optim_wrapper.optimizer.warmup=1', 'SGD', 'warmup'),
