@@ -226,33 +226,14 @@ def _commands(
     """What one does next, with the true names of files."""
     config, image = cfg.filename, samples[0].path or 'photo.jpg'
     score = [] if threshold is None else ['--score-thr', f'{threshold:.2f}']
-    exported = work_dir / 'exported'
-    export = _EXPORTS[cfg.default_scope]
+    place = ['--work-dir', str(work_dir)]
+    predict = ['predict', config, 'photos/', '--weights', checkpoint, *score]
+    export = ['export', _EXPORTS[cfg.default_scope], config, checkpoint, image]
+    export += ['--work-dir', str(work_dir / 'exported')]
     lines = {
-        'Predict for your own images': [
-            'predict',
-            config,
-            'photos/',
-            '--weights',
-            checkpoint,
-            *score,
-        ],
-        'Export for ONNX Runtime (ncnn and TensorRT: see the page Deployment)': [
-            'export',
-            export,
-            config,
-            checkpoint,
-            image,
-            '--work-dir',
-            str(exported),
-        ],
-        'Evaluate again': ['test', config, checkpoint, '--work-dir', str(work_dir)],
-        'Train on, if it was interrupted': [
-            'train',
-            config,
-            '--work-dir',
-            str(work_dir),
-            '--resume',
-        ],
+        'Predict for your own images': predict,
+        'Export for ONNX Runtime (ncnn and TensorRT: see the page Deployment)': export,
+        'Evaluate again': ['test', config, checkpoint, *place],
+        'Train on, if it was interrupted': ['train', config, *place, '--resume'],
     }
     return {text: shlex.join(['mnv2', *words]) for text, words in lines.items()}
