@@ -24,7 +24,7 @@ from mnv2_mm.datasets.own.parsing import (
     read_text,
 )
 from mnv2_mm.datasets.own.records import Problems, stem_of
-from mnv2_mm.datasets.own.tables import read_csv, read_openimages
+from mnv2_mm.datasets.own.tables import read_table
 
 
 def read_raw(form: str, files: Files, problems: Problems) -> Iterator[Raw]:
@@ -201,6 +201,6 @@ _READERS = {
     'labelme': _labelme,
     'cvat': _cvat,
     'coco': _coco,
-    'csv': read_csv,
-    'openimages': read_openimages,
+    'csv': partial(read_table, relative=False),
+    'openimages': partial(read_table, relative=True),
 }

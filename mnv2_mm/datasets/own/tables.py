@@ -32,25 +32,17 @@ _COLUMNS = {
 _NEEDED = ('image', 'label', 'x1', 'y1', 'x2', 'y2')
 
 
-def read_csv(files: Files, names: list[str], problems: Problems) -> Iterator[Raw]:
-    """One line a box in pixels, with a header or as path, x1, y1, x2, y2, class."""
-    yield from _tables(files, names, problems, relative=False)
-
-
-def read_openimages(
-    files: Files, names: list[str], problems: Problems
-) -> Iterator[Raw]:
-    """One line a box, relative to the image; class names from their own file."""
-    yield from _tables(files, names, problems, relative=True)
-
-
-def _tables(
+def read_table(
     files: Files, names: list[str], problems: Problems, *, relative: bool
 ) -> Iterator[Raw]:
+    """One line a box, with a header or as path, x1, y1, x2, y2, class.
+
+    Corners are in pixels, or ``relative`` to the image as those of Open Images, which
+    has its class names in a file of their own.
+    """
     package = globox()
-    lists = [n for n in files.others if 'class-descriptions' in n]
     display: dict[str, str] = {}
-    for name in lists:
+    for name in (n for n in files.others if 'class-descriptions' in n):
         display |= package.AnnotationSet.parse_mid_file(files.root / name)
     for name in names:
         lines = read_text(files.root / name).splitlines()
