@@ -4,7 +4,6 @@ scikit-learn has no split that is both stratified over several labels an image a
 group; that of iterative-stratification has no groups.
 """
 
-import itertools
 import os
 import re
 from collections import Counter
@@ -13,7 +12,7 @@ import numpy as np
 
 from mnv2_mm.datasets.own.forms import Files
 from mnv2_mm.datasets.own.parsing import read_text, yaml_contents
-from mnv2_mm.datasets.own.records import SPLITS, Problems, Record, stem_of
+from mnv2_mm.datasets.own.records import SPLITS, ImageIndex, Problems, Record, stem_of
 from mnv2_mm.utils.errors import InputError
 
 VAL_SHARE = 0.2
@@ -74,32 +73,16 @@ def _split_of(record: Record) -> str:
 def _listed(files: Files, records: list[Record]) -> dict[str, str]:
     """Split by the lists of VOC (ImageSets) and darknet: one name or path a line."""
     found: dict[str, str] = {}
-    by_stem: dict[str, list[str]] = {}
-    for record in records:
-        by_stem.setdefault(stem_of(record.path), []).append(record.path)
+    index = ImageIndex(files.root, (record.path for record in records))
     for name in files.texts:
         if split := _NAMES.get(stem_of(name).lower()):
             for line in read_text(files.root / name).splitlines():
                 # VOC's lists of a class have a number behind the name
                 for entry in dict.fromkeys([line.strip(), *line.split()[:1]]):
-                    if path := _ending_as(entry, by_stem.get(stem_of(entry), [])):
+                    if isinstance(path := index.find(entry, ''), str):
                         found[path] = split
                         break
     return found
-
-
-def _ending_as(entry: str, paths: list[str]) -> str | None:
-    """The one path that shares most of its end with an entry; None for several."""
-    wanted = entry.replace('\\', '/').split('/')[-2::-1]  # folders, the last first
-
-    def shared(path: str) -> int:
-        pairs = zip(wanted, path.split('/')[-2::-1], strict=False)
-        same = itertools.takewhile(lambda pair: pair[0] == pair[1], pairs)
-        return len(list(same))
-
-    best = max(map(shared, paths), default=0)
-    chosen = [path for path in paths if shared(path) == best]
-    return chosen[0] if len(chosen) == 1 else None
 
 
 def _yaml_folders(files: Files) -> dict[str, str]:
