@@ -9,21 +9,18 @@ import ast
 import hashlib
 import os
 from collections.abc import Iterator
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from mnv2_mm.utils.cli import repository_root
+from mnv2_mm.utils.compat import PACKAGES, version_of
 from mnv2_mm.utils.config_names import READING_LOCK, configs_in
 from mnv2_mm.utils.files import cache_folder, user_path
 from mnv2_mm.utils.published import SCHEME, published_models
 from mnv2_mm.version import __version__
 
 #: Distributions whose code builds and exports the network.
-_BUILDERS = (
-    *('torch', 'onnx', 'onnxruntime', 'mmcv-lite', 'mmdet', 'onedl-mmdetection'),
-    *('mmengine', 'mmcv', 'mmsegmentation', 'mmpretrain'),
-    *('onedl-mmengine', 'onedl-mmcv', 'onedl-mmsegmentation', 'onedl-mmpretrain'),
-)
+_BUILDERS = ('torch', 'onnx', 'onnxruntime', 'mmcv-lite')
+_BUILDERS += tuple(name for names in PACKAGES.values() for name in names.values())
 #: Functions by which a config could read what the digest does not cover.
 _READERS = {'open', 'eval', 'exec', 'compile', '__import__', 'input'}
 
@@ -52,7 +49,7 @@ def _parts(
     """All that decides on the network."""
     yield __version__.encode()
     for name in _BUILDERS:
-        yield _version(name).encode()
+        yield (version_of(name) or '').encode()
     yield from _own_files()
     for place in (model, weights):
         path = user_path(place or '')
@@ -92,13 +89,6 @@ def _first_download(name: str) -> Iterator[bytes]:
             yield path.with_name(f'{path.name}.digest').read_bytes()
             if path.is_file():
                 yield f'{path.stat().st_size} {path.stat().st_mtime_ns}'.encode()
-
-
-def _version(name: str) -> str:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return ''
 
 
 def _own_files() -> Iterator[bytes]:
