@@ -2,7 +2,6 @@
 
 import argparse
 import sys
-import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -42,43 +41,26 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-class Progress:
-    """Print the number of images done and the time left.
-
-    A terminal gets one line that changes, a log file a line each quarter.
-    """
-
-    def __init__(self) -> None:
-        self.start = self.shown = time.monotonic()
-
-    def __call__(self, done: int, total: int) -> None:
-        """Show that ``done`` of ``total`` images are written."""
-        now = time.monotonic()
-        if sys.stdout.isatty():
-            due = done == total or now - self.shown > 0.2
-        else:
-            due = done * 4 // total > (done - 1) * 4 // total
-        if not due:
-            return
-        self.shown = now
-        left = (now - self.start) / done * (total - done)
-        line = f'  {done}/{total} images, {left:.0f} s left'
-        if sys.stdout.isatty():
-            print(f'\r{line}   ', end='' if done < total else '\n', flush=True)
-        else:
-            print(line, flush=True)
-
-
 @command
 def main() -> None:
     """Run the command."""
     settings = vars(parse_args())
     out, force = settings.pop('out'), settings.pop('force')
+    from rich.progress import Progress
+
     from mnv2_mm.datasets.sample.writer import SampleSettings, write_sample_set
 
     settings = SampleSettings(**settings)
     print(f'Sample data set in {out}', flush=True)
-    written = write_sample_set(out, settings, force=force, progress=Progress())
+    # no thread: the processes that write images are forked from this one
+    options = dict(transient=True, auto_refresh=False, disable=not sys.stdout.isatty())
+    with Progress(**options) as bar:
+        task = bar.add_task('images', total=settings.train + settings.val)
+
+        def show(done: int, total: int) -> None:
+            bar.update(task, completed=done, refresh=done % 20 == 0)
+
+        written = write_sample_set(out, settings, force=force, progress=show)
     print('Written.' if written else 'It exists already, nothing to do.')
 
 

@@ -6,7 +6,6 @@ data is needed. Accuracies are quoted, and marked so.
 
 import argparse
 import sys
-import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -64,28 +63,6 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-class Progress:
-    """Print what is counted: on a terminal one line that changes."""
-
-    def __init__(self) -> None:
-        self.start = time.monotonic()
-        self.on_terminal = sys.stderr.isatty()
-
-    def __call__(self, what: str) -> None:
-        """Show the row that is counted now."""
-        seconds = time.monotonic() - self.start
-        line = f'  {seconds:4.0f} s  counting {what}'
-        if self.on_terminal:
-            line = f'\r{line:<70}'
-        end = '' if self.on_terminal else '\n'
-        print(line, end=end, file=sys.stderr, flush=True)
-
-    def done(self) -> None:
-        """Remove the line."""
-        if self.on_terminal:
-            print(f'\r{"":<70}\r', end='', file=sys.stderr, flush=True)
-
-
 @command
 def main() -> int:
     """Count and print."""
@@ -105,9 +82,9 @@ def main() -> int:
     document = args.write or args.check
     if document and names != list(NAMES):
         raise InputError('--write and --check take all tables; leave --table out')
-    progress = Progress()
-    results = count_tables(names, progress=progress)
-    progress.done()
+    results = count_tables(
+        names, progress=lambda row: print(f'  counting {row}', file=sys.stderr)
+    )
     stale = False
     if document:
         stale = update(document, markdown(results), write=bool(args.write))
