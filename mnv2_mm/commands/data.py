@@ -22,7 +22,7 @@ from mnv2_mm.datasets.own.split import split_records
 from mnv2_mm.datasets.own.summary import draw_summary
 from mnv2_mm.datasets.own.writer import (
     SetToWrite,
-    whole_folder,
+    check_place,
     write_config,
     write_images,
     write_report,
@@ -30,7 +30,7 @@ from mnv2_mm.datasets.own.writer import (
 from mnv2_mm.runtime.drawing import default_palette
 from mnv2_mm.utils.console import filter_warnings
 from mnv2_mm.utils.errors import InputError
-from mnv2_mm.utils.files import user_path
+from mnv2_mm.utils.files import user_path, whole_folder
 
 #: How many times the matches of the official default boxes others must have. The box
 #: layers of a trained detector were made for the official ones: on BCCD at 224 px, mAP
@@ -51,7 +51,8 @@ def prepare(args: Namespace) -> None:
     source, out = user_path(args.source), user_path(args.out)
     config = re.sub(r'\W', '_', out.resolve().name).lower() + '.py'
     bars = Progress(console=Console(stderr=True), transient=True)
-    with whole_folder(out, force=args.force) as made, bars:
+    check_place(out, force=args.force)
+    with whole_folder(out) as made, bars:
         lines, problems = _make(source, made, config, args, _Steps(bars))
         write_report(made / REPORT, lines, problems)
     print('\n'.join(lines))

@@ -7,6 +7,7 @@ while they read their flags.
 
 import contextlib
 import errno
+import glob
 import itertools
 import json
 import os
@@ -149,6 +150,37 @@ def staging(work_dir: StrPath, *, earlier: Iterable[str] = ()) -> Iterator[Path]
         shutil.rmtree(stage, ignore_errors=True)
         with contextlib.suppress(OSError):
             target.rmdir()  # succeeds only if it is empty
+
+
+@contextlib.contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """An empty folder to fill, which becomes ``path`` at the end; after an error none.
+
+    It replaces what is there. Leftovers of programs that were killed are removed.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _remove_leftovers(path)
+    prefix = f'.{path.name}-{os.getpid()}-'
+    work = Path(tempfile.mkdtemp(prefix=prefix, dir=path.parent))
+    try:
+        (work / 'made').mkdir()
+        yield work / 'made'
+        if path.exists():
+            path.rename(work / 'old')
+        (work / 'made').rename(path)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _remove_leftovers(path: Path) -> None:
+    for folder in path.parent.glob(f'.{glob.escape(path.name)}-*-*'):
+        pid = folder.name.removeprefix(f'.{path.name}-').split('-')[0]
+        try:
+            os.kill(int(pid), 0)  # does it still run?
+        except ProcessLookupError:
+            shutil.rmtree(folder, ignore_errors=True)
+        except (ValueError, OverflowError, PermissionError):
+            continue  # no folder of ours, or of another user
 
 
 def write_bytes(path: StrPath, data: bytes) -> None:

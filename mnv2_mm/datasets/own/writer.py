@@ -1,19 +1,16 @@
 """Write a prepared data set: COCO JSON, PNG masks or class folders, and its config.
 
-The set is made in a temporary folder beside its place and moved there at the end, so a
-stopped run leaves nothing. Images are hard links where the disk allows it, else copies:
-the folder can be moved, and the source stays as it is.
+Images are hard links where the disk allows it, else copies: the folder can be moved,
+and the source stays as it is.
 """
 
-import contextlib
 import itertools
 import json
 import os
 import re
 import shutil
-import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,28 +30,14 @@ TEMPLATES |= {'cls': 'mnv2_own_data'}
 _BLOCK = re.compile(r'(# ---- changed most often -+\n)(.*?)(# -+\n)', re.S)
 
 
-@contextlib.contextmanager
-def whole_folder(out: Path, *, force: bool) -> Iterator[Path]:
-    """A folder to write to, which becomes ``out`` at the end; after an error nothing.
-
-    With ``force`` an earlier prepared set in ``out`` is replaced; nothing else is.
-    """
+def check_place(out: Path, *, force: bool) -> None:
+    """Raise an InputError unless ``out`` is new, or a prepared set to replace."""
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         ours = is_prepared(out)
         if not ours or not force:
             remedy = 'replace it with --force, or' if ours else 'it is no prepared set;'
             raise InputError(f'{out} exists: {remedy} choose another folder with --out')
     check_output(out, folder=True)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=f'.{out.name}-', dir=out.parent))
-    try:
-        (work / 'made').mkdir()
-        yield work / 'made'
-        if out.exists():
-            out.rename(work / 'old')
-        (work / 'made').rename(out)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
 
 
 @dataclass

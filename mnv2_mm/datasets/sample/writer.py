@@ -7,18 +7,14 @@
 - ``meta.json``: the settings and the version of the generator.
 
 Each image draws from a numpy Generator seeded with (seed, split, image number): it is
-the same whatever the number of images. The set is written into a temporary folder that
-gets its final name at the end, so an interrupted run leaves no partial set.
+the same whatever the number of images.
 """
 
 import contextlib
 import functools
 import json
 import multiprocessing
-import os
-import shutil
 import signal
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from itertools import chain
@@ -29,7 +25,7 @@ import numpy as np
 
 from mnv2_mm.datasets.sample.scenes import CLASSES, Scene, make_scene
 from mnv2_mm.utils.errors import InputError
-from mnv2_mm.utils.files import write_image, write_text
+from mnv2_mm.utils.files import whole_folder, write_image, write_text
 
 #: Increased with every change of an image or an annotation.
 GENERATOR_VERSION = 8
@@ -222,26 +218,18 @@ def write_sample_set(
                 f'{out} holds a sample set with other settings ({differs}): '
                 'replace it with --force, or choose another folder with --out'
             )
-    out.parent.mkdir(parents=True, exist_ok=True)
-    _remove_leftovers(out)
-    work = Path(tempfile.mkdtemp(prefix=f'.{out.name}-{os.getpid()}-', dir=out.parent))
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)  # several are slower on a busy machine
+    total = settings.train + settings.val
     try:
-        made = work / 'made'
-        total = settings.train + settings.val
-        with _processes(total) as run:
+        with whole_folder(out) as made, _processes(total) as run:
             images = (_write_split(made, split, settings, run) for split in SPLITS)
             for done, _ in enumerate(chain.from_iterable(images), 1):
                 progress(done, total)
-        _write_json(made / 'meta.json', settings.meta())
-        write_text(made / 'README.md', _readme(settings))
-        if out.exists():
-            out.rename(work / 'old')
-        made.rename(out)
+            _write_json(made / 'meta.json', settings.meta())
+            write_text(made / 'README.md', _readme(settings))
     finally:
         cv2.setNumThreads(threads)
-        shutil.rmtree(work, ignore_errors=True)
     return True
 
 
@@ -267,18 +255,6 @@ def _differences(out: Path, settings: SampleSettings) -> str:
         for key, value in wanted.items()
         if found.get(key) != value
     )
-
-
-def _remove_leftovers(out: Path) -> None:
-    """Remove temporary folders of runs that were killed."""
-    for folder in out.parent.glob(f'.{out.name}-*-*'):
-        pid = folder.name.removeprefix(f'.{out.name}-').split('-')[0]
-        try:
-            os.kill(int(pid), 0)  # does it still run?
-        except ProcessLookupError:
-            shutil.rmtree(folder, ignore_errors=True)
-        except (ValueError, OverflowError, PermissionError):
-            continue  # no folder of ours, or of another user
 
 
 def _readme(settings: SampleSettings) -> str:
