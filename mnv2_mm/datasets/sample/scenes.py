@@ -96,8 +96,6 @@ def outline(
     are random; ``diameter`` (pixels) is that of the enclosing circle before stretching.
     """
     corners = dict(circle=64, ring=64, square=4, triangle=3, star=10)
-    if kind not in corners:
-        raise ValueError(f'shape {kind!r} is not one of {CLASSES}')
     rings = [_regular(corners[kind])]
     if kind == 'ring':
         rings.append(_regular(64) * rng.uniform(0.45, 0.65))

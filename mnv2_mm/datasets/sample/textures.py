@@ -81,10 +81,8 @@ def weights(
         return np.clip(0.5 + 1.5 * np.sin(2 * np.pi * u), 0, 1)
     if kind == 'checker':
         return ((np.floor(u) + np.floor(v)) % 2).astype(np.float32)
-    if kind == 'dots':
-        from_center = np.hypot(u % 1 - 0.5, v % 1 - 0.5)
-        return np.clip((0.32 - from_center) * period, 0, 1)
-    raise ValueError(f'texture {kind!r} is not one of {TEXTURES}')
+    from_center = np.hypot(u % 1 - 0.5, v % 1 - 0.5)  # dots
+    return np.clip((0.32 - from_center) * period, 0, 1)
 
 
 def smooth_noise(

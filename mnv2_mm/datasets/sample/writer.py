@@ -44,11 +44,10 @@ class SampleSettings:
     train: int = 1000  #: images
     val: int = 200
     crop_size: int = 96  #: side of a classification crop, in pixels
-    crops_per_object: int = 1  #: of the train split; one in val
 
     def __post_init__(self) -> None:
         """Refuse sizes that are too small."""
-        lowest = (0, 64, 64, 1, 1, 32, 1)
+        lowest = (0, 64, 64, 1, 1, 32)
         for (name, value), least in zip(asdict(self).items(), lowest, strict=True):
             if value < least:
                 raise InputError(f'{name} is {value}; the least is {least}')
@@ -141,7 +140,6 @@ def _write_scene(
 ) -> list[dict]:
     """Write the files of one image; returns its rows of the annotations."""
     folders, stem = _folders(root, split), f'{number:05d}'
-    crops = settings.crops_per_object if split == 'train' else 1
     rng = np.random.default_rng([settings.seed, SPLITS.index(split), number])
     scene = make_scene(rng, size=(settings.width, settings.height))
     quality = int(rng.integers(75, 96))
@@ -158,9 +156,9 @@ def _write_scene(
             segmentation=runs,
         )
         rows.append(row)
-        for turn in range(crops if item.visible >= MIN_CROP_VISIBLE else 0):
+        if item.visible >= MIN_CROP_VISIBLE:
             crop = crop_around(scene, index, rng, size=settings.crop_size)
-            name = f'{stem}_{index}_{turn}.jpg'
+            name = f'{stem}_{index}_0.jpg'
             _write_image(folders[CLASSES[item.label]] / name, crop, quality)
     return rows
 

@@ -167,14 +167,6 @@ def test_textures_are_weights(kind):
     assert kind == 'plain' or weights.max() - weights.min() > 0.3
 
 
-def test_unknown_kinds_are_named():
-    rng = np.random.default_rng(0)
-    with pytest.raises(ValueError, match="'hexagon' is not one of"):
-        outline('hexagon', rng, diameter=9)
-    with pytest.raises(ValueError, match="'wood' is not one of"):
-        sample_textures.weights('wood', rng, size=(9, 9))
-
-
 def test_crop_shows_its_object():
     scene = make_scene(np.random.default_rng(3))
     for index, item in enumerate(scene.objects):
