@@ -68,6 +68,8 @@ def main() -> int:
     """Count and print."""
     args = parse_args()
 
+    from rich.console import Console
+
     from mnv2_mm.analysis.markdown import markdown, plain_text, update
     from mnv2_mm.analysis.tables import checked_tables, count_tables
     from mnv2_mm.utils.console import filter_warnings
@@ -82,9 +84,10 @@ def main() -> int:
     document = args.write or args.check
     if document and names != list(NAMES):
         raise InputError('--write and --check take all tables; leave --table out')
-    results = count_tables(
-        names, progress=lambda row: print(f'  counting {row}', file=sys.stderr)
-    )
+    with Console(stderr=True).status('counting') as line:
+        results = count_tables(
+            names, progress=lambda row: line.update(f'counting {row}')
+        )
     stale = False
     if document:
         stale = update(document, markdown(results), write=bool(args.write))

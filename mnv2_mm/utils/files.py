@@ -179,7 +179,7 @@ def _remove_leftovers(path: Path) -> None:
             os.kill(int(pid), 0)  # does it still run?
         except ProcessLookupError:
             shutil.rmtree(folder, ignore_errors=True)
-        except (ValueError, OverflowError, PermissionError):
+        except (ValueError, OverflowError, OSError):
             continue  # no folder of ours, or of another user
 
 
