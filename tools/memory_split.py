@@ -147,13 +147,11 @@ def main() -> int:
     taken = times(models, image, args.rounds)
     print('  parts  computed MB  measured MB  processor ms: median (quartiles)')
     for p in parts:
-        computed = peak_memory(
-            copy.deepcopy(models[p]).to('meta'), size, reuse=False, count_input=False
-        )
+        computed = peak_memory(copy.deepcopy(models[p]).to('meta'), size)
         ms = taken[p]
         low, _, high = statistics.quantiles(ms, n=4) if len(ms) > 1 else ms * 3
         print(
-            f'  {p!s:>5}  {computed.bytes() / 1e6:>11.2f}'
+            f'  {p!s:>5}  {computed.bytes / 1e6:>11.2f}'
             f'  {measured[p] / 1e6:>11.2f}'
             f'  {statistics.median(ms):>8.1f} ({low:.1f} to {high:.1f})'
             f'   peak in {computed.layer}',

@@ -5,10 +5,6 @@ that are alive: inputs and outputs of the operation (equation 2) and what a
 later one reads, such as the shortcut of a residual block. Weights and scratch
 space of a kernel do not count.
 
-``reuse=True`` is a runtime that folds batch norm and lets ReLU6 and the
-residual sum write over an input that is not needed again: the paper's view of
-a layer as one operation. ``reuse=False`` is PyTorch as it runs.
-
 ``blocks`` treats some modules as one operation whose inner tensors are
 disposable (section 5.1): what remains are the tensors of Table 3.
 """
@@ -16,7 +12,6 @@ disposable (section 5.1): what remains are the tensors of Table 3.
 import itertools
 import weakref
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -27,59 +22,30 @@ from torch.utils._pytree import tree_leaves
 from mnv2_mm.analysis.network import Size
 from mnv2_mm.analysis.trace import Op, Trace, trace
 
-#: Operations on single values: with ``reuse`` they may write over an input.
-_POINTWISE = {
-    *('add', 'clamp', 'hardtanh', 'leaky_relu', 'mul', 'native_batch_norm', 'relu')
-}
 
-
-@dataclass(frozen=True)
-class Peak:
+class Peak(NamedTuple):
     """The operation during which most memory is taken."""
 
     values: int  # alive during it
     layer: str  # the module that it runs in
-    op: str
-    tensors: tuple[tuple[int, ...], ...]  # shapes of those alive, the largest first
 
-    def bytes(self, bytes_per_value: int = 4) -> int:
-        """Bytes; 4 for float32, 2 for float16, 1 for 8-bit integers."""
-        return self.values * bytes_per_value
+    @property
+    def bytes(self) -> int:
+        """Bytes in float32."""
+        return 4 * self.values
 
 
-def peak_memory(
-    model: nn.Module, size: Size, *, reuse: bool = True, count_input: bool = True
-) -> Peak:
-    """Peak of the activations of one pass of one image.
+def peak_memory(model: nn.Module, size: Size) -> Peak:
+    """Peak of the activations of one pass of one image, without the image itself.
 
     Args:
         model: On the meta device.
         size: (height, width) of the input.
-        reuse: Let operations on single values write over their input.
-        count_input: Count the image, until its last use.
 
     Raises:
         InputError: the model cannot run at this size.
     """
     record = trace(model, size)
-    lives = _lives(record, reuse=reuse)
-    if not count_input:
-        lives.pop(0, None)
-    # added and removed at each step: a pass in parts has 10^5 steps
-    change = [0] * (len(record.ops) + 2)
-    for tensor, (birth, death) in lives.items():
-        change[birth] += record.values[tensor]
-        change[death + 1] -= record.values[tensor]
-    totals = list(itertools.accumulate(change))[: len(record.ops)]
-    step = max(range(len(totals)), key=totals.__getitem__)
-    alive = [t for t, (birth, death) in lives.items() if birth <= step <= death]
-    alive.sort(key=lambda tensor: -record.values[tensor])
-    op, shapes = record.ops[step], [record.shapes[tensor] for tensor in alive]
-    return Peak(totals[step], op.layer, op.name, tuple(shapes))
-
-
-def _lives(record: Trace, *, reuse: bool) -> dict[int, tuple[int, int]]:
-    """First and last step of each tensor that takes memory."""
     birth: dict[int, int] = {}
     death: dict[int, int] = {}
     for step, op in enumerate(record.ops):
@@ -87,27 +53,15 @@ def _lives(record: Trace, *, reuse: bool) -> dict[int, tuple[int, int]]:
             birth.setdefault(tensor, step)
             death[tensor] = step
     death |= dict.fromkeys(record.outputs, len(record.ops))
-    if reuse:
-        _share(record, birth, death)
-    return {tensor: (birth[tensor], death[tensor]) for tensor in birth}
-
-
-def _share(record: Trace, birth: dict[int, int], death: dict[int, int]) -> None:
-    """Join the life of a result to that of an input that ends with it."""
-    place = {}  # tensor -> the one whose memory it has
-    for step, op in enumerate(record.ops):
-        new = [t for t in op.writes if birth[t] == step and record.values[t]]
-        if not new or op.name.rstrip('_') not in _POINTWISE:
-            continue
-        for tensor in op.reads:
-            root = place.get(tensor, tensor)
-            fits = record.values[root] == record.values[new[0]]
-            if fits and death[root] == step:
-                place[new[0]] = root
-                death[root] = death[new[0]]
-                break
-    for tensor in place:
-        del birth[tensor], death[tensor]
+    birth.pop(0, None)  # the image
+    # added and removed at each step: a pass in parts has 10^5 steps
+    change = [0] * (len(record.ops) + 2)
+    for tensor, step in birth.items():
+        change[step] += record.values[tensor]
+        change[death[tensor] + 1] -= record.values[tensor]
+    totals = list(itertools.accumulate(change))[: len(record.ops)]
+    step = max(range(len(totals)), key=totals.__getitem__)
+    return Peak(totals[step], record.ops[step].layer)
 
 
 class Resolution(NamedTuple):

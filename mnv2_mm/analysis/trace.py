@@ -9,7 +9,6 @@ tensor that it was made from.
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
@@ -45,9 +44,7 @@ class Trace:
     outputs: tuple[int, ...] = ()  # activations that the pass returns
 
 
-def trace(
-    model: nn.Module, size: Size, *, forward: Callable[[nn.Module, Size], object] = run
-) -> Trace:
+def trace(model: nn.Module, size: Size) -> Trace:
     """Record one pass of a model that is on the meta device.
 
     Raises:
@@ -58,7 +55,7 @@ def trace(
     hooks = [hook for named in modules for hook in recorder.follow(*named)]
     try:
         with recorder:
-            result = forward(model, size)
+            result = run(model, size)
     finally:
         for hook in hooks:
             hook.remove()
