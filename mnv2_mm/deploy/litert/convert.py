@@ -18,11 +18,11 @@ import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
 
+from mnv2_mm.deploy.litert.metadata import text
 from mnv2_mm.utils import compat
 from mnv2_mm.utils.deploy_check import ONNX2TF
 from mnv2_mm.utils.errors import InputError
@@ -86,6 +86,7 @@ def to_fp16(data: bytes) -> bytes:
     """Store the weights in float16; the arithmetic and the inputs stay float32."""
     from ai_edge_quantizer import qtyping
     from ai_edge_quantizer.algorithm_manager import AlgorithmName
+    from ai_edge_quantizer.quantizer import Quantizer
 
     weights = qtyping.TensorQuantizationConfig(
         num_bits=16, dtype=qtyping.TensorDataType.FLOAT
@@ -95,7 +96,7 @@ def to_fp16(data: bytes) -> bytes:
         compute_precision=qtyping.ComputePrecision.FLOAT,
         explicit_dequantize=True,
     )
-    quantizer = _quantizer(data)
+    quantizer = Quantizer(bytearray(data))
     for name in _LAYERS:
         kind = qtyping.TFLOperationName(name)
         quantizer.update_quantization_recipe(
@@ -128,25 +129,29 @@ def to_int8(
     Raises:
         InputError: no calibration images.
     """
+    from ai_edge_litert.interpreter import Interpreter
     from ai_edge_quantizer import qtyping
     from ai_edge_quantizer.algorithm_manager import AlgorithmName
     from ai_edge_quantizer.calibrator import Calibrator
+    from ai_edge_quantizer.quantizer import Quantizer
     from ai_edge_quantizer.recipe_manager import RecipeManager
     from ai_edge_quantizer.utils.qsv_utils import min_max_update
 
     if not len(calibration):
         raise InputError('int8 needs images to calibrate with, got none')
     data = _with_weights(data)
-    quantizer = _quantizer(data)
+    quantizer = Quantizer(bytearray(data))
     every = qtyping.TFLOperationName.ALL_SUPPORTED
     quantizer.add_static_config('.*', every, 8, 8)
-    left_out = [] if ending else _float_names(data)
-    for name in ('INPUT', 'OUTPUT'):
-        _leave_out(quantizer, '.*', qtyping.TFLOperationName(name), AlgorithmName)
-    if left_out:
-        names = '|'.join(map(re.escape, left_out))
-        _leave_out(quantizer, f'^(?:{names})(?:;|$)', every, AlgorithmName)
-    (name,) = _inputs(data)
+    left_out = [('.*', qtyping.TFLOperationName(n)) for n in ('INPUT', 'OUTPUT')]
+    if not ending and (names := _float_names(data)):
+        left_out.append((f'^(?:{"|".join(map(re.escape, names))})(?:;|$)', every))
+    for pattern, kind in left_out:
+        quantizer.update_quantization_recipe(
+            pattern, kind, qtyping.OpQuantizationConfig(), AlgorithmName.NO_QUANTIZE
+        )
+    signature = Interpreter(model_content=data).get_signature_list()[_SIGNATURE]
+    (name,) = signature['inputs']
     images = (image for batch in calibration for image in batch)
     feeds = [{name: image.transpose(1, 2, 0)[None]} for image in images]
     rules = RecipeManager()
@@ -229,50 +234,23 @@ def _with_uint8(data: bytes) -> bytes:
     return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
 
 
-def _quantizer(data: bytes) -> Any:
-    from ai_edge_quantizer.quantizer import Quantizer
-
-    return Quantizer(bytearray(data))
-
-
-def _leave_out(quantizer: Any, pattern: str, kind: Any, algorithms: Any) -> None:
-    from ai_edge_quantizer.qtyping import OpQuantizationConfig
-
-    quantizer.update_quantization_recipe(
-        pattern, kind, OpQuantizationConfig(), algorithms.NO_QUANTIZE
-    )
-
-
-def _inputs(data: bytes) -> list[str]:
-    """Names of the inputs in the signature."""
-    from ai_edge_litert.interpreter import Interpreter
-
-    return Interpreter(model_content=data).get_signature_list()[_SIGNATURE]['inputs']
-
-
 def _float_names(data: bytes) -> list[str]:
     """First output of each operator that stays in float32."""
     from ai_edge_litert.tools import flatbuffer_utils
 
     model = flatbuffer_utils.read_model_from_bytearray(bytearray(data))
     (graph,) = model.subgraphs
-
-    def name_of(operator: Any) -> str:
-        name = graph.tensors[operator.outputs[0]].name
-        return name.decode() if isinstance(name, bytes) else name
-
     producers = {index: op for op in graph.operators for index in op.outputs}
-    layers, ending, todo = [], [], list(graph.outputs)
-    for operator in graph.operators:
-        kind = flatbuffer_utils.opcode_to_name(model, operator.opcodeIndex)
-        if kind in _LAYERS:
-            layers.append(operator)
+    ending, todo = [], list(graph.outputs)
     while todo:
         operator = producers.get(todo.pop())
-        if operator is not None and operator not in layers and operator not in ending:
+        if operator is None or operator in ending:
+            continue
+        kind = flatbuffer_utils.opcode_to_name(model, operator.opcodeIndex)
+        if kind not in _LAYERS:
             ending.append(operator)
             todo += list(operator.inputs)
-    return [name_of(operator) for operator in ending]
+    return [text(graph.tensors[operator.outputs[0]].name) for operator in ending]
 
 
 @contextlib.contextmanager

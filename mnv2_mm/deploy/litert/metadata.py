@@ -46,7 +46,7 @@ def add_metadata(data: bytes, spec: Mapping[str, Any]) -> bytes:
         buffer.data = np.frombuffer(content, np.uint8)
         model.buffers.append(buffer)
         entry.name, entry.buffer = name, len(model.buffers) - 1
-        model.metadata = [x for x in model.metadata or () if _text(x.name) != name]
+        model.metadata = [x for x in model.metadata or () if text(x.name) != name]
         model.metadata.append(entry)
     packed = io.BytesIO(bytes(flatbuffer_utils.convert_object_to_bytearray(model)))
     with zipfile.ZipFile(packed, 'a') as archive:
@@ -56,7 +56,8 @@ def add_metadata(data: bytes, spec: Mapping[str, Any]) -> bytes:
     return packed.getvalue()
 
 
-def _text(name: bytes | str) -> str:
+def text(name: bytes | str) -> str:
+    """A name in a TFLite file, which some writers give as bytes."""
     return name.decode() if isinstance(name, bytes) else name
 
 
