@@ -20,19 +20,17 @@ import fnmatch
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import yaml
 from mmengine.config import Config, ConfigDict
 
 from mnv2_mm.analysis.paper import RELEASE, TABLES
 from mnv2_mm.checkpoints.convert import translate
-from mnv2_mm.checkpoints.hub import published_models
+from mnv2_mm.checkpoints.hub import listed_models, published_models
 from mnv2_mm.checkpoints.key_maps.backbones import KEY_MAPS
 from mnv2_mm.checkpoints.source import Source
 from mnv2_mm.datasets.layouts import Layout
-from mnv2_mm.utils.config import config_root, evaluation_dataset, get_config
+from mnv2_mm.utils.config import evaluation_dataset, get_config
 from mnv2_mm.utils.errors import InputError
 
 #: Task and metric of each table.
@@ -63,7 +61,7 @@ class Target:
     table: str  #: 'table4', 'figure5', 'table6' or 'table7'
     id: str  #: for ``--rows``: the stem of the config of training
     name: str  #: as the paper has it
-    train: str  #: config of training
+    train: str  #: how to train it
     paper: float | None  #: in percent
     published: str | None  #: name of the published network
     multi_scale: bool = False  #: output stride 8, six scales and mirror images
@@ -80,7 +78,7 @@ def targets(table: str, patterns: Sequence[str] = ()) -> list[Target]:
                 table=table,
                 id=stem,
                 name=row.name,
-                train=f'configs/{row.config}',
+                train=f'python tools/train.py configs/{row.config}',
                 # the paper only draws Figure 5
                 paper=None if row.source == RELEASE else row.accuracy,
                 published=stem if table == 'figure5' else _PUBLISHED.get(config),
@@ -88,7 +86,7 @@ def targets(table: str, patterns: Sequence[str] = ()) -> list[Target]:
             )
         )
     if table == 'table6':
-        train = 'configs/official/ssd_mnv2_coco.py'
+        train = 'python tools/train.py configs/official/ssd_mnv2_coco.py'
         name = 'MNet V2 + SSD (not in the paper)'
         found.append(
             Target(
@@ -113,13 +111,12 @@ def published_accuracy(
     name: str, *, multi_scale: bool = False
 ) -> tuple[float | None, str]:
     """Publisher's figure in percent of a network, and where it is stated."""
-    for path in sorted(config_root().glob('*/metafile.yml')):
-        for entry in yaml.safe_load(path.read_text(encoding='utf-8'))['Models']:
+    for entry in listed_models():
+        if entry['Name'] == name:
             # DeepLab's second result is that at several scales
             for result in entry['Results'][multi_scale:]:
-                if entry['Name'] == name:
-                    figures = result['Metrics'].values()
-                    return float(next(iter(figures))), result['Stated by']
+                figures = result['Metrics'].values()
+                return float(next(iter(figures))), result['Stated by']
     return None, ''
 
 
@@ -248,11 +245,6 @@ def peer_config(cfg: Config, source: Source, key_map: str) -> Config:
         dict(type='PackInputs'),
     ]
     return cfg
-
-
-def training_command(target: Target) -> str:
-    """How to train a row that has no published weights."""
-    return f'python tools/train.py {Path(target.train).as_posix()}'
 
 
 def markdown(results: Sequence[Mapping[str, Any]], table: str) -> str:

@@ -32,7 +32,6 @@ from mnv2_mm.analysis.reproduction import (
     peer_config,
     published_accuracy,
     targets,
-    training_command,
 )
 from mnv2_mm.checkpoints.convert import convert, read_weights, save, translate
 from mnv2_mm.checkpoints.hub import fetch, published_models
@@ -84,7 +83,7 @@ def reproduce(args: Namespace) -> list[Row]:
     task = TASKS[args.table]
     rows = targets(args.table, args.rows)
     if not any(row.published for row in rows):
-        commands = '\n'.join(map(training_command, rows))
+        commands = '\n'.join(row.train for row in rows)
         raise InputError(f'no weights are published for these rows; train:\n{commands}')
     folder = Path(args.work_dir or f'work_dirs/reproduce_{args.table}')
     choice = Choice(args.limit, args.partial, args.ids, args.classes == ['any'])
@@ -128,7 +127,7 @@ def _runs(args: Namespace, rows: Sequence[Target], layout: Layout) -> list[Run]:
         run = Run(id=target.id, row=target.name, paper=target.paper)
         runs.append(run)
         if not target.published:
-            run.note = f'no weights; {training_command(target)}'
+            run.note = f'no weights; {target.train}'
             continue
         path = given.get(target.published)
         if path is None:

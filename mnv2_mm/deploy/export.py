@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from mnv2_mm.deploy import require
 from mnv2_mm.runtime.description import JSON, LARGEST_SIDE, parse
+from mnv2_mm.runtime.web.page import PAGE, WORKER
 from mnv2_mm.utils.config import config_name, get_config
 from mnv2_mm.utils.config_errors import host_of
 from mnv2_mm.utils.config_names import DEPLOY_CONFIG
@@ -31,10 +32,6 @@ if TYPE_CHECKING:
 _ADDED = (
     *('benchmark.json', 'deploy.json', 'pipeline.json', 'detail.json'),
     *('end2end.trt.json', 'build_engine.py'),
-)
-_PAGE = (
-    *('index.html', 'app.js', 'predict.js', 'sw.js'),
-    *('ort.wasm.bundle.min.mjs', 'ort-wasm-simd-threaded.wasm'),
 )
 
 
@@ -151,7 +148,7 @@ def earlier_files(folder: Path) -> set[str]:
         info = parse((folder / JSON).read_bytes())
     except (OSError, InputError):
         return set()  # what is there is of somebody else
-    names = {*_ADDED, *(_PAGE if (folder / 'sw.js').is_file() else ())}
+    names = {*_ADDED, *(PAGE if (folder / WORKER).is_file() else ())}
     for file in info.files:
         stem = Path(file.name).stem
         names |= {file.name, f'{stem}.onnx', f'{stem}.reference.npz'}

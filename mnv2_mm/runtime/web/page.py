@@ -28,9 +28,11 @@ _SHA512 = (
 )
 _ARCHIVE = f'onnxruntime-web-{VERSION}.tgz'
 _RUNTIME = ('ort.wasm.bundle.min.mjs', 'ort-wasm-simd-threaded.wasm')
-_PAGE = ('index.html', 'app.js', 'predict.js')
+_SCRIPTS = ('index.html', 'app.js', 'predict.js')
 #: Keeps the other files for use without a network; it names them.
-_WORKER = 'sw.js'
+WORKER = 'sw.js'
+#: All files of a page but the model's.
+PAGE = (*_SCRIPTS, *_RUNTIME, WORKER)
 _CROPS = ('crop_share', 'crop_middle')
 
 
@@ -137,16 +139,16 @@ def add_page(folder: Path, info: Mapping, runtime: Mapping[str, bytes]) -> int:
     source = Path(__file__).parent
     for name, data in runtime.items():
         write_bytes(folder / name, data)
-    for name in _PAGE:
+    for name in _SCRIPTS:
         shutil.copyfile(source / name, folder / name)
-    names = [*_PAGE, *runtime, JSON, *(file['name'] for file in info['files'])]
+    names = [*_SCRIPTS, *runtime, JSON, *(file['name'] for file in info['files'])]
     digest = hashlib.sha256(b''.join((folder / n).read_bytes() for n in names))
     # a browser takes the new files when this one has changed
-    worker = (source / _WORKER).read_text(encoding='utf-8')
+    worker = (source / WORKER).read_text(encoding='utf-8')
     worker = worker.replace('VERSION', digest.hexdigest()[:16])
     worker = worker.replace("['FILES']", json.dumps(['./', *names]))
-    write_text(folder / _WORKER, worker)
-    return sum((folder / name).stat().st_size for name in [*names, _WORKER])
+    write_text(folder / WORKER, worker)
+    return sum((folder / name).stat().st_size for name in [*names, WORKER])
 
 
 def in_words(folder: str | os.PathLike, size: int) -> str:
