@@ -15,20 +15,21 @@ class Detector(nn.Module):
     """An image in, detections out; parts have the names of the model's."""
 
     def __init__(self, model):
-        from mnv2_mm.deploy.ncnn.detection import Detections  # needs mmdeploy
-
         super().__init__()
         self.backbone, self.neck = model.backbone, model.neck
-        self.bbox_head, self.detections = model.bbox_head, Detections(model.bbox_head)
+        self.bbox_head = model.bbox_head
 
     def forward(self, image):
-        return self.detections(*self.bbox_head(self.neck(self.backbone(image))))
+        from mnv2_mm.deploy.ncnn.detection import detections  # needs mmdeploy
+
+        maps = self.bbox_head(self.neck(self.backbone(image)))
+        return detections(self.bbox_head, *maps)
 
 
 def export_detection(model):
     """From ``image`` (1, 3, H, W), normalized, to ``detections`` (1, K, 6)."""
     detector = Detector(model).eval()
-    width, height = detector.detections.size
+    width, height = model.bbox_head.prior_generator.input_size
     return export(detector, torch.zeros(1, 3, height, width), 'image', 'detections')
 
 

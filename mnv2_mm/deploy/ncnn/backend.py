@@ -79,8 +79,8 @@ def ssdlite_predict_by_feat__ncnn(
     **kwargs: object,
 ) -> Tensor:
     """Maps of the levels -> detections (1, K, 6), for DetectionOutput."""
-    from mnv2_mm.deploy.ncnn.detection import Detections
+    from mnv2_mm.deploy.ncnn.detection import detections
 
     height, width = (int(side) for side in batch_img_metas[0]['img_shape'])
     self.prior_generator.check((height, width))
-    return Detections(self)(cls_scores, bbox_preds)
+    return detections(self, cls_scores, bbox_preds)

@@ -25,7 +25,7 @@ from torch.nn.functional import interpolate
 
 from mnv2_mm.api import init_model, predict
 from mnv2_mm.checkpoints.convert import convert, save
-from mnv2_mm.deploy.ncnn.detection import Detections
+from mnv2_mm.deploy.ncnn.detection import detections
 from mnv2_mm.deploy.ncnn.write import write
 from mnv2_mm.engine.predictor import prepare
 from mnv2_mm.runtime.ncnn import Ncnn
@@ -302,5 +302,6 @@ def test_sides_grow_to_a_limit(small, tmp_path):
 def test_settings_that_ncnn_has_not(small, change, message):
     model = small({})
     change(model)
+    maps = model.bbox_head(model.extract_feat(torch.zeros(1, 3, 128, 128)))
     with pytest.raises(InputError, match=message):
-        Detections(model.bbox_head)
+        detections(model.bbox_head, *maps)
