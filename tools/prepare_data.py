@@ -1,7 +1,7 @@
-"""Prepare your own data set: read any annotation form, split it, write a config.
+"""Prepare your own data set: read any annotation format, split it, write a config.
 
 Boxes: YOLO, VOC XML, COCO, LabelMe, CVAT, Open Images, CSV. Masks: PNG, COCO. Classes:
-a folder of class folders. The form is recognized; one report lists every problem.
+a folder of class folders. The format is recognized; one report lists every problem.
 """
 
 import sys
@@ -17,7 +17,7 @@ from mnv2_mm.utils.errors import command
 def main() -> None:
     """Prepare."""
     parser = tool_parser(
-        'Prepare your own data set: read any annotation form, split it, write a config',
+        'Prepare your own data: read any annotation format, split it, write a config',
         'python tools/prepare_data.py my_folder --out data/mine',
         'python tools/prepare_data.py my_folder --out data/mine --task seg --seed 1',
     )
@@ -29,7 +29,7 @@ def main() -> None:
         '--task', choices=['det', 'seg', 'cls'], help='default: by what the folder has'
     )
     parser.add_argument(
-        '--form',
+        '--format',
         choices=[
             'coco', 'yolo', 'voc', 'labelme', 'cvat', 'openimages', 'csv', 'masks',
             'folders',

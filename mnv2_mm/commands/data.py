@@ -1,4 +1,4 @@
-"""From a folder of annotations in any form to a config that trains as it is.
+"""From a folder of annotations in any format to a config that trains as it is.
 
 tools/prepare_data.py (``mnv2 data``) calls this.
 """
@@ -16,7 +16,7 @@ from rich.progress import Progress
 from mnv2_mm.checkpoints.start import write_start
 from mnv2_mm.datasets.own import recipe
 from mnv2_mm.datasets.own.collect import collect
-from mnv2_mm.datasets.own.forms import FORMS, REPORT, Files, recognize, scan
+from mnv2_mm.datasets.own.formats import FORMATS, REPORT, Files, recognize, scan
 from mnv2_mm.datasets.own.records import Problems, Record
 from mnv2_mm.datasets.own.split import split_records
 from mnv2_mm.datasets.own.summary import draw_summary
@@ -78,8 +78,8 @@ def _make(
     problems = Problems()
     files = scan(source, step('looking for files'))
     problems.add('file begins with a byte-order mark (BOM); it is read', files.bom)
-    form, records, classes = _read(files, args, problems, step)
-    task = {'masks': 'seg', 'folders': 'cls'}.get(form, args.task or 'det')
+    format, records, classes = _read(files, args, problems, step)
+    task = {'masks': 'seg', 'folders': 'cls'}.get(format, args.task or 'det')
     how = split_records(records, files, problems, args.seed)
     tick = step('writing images', len(records))
     content = SetToWrite(made, records, classes, files, problems, tick)
@@ -104,7 +104,7 @@ def _make(
     draw_summary(made / SUMMARY, records, classes, files, side)
     count = Counter(record.split for record in records)
     lines = [
-        f'source: {source} ({FORMS[form]})',
+        f'source: {source} ({FORMATS[format]})',
         f'images: {", ".join(f"{n} {split}" for split, n in count.items())}; {how}',
         f'classes: {", ".join(classes[:20])}' + ', ...' * (len(classes) > 20),
         f'labels: {sum(len(record.labels) for record in records)}',
@@ -132,34 +132,34 @@ class _Steps:
 def _read(
     files: Files, args: Namespace, problems: Problems, step: _Steps
 ) -> tuple[str, list[Record], list[str]]:
-    """Read each form that the folder may have; take the one with the most images."""
-    names = recognize(files, args.task, args.form)
+    """Read each format that the folder may have; take the one with the most images."""
+    names = recognize(files, args.task, args.format)
     found = []
     for name in names:
         own = Problems()
-        tick = step(f'reading {FORMS[name]}')
+        tick = step(f'reading {FORMATS[name]}')
         records, classes = collect(name, files, own, tick, masks=args.task == 'seg')
         labeled = {record.path for record in records if record.labels}
         found.append((len(labeled), name, records, classes, own, labeled))
-    found.sort(key=lambda entry: -entry[0])  # stable: of equals the first of FORMS
-    _, form, records, classes, own, labeled = found[0]
+    found.sort(key=lambda entry: -entry[0])  # stable: of equals the first of FORMATS
+    _, format, records, classes, own, labeled = found[0]
     for _, name, _, _, _, others in found[1:]:
         if others - labeled:
             raise InputError(
-                f'{files.root} mixes forms: {FORMS[form]} labels {len(labeled)} '
-                f'images, {FORMS[name]} {len(others - labeled)} others; convert one of '
-                f'them, or read one alone with --form {form} or --form {name}'
+                f'{files.root} mixes formats: {FORMATS[format]} labels {len(labeled)} '
+                f'images, {FORMATS[name]} {len(others - labeled)} others; convert one '
+                f'of them, or read one alone with --format {format} or --format {name}'
             )
         what = 'of the same images' if others else 'without labels'
-        problems.add(f'{FORMS[name]} {what}; not read', files.forms[name])
+        problems.add(f'{FORMATS[name]} {what}; not read', files.formats[name])
     for kind, places in own.found.items():
         problems.add(kind, places)
     if not labeled:
         raise InputError(
-            f'{files.root} ({FORMS[form]}) has no label that can be used:\n'
+            f'{files.root} ({FORMATS[format]}) has no label that can be used:\n'
             + '\n'.join(problems.lines())
         )
-    return form, records, classes
+    return format, records, classes
 
 
 def _values_of_task(

@@ -16,7 +16,7 @@ COMMANDS = {
     'export': ('export', 'export a model for ONNX Runtime, ncnn, TFLite and others'),
     'web': ('export_web', 'write a web page that runs an exported model on a phone'),
     'run': ('run_exported', 'run or time an exported model, without torch'),
-    'data': ('prepare_data', 'own data in any annotation form: check, split, config'),
+    'data': ('prepare_data', 'own data in any annotation format: check, split, config'),
     'sample': ('make_sample_data', 'generate a small data set to try a training'),
     'browse': ('browse_dataset', 'check, count and draw what a config trains on'),
     'report': ('report', 'write an HTML page about a training: errors, images, speed'),

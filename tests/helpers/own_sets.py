@@ -1,4 +1,4 @@
-"""Small data sets in every annotation form, written by globox where it can."""
+"""Small data sets in every annotation format, written by globox where it can."""
 
 import csv
 import json
@@ -27,8 +27,8 @@ def write_image(path: Path, *, seed: int = 0, size: tuple = (WIDTH, HEIGHT)) -> 
     cv2.imwrite(str(path), noise.astype(np.uint8))
 
 
-def write_set(root: Path, form: str, truth: Mapping[str, list] = TRUTH) -> Path:
-    """Write images and annotations of one form; returns the folder."""
+def write_set(root: Path, format: str, truth: Mapping[str, list] = TRUTH) -> Path:
+    """Write images and annotations of one format; returns the folder."""
     from globox import Annotation, AnnotationSet, BoundingBox
 
     for number, name in enumerate(truth):
@@ -45,23 +45,23 @@ def write_set(root: Path, form: str, truth: Mapping[str, list] = TRUTH) -> Path:
     )
     labels = root / 'labels'
     labels.mkdir(exist_ok=True)
-    if form == 'yolo':
+    if format == 'yolo':
         numbers = {name: number for number, name in enumerate(CLASSES)}
         made.save_yolo_v5(labels, label_to_id=numbers)
         (root / 'data.yaml').write_text(json.dumps({'names': CLASSES}))
-    elif form == 'csv':
+    elif format == 'csv':
         with open(root / 'labels.csv', 'w', newline='') as file:
             writer = csv.writer(file)
             columns = 'filename,width,height,class,xmin,ymin,xmax,ymax'
             writer.writerow(columns.split(','))
             for name, rows in truth.items():
                 writer.writerows([name, WIDTH, HEIGHT, *row] for row in rows)
-    elif form in ('voc', 'labelme'):
-        {'voc': made.save_xml, 'labelme': made.save_labelme}[form](labels)
-    elif form == 'coco':
+    elif format in ('voc', 'labelme'):
+        {'voc': made.save_xml, 'labelme': made.save_labelme}[format](labels)
+    elif format == 'coco':
         made.save_coco(root / 'labels.json', auto_ids=True)
-    elif form == 'cvat':
+    elif format == 'cvat':
         made.save_cvat(root / 'labels.xml')
-    elif form == 'openimages':
+    elif format == 'openimages':
         made.save_openimage(root / 'labels.csv')
     return root

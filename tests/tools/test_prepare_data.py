@@ -311,9 +311,9 @@ def test_forms_of_the_same_images_are_one_set_and_others_are_refused(
     command = ('prepare_data', source, '--out', tmp_path / 'two')
     assert run_tool(*command) == 2
     error = capsys.readouterr().err
-    assert 'VOC XML' in error and 'CSV' in error and '--form' in error
+    assert 'VOC XML' in error and 'CSV' in error and '--format' in error
     assert not (tmp_path / 'two').exists()
-    assert run_tool(*command, '--form', 'csv') == 0
+    assert run_tool(*command, '--format', 'csv') == 0
 
 
 def test_a_folder_that_is_not_ours_is_never_replaced(tmp_path, run_tool, capsys):

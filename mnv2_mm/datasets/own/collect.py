@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 import numpy as np
 
 from mnv2_mm.datasets.checks.source import evenly
-from mnv2_mm.datasets.own.forms import FORMS, Files, class_folders, mask_pairs
+from mnv2_mm.datasets.own.formats import FORMATS, Files, class_folders, mask_pairs
 from mnv2_mm.datasets.own.parsing import (
     LEFT_OUT,
     Box,
@@ -29,16 +29,16 @@ Tick = Callable[[], object]
 
 
 def collect(
-    form: str, files: Files, problems: Problems, tick: Tick, *, masks: bool = False
+    format: str, files: Files, problems: Problems, tick: Tick, *, masks: bool = False
 ) -> tuple[list[Record], list[str]]:
-    """Read one form; ``masks`` takes COCO's masks in place of its boxes.
+    """Read one format; ``masks`` takes COCO's masks in place of its boxes.
 
     Returns:
         The records, sorted by path, and the classes in order.
     """
-    if form == 'masks':
+    if format == 'masks':
         return _masks(files, problems, tick)
-    if form == 'folders':
+    if format == 'folders':
         folders = class_folders(files)
         records = [
             Record(n, size, [folders[n]])
@@ -48,7 +48,7 @@ def collect(
         problems.add('image in no class folder; it is left out', rest)
         records = _open_some(records, files, problems)
         return records, sorted({record.labels[0] for record in records})
-    records = _boxes(form, files, problems, tick, masks=masks)
+    records = _boxes(format, files, problems, tick, masks=masks)
     if masks:
         for record in records:
             if any(name == '' for name, _ in record.shapes):
@@ -59,13 +59,13 @@ def collect(
             record.boxes = None
         names = {label for record in records for label in record.labels}
         return records, ['background', *sorted(names - {'background'})]
-    names = class_names(form, files)
-    if form == 'yolo':
+    names = class_names(format, files)
+    if format == 'yolo':
         if not names:
             numbers = (int(label) for record in records for label in record.labels)
             names = [f'class_{n}' for n in range(max(numbers, default=-1) + 1)]
             kind = 'no class names (data.yaml or classes.txt); numbers are taken'
-            problems.add(kind, FORMS[form])
+            problems.add(kind, FORMATS[format])
         for record in records:
             record.labels = [names[int(label)] for label in record.labels]
     counts = Counter(label for record in records for label in record.labels)
@@ -80,16 +80,16 @@ def collect(
 
 
 def _boxes(
-    form: str, files: Files, problems: Problems, tick: Tick, *, masks: bool
+    format: str, files: Files, problems: Problems, tick: Tick, *, masks: bool
 ) -> list[Record]:
-    """Records of a form of boxes, with the background images of YOLO."""
+    """Records of a format of boxes, with the background images of YOLO."""
     images = set(files.images) - set(mask_pairs(files).values())
     index = ImageIndex(files.root, images)
     records: dict[str, Record] = {}
     annotated = set()
-    for raw in read_raw(form, files, problems):
+    for raw in read_raw(format, files, problems):
         tick()
-        name = _image_of(raw, form, index, problems)
+        name = _image_of(raw, format, index, problems)
         if name is None:
             continue
         if name in annotated:
@@ -115,13 +115,13 @@ def _boxes(
             size,
             [label for label, _ in boxes],
             np.array([corners for _, corners in boxes], float).reshape(-1, 4),
-            split=raw.split or _file_split(form, raw.near),
+            split=raw.split or _file_split(format, raw.near),
             stored=stored,
             shapes=raw.shapes or [] if masks else [],  # they are large
             shape_size=raw.size if raw.size and min(raw.size) > 0 else None,
         )
     rest = [name for name in index.names if name not in annotated]
-    if form == 'yolo':
+    if format == 'yolo':
         problems.add('image without a text file; taken as one without objects', rest)
         for name in rest:
             if (size := _size(name, files, problems)) is not None:
@@ -131,15 +131,17 @@ def _boxes(
     return _open_some([records[name] for name in sorted(records)], files, problems)
 
 
-def _file_split(form: str, near: str) -> str:
+def _file_split(format: str, near: str) -> str:
     """Where one file annotates many images, its name may say the split."""
-    return near if form in ('coco', 'cvat', 'csv', 'openimages') else ''
+    return near if format in ('coco', 'cvat', 'csv', 'openimages') else ''
 
 
-def _image_of(raw: Raw, form: str, index: ImageIndex, problems: Problems) -> str | None:
+def _image_of(
+    raw: Raw, format: str, index: ImageIndex, problems: Problems
+) -> str | None:
     """Name of the image of an annotation."""
     stem = stem_of(raw.near)
-    own = index.find(stem, raw.near) if form in ('voc', 'labelme') else []
+    own = index.find(stem, raw.near) if format in ('voc', 'labelme') else []
     # many sets were renamed without the names in their files
     found = own if isinstance(own, str) else index.find(raw.given or stem, raw.near)
     if isinstance(found, str):
@@ -250,7 +252,7 @@ def _masks(
         raise InputError(f'no mask can be used (class folders: --task cls):\n{shown}')
     names = class_names('masks', files)
     if set(seen) <= {0, 255} and 255 in seen:
-        problems.add('masks of 0 and 255; 255 is written as class 1', FORMS['masks'])
+        problems.add('masks of 0 and 255; 255 is written as class 1', FORMATS['masks'])
         classes = names if len(names) == 2 else ['background', 'object']
         for record in records:
             record.binary = True

@@ -1,4 +1,4 @@
-"""What the readers of all annotation forms share: texts, class names, boxes."""
+"""What the readers of all annotation formats share: texts, class names, boxes."""
 
 import os
 import re
@@ -11,7 +11,7 @@ import numpy as np
 import yaml
 from PIL import Image
 
-from mnv2_mm.datasets.own.forms import NAME_FILES, Files
+from mnv2_mm.datasets.own.formats import NAME_FILES, Files
 from mnv2_mm.datasets.own.records import Problems
 from mnv2_mm.utils.errors import InputError
 
@@ -63,9 +63,9 @@ def yaml_contents(files: Files) -> Iterator[dict]:
             yield content
 
 
-def class_names(form: str, files: Files) -> list[str]:
+def class_names(format: str, files: Files) -> list[str]:
     """Class names in the order of a file that lists them; empty without one."""
-    if form != 'yolo' and form != 'masks':
+    if format != 'yolo' and format != 'masks':
         return []
     for content in yaml_contents(files):
         names = content.get('names')

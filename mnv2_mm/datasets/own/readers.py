@@ -1,4 +1,4 @@
-"""Read boxes of seven annotation forms into records, box by box, by globox.
+"""Read boxes of seven annotation formats into records, box by box, by globox.
 
 globox also reads whole folders. It then stops at the first error, matches images by
 their name without folders, and takes one ending. So its parsers of one box are called
@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
-from mnv2_mm.datasets.own.forms import Files
+from mnv2_mm.datasets.own.formats import Files
 from mnv2_mm.datasets.own.parsing import (
     LEFT_OUT,
     Box,
@@ -27,9 +27,9 @@ from mnv2_mm.datasets.own.records import Problems, stem_of
 from mnv2_mm.datasets.own.tables import read_table
 
 
-def read_raw(form: str, files: Files, problems: Problems) -> Iterator[Raw]:
-    """Read all annotation files of a form."""
-    return _READERS[form](files, files.forms.get(form, []), problems)
+def read_raw(format: str, files: Files, problems: Problems) -> Iterator[Raw]:
+    """Read all annotation files of a format."""
+    return _READERS[format](files, files.formats.get(format, []), problems)
 
 
 def _yolo(files: Files, names: list[str], problems: Problems) -> Iterator[Raw]:

@@ -1,4 +1,4 @@
-"""One image with its labels in any annotation form, and the list of problems.
+"""One image with its labels in any annotation format, and the list of problems.
 
 Every reader returns :class:`Record`, every step after it works on this list alone. The
 records of globox hold a Python object for each box; here boxes are one array an image,

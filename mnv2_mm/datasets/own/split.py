@@ -10,7 +10,7 @@ from collections import Counter
 
 import numpy as np
 
-from mnv2_mm.datasets.own.forms import Files
+from mnv2_mm.datasets.own.formats import Files
 from mnv2_mm.datasets.own.parsing import read_text, yaml_contents
 from mnv2_mm.datasets.own.records import SPLITS, ImageIndex, Problems, Record, stem_of
 from mnv2_mm.utils.errors import InputError

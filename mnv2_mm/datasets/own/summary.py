@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mnv2_mm.datasets.own.forms import Files
+from mnv2_mm.datasets.own.formats import Files
 from mnv2_mm.datasets.own.recipe import class_counts, object_sizes
 from mnv2_mm.datasets.own.records import SPLITS, Problems, Record
 from mnv2_mm.datasets.own.writer import mask_of, read_image

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
-from mnv2_mm.datasets.own.forms import Files
+from mnv2_mm.datasets.own.formats import Files
 from mnv2_mm.datasets.own.parsing import (
     LEFT_OUT,
     Box,

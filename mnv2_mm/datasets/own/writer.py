@@ -17,7 +17,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from mnv2_mm.datasets.own.forms import TITLE, Files, is_prepared
+from mnv2_mm.datasets.own.formats import TITLE, Files, is_prepared
 from mnv2_mm.datasets.own.parsing import mask_numbers
 from mnv2_mm.datasets.own.records import SPLITS, Problems, Record
 from mnv2_mm.utils.cli import repository_root

@@ -1,4 +1,4 @@
-"""Every annotation form gives the same records; every problem is reported."""
+"""Every annotation format gives the same records; every problem is reported."""
 
 import json
 import re
@@ -11,20 +11,20 @@ from own_sets import CLASSES, HEIGHT, TRUTH, WIDTH, write_image, write_set
 pytest.importorskip('globox', reason="the extra 'data' is not installed")
 
 from mnv2_mm.datasets.own.collect import collect
-from mnv2_mm.datasets.own.forms import FORMS, recognize, scan
+from mnv2_mm.datasets.own.formats import FORMATS, recognize, scan
 from mnv2_mm.datasets.own.records import ImageIndex, Problems
 from mnv2_mm.datasets.own.writer import mask_of, read_image
 from mnv2_mm.utils.errors import InputError
 
-BOX_FORMS = [form for form in FORMS if form not in ('masks', 'folders')]
+BOX_FORMATS = [format for format in FORMATS if format not in ('masks', 'folders')]
 VOC = 'labels/photo 3.xml'
 IMAGE = 'images/photo 3.jpg'
 YOLO = 'labels/photo 3.txt'
 
 
-def read(root, task=None, form=None):
+def read(root, task=None, format=None):
     files, problems = scan(root), Problems()
-    (found,) = recognize(files, task, form)
+    (found,) = recognize(files, task, format)
     records, classes = collect(found, files, problems, lambda: None)
     return found, records, classes, problems.found
 
@@ -43,25 +43,25 @@ def assert_truth(records, *, without=()):
         assert np.allclose(record.boxes, wanted, atol=1e-3)
 
 
-@pytest.mark.parametrize('form', BOX_FORMS)
-def test_each_form_is_recognized_and_read(form, tmp_path):
-    found, records, classes, problems = read(write_set(tmp_path, form))
-    assert found == form
+@pytest.mark.parametrize('format', BOX_FORMATS)
+def test_each_format_is_recognized_and_read(format, tmp_path):
+    found, records, classes, problems = read(write_set(tmp_path, format))
+    assert found == format
     assert classes == CLASSES
     assert not problems
     assert_truth(records)
 
 
-@pytest.mark.parametrize('form', BOX_FORMS)
-def test_windows_text_is_read(form, tmp_path):
+@pytest.mark.parametrize('format', BOX_FORMATS)
+def test_windows_text_is_read(format, tmp_path):
     """A byte-order mark and CRLF line ends."""
-    write_set(tmp_path, form)
+    write_set(tmp_path, format)
     for ending in ('txt', 'xml', 'json', 'csv', 'yaml'):
         for file in tmp_path.rglob(f'*.{ending}'):
             text = file.read_text().replace('\n', '\r\n')
             file.write_bytes(b'\xef\xbb\xbf' + text.encode())
     found, records, classes, problems = read(tmp_path)
-    assert found == form and classes == CLASSES and not problems
+    assert found == format and classes == CLASSES and not problems
     assert_truth(records)
     assert scan(tmp_path).bom
 
@@ -145,15 +145,15 @@ BROKEN = {
 
 @pytest.mark.parametrize('what', BROKEN)
 def test_a_bad_box_is_reported_and_the_others_are_kept(what, tmp_path):
-    form, word, damage = BROKEN[what]
-    damage(write_set(tmp_path, form))
+    format, word, damage = BROKEN[what]
+    damage(write_set(tmp_path, format))
     _, records, _, problems = read(tmp_path)
     ((kind, places),) = problems.items()
     assert word in kind
     assert len(places) == (2 if what == 'twice' else 1)
     assert all('photo 3' in place for place in places)
     boxes = sum(len(record.boxes) for record in records)
-    added = form == 'yolo'  # the bad box is an additional one
+    added = format == 'yolo'  # the bad box is an additional one
     assert boxes == sum(map(len, TRUTH.values())) - (not added)
 
 
@@ -257,8 +257,8 @@ def test_a_folder_without_annotations_is_refused(tmp_path):
         read(tmp_path)
     with pytest.raises(InputError, match='no folder'):
         read(tmp_path / 'nowhere')
-    with pytest.raises(InputError, match='--form voc'):
-        read(write_set(tmp_path / 'b', 'csv'), form='voc')
+    with pytest.raises(InputError, match='--format voc'):
+        read(write_set(tmp_path / 'b', 'csv'), format='voc')
 
 
 @pytest.mark.parametrize(
@@ -301,10 +301,12 @@ def rle(width, height):
 
 
 @pytest.mark.parametrize('factor', [1, 2])
-@pytest.mark.parametrize('form', ['polygon', 'rle'])
-def test_masks_of_coco_follow_the_size_of_the_image(form, factor, tmp_path):
+@pytest.mark.parametrize('format', ['polygon', 'rle'])
+def test_masks_of_coco_follow_the_size_of_the_image(format, factor, tmp_path):
     size = WIDTH * factor, HEIGHT * factor
-    coco(tmp_path, size=size, **({'segmentation': rle(*size)} if form == 'rle' else {}))
+    coco(
+        tmp_path, size=size, **({'segmentation': rle(*size)} if format == 'rle' else {})
+    )
     record, classes, problems = masks_of(tmp_path)
     assert classes == ['background', 'cat']
     mask = mask_of(record, classes, scan(tmp_path), Problems())
@@ -348,7 +350,7 @@ def test_coco_with_repeated_ids_is_left_out(key, tmp_path):
 def test_csv_whose_header_lacks_a_column_is_left_out(header, absent, tmp_path):
     write_image(tmp_path / 'a.jpg')
     (tmp_path / 'a.csv').write_text(f'{header}\na.jpg,1,20,30,40,50\n')
-    records, problems = read(tmp_path, form='csv')[1::2]
+    records, problems = read(tmp_path, format='csv')[1::2]
     assert not records and any(kind.endswith(absent) for kind in problems)
 
 

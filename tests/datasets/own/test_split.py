@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mnv2_mm.datasets.own.forms import Files
+from mnv2_mm.datasets.own.formats import Files
 from mnv2_mm.datasets.own.recipe import EPOCHS, detection_input, schedule
 from mnv2_mm.datasets.own.records import Problems, Record
 from mnv2_mm.datasets.own.split import groups, split_records

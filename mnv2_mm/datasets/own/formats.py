@@ -1,7 +1,7 @@
-"""Find the files of a data set and recognize its annotation form by them.
+"""Find the files of a data set and recognize its annotation format by them.
 
-globox, which parses the forms, has to be told which one a folder has, and datumaro,
-which recognizes forms, needs 60 MB of other packages. So a file is recognized here by
+globox, which parses the formats, has to be told which one a folder has, and datumaro,
+which recognizes formats, needs 60 MB of other packages. So a file is recognized here by
 its ending and its first bytes.
 """
 
@@ -18,7 +18,7 @@ from mnv2_mm.utils.errors import InputError
 
 IMAGES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.tif', '.tiff')
 #: Forms of boxes by name, the preferred one of equals first.
-FORMS = {
+FORMATS = {
     'coco': 'COCO JSON',
     'yolo': 'YOLO text files',
     'voc': 'VOC XML',
@@ -55,8 +55,8 @@ class Files:
 
     root: Path
     images: list[str] = field(default_factory=list)
-    #: annotation files by their form
-    forms: dict[str, list[str]] = field(default_factory=dict)
+    #: annotation files by their format
+    formats: dict[str, list[str]] = field(default_factory=dict)
     texts: list[str] = field(default_factory=list)  #: class names and lists
     yamls: list[str] = field(default_factory=list)
     others: list[str] = field(default_factory=list)
@@ -131,16 +131,18 @@ def _sort_in(files: Files, path: str, only: str) -> None:
             head = file.read(4096)
         if head.startswith(b'\xef\xbb\xbf'):
             files.bom.append(path)
-        form = _form_of(files.root / path, ending, head.removeprefix(b'\xef\xbb\xbf'))
-        if form == 'text':
+        format = _format_of(
+            files.root / path, ending, head.removeprefix(b'\xef\xbb\xbf')
+        )
+        if format == 'text':
             files.texts.append(path)
-        elif form:
-            files.forms.setdefault(form, []).append(path)
+        elif format:
+            files.formats.setdefault(format, []).append(path)
         else:
             files.others.append(path)
 
 
-def _form_of(path: Path, ending: str, head: bytes) -> str:
+def _format_of(path: Path, ending: str, head: bytes) -> str:
     """Form of an annotation file; '' if it is none, 'text' for names and lists."""
     if ending == '.xml':
         root = re.search(rb'<(annotations?)\b', head)
@@ -198,20 +200,20 @@ def class_folders(files: Files) -> dict[str, str]:
     return classes if len(set(classes.values())) > 1 else {}
 
 
-def recognize(files: Files, task: str | None, form: str | None) -> list[str]:
-    """Names of the forms that a folder may have, given the choices of the user."""
-    boxes = [name for name in FORMS if files.forms.get(name)]
+def recognize(files: Files, task: str | None, format: str | None) -> list[str]:
+    """Names of the formats that a folder may have, given the choices of the user."""
+    boxes = [name for name in FORMATS if files.formats.get(name)]
     other = {'masks': bool(mask_pairs(files)), 'folders': bool(class_folders(files))}
-    if form is not None:
-        if form not in boxes and not other.get(form):
+    if format is not None:
+        if format not in boxes and not other.get(format):
             there = ', '.join(
                 [*boxes, *(n for n, is_there in other.items() if is_there)]
             )
             raise InputError(
-                f'--form {form}: {files.root} has no {FORMS[form]}; it has '
+                f'--format {format}: {files.root} has no {FORMATS[format]}; it has '
                 f'{there or "none that is known"}'
             )
-        return [form]
+        return [format]
     if task == 'seg':
         found = ['masks'] if other['masks'] else [n for n in boxes if n == 'coco']
     elif task == 'cls':
@@ -222,7 +224,7 @@ def recognize(files: Files, task: str | None, form: str | None) -> list[str]:
         raise InputError(
             f'{files.root} has {len(files.images)} images and no annotations that are '
             f'known{f" for --task {task}" if task else ""} '
-            f'({", ".join(FORMS.values())}); other files: '
+            f'({", ".join(FORMATS.values())}); other files: '
             f'{listed(files.others, 3) or "none"}'
         )
     return found
