@@ -66,7 +66,7 @@ def load(
     """Load a model that predicts for images, folders, videos, ....
 
     The network is optimized for inference, see :func:`init_model`. After a few images
-    its export is kept in the cache folder, by which the next program predicts without
+    an export goes to the cache folder, by which the next program predicts without
     torch.
 
     Args:
@@ -121,7 +121,7 @@ def load(
     usual = (device, optimize, dtype) == ('cpu', True, 'float32')
     folder = None
     if usual and backend != 'pytorch' and isinstance(model, str | os.PathLike):
-        from mnv2_mm.runtime.kept_export import read_exports
+        from mnv2_mm.runtime.cached_export import read_exports
         from mnv2_mm.utils.export_key import export_folder
 
         folder = export_folder(model, weights)
@@ -136,7 +136,7 @@ def _from_weights(
     folder: Path | None = None,
     **options: Any,
 ) -> 'Model':
-    """Build a network; ``folder`` is where its export is kept."""
+    """Build a network; ``folder`` is where its exports are cached."""
     from mnv2_mm.engine.one_at_a_time import NETWORK_LOCK
     from mnv2_mm.engine.predictor import Model
     from mnv2_mm.utils.export_key import export_folder

@@ -39,7 +39,7 @@ def demo(args: Namespace) -> dict[str, str]:
         print(f'{done}; images in {out_dir}, results in {path}', flush=True)
         for source, reason in run.failed.items():
             print(f'failed: {source}: {reason}', file=sys.stderr)
-    model.keep()
+    model.export_to_cache()
     return run.failed
 
 

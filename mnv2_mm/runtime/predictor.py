@@ -44,8 +44,8 @@ class Predictor:
         """
         raise NotImplementedError
 
-    def keep(self) -> None:
-        """Keep an export for the next program, where that is possible."""
+    def export_to_cache(self) -> None:
+        """Cache an export for the next program, where that is possible."""
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -1,6 +1,6 @@
 """List the published networks, from the metafiles that model-index.yml names.
 
-No heavy imports: a program that predicts with a kept export needs no torch.
+No heavy imports: a program that predicts by a cached export needs no torch.
 """
 
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Predict with the exports of a model that are kept in the cache, without torch.
+"""Predict with the cached exports of a model, without torch.
 
 Importing torch and the hosts and building a network takes several seconds, which a
 program that has a few photos would spend at every start.
@@ -72,7 +72,7 @@ class Exports:
         return exported
 
 
-class KeptExport(Predictor):
+class CachedExport(Predictor):
     """A model with exports; ``mnv2_mm.load`` returns one where there are some.
 
     Args:
@@ -106,20 +106,20 @@ class KeptExport(Predictor):
             return self._model.run([image])[0]
         return arrays, lambda: self._model.run_network([image])[0][1]
 
-    def keep(self) -> None:
+    def export_to_cache(self) -> None:
         """Export for a size that had none."""
         if '_model' in vars(self):
-            self._model.keep()
+            self._model.export_to_cache()
 
 
-def read_exports(folder: Path, build: Callable[[], Any]) -> KeptExport | None:
+def read_exports(folder: Path, build: Callable[[], Any]) -> CachedExport | None:
     """The exports in a folder of the cache; None if there are none."""
     for place in sorted(Exports(folder, {}).places()):
         try:
             _, info = read_info(place)
         except (InputError, OSError):
             continue
-        return KeptExport(Exports(folder, info['preprocessing']), info, build)
+        return CachedExport(Exports(folder, info['preprocessing']), info, build)
     return None
 
 

@@ -1,4 +1,4 @@
-"""Export a model for ``mnv2_mm.load``, into a folder that is kept in the cache.
+"""Export a model for ``mnv2_mm.load``, into a folder of the cache.
 
 mmdeploy, by which tools/export.py works, is not part of a normal installation. Here the
 graph ends where :mod:`mnv2_mm.runtime` can go on: boxes and scores before the NMS,
@@ -31,7 +31,7 @@ from mnv2_mm.utils.config import evaluation_dataset
 from mnv2_mm.utils.errors import InputError
 from mnv2_mm.utils.files import write_bytes, write_json
 
-#: Models whose exports are kept, 1 to 70 MB for a size; the oldest go.
+#: Models whose exports are cached, 1 to 70 MB for a size; the oldest go.
 MAX_MODELS = 30
 _GRAPH = 'model.onnx'
 #: Packages whose version, or files, are part of the name of an export.
@@ -52,7 +52,7 @@ def check_origin(network: nn.Module) -> None:
             )
 
 
-def keep_export(
+def export_to_cache(
     network: nn.Module, info: dict, place: Path, image: np.ndarray, right: Mapping
 ) -> None:
     """Export a model for one input size, compare it, and move it to a folder.

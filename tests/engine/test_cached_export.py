@@ -18,10 +18,10 @@ pytest.importorskip('onnx')
 import torch
 
 from mnv2_mm.api import load
-from mnv2_mm.engine import kept_export
+from mnv2_mm.engine import cached_export
 from mnv2_mm.engine.network_graph import EAGER_CALLS, MAX_SIZES
 from mnv2_mm.engine.predictor import Model
-from mnv2_mm.runtime.kept_export import KeptExport
+from mnv2_mm.runtime.cached_export import CachedExport
 from mnv2_mm.runtime.result import Result
 from mnv2_mm.runtime.tensorrt_engine import match
 from mnv2_mm.utils.errors import InputError
@@ -43,7 +43,7 @@ def cache() -> Path:
     return Path(os.environ['MNV2_MM_CACHE']) / 'exports'
 
 
-def one(model: Model | KeptExport, photo: Path | np.ndarray) -> Result:
+def one(model: Model | CachedExport, photo: Path | np.ndarray) -> Result:
     (result,) = model.predict(photo, threshold=0.01)
     return result
 
@@ -64,8 +64,8 @@ def test_the_next_program_needs_no_torch(
     first = load(config, checkpoint)
     assert isinstance(first, Model)
     right = one(first, photo)
-    first.keep()
-    assert not first.not_kept
+    first.export_to_cache()
+    assert not first.export_failure
     assert same(one(first, photo), right)  # the export predicts from now on
     code = (
         'import sys, json, mnv2_mm\n'
@@ -79,7 +79,7 @@ def test_the_next_program_needs_no_torch(
     text, *loaded = done.stdout.strip().rsplit(' ', 2)
     assert loaded == ['False', 'False']
     second = load(config, checkpoint)
-    assert isinstance(second, KeptExport)
+    assert isinstance(second, CachedExport)
     assert one(second, photo).to_json() == text
     assert same(one(second, photo), right)
     assert second.classes == first.classes
@@ -90,14 +90,14 @@ def test_the_network_and_the_sample_are_there_when_asked_for(
 ) -> None:
     first = load(*trained('cls'))
     sample = one(first, photo).sample
-    first.keep()
+    first.export_to_cache()
     second = load(*trained('cls'))
     assert type(second.network) is type(first.network)
     found = one(second, photo).sample
     torch.testing.assert_close(found.pred_score, sample.pred_score)
 
 
-def test_it_is_kept_after_a_few_images(trained: Trained, photo: Path) -> None:
+def test_it_is_cached_after_a_few_images(trained: Trained, photo: Path) -> None:
     model = load(*trained('cls'))
     for number in range(EAGER_CALLS + 2):
         assert cache().exists() == (number > EAGER_CALLS)
@@ -109,11 +109,11 @@ def test_each_size_has_its_export(trained: Trained, photo: Path) -> None:
     model = load(*trained('seg'))
     right = one(model, photo), one(model, wide)
     one(model, photo)
-    model.keep()
+    model.export_to_cache()
     second = load(*trained('seg'))
-    assert isinstance(second, KeptExport)
+    assert isinstance(second, CachedExport)
     found = one(second, photo), one(second, wide)  # by the network, which is built
-    second.keep()
+    second.export_to_cache()
     assert all(map(same, found, right))
     assert len(list(cache().glob('*/*'))) == 2
     third = load(*trained('seg'))
@@ -131,14 +131,14 @@ def test_other_arguments_have_another_export(
     torch.save(content, weights)
     model = load(path, weights)
     one(model, photo)
-    model.keep()
-    assert isinstance(load(path, weights), KeptExport)
+    model.export_to_cache()
+    assert isinstance(load(path, weights), CachedExport)
     for options in (dict(backend='pytorch'), dict(optimize=False)):
         assert isinstance(load(path, weights, **options), Model)
     path.write_text(path.read_text() + "\nmodel['backbone']['frozen_stages'] = 1\n")
     assert isinstance(load(path, weights), Model)
     path.write_text(Path(config).read_text())
-    assert isinstance(load(path, weights), KeptExport)
+    assert isinstance(load(path, weights), CachedExport)
     content['state_dict']['head.fc.bias'][0] += 1
     torch.save(content, weights)
     assert isinstance(load(path, weights), Model)
@@ -153,7 +153,7 @@ def test_other_arguments_have_another_export(
         "custom_imports = dict(imports=['os'])",
     ],
 )
-def test_a_config_that_may_depend_on_more_is_not_kept(
+def test_a_config_that_may_depend_on_more_is_not_cached(
     trained: Trained, tmp_path: Path, line: str
 ) -> None:
     from mnv2_mm.utils.export_key import export_folder
@@ -172,7 +172,7 @@ def test_a_config_that_may_depend_on_more_is_not_kept(
 
 
 @pytest.mark.parametrize('ending', ['.yaml', '.json'])
-def test_a_config_whose_bases_are_not_looked_for_is_not_kept(
+def test_a_config_whose_bases_are_not_looked_for_is_not_cached(
     trained: Trained, tmp_path: Path, ending: str
 ) -> None:
     from mnv2_mm.utils.export_key import export_folder
@@ -185,7 +185,7 @@ def test_a_config_whose_bases_are_not_looked_for_is_not_kept(
     assert export_folder(own, checkpoint) is None
 
 
-def test_a_network_that_may_be_changed_is_not_kept(
+def test_a_network_that_may_be_changed_is_not_cached(
     trained: Trained, photo: Path
 ) -> None:
     model = load(*trained('cls'))
@@ -193,8 +193,8 @@ def test_a_network_that_may_be_changed_is_not_kept(
     model.network.head.fc.bias.data += 1
     for _ in range(EAGER_CALLS + 2):
         one(model, photo)
-    model.keep()
-    assert 'handed out' in model.not_kept
+    model.export_to_cache()
+    assert 'handed out' in model.export_failure
     assert not cache().exists()
 
 
@@ -205,9 +205,9 @@ def test_weights_that_change_under_a_model_are_refused(
     weights = shutil.copy(checkpoint, tmp_path)
     model = load(config, weights)
     one(model, photo)
-    model.keep()
+    model.export_to_cache()
     model = load(config, weights)
-    assert isinstance(model, KeptExport)
+    assert isinstance(model, CachedExport)
     with open(weights, 'ab') as file:
         file.write(b'0')
     wide = cv2.resize(cv2.imread(str(photo)), (200, 60))
@@ -222,7 +222,7 @@ def test_a_few_sizes_are_kept(trained: Trained, photo: Path) -> None:
         model = load(*trained('seg'))
         for width in range(first, first + 300, 50):
             one(model, cv2.resize(image, (width, 60)))
-        model.keep()
+        model.export_to_cache()
     assert len(list(cache().glob('*/*x*'))) == MAX_SIZES
 
 
@@ -230,14 +230,14 @@ def test_the_image_may_be_changed_later(trained: Trained, photo: Path) -> None:
     model, image = load(*trained('cls')), cv2.imread(str(photo))
     one(model, image)
     image[:] = 0
-    model.keep()
-    assert not model.not_kept
+    model.export_to_cache()
+    assert not model.export_failure
 
 
 def test_other_users_may_read_an_export(trained: Trained, photo: Path) -> None:
     model = load(*trained('cls'))
     one(model, photo)
-    model.keep()
+    model.export_to_cache()
     (place,) = cache().glob('*/*')
     assert place.stat().st_mode == cache().stat().st_mode
 
@@ -250,7 +250,7 @@ def test_models_in_several_threads(trained: Trained, photo: Path) -> None:
         model = load(*trained(task), optimize=task != 'det')
         for _ in range(EAGER_CALLS + 3):
             result = one(model, photo)
-        return model.not_kept or str(result)
+        return model.export_failure or str(result)
 
     tasks = ['det', 'cls', 'seg', 'cls', 'det', 'seg']
     with ThreadPoolExecutor(len(tasks)) as pool:
@@ -266,7 +266,7 @@ def test_a_damaged_export_is_made_again(
 ) -> None:
     model = load(*trained('cls'))
     right = one(model, photo)
-    model.keep()
+    model.export_to_cache()
     (folder,) = cache().glob('*/*')
     if damage == 'missing':
         (folder / 'model.onnx').unlink()
@@ -276,21 +276,21 @@ def test_a_damaged_export_is_made_again(
     model = load(*trained('cls'))
     assert isinstance(model, Model)
     assert same(one(model, photo), right)
-    model.keep()
-    assert isinstance(load(*trained('cls')), KeptExport)
+    model.export_to_cache()
+    assert isinstance(load(*trained('cls')), CachedExport)
 
 
-def test_a_graph_that_computes_something_else_is_not_kept(
+def test_a_graph_that_computes_something_else_is_not_cached(
     trained: Trained, photo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = load(*trained('cls'))
     one(model, photo)
-    export = kept_export.export
+    export = cached_export.export
     monkeypatch.setattr(
-        kept_export, 'export', lambda net, x, names: export(Other(net), x, names)
+        cached_export, 'export', lambda net, x, names: export(Other(net), x, names)
     )
-    model.keep()
-    assert 'differ' in model.not_kept
+    model.export_to_cache()
+    assert 'differ' in model.export_failure
     assert list(cache().iterdir()) == []
     assert one(model, photo).probs is not None
 
@@ -313,18 +313,18 @@ class Other(torch.nn.Module):
         ('min_bbox_size', 3, 'not exported'),
     ],
 )
-def test_a_detector_with_another_nms_is_not_kept(
+def test_a_detector_with_another_nms_is_not_cached(
     trained: Trained, photo: Path, key: str, value: object, reason: str
 ) -> None:
     network = load(*trained('det')).network
     network.bbox_head.test_cfg[key] = value
     model = Model(network, cache() / 'model')
     one(model, photo)
-    model.keep()
-    assert reason in model.not_kept
+    model.export_to_cache()
+    assert reason in model.export_failure
 
 
-def test_code_of_the_user_is_not_kept(trained: Trained, photo: Path) -> None:
+def test_code_of_the_user_is_not_cached(trained: Trained, photo: Path) -> None:
     class Mine(torch.nn.Identity):
         pass
 
@@ -332,8 +332,8 @@ def test_code_of_the_user_is_not_kept(trained: Trained, photo: Path) -> None:
     network.head.own = Mine()
     model = Model(network, cache() / 'model')
     one(model, photo)
-    model.keep()
-    assert 'Mine' in model.not_kept
+    model.export_to_cache()
+    assert 'Mine' in model.export_failure
     assert not cache().exists()
 
 
@@ -350,13 +350,13 @@ def test_a_disk_that_refuses_costs_nothing(
 def test_the_oldest_exports_go(
     trained: Trained, photo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kept_export, 'MAX_MODELS', 1)
+    monkeypatch.setattr(cached_export, 'MAX_MODELS', 1)
     cache().mkdir(parents=True)
     (cache() / 'old').mkdir()
     os.utime(cache() / 'old', (0, 0))
     model = load(*trained('cls'))
     one(model, photo)
-    model.keep()
+    model.export_to_cache()
     assert not (cache() / 'old').exists()
     assert len(list(cache().iterdir())) == 1
 
@@ -382,7 +382,7 @@ def test_the_networks_of_google(name: str) -> None:
     boxes, gaps = 0, []
     for photo in photos[:40]:
         first, second = one(network, photo), one(model, photo)
-        model.keep()
+        model.export_to_cache()
         if first.boxes is None:
             key = 'mask' if first.probs is None else 'probabilities'
             gap = np.abs(first.found[key] - second.found[key])
@@ -392,7 +392,7 @@ def test_the_networks_of_google(name: str) -> None:
         assert counted == matched
         boxes += counted
         gaps.append((side, score))
-    assert not model.not_kept
-    assert isinstance(load(weights), KeptExport)
+    assert not model.export_failure
+    assert isinstance(load(weights), CachedExport)
     print(name, len(photos[:40]), 'photos', boxes, 'boxes', np.max(gaps, axis=0))
     assert np.max(gaps) < 1e-3
