@@ -39,26 +39,43 @@ def collect(
     if format == 'masks':
         return _masks(files, problems, tick)
     if format == 'folders':
-        folders = class_folders(files)
-        records = [
-            Record(n, size, [folders[n]])
-            for n, size in _sizes(folders, files, problems, tick)
-        ]
-        rest = [name for name in files.images if name not in folders]
-        problems.add('image in no class folder; it is left out', rest)
-        records = _open_some(records, files, problems)
-        return records, sorted({record.labels[0] for record in records})
+        return _class_folders(files, problems, tick)
     records = _boxes(format, files, problems, tick, masks=masks)
     if masks:
-        for record in records:
-            if any(name == '' for name, _ in record.shapes):
-                kind = 'mask left out, its category is not in the list; correct it'
-                problems.add(kind, record.path)
-                record.shapes = [shape for shape in record.shapes if shape[0] != '']
-            record.labels = [name for name, _ in record.shapes if name]
-            record.boxes = None
-        names = {label for record in records for label in record.labels}
-        return records, ['background', *sorted(names - {'background'})]
+        return records, _mask_classes(records, problems)
+    return records, _box_classes(format, files, records, problems)
+
+
+def _class_folders(
+    files: Files, problems: Problems, tick: Tick
+) -> tuple[list[Record], list[str]]:
+    """Images in folders named after their class."""
+    folders = class_folders(files)
+    sizes = _sizes(folders, files, problems, tick)
+    records = [Record(name, size, [folders[name]]) for name, size in sizes]
+    rest = [name for name in files.images if name not in folders]
+    problems.add('image in no class folder; it is left out', rest)
+    records = _open_some(records, files, problems)
+    return records, sorted({record.labels[0] for record in records})
+
+
+def _mask_classes(records: list[Record], problems: Problems) -> list[str]:
+    """Classes of COCO's masks, which become the labels of the records."""
+    for record in records:
+        if any(name == '' for name, _ in record.shapes):
+            kind = 'mask left out, its category is not in the list; correct it'
+            problems.add(kind, record.path)
+            record.shapes = [shape for shape in record.shapes if shape[0] != '']
+        record.labels = [name for name, _ in record.shapes if name]
+        record.boxes = None
+    names = {label for record in records for label in record.labels}
+    return ['background', *sorted(names - {'background'})]
+
+
+def _box_classes(
+    format: str, files: Files, records: list[Record], problems: Problems
+) -> list[str]:
+    """Classes that have a box; YOLO's numbers become their names in the records."""
     names = class_names(format, files)
     if format == 'yolo':
         if not names:
@@ -76,7 +93,7 @@ def collect(
     folded = Counter(name.lower() for name in classes)
     twins = [name for name in classes if folded[name.lower()] > 1]
     problems.add('class that differs from another by capitals; write one', twins)
-    return records, classes
+    return classes
 
 
 def _boxes(

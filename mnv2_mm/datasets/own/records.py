@@ -30,7 +30,7 @@ class Record:
     binary: bool = False  #: whether the objects of its mask are 255, not 1
     stored: bool = False  #: whether its boxes are those before the EXIF orientation
     split: str = ''  #: 'train', 'val', 'test' or '' where the data has none
-    #: COCO masks: (class, segmentation); the class of a crowd is None
+    #: COCO masks: (class, segmentation); the class is None for a crowd, '' if unknown
     shapes: list = field(default_factory=list)
     shape_size: tuple[int, int] | None = None  #: (width, height) in which they are
 
