@@ -6,7 +6,8 @@ set -euo pipefail
 
 usage() {
     cat <<'EOF'
-usage: bash tools/quickstart.sh [--task det|seg|cls] [--weights FILE] [--no-setup]
+usage: bash tools/quickstart.sh [--task det|seg|cls] [--weights FILE]
+                                [--random] [--no-setup]
 
 Installs everything into .venv, runs a published network on photos, makes the
 sample data set, trains on it from the weights of that network (from random ones
@@ -54,6 +55,11 @@ case $task in
     *) echo "error: --task $task: give det, seg or cls" >&2; exit 2 ;;
 esac
 
+if [ -n "$weights" ] && [ ! -f "$weights" ]; then
+    echo "error: there is no file $weights; correct --weights" >&2
+    exit 2
+fi
+from=$PWD
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 work=work_dirs/quickstart_$task
 log=$work/quickstart.log
@@ -88,7 +94,7 @@ ended() {
     echo "  what it said is above; logs: $log" >&2
     newest=$(ls -t "$work"/*/*/*.log 2>/dev/null | head -n 1 || true)
     [ -z "$newest" ] || echo "  log of the training: $newest" >&2
-    echo '  the same command goes on from here' >&2
+    [ "$code" -eq 2 ] || echo '  the same command goes on from here' >&2
 }
 trap ended EXIT
 trap 'exit 130' INT
@@ -145,6 +151,18 @@ else
     echo "No photos are shown: there are no weights of $network (the reason is above)."
     echo 'Give a file of them: --weights FILE. The training starts from random weights.'
 fi
+# torchrun without its log and traceback when a process has said why it ended
+torchrun='import os, sys
+os.environ["LOGLEVEL"] = "CRITICAL"
+from torch.distributed.elastic.multiprocessing.api import SignalException
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+from torch.distributed.run import main
+try:
+    main()
+except SignalException as stopped:
+    sys.exit(128 + stopped.sigval)
+except ChildFailedError as failed:
+    sys.exit(failed.get_first_failure()[1].exitcode)'
 # The two trainings differ in width, and each goes on in its own folder.
 run=$work/random_start launcher=() flags=() options=()
 if [ -n "$start" ] && [ $random = no ]; then
@@ -153,7 +171,7 @@ if [ -n "$start" ] && [ $random = no ]; then
 fi
 if [ "$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)" -ge 2 ]; then
     # Two processes of one thread each use two cores; they share the batch.
-    launcher=(-m torch.distributed.run --standalone --nproc_per_node=2)
+    launcher=(-c "$torchrun" --standalone --nproc_per_node=2)
     flags=(--launcher pytorch)
     options+=("train_dataloader.batch_size=$half")
 fi
@@ -201,15 +219,19 @@ work_dir, key, scale = sys.argv[1:]
 print(f'{read_curves(work_dir).last[key] * float(scale):.3f}')
 EOF
 )
+place='' activate=''
+[ "$from" = "$PWD" ] || place=" (in $PWD)"
+[ "$setup" = no ] || activate=$'  source .venv/bin/activate\n'
 cat <<EOF
 
 ==== done in $(clock "$SECONDS") ($(clock "$installed") of it for the environment)
 $words on the validation split: $value
-Look at:
+Look at${place}:
   $run/images/   predictions drawn on validation images, results.json
   $run/curves.png  loss and metrics over the training
   $weights
-Next:
-  $python tools/demo.py $config YOUR_PHOTOS --weights $weights
-  $python tools/test.py $config $weights
+Next${place}:
+${activate}  mnv2 predict $config YOUR_PHOTOS --weights $weights
+  mnv2 test $config $weights
+  mnv2 report $run
 EOF

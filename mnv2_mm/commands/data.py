@@ -200,16 +200,18 @@ def _choose_anchors(
     least = MIN_GAIN_TRAINED if trained else MIN_GAIN
     better = best.matches > official.matches * least
     chosen, other = (best, official) if better else (official, best)
+    names = ('k-means', 'the official') if better else ('the official', 'k-means')
     values |= {'scales': chosen.scales, 'reduce_lowest': chosen.reduce_lowest}
     low = min(chosen.recall, key=chosen.recall.get)
     text = (
-        f'default boxes reach {chosen.mean:.1%} of the objects at IoU 0.5 (mean of the '
-        f'classes; least: {low}, {chosen.recall[low]:.1%}), '
-        f'{chosen.matches:.1f} boxes an object'
+        f'default boxes: {names[0]}; {chosen.mean:.1%} of the objects have one of IoU '
+        f'0.5 (mean of the classes; least: {low}, {chosen.lowest:.1%}), '
+        f'{chosen.matches:.1f} on average'
     )
     if other.scales != chosen.scales:
-        name = 'the official' if better else 'k-means'
-        text += f'\n{name} reach {other.mean:.1%}, {other.matches:.1f} an object:'
-        text += f'\nscales = {other.scales}'
-        text += f'; reduce_lowest = {other.reduce_lowest}'
+        text += (
+            f'\nnot taken: {names[1]}; {other.mean:.1%} (least: {other.lowest:.1%}), '
+            f'{other.matches:.1f} on average: scales = {other.scales}; reduce_lowest = '
+            f'{other.reduce_lowest}'
+        )
     notes['scales'] = text

@@ -24,20 +24,20 @@ def is_installed() -> bool:
 
 
 def require() -> None:
-    """Raise an InputError with the command to run if nothing can be exported here."""
-    see = 'see `python -m mnv2_mm.check --deploy`'
+    """Raise an InputError with the commands to run if nothing can be exported here."""
+    lacking = [name for name in REQUIRED if not compat.installed(name)]
+    reason = f'{", ".join(lacking)} is missing, the export needs it'
+    commands = [f'pip install {" ".join(lacking)}'] if lacking else []
     version = compat.version_of('mmdeploy')
     if version != MMDEPLOY:
+        reason = f'mmdeploy is {version or "missing"}, {MMDEPLOY} is needed'
+        # its dependencies would replace half of the environment
+        commands.insert(0, f'pip install --no-deps mmdeploy=={MMDEPLOY}')
+    if commands:
         raise InputError(
-            f'mmdeploy is {version or "missing"}, {MMDEPLOY} is needed: pip install '
-            f'--no-deps mmdeploy=={MMDEPLOY} (its dependencies would replace half of '
-            f'the environment); {see}'
+            f'{reason}: bash tools/setup_env.sh --deploy in a clone, else '
+            f'{" && ".join(commands)}; see `python -m mnv2_mm.check --deploy`'
         )
-    for name in REQUIRED:
-        if not compat.installed(name):
-            raise InputError(
-                f'{name} is missing, the export needs it: pip install {name}; {see}'
-            )
 
 
 def patch() -> None:

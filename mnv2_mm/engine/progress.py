@@ -91,10 +91,10 @@ class ProgressHook(Hook):
                 handler.setStream(FileProxy(console, handler.stream))
         self._progress.start()
         console.show_cursor(True)  # a killed run must not leave it hidden
-        atexit.register(self._stop)
+        atexit.register(self.stop)
         return True
 
-    def _stop(self) -> None:
+    def stop(self) -> None:
         """Remove the bar and give the log its stream back."""
         if self._progress is None:
             return
@@ -105,7 +105,7 @@ class ProgressHook(Hook):
         self._streams.clear()
         self._tasks.clear()
         self._progress = None
-        atexit.unregister(self._stop)
+        atexit.unregister(self.stop)
 
     def _draw(self) -> None:
         self._drawn = time.monotonic()
@@ -128,7 +128,7 @@ class ProgressHook(Hook):
     def after_train(self, runner: Runner) -> None:
         """Remove the bar."""
         self._log(runner)
-        self._stop()
+        self.stop()
 
     def before_train_epoch(self, runner: Runner) -> None:
         """Log the epoch before, which had no validation."""
@@ -199,7 +199,7 @@ class ProgressHook(Hook):
         self._show_train(True)
         self._draw()
         if not self._tasks:
-            self._stop()
+            self.stop()
 
 
 def _mean_loss(runner: Runner, steps: int) -> str:

@@ -17,6 +17,7 @@ from mmengine.runner import BaseLoop, EpochBasedTrainLoop, Runner
 from torch import nn
 
 from mnv2_mm.engine.fast_training import has_channels_last
+from mnv2_mm.engine.progress import ProgressHook
 from mnv2_mm.utils.config import is_of_mmengine
 from mnv2_mm.utils.console import print_rank0
 from mnv2_mm.utils.errors import InputError
@@ -135,6 +136,9 @@ class ToolRunner(Runner):
         finally:
             for module in modules:
                 del module.print
+            for hook in self.hooks:
+                if isinstance(hook, ProgressHook):
+                    hook.stop()  # it would wrap what is printed after an interrupt
         if self._lines.table:
             print_rank0(f'\nclasses in the last evaluation:{self._lines.table}')
 

@@ -9,8 +9,11 @@ import shlex
 import signal
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import FrameType
 
+#: The environment that tools/setup_env.sh makes in a clone.
+ACTIVATE = Path(__file__).resolve().parents[2] / '.venv/bin/activate'
 #: Set to 1 to see the Python traceback below an error message.
 TRACEBACK_VARIABLE = 'MNV2_MM_TRACEBACK'
 
@@ -77,6 +80,9 @@ def missing_message(error: BaseException) -> str | None:
         )
     top = (name or 'mnv2_mm').partition('.')[0]
     if isinstance(error, ModuleNotFoundError) and top != 'mnv2_mm':
+        if ACTIVATE.is_file() and ACTIVATE.parents[1] != Path(sys.prefix).resolve():
+            place = shlex.quote(str(ACTIVATE))
+            return f'{top} is not installed in this environment; run: source {place}'
         return f'{top} is not installed; {check} says how to install it'
     return None
 
@@ -153,5 +159,6 @@ def _is_stdout_closed() -> bool:
 def _interrupted() -> None:
     """End; a second interrupt would give the clean-up a traceback."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    print('\ninterrupted', file=sys.stderr)
+    if os.environ.get('RANK', '0') == '0':
+        print('\ninterrupted', file=sys.stderr)
     sys.exit(130)

@@ -12,6 +12,7 @@ from rich.console import Console
 from toy_runner import Toy, toy_runner
 
 from mnv2_mm.engine import ProgressHook
+from mnv2_mm.engine.tool_runner import ToolRunner
 from mnv2_mm.models import MobileNetV2
 
 
@@ -94,6 +95,25 @@ def test_bar_continues_where_a_resumed_run_stands(tmp_path: Path) -> None:
     ).train()
     assert '8/16' in screen.getvalue()
     assert not re.search(r'\b0/16', screen.getvalue())
+
+
+class Interrupted(Toy):
+    def forward(self, *args: object, **kwargs: object) -> object:
+        raise KeyboardInterrupt
+
+
+def test_an_interrupt_removes_the_bar(tmp_path: Path) -> None:
+    """It would break the lines that are printed after it."""
+    screen = io.StringIO()
+    hook = ProgressHook(console=Console(file=screen, force_terminal=True, width=40))
+    model = Interrupted()
+    runner = toy_runner(tmp_path / 'run', model, kind=ToolRunner, custom_hooks=[hook])
+    with pytest.raises(KeyboardInterrupt):
+        runner.train()
+    assert '0/8' in screen.getvalue()
+    end = len(screen.getvalue())
+    runner.logger.info('word ' * 20)
+    assert len(screen.getvalue()) == end
 
 
 class TinyNet(BaseModel):

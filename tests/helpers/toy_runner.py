@@ -26,7 +26,9 @@ class Toy(BaseModel):
         return {'loss': out.square().mean()} if mode == 'loss' else out
 
 
-def toy_runner(work_dir: Path, model: Toy, **changes: object) -> Runner:
+def toy_runner(
+    work_dir: Path, model: Toy, *, kind: type[Runner] = Runner, **changes: object
+) -> Runner:
     data = [{'inputs': torch.rand(2)} for _ in range(8)]
     settings = dict(
         model=model,
@@ -44,7 +46,7 @@ def toy_runner(work_dir: Path, model: Toy, **changes: object) -> Runner:
         ),
         experiment_name=f'{work_dir.name}_{time.monotonic_ns()}',
     )
-    return Runner(**(settings | changes))
+    return kind(**(settings | changes))
 
 
 def truncate(path: Path) -> None:

@@ -349,6 +349,19 @@ def test_anchors_are_chosen_by_the_boxes():
     assert list(best.scales) == sorted(best.scales) and not best.reduce_lowest
 
 
+def test_no_class_loses_its_default_boxes():
+    """More boxes for the large objects would leave small ones without any."""
+    rng, records = np.random.default_rng(3), []
+    for _ in range(30):
+        sides = np.array([[70], [26]]) * np.exp(rng.normal(0, 0.12, (2, 2)))
+        corners = rng.uniform(0, 300 - sides)
+        boxes = np.concatenate([corners, corners + sides], axis=1)
+        records.append(Record('a.jpg', (300, 300), ['large', 'small'], boxes))
+    official, best = fit_anchors(records, 300)
+    assert best.mean >= official.mean
+    assert best.recall['small'] >= official.recall['small']
+
+
 @pytest.mark.parametrize(('trained', 'kept'), [(True, True), (False, False)])
 def test_a_trained_detector_keeps_its_default_boxes(trained, kept, monkeypatch):
     fits = [

@@ -16,6 +16,7 @@ from mmengine.registry import MODELS as ROOT_MODELS
 from mmengine.registry import Registry
 from torch.utils.data import DataLoader, Dataset
 
+from mnv2_mm.utils import errors
 from mnv2_mm.utils.errors import (
     TRACEBACK_VARIABLE,
     InputError,
@@ -285,7 +286,9 @@ def test_command_line_ends_with_the_message():
         (RuntimeError('operator torchvision::nms does not exist'), '--repair'),
     ],
 )
-def test_a_missing_package_is_one_message(capsys, error, said):
+def test_a_missing_package_is_one_message(capsys, monkeypatch, error, said):
+    monkeypatch.setattr(errors, 'ACTIVATE', Path('nowhere/bin/activate'))
+
     def main():
         raise error
 
@@ -293,6 +296,17 @@ def test_a_missing_package_is_one_message(capsys, error, said):
         command(main)()
     text = capsys.readouterr().err
     assert ended.value.code == 2 and said in text and 'mnv2_mm.check' in text
+
+
+def test_the_environment_of_the_clone_is_named(tmp_path, monkeypatch):
+    script = tmp_path / 'my clone/.venv/bin/activate'
+    script.parent.mkdir(parents=True)
+    script.touch()
+    monkeypatch.setattr(errors, 'ACTIVATE', script)
+    error = ModuleNotFoundError('no', name='cv2')
+    assert f"source '{script}'" in errors.missing_message(error)
+    monkeypatch.setattr(sys, 'prefix', str(tmp_path / 'my clone/.venv'))
+    assert 'mnv2_mm.check' in errors.missing_message(error)
 
 
 @pytest.mark.parametrize('name', ['mnv2_mm.nothing', None])
