@@ -21,6 +21,7 @@ _NAMES = {'train': 'train', 'training': 'train', 'val': 'val', 'valid': 'val'}
 _NAMES |= {'validation': 'val', 'dev': 'val', 'test': 'test', 'testing': 'test'}
 #: Copies that Roboflow makes of one image differ after this.
 _COPY = re.compile(r'\.rf\.[0-9a-f]{8,}$')
+_VIDEO = re.compile(r'frame|clip|video|\.rf\.', re.I)
 
 
 def split_records(
@@ -37,9 +38,13 @@ def split_records(
     found = Counter(record.split for record in records)
     text = 'the splits of the data are kept'
     if not found['train'] or not found['val'] + found['test']:
-        _divide(records, seed, problems, groups(records))
-        if not any(record.split == 'val' for record in records):
-            _divide(records, seed, problems, None)
+        names = groups(records)
+        _divide(records, seed, names)
+        if names and not _can_group(records):
+            names = None
+            _divide(records, seed, None)
+        kind = 'group of frames or copies, kept in one split'
+        problems.add(kind, sorted(set(names or ())))
         text = f'split here by class, seed {seed}'
         found['val'] = 1
     rest = [record for record in records if not record.split]
@@ -108,8 +113,10 @@ def groups(records: list[Record]) -> list[str] | None:
     """The group of each record; None where names show no videos.
 
     A camera also numbers its photos. So there must be at least five groups, none with
-    more than a third of the images, and most images must share theirs. Where most
-    classes have a single group, the names are those of the classes.
+    more than a third of the images, and most images must share theirs. They must speak
+    of videos, or their numbers must have one step, which those of photos that were
+    chosen from a set do not have. Where most classes have a single group, the names are
+    those of the classes.
     """
     names = [group_of(record.path) for record in records]
     counts = Counter(names)
@@ -123,15 +130,40 @@ def groups(records: list[Record]) -> list[str] | None:
     alone = [n for n in inside.values() if len(n) > 1 and len(set(n)) == 1]
     if len(alone) * 2 > len(inside) > 1:
         return None
-    return names if many and (copies or shared * 2 > len(names)) else None
+    frames = shared * 2 > len(names) and (
+        _says_video(records) or _are_in_sequence(records, names)
+    )
+    return names if many and (copies or frames) else None
 
 
-def _divide(
-    records: list[Record], seed: int, problems: Problems, names: list[str] | None
-) -> None:
+def _says_video(records: list[Record]) -> bool:
+    said = sum(bool(_VIDEO.search(record.path)) for record in records)
+    return said * 2 > len(records)
+
+
+def _are_in_sequence(records: list[Record], names: list[str]) -> bool:
+    """Whether the numbers of most groups have one step, as those of frames."""
+    numbers: dict[str, list[int]] = {}
+    for record, name in zip(records, names, strict=True):
+        if number := re.search(r'\d+$', stem_of(record.path)):
+            numbers.setdefault(name, []).append(int(number[0]))
+    steps = [np.diff(sorted(found)) for found in numbers.values() if len(found) > 2]
+    even = [np.unique(s, return_counts=True)[1].max() * 2 > len(s) for s in steps]
+    return sum(even) * 2 > len(even)
+
+
+def _can_group(records: list[Record]) -> bool:
+    """Whether val has images, and all classes unless the names speak of videos."""
+    train, val = (
+        {label for r in records if r.split == split for label in r.labels}
+        for split in ('train', 'val')
+    )
+    some = any(record.split == 'val' for record in records)
+    return some and (_says_video(records) or not train - val)
+
+
+def _divide(records: list[Record], seed: int, names: list[str] | None) -> None:
     """Put whole groups into val until each class has its share there."""
-    if names:
-        problems.add('group of frames or copies, kept in one split', sorted(set(names)))
     members: dict[str, list[int]] = {}
     for i, record in enumerate(records):
         members.setdefault(names[i] if names else record.path, []).append(i)

@@ -85,6 +85,32 @@ def test_photos_of_a_camera_are_no_video(form):
     assert groups([record(form.format(n=n)) for n in range(50)]) is None
 
 
+def test_photos_chosen_from_a_set_are_no_frames():
+    """The numbers of frames have one step; those of chosen photos have many."""
+
+    def names(numbers):
+        paths = [f'{kind}_{n}.jpg' for kind in 'abcdefgh' for n in numbers]
+        return groups([record(path) for path in paths])
+
+    assert names([3, 18, 40, 41, 90, 169]) is None
+    assert len(set(names([0, 10, 20, 30, 40, 55]))) == 8
+
+
+def test_no_class_is_left_out_of_val_for_a_group():
+    """Where names only may be those of videos; one that says so is kept whole."""
+
+    def missing(form):
+        records = [
+            record(form.format(c=c, n=n), ['a' if c == 'a' else 'xy'[n % 2]])
+            for c in 'abcdefgh'
+            for n in range(6)
+        ]
+        return divided(records)[1].get('class in train and not in val', [])
+
+    assert missing('{c}_{n}.jpg') == []
+    assert missing('{c}_frame_{n}.jpg') == ['a']
+
+
 @pytest.mark.parametrize(
     ('paths', 'notes'),
     [
