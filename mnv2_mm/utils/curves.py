@@ -42,7 +42,9 @@ class Curves(NamedTuple):
 def read_curves(work_dir: str | os.PathLike) -> Curves:
     """Read the records of all starts of a training."""
     files = sorted(Path(work_dir).glob('*/vis_data/scalars.json'))
-    starts = [records for file in files if (records := _records(file))]
+    starts = [
+        (records, _resumes(file)) for file in files if (records := _records(file))
+    ]
     if not starts:
         raise InputError(
             f'{work_dir} holds no record of a training (<time>/vis_data/scalars.json); '
@@ -51,12 +53,12 @@ def read_curves(work_dir: str | os.PathLike) -> Curves:
     train: list[dict] = []
     metrics: list[dict] = []
     resumed = []
-    for number, records in enumerate(starts):
+    for number, (records, resumes) in enumerate(starts):
         new = [r for r in records if 'lr' in r]
         if number and new:
-            first = min(r['step'] for r in new)
+            # a training from the beginning takes the place of all before
+            first = min(r['step'] for r in new) if resumes else 0
             train = [r for r in train if r['step'] < first]
-            # a training from the beginning resumes nothing
             resumed = [step for step in resumed if step < first] + [first] * bool(train)
             # a metric belongs to the iterations before it, so first itself is left out
             metrics = [r for r in metrics if r['step'] < first]
@@ -73,6 +75,12 @@ def read_curves(work_dir: str | os.PathLike) -> Curves:
             if step is not None:
                 metrics.append({**record, 'step': step})
     return Curves(_by_key(train), _by_key(metrics), resumed)
+
+
+def _resumes(file: Path) -> bool:
+    """Whether a start continued another, by the config that mmengine wrote with it."""
+    config = file.with_name('config.py')
+    return not config.is_file() or '\nresume = True\n' in config.read_text('utf-8')
 
 
 def _records(file: Path) -> list[dict]:
@@ -170,19 +178,29 @@ def draw_losses(axes: 'Axes', curves: Curves) -> None:
         axes.plot(x, y, alpha=0.25, linewidth=0.8, color=line.get_color())
         drawn.append(y)
     values = np.concatenate(drawn or [np.ones(1)])
-    finite = values[np.isfinite(values) & (values > 0)]
-    if finite.size and finite.max() > 30 * np.median(finite):
-        axes.set_yscale('log')  # a high start would flatten the rest
-    else:
-        axes.set_ylim(bottom=0)
-    axes.set_title('loss (line: mean of neighbors)')
+    finite = values[np.isfinite(values)]
+    if finite.min(initial=0) == 0:  # neither scale has room for a loss below 0
+        positive = finite[finite > 0]
+        if positive.size and positive.max() > 30 * np.median(positive):
+            axes.set_yscale('log')  # a high start would flatten the rest
+        else:
+            axes.set_ylim(bottom=0)
+    lost = max((int((~np.isfinite(y)).sum()) for y in drawn), default=0)
+    note = f'; {lost} record{"s" * (lost > 1)} not finite' if lost else ''
+    axes.set_title(f'loss (line: mean of neighbors{note})')
     _finish(axes, curves, label='resumed')
 
 
 def _smooth(values: np.ndarray) -> np.ndarray:
-    """Mean over a window of a twentieth of the curve, shorter at its ends."""
+    """Mean over a window of a twentieth of the curve, shorter at its ends.
+
+    NaN and infinity are left out; it is NaN where the window has nothing else.
+    """
     half = len(values) // 40
-    sums = np.concatenate([[0.0], np.cumsum(values)])
+    finite = np.isfinite(values)
     start = np.maximum(np.arange(len(values)) - half, 0)
     end = np.minimum(np.arange(len(values)) + half + 1, len(values))
-    return (sums[end] - sums[start]) / (end - start)
+    rows = np.stack([np.where(finite, values, 0.0), finite])
+    sums = np.pad(rows.cumsum(axis=1), ((0, 0), (1, 0)))
+    total, count = sums[:, end] - sums[:, start]
+    return total / np.where(count > 0, count, np.nan)

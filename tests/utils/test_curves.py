@@ -5,9 +5,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import cv2
+import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
-from mnv2_mm.utils.curves import plot, read_curves
+from mnv2_mm.utils.curves import Curves, draw_losses, plot, read_curves
 from mnv2_mm.utils.errors import InputError
 
 
@@ -62,6 +64,43 @@ def test_a_new_training_in_the_same_folder_counts_alone(tmp_path: Path) -> None:
     assert curves.train['loss'] == [(1, 1.0), (2, 1.0)]
     assert curves.metrics == {'mAP': [(2, 0.1)]}
     assert not curves.resumed
+
+
+@pytest.mark.parametrize(('resumes', 'kept'), [(False, 0), (True, 2)])
+def test_the_config_of_a_start_says_whether_it_resumed(
+    tmp_path: Path, resumes: bool, kept: int
+) -> None:
+    """A larger batch has its first record behind some of the earlier training."""
+    write(tmp_path, '20260101_000000', epochs(1, 3, loss=2.0))
+    records = [dict(lr=0.1, loss=1.0, epoch=1, step=3), dict(mAP=0.9, step=1)]
+    path = write(tmp_path, '20260102_000000', records)
+    path.with_name('config.py').write_text(f'load_from = None\nresume = {resumes}\n')
+    curves = read_curves(tmp_path)
+    assert [step for step, _ in curves.train['loss']] == [1, 2, 3][2 - kept :]
+    assert curves.metrics['mAP'][-1] == (3, 0.9)
+    assert len(curves.metrics['mAP']) == 1 + kept // 2
+    assert curves.resumed == [3] * resumes
+
+
+@pytest.mark.filterwarnings('error')
+@pytest.mark.parametrize('bad', [float('nan'), float('inf'), -float('inf')])
+def test_a_loss_that_is_no_number_does_not_end_the_line(bad: float) -> None:
+    loss = [1.0] * 100
+    loss[10:14] = [bad] * 4
+    axes = Figure().subplots()
+    draw_losses(axes, Curves({'loss': [*enumerate(loss)]}, {}, []))
+    smooth = axes.lines[0].get_ydata()
+    # no window of five is without a number
+    np.testing.assert_allclose(smooth, 1)
+    assert '4 records' in axes.get_title()
+
+
+@pytest.mark.parametrize('highest', [1.0, 1000.0])
+def test_a_loss_below_0_is_seen(highest: float) -> None:
+    axes = Figure().subplots()
+    draw_losses(axes, Curves({'loss': [(1, highest), (2, 1.0), (3, -2.0)]}, {}, []))
+    assert axes.get_yscale() == 'linear'
+    assert axes.get_ylim()[0] < -2
 
 
 def test_training_by_iteration(tmp_path: Path) -> None:
