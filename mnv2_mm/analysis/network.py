@@ -7,6 +7,7 @@ that have a shape and no contents), with its heads and without post-processing.
 import copy
 import itertools
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 
 import torch
@@ -29,6 +30,14 @@ _SIZED = {
     'CenterCrop': 'crop_size',
     'EfficientNetCenterCrop': 'crop_size',
 }
+#: Parts of a second stage that run on regions.
+_REGION_HEADS = ('bbox_head', 'mask_head', 'shared_head')
+_COUNTABLE = (
+    'what can be counted are classifiers, segmentors and detectors of one stage, '
+    'R-CNNs with boxes and masks, and cascades of them'
+)
+#: What the hosts raise for a network that needs more than an image.
+_HOSTS_ERRORS = RuntimeError, ValueError, AttributeError, AssertionError, TypeError
 
 
 def build_network(config: str | os.PathLike | Config) -> nn.Module:
@@ -92,7 +101,7 @@ def run(model: nn.Module, size: Size) -> object:
         size: Height and width of the input.
 
     Raises:
-        InputError: the model cannot run at this size.
+        InputError: the model cannot run at this size, or not from an image alone.
     """
     image = torch.empty(1, 3, *size, device=next(model.parameters()).device)
     try:
@@ -103,24 +112,47 @@ def run(model: nn.Module, size: Size) -> object:
         return model(image, mode='tensor')
     except InputError:
         raise  # its message is better
-    except (RuntimeError, ValueError) as error:
+    except _HOSTS_ERRORS as error:
         text = str(error).partition('\n')[0]
+        if re.search('size|shape', text, re.I):
+            raise InputError(
+                f'the network cannot run on an input of {size[0]}x{size[1]}: {text}; '
+                'give a larger multiple of its stride, 32 for most'
+            ) from error
         raise InputError(
-            f'the network cannot run on an input of {size[0]}x{size[1]}: {text}; '
-            'give a larger multiple of its stride, 32 for most'
+            f'{type(model).__name__} cannot be counted ({text or type(error).__name__})'
+            f'; {_COUNTABLE}'
         ) from error
 
 
-def _run_two_stage(model: nn.Module, image: Tensor) -> tuple:
-    """Run the box head on as many regions as ``test_cfg`` lets pass at most.
+def _run_two_stage(model: nn.Module, image: Tensor) -> list:
+    """Run the heads on as many regions as ``test_cfg`` lets pass at most.
 
     Their crops are taken as given: cropping has no multiply-adds.
     """
+    head, limits = model.roi_head, model.test_cfg
+    for name, module in head.named_children():
+        if name not in _REGION_HEADS and any(True for _ in module.parameters()):
+            raise InputError(
+                f'{type(head).__name__} has a {name}, which is not counted; '
+                + _COUNTABLE
+            )
     maps = model.extract_feat(image)
-    extractor = model.roi_head.bbox_roi_extractor
-    shape = extractor.out_channels, *extractor.roi_layers[0].output_size
-    regions = image.new_empty(model.test_cfg.rpn.max_per_img, *shape)
-    return model.rpn_head(maps), model.roi_head.bbox_head(regions)
+    found = [model.rpn_head(maps)]
+    counts = {'bbox': limits.rpn.max_per_img}
+    if head.with_mask:
+        counts['mask'] = limits.rcnn.max_per_img
+    for kind, count in counts.items():
+        stages = [getattr(head, f'{kind}_{part}') for part in ('roi_extractor', 'head')]
+        if not isinstance(stages[0], nn.ModuleList):  # a cascade has several
+            stages = [[stage] for stage in stages]
+        for extractor, own in zip(*stages, strict=True):
+            shape = extractor.out_channels, *extractor.roi_layers[0].output_size
+            regions = image.new_empty(count, *shape)
+            found.append(
+                own(head.shared_head(regions) if head.with_shared_head else regions)
+            )
+    return found
 
 
 def input_size(cfg: Config) -> Size:

@@ -1,5 +1,6 @@
 """Counts against hand calculation, mmengine's counter and known totals."""
 
+import copy
 import json
 from collections.abc import Callable
 
@@ -7,6 +8,7 @@ import pytest
 import torch
 from mmengine.analysis import FlopAnalyzer, get_model_complexity_info
 from mmengine.config import Config
+from mmengine.model import BaseModel
 from torch import nn
 
 from mnv2_mm.analysis.complexity import count, count_config
@@ -112,6 +114,75 @@ def test_two_stage_detector_with_as_many_regions_as_may_pass():
     classes = cfg.model.roi_head.bbox_head.num_classes
     each = 256 * 49 * 1024 + 1024 * 1024 + 1024 * (5 * classes + 1)
     assert head.cost() == regions * each
+
+
+def with_masks(cfg: Config) -> None:
+    cfg.model.type = 'MaskRCNN'
+    head = cfg.model.roi_head
+    head.mask_roi_extractor = copy.deepcopy(head.bbox_roi_extractor)
+    head.mask_roi_extractor.roi_layer.output_size = 14
+    head.mask_head = dict(type='FCNMaskHead', num_classes=3)
+
+
+def as_cascade(cfg: Config) -> None:
+    cfg.model.type = 'CascadeRCNN'
+    cfg.model.train_cfg.rcnn = [cfg.model.train_cfg.rcnn] * 3
+    cfg.model.roi_head.update(
+        type='CascadeRoIHead', num_stages=3, stage_loss_weights=[1.0] * 3
+    )
+
+
+def test_masks_and_cascades_of_regions():
+    """Four convolutions of 256, one to twice the side, one to the classes."""
+    plain = get_config('faster_rcnn_mnv2_coco')
+    masks, both = copy.deepcopy(plain), copy.deepcopy(plain)
+    with_masks(masks)
+    with_masks(both)
+    as_cascade(both)
+    regions = plain.model.test_cfg.rcnn.max_per_img
+    plain, masks, both = (
+        count_config(cfg, size=(96, 128)) for cfg in (plain, masks, both)
+    )
+    each = 14 * 14 * 256 * 256 * (4 * 9 + 4) + 28 * 28 * 256 * 3
+    extra = regions * each
+    assert masks.cost() - plain.cost() == extra
+    boxes = plain.part('roi_head').cost()
+    assert both.cost() - plain.cost() == 2 * boxes + 3 * extra
+
+
+def test_a_head_that_is_not_counted_is_named():
+    cfg = copy.deepcopy(get_config('faster_rcnn_mnv2_coco'))
+    with_masks(cfg)
+    cfg.model.roi_head.update(
+        type='MaskScoringRoIHead',
+        mask_iou_head=dict(
+            type='MaskIoUHead',
+            num_convs=1,
+            roi_feat_size=14,
+            in_channels=256,
+            conv_out_channels=8,
+            fc_out_channels=8,
+            num_classes=3,
+        ),
+    )
+    with pytest.raises(InputError, match='mask_iou_head'):
+        count_config(cfg, size=(96, 128))
+
+
+@pytest.mark.parametrize(
+    'error', [AssertionError, AttributeError, NotImplementedError, TypeError]
+)
+def test_a_network_that_needs_more_than_an_image(error: type[Exception]):
+    class Other(BaseModel):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Conv2d(3, 3, 1)
+
+        def forward(self, inputs: torch.Tensor, **kwargs: object) -> None:
+            raise error
+
+    with pytest.raises(InputError, match=f'Other cannot be counted .{error.__name__}'):
+        count(Other().to('meta'), (6, 6))
 
 
 def test_test_time_augmentation_is_a_sum_of_passes():
