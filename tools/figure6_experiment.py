@@ -50,7 +50,6 @@ DATA = {
 }
 MIN_SIZE = 32  # the network's output stride
 SETTINGS = 'settings.json'
-RESULT = 'result.json'
 
 
 def parse_args() -> argparse.Namespace:
@@ -128,6 +127,8 @@ def common_options(args: argparse.Namespace) -> list[str]:
 
 def check_settings(args: argparse.Namespace, options: list[str]) -> dict:
     """Refuse a folder with trainings of other settings."""
+    from mnv2_mm.analysis.trainings import holds_training
+
     config = DATA[args.data][0]
     settings = dict(
         title=f'{Path(config).stem}, {args.input_size} px, {args.epochs} epochs',
@@ -135,7 +136,8 @@ def check_settings(args: argparse.Namespace, options: list[str]) -> dict:
         options=options,
     )
     path = args.out / SETTINGS
-    if not path.exists():
+    # those of a training that failed at its start do not count
+    if not path.exists() or not holds_training(args.out):
         write_json(path, settings)
     elif (old := json.loads(path.read_text())) != settings:
         named = sorted({*old['options']} ^ {*options}) or [old['config']]
@@ -192,6 +194,7 @@ def train(work_dir: Path, settings: dict, variant: str, seed: int) -> dict[str, 
 def collect(out: Path, settings: dict) -> dict:
     """Join what is finished in ``out`` to one file."""
     from mnv2_mm.analysis.figure6 import RECORDS
+    from mnv2_mm.analysis.trainings import RESULT
 
     runs = [
         json.loads(path.read_text()) for path in sorted(out.glob(f'*_seed*/{RESULT}'))
@@ -207,6 +210,7 @@ def main() -> int:
     args = parse_args()
 
     from mnv2_mm.analysis.figure6 import RECORDS, summary
+    from mnv2_mm.analysis.trainings import RESULT
 
     settings = check_settings(args, common_options(args))
     settings['command'] = shlex.join(['python', *sys.argv])

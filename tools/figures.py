@@ -105,6 +105,7 @@ def draw_7(args: argparse.Namespace, path: Path) -> None:
     from mnv2_mm.analysis import figure7
     from mnv2_mm.api import init_model
     from mnv2_mm.engine.launch import preflight
+    from mnv2_mm.runtime.read_image import read_image
     from mnv2_mm.utils.config import apply_options, config_name, get_config
     from mnv2_mm.utils.config_errors import host_of, readable_config_errors
     from mnv2_mm.utils.console import filter_warnings, print_warnings
@@ -113,9 +114,10 @@ def draw_7(args: argparse.Namespace, path: Path) -> None:
     cfg = get_config(args.config)
     print_warnings(apply_options(cfg, args.cfg_options))
     host_of(cfg)
-    if args.images:
-        images = [Path(image) for image in args.images]
-    else:
+    images = [user_path(image) for image in args.images or ()]
+    for image in images:  # a missing one is named before the networks are built
+        read_image(image)
+    if not images:
         preflight(cfg, splits=('val',))
         images = figure7.validation_images(cfg, args.num)
     # mmengine logs every parameter that it initializes

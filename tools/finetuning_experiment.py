@@ -34,7 +34,6 @@ HOSTS = {
     'mmseg': 'mobilenet_v2/mobilenet-v2-d8_deeplabv3_4xb4-160k_ade20k-512x512.py',
     'mmpretrain': 'mobilenet_v2/mobilenet-v2_8xb32_in1k.py',
 }
-RESULT = 'result.json'
 
 
 def parse_args() -> argparse.Namespace:
@@ -60,10 +59,10 @@ def parse_args() -> argparse.Namespace:
 
 def write_configs(args: argparse.Namespace) -> None:
     """Write a config for each kind into ``args.out``."""
-    from mmengine.config import Config
-
+    from mnv2_mm.analysis.trainings import holds_training
     from mnv2_mm.datasets.own.recipe import of_length
     from mnv2_mm.datasets.own.writer import fill_block
+    from mnv2_mm.utils.config import get_config
 
     data = args.data.resolve()
     try:
@@ -74,20 +73,34 @@ def write_configs(args: argparse.Namespace) -> None:
             'writes it'
         ) from error
     text = path.read_text('utf-8').replace('{{ fileDirname }}', str(data))
-    cfg = Config.fromfile(path)
+    cfg = get_config(path)
+    if 'start' not in cfg:
+        raise InputError(
+            f'{path} is not of `mnv2 data`, which writes a config with `start`; give '
+            'the folder that it wrote'
+        )
     if cfg.start is None and 'published' in args.kinds:
         raise InputError(f'{path} starts from random weights: mnv2 data --weights FILE')
     if args.epochs:
         steps = images(cfg) // cfg.batch_size
         text = fill_block(text, of_length(args.epochs, steps))
     plain = {'start': None} | ({'backbone_lr': 1} if 'backbone_lr' in cfg else {})
-    write_text(args.out / 'published.py', text)
-    write_text(args.out / 'random.py', fill_block(text, plain))
+    texts = {'published': text, 'random': fill_block(text, plain)}
     if cfg.default_scope == 'mmdet':
         plain['input_size'] = (320, 320)
     model = host_model(cfg)
-    text = f'{fill_block(text, plain)}\nmodel = {model!r}\n'
-    write_text(args.out / 'host.py', text)
+    texts['host'] = f'{fill_block(text, plain)}\nmodel = {model!r}\n'
+    files = {args.out / f'{kind}.py': text for kind, text in texts.items()}
+    other = [
+        f.name for f, t in files.items() if f.is_file() and f.read_text('utf-8') != t
+    ]
+    if other and holds_training(args.out):  # their results do not compare with new ones
+        raise InputError(
+            f'{args.out} holds trainings with another {other[0]} (--epochs, or the '
+            'data); give another --out'
+        )
+    for file, text in files.items():
+        write_text(file, text)
 
 
 def images(cfg: dict) -> int:
@@ -205,6 +218,9 @@ def draw(runs: list[dict], path: Path) -> None:
 def main() -> None:
     """Train what is missing, and print the results."""
     args = parse_args()
+
+    from mnv2_mm.analysis.trainings import RESULT
+
     write_configs(args)
     # seed by seed, so that an unfinished experiment compares something too
     for seed in range(args.seeds):

@@ -12,6 +12,7 @@ import json
 import math
 import os
 from collections.abc import Mapping, Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -68,11 +69,16 @@ def read_records(path: str | os.PathLike) -> dict:
     path = path / RECORDS if path.is_dir() else path
     try:
         records = json.loads(path.read_text(encoding='utf-8'))
-        runs = [(run['variant'], run['top1']) for run in records['runs']]
+        _, rows = itemgetter('title', 'runs')(records)
+        fields = itemgetter('variant', 'top1', 'seed', 'final_loss')
+        runs = [
+            (str(name), np.asarray(top1, float)[:, 1].size)
+            for name, top1, *_ in map(fields, rows)
+        ]
     except FileNotFoundError as error:
         tool = f'python tools/figure6_experiment.py --out {path.parent}'
         raise InputError(f'{path} is not there; {tool} writes it') from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, LookupError, TypeError) as error:
         raise InputError(
             f'{path} holds no records of tools/figure6_experiment.py'
         ) from error

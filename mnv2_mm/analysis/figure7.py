@@ -22,7 +22,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import cv2
 import torch
 from mmengine.config import Config
 from mmengine.registry import DATASETS, init_default_scope
@@ -31,6 +30,7 @@ from torch import Tensor, nn
 from mnv2_mm.datasets.checks.source import evenly
 from mnv2_mm.engine.predictor import prepare
 from mnv2_mm.models.mobilenet_v2 import MobileNetV2
+from mnv2_mm.runtime.read_image import read_image
 from mnv2_mm.utils.errors import InputError
 from mnv2_mm.utils.files import save_figure
 
@@ -156,12 +156,7 @@ def batches_of(model: nn.Module, images: Sequence[Path]) -> Iterator[Tensor]:
     Raises:
         InputError: a file is no image.
     """
-    ready = []
-    for path in images:
-        image = cv2.imread(str(path))
-        if image is None:
-            raise InputError(f'{path} is not there or is no image')
-        ready.append(prepare(model, image))
+    ready = [prepare(model, read_image(path)) for path in images]
     for _, group in itertools.groupby(ready, lambda data: data['inputs'].shape):
         while batch := list(itertools.islice(group, BATCH)):
             data = {key: [item[key] for item in batch] for key in batch[0]}

@@ -10,6 +10,15 @@ from mnv2_mm.utils.cli import repository_root
 from mnv2_mm.utils.curves import Curves, read_curves
 from mnv2_mm.utils.errors import InputError
 
+#: Record of a finished training in its work dir.
+RESULT = 'result.json'
+
+
+def holds_training(out: Path) -> bool:
+    """Whether a folder of an experiment has a training that was begun or finished."""
+    files = ('*.pth', RESULT)
+    return any(path for name in files for path in out.glob(f'*_seed*/{name}'))
+
 
 def run_training(
     config: str | os.PathLike, work_dir: Path, seed: int, options: Sequence[str] = ()
@@ -31,8 +40,9 @@ def run_training(
     process = [sys.executable, repository_root() / 'tools/train.py', *arguments]
     code = subprocess.run([*map(str, process)], check=False).returncode
     if code:
+        kept = any(work_dir.glob('*.pth'))
+        remedy = '; the same command goes on from here' if kept else ''
         raise InputError(
-            f'the training {work_dir} ended with {code}, see above; the same command '
-            'goes on from here'
+            f'the training {work_dir} ended with {code}, see above{remedy}'
         )
     return read_curves(work_dir)

@@ -1,6 +1,7 @@
 """Figures 1, 6 and 7: their numbers by hand, and the tools that draw."""
 
 import json
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -156,6 +157,31 @@ def test_summary_claims_what_the_seeds_allow(none: list, verdict: str) -> None:
     assert f'{np.mean(none):.2f}' in text
 
 
+@pytest.mark.parametrize(
+    'change',
+    [
+        {'title': None},
+        {'seed': None},
+        {'final_loss': None},
+        {'top1': [1, 2]},
+        {'top1': []},
+        {'variant': ['paper']},
+    ],
+)
+def test_records_that_are_not_whole_are_refused(tmp_path: Path, change: dict) -> None:
+    """None leaves a key out."""
+    content = records(paper=[50.0])
+    for key, value in change.items():
+        part = content if key in content else content['runs'][0]
+        if value is None:
+            del part[key]
+        else:
+            part[key] = value
+    (tmp_path / figure6.RECORDS).write_text(json.dumps(content))
+    with pytest.raises(InputError, match=figure6.RECORDS):
+        figure6.read_records(tmp_path)
+
+
 # -- the tools ---------------------------------------------------------------
 def assert_image(path: Path) -> None:
     image = cv2.imread(str(path))
@@ -194,7 +220,21 @@ def test_figure_7_of_a_start_and_a_training(
     image = sorted((tiny_data / 'images').rglob('*.jpg'))[0]
     assert run_tool(*arguments, '--images', image, '--out', tmp_path) == 0
     assert run_tool(*arguments, '--images', config, '--out', tmp_path) == 2
-    assert f'{config} is not there or is no image' in capsys.readouterr().err
+    assert f'{config} cannot be read as an image' in capsys.readouterr().err
+
+
+def test_a_missing_image_is_named_before_networks_are_built(
+    run_tool: Tool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture,
+) -> None:
+    monkeypatch.setattr('mnv2_mm.api.init_model', None)
+    flags = ['--config', 'mnv2_sample', '--images', tmp_path / 'no.jpg']
+    assert run_tool('figures', '--figure', 7, *flags, '--out', tmp_path) == 2
+    error = capfd.readouterr().err
+    assert str(tmp_path / 'no.jpg') in error
+    assert 'imread' not in error  # OpenCV's own warning
 
 
 @pytest.mark.parametrize(
@@ -282,6 +322,31 @@ def test_experiment_trains_once_and_resumes(
     # other settings do not mix
     assert run_tool(*experiment, *more, '--epochs', 3) == 2
     assert 'train_cfg.max_epochs=3' in capsys.readouterr().err
+
+
+def test_experiment_that_failed_at_its_start_may_be_changed(
+    run_tool: Tool,
+    experiment: list[object],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
+) -> None:
+    def failed(*args: object, **kwargs: object) -> subprocess.CompletedProcess:
+        return subprocess.CompletedProcess([], 2)
+
+    monkeypatch.setattr(subprocess, 'run', failed)
+    more = ['--out', tmp_path]
+    for option in ('model.misspelt=1', 'model.right=1'):
+        assert run_tool(*experiment, option, *more) == 2
+        error = capsys.readouterr().err
+        assert 'paper_seed0 ended with 2' in error
+        assert 'goes on' not in error
+    (tmp_path / 'paper_seed0').mkdir()
+    (tmp_path / 'paper_seed0/epoch_1.pth').touch()
+    assert run_tool(*experiment, option, *more) == 2
+    assert 'goes on from here' in capsys.readouterr().err
+    assert run_tool(*experiment, 'model.other=1', *more) == 2
+    assert 'model.other=1' in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -58,6 +58,21 @@ def test_a_random_start_is_no_published_one(tmp_path):
         tool.write_configs(prepared(tmp_path, 'cls', None))
 
 
+def test_trainings_of_another_length_do_not_mix(tmp_path, monkeypatch):
+    args = prepared(tmp_path, 'cls', 'start.pth')
+    monkeypatch.setattr(tool, 'images', lambda cfg: 640)
+    for args.epochs in (2, 3):  # nothing is trained yet
+        tool.write_configs(args)
+    before = {path: path.read_bytes() for path in args.out.glob('*.py')}
+    (args.out / 'random_seed0').mkdir()
+    (args.out / 'random_seed0/result.json').touch()
+    tool.write_configs(args)
+    args.epochs, args.kinds = 30, ['published']
+    with pytest.raises(InputError, match='another --out'):
+        tool.write_configs(args)
+    assert {path: path.read_bytes() for path in args.out.glob('*.py')} == before
+
+
 def test_the_table_has_a_line_a_kind():
     runs = [
         dict(kind=kind, seed=seed, best=best + seed / 100, processor_seconds=60)
@@ -71,14 +86,18 @@ def test_the_table_has_a_line_a_kind():
 
 
 @pytest.mark.parametrize(
-    ('flags', 'message'),
+    ('flags', 'config', 'message'),
     [
-        (['--seeds', '0'], '--seeds and --epochs must be at least 1'),
-        (['--epochs', '0'], '--seeds and --epochs must be at least 1'),
-        ([], 'must hold one config'),
+        (['--seeds', '0'], None, '--seeds and --epochs must be at least 1'),
+        (['--epochs', '0'], None, '--seeds and --epochs must be at least 1'),
+        ([], None, 'must hold one config'),
+        ([], "default_scope = 'mmdet'", 'is not of `mnv2 data`'),
+        ([], "_base_ = 'nowhere.py'", 'inherits from a file that is not there'),
     ],
 )
-def test_bad_input_is_one_message(tmp_path, run_tool, capfd, flags, message):
+def test_bad_input_is_one_message(tmp_path, run_tool, capfd, flags, config, message):
+    if config:
+        (tmp_path / 'own.py').write_text(config)
     out = tmp_path / 'out'
     assert run_tool('finetuning_experiment', tmp_path, '--out', out, *flags) == 2
     assert message in capfd.readouterr().err
