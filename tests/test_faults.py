@@ -46,6 +46,8 @@ OUTPUTS = [
     ('paper_tables', ['--json'], '.json'),
     ('paper_tables', ['--markdown'], '.md'),
     ('paper_tables', ['--png'], True),
+    ('report', ['.', '--out'], '.html'),
+    ('reproduce', ['table4', '--data', '.', '--json'], '.json'),
     ('figures', ['--figure', '1', '--out'], True),
     ('figure6_experiment', ['--out'], True),
     ('make_sample_data', ['--out'], True),
@@ -101,6 +103,17 @@ def test_no_output_goes_to_a_place_of_the_other_kind(
             place.mkdir(exist_ok=True)
         cause = 'not a directory' if kind is True else 'is a directory'
         refused(run_tool, capfd, place, case, cause)
+
+
+def test_no_output_replaces_a_file_of_another_format(
+    run_tool: Tool, tmp_path: Path, capfd: pytest.CaptureFixture
+) -> None:
+    (tmp_path / 'epoch_1.pth').write_bytes(b'weights')
+    for tool, arguments, kind in OUTPUTS:
+        if kind in ('.json', '.md', '.html'):
+            assert run_tool(tool, *arguments, tmp_path / 'epoch_1.pth') == 2
+            assert f'must end in {kind}' in one_message(capfd.readouterr().err)
+    assert (tmp_path / 'epoch_1.pth').read_bytes() == b'weights'
 
 
 def test_no_tool_starts_on_a_full_disk(

@@ -15,7 +15,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from mnv2_mm.utils.cli import output_file, output_image, tool_parser
+from mnv2_mm.utils.cli import output_image, output_json, tool_parser
 from mnv2_mm.utils.errors import InputError, command
 from mnv2_mm.utils.files import write_json
 
@@ -59,7 +59,7 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('--device', default='cuda:0', help='of gpu (default: cuda:0)')
     parser.add_argument(
-        '--json', type=output_file, help='also write the times to this file'
+        '--json', type=output_json, help='also write the times to this file'
     )
     parser.add_argument(
         '--png', type=output_image, help='also draw the times into this file'

@@ -48,6 +48,17 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def read(file: Path) -> dict:
+    """The rows that are measured."""
+    try:
+        return dict(json.loads(file.read_text('utf-8')))
+    except (ValueError, TypeError) as error:
+        raise InputError(
+            f'{file} is no table of this tool ({error}); remove it, or give another '
+            '--work-dir'
+        ) from error
+
+
 @command
 def main() -> int:
     """Measure what is missing, write the table."""
@@ -57,7 +68,8 @@ def main() -> int:
     if args.check and not args.docs:
         raise InputError('--check is for the table of the documentation; add --docs')
     file = TABLE if args.docs else args.work_dir / TABLE.name
-    if not (args.config or file.is_file()):
+    content = read(file) if file.is_file() else {}
+    if not (args.config or content):
         raise InputError(f'there is no table {file} yet; give CONFIG and CHECKPOINT')
 
     from mnv2_mm.analysis import markdown
@@ -65,7 +77,6 @@ def main() -> int:
     from mnv2_mm.utils.console import filter_warnings, print_rank0
 
     filter_warnings()
-    content = json.loads(file.read_text()) if file.is_file() else {}
     if args.config:
         table = deployment_table.Table(
             content,

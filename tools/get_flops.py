@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from mnv2_mm.utils.cli import add_cfg_options, output_file, tool_parser
+from mnv2_mm.utils.cli import add_cfg_options, output_json, tool_parser
 from mnv2_mm.utils.errors import InputError, command
 from mnv2_mm.utils.files import write_json
 
@@ -51,7 +51,7 @@ def parse_args() -> argparse.Namespace:
         '--per-layer', action='store_true', help='a line for each layer too'
     )
     parser.add_argument(
-        '--json', type=output_file, metavar='FILE', help='write the numbers'
+        '--json', type=output_json, metavar='FILE', help='write the numbers'
     )
     add_cfg_options(parser)
     return parser.parse_args()

@@ -6,11 +6,12 @@ data is needed. Accuracies are quoted, and marked so.
 
 import argparse
 import sys
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from mnv2_mm.utils.cli import output_file, output_folder, tool_parser
+from mnv2_mm.utils.cli import output_file, output_folder, output_json, tool_parser
 from mnv2_mm.utils.errors import InputError, command
 from mnv2_mm.utils.files import write_json, write_text
 
@@ -33,11 +34,14 @@ def parse_args() -> argparse.Namespace:
         help=f'of {", ".join(NAMES)} (default: all)',
     )
     parser.add_argument(
-        '--markdown', type=output_file, metavar='FILE', help='write Markdown'
+        '--markdown',
+        type=partial(output_file, endings=('.md',)),
+        metavar='FILE.md',
+        help='write Markdown',
     )
     parser.add_argument(
         '--json',
-        type=output_file,
+        type=output_json,
         metavar='FILE',
         help='write a list of one object a row',
     )

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -29,7 +30,7 @@ def main() -> None:
     )
     parser.add_argument(
         '--out',
-        type=output_file,
+        type=partial(output_file, endings=('.html', '.htm')),
         metavar='FILE.html',
         help='default: <work dir>/report.html',
     )

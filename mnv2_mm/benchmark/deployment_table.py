@@ -131,7 +131,16 @@ class Table:
             save()
 
     def time(self, save: Callable[[], object], say: Callable[[str], object]) -> None:
-        """Time all rows on the first photo, from image to result."""
+        """Time all rows on the first photo, from image to result.
+
+        Raises:
+            InputError: there is no row yet.
+        """
+        if not self.entry['rows']:
+            raise InputError(
+                f'the table has no rows for {self.task} to time; measure them first, '
+                'by the same command without --time'
+            )
         for name, row in self.entry['rows'].items():
             say(f'{self.task}: timing {name}')
             if name == PYTORCH:

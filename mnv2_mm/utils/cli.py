@@ -70,6 +70,8 @@ def this_command(*more: str) -> str:
 output_folder = functools.partial(output_file, folder=True)
 #: matplotlib and OpenCV know these.
 output_image = functools.partial(output_file, endings=('.png', '.jpg', '.jpeg'))
+#: /dev/stdout has no ending.
+output_json = functools.partial(output_file, endings=('.json', '/dev/stdout'))
 
 
 def add_cfg_options(parser: argparse.ArgumentParser) -> None:

@@ -52,6 +52,9 @@ def test_a_table_of_ones_own(
     before = (DOCS / 'deployment_table.json').read_bytes()
     config, checkpoint, _ = network('cls')
     flags = config, checkpoint, '--work-dir', tmp_path
+    assert run_tool('deployment_table', *flags, '--time') == 2
+    assert 'without --time' in capfd.readouterr().err
+    assert not list(tmp_path.glob('*.*'))
     assert run_tool('deployment_table', *flags) == 0
     content = json.loads((tmp_path / 'deployment_table.json').read_text())
     assert [*content] == ['cls']
@@ -64,6 +67,17 @@ def test_a_table_of_ones_own(
     assert 'another config or checkpoint' in capfd.readouterr().err
     assert run_tool('deployment_table', config, other, '--docs') == 2
     assert (DOCS / 'deployment_table.json').read_bytes() == before
+
+
+@pytest.mark.parametrize('content', ['{}', '3', '{"det": {"rows": {"PyTo'])
+def test_a_file_without_a_table(
+    run_tool: Callable, tmp_path: Path, capfd: pytest.CaptureFixture[str], content: str
+) -> None:
+    file = tmp_path / 'deployment_table.json'
+    file.write_text(content)
+    assert run_tool('deployment_table', '--work-dir', tmp_path) == 2
+    assert str(file) in capfd.readouterr().err
+    assert not file.with_suffix('.md').exists()
 
 
 @pytest.mark.slow
