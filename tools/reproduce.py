@@ -13,7 +13,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')  # see tools/train.py
 
-from mnv2_mm.utils.cli import output_file, output_folder, tool_parser
+from mnv2_mm.utils.cli import output_file, output_folder, output_json, tool_parser
 from mnv2_mm.utils.errors import InputError, command
 
 TABLES = ('table4', 'figure5', 'table6', 'table7')
@@ -96,7 +96,7 @@ def main() -> None:
     parser.add_argument(
         '--workers', type=int, default=2, metavar='N', help='loading processes'
     )
-    parser.add_argument('--json', type=output_file, metavar='FILE', help='write JSON')
+    parser.add_argument('--json', type=output_json, metavar='FILE', help='write JSON')
     parser.add_argument(
         '--markdown',
         type=partial(output_file, endings=('.md',)),

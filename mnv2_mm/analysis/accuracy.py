@@ -116,7 +116,7 @@ def measure(runner: Runner, task: str) -> Accuracy:
     more = {'classes': classes}
     if with_truth != classes:
         more |= {'classes with truth': with_truth, 'mIoU over them': only_truth}
-    return Accuracy(value, max(low, 0.0), high, more)
+    return Accuracy(value, max(low, 0.0), min(high, 100.0), more)
 
 
 def _average_precision(metric: BaseMetric) -> Accuracy:
@@ -155,4 +155,4 @@ def _average_precision(metric: BaseMetric) -> Accuracy:
             lambda picks: float(precision(picks).mean()), count, draws=_DRAWS['det']
         )
     more = {'AP50': float(by_iou[0]), 'AP75': float(by_iou[5])}
-    return Accuracy(float(by_iou.mean()), max(low, 0.0), high, more)
+    return Accuracy(float(by_iou.mean()), max(low, 0.0), min(high, 100.0), more)

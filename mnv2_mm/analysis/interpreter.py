@@ -7,6 +7,7 @@ own accuracy and the agreement of both, image by image. TFLite's interpreter com
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,6 +24,31 @@ BOX_SCORE, SURE = 0.2, 0.5
 _IOU, _SCORE = 0.75, 0.1
 
 
+def interpreter(path: Path) -> Any:
+    """TFLite's interpreter of a file.
+
+    Raises:
+        InputError: it is not installed, or the file is none of TFLite.
+    """
+    try:
+        from ai_edge_litert.interpreter import Interpreter, OpResolverType
+    except ImportError as error:
+        raise InputError(
+            f'{path.name} is run by its interpreter: pip install ai-edge-litert'
+        ) from error
+    try:
+        return Interpreter(
+            str(path),
+            num_threads=1,
+            # the delegate computes in another order than the reference
+            experimental_op_resolver_type=(
+                OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+            ),
+        )
+    except ValueError as error:
+        raise InputError(f'{path} is no TFLite file, which this needs') from error
+
+
 class InterpretedModel(BaseModel):
     """A host's model whose answers come from a TFLite file.
 
@@ -34,24 +60,7 @@ class InterpretedModel(BaseModel):
 
     def __init__(self, network: BaseModel, path: Path) -> None:
         super().__init__(data_preprocessor=network.data_preprocessor)
-        try:
-            from ai_edge_litert.interpreter import Interpreter, OpResolverType
-        except ImportError as error:
-            raise InputError(
-                f'{path.name} is run by its interpreter: pip install ai-edge-litert'
-            ) from error
-        self.network = network
-        try:
-            self.file = Interpreter(
-                str(path),
-                num_threads=1,
-                # the delegate computes in another order than the reference
-                experimental_op_resolver_type=(
-                    OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
-                ),
-            )
-        except ValueError as error:
-            raise InputError(f'{path} is no TFLite file, which this needs') from error
+        self.network, self.file = network, interpreter(path)
         self.file.allocate_tensors()
 
     def forward(

@@ -19,6 +19,9 @@ from mnv2_mm.utils.console import filter_warnings
 from mnv2_mm.utils.errors import InputError
 from mnv2_mm.utils.files import user_path, write_json
 
+#: Flags that only tables have.
+_OF_TABLES = 'rows', 'partial', 'ids', 'classes', 'interpreter', 'peers', 'markdown'
+
 
 def compare(args: Namespace) -> list[dict[str, object]]:
     """Compare converted TFLite files with their interpreter, without labels."""
@@ -26,6 +29,16 @@ def compare(args: Namespace) -> list[dict[str, object]]:
     folder = Path(args.work_dir or 'work_dirs/reproduce_agreement')
     if not args.weights:
         raise InputError('agreement needs --weights FILE.tflite')
+    for flag in _OF_TABLES:
+        if getattr(args, flag):
+            raise InputError(f'agreement takes no --{flag}; leave it out')
+    for entry in args.weights:
+        _, sign, file = entry.rpartition('=')
+        if sign and not user_path(entry).exists():
+            raise InputError(
+                f'--weights {entry}: agreement takes files without names; give '
+                f'--weights {file}'
+            )
     leaves = find_sources(args.data)
     if args.limit is not None:
         leaves = evenly(leaves, args.limit)

@@ -9,7 +9,7 @@ import hashlib
 import json
 import time
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
@@ -18,7 +18,7 @@ import torch
 from mmengine.config import Config
 
 from mnv2_mm.analysis.accuracy import measure
-from mnv2_mm.analysis.interpreter import InterpretedModel
+from mnv2_mm.analysis.interpreter import InterpretedModel, interpreter
 from mnv2_mm.analysis.markdown import plain_text
 from mnv2_mm.analysis.reproduction import (
     IN_HOST,
@@ -91,9 +91,13 @@ def reproduce(args: Namespace) -> list[Row]:
     print(f'data: {layout.images} images, {layout.place}')
     runs = [*_runs(args, rows, layout), *_peers(args, layout)]
     _finish_configs([run for run in runs if run.cfg], args, layout)
+    paths = {run.id: folder / f'{run.id}.json' for run in runs}
+    _check_weights(
+        run for run in runs if run.cfg and not _finished(paths[run.id], run.key)
+    )
     results = []
     for run in runs:
-        path = folder / f'{run.id}.json'
+        path = paths[run.id]
         done = _finished(path, run.key) if run.cfg else run.described()
         if done is None:
             done = _evaluate(run, layout, folder / run.id, task)
@@ -232,6 +236,14 @@ def _finish_configs(runs: Sequence[Run], args: Namespace, layout: Layout) -> Non
         weights = run.source.sha256
         parts = (__version__, weights, run.file, layout.digest, model, data)
         run.key = hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
+
+
+def _check_weights(runs: Iterable[Run]) -> None:
+    """Convert each file for its network, a second at most, and open those to run."""
+    for run in runs:
+        convert(run.source, run.own or run.cfg)
+        if run.file:
+            interpreter(Path(run.source.path))
 
 
 def _finished(path: Path, key: str) -> Row | None:

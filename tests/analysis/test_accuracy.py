@@ -2,11 +2,19 @@
 
 import math
 from pathlib import Path
+from types import SimpleNamespace
+from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
 
-from mnv2_mm.analysis.accuracy import _average_precision, bootstrap, mean_iou, wilson
+from mnv2_mm.analysis.accuracy import (
+    _average_precision,
+    bootstrap,
+    mean_iou,
+    measure,
+    wilson,
+)
 
 
 def test_wilson() -> None:
@@ -30,6 +38,24 @@ def test_mean_iou_counts_classes_in_two_ways() -> None:
     assert mean_iou(areas) == (pytest.approx(50.0), 3)
     assert mean_iou(areas, with_truth=True) == (pytest.approx(75.0), 2)
     assert mean_iou(np.zeros((1, 4, 4)))[1] == 0
+
+
+def test_no_interval_is_beyond_100_percent() -> None:
+    """One of eight images is half wrong."""
+    wrong, right = [[2], [4], [4], [4]], [[4], [4], [4], [4]]
+
+    def test() -> None:
+        runner.test_evaluator.metrics[0].areas = np.array([wrong, *[right] * 7], float)
+
+    dataset = MagicMock(metainfo={}, __len__=lambda _: 8)
+    runner = SimpleNamespace(
+        test=test,
+        test_evaluator=SimpleNamespace(metrics=[]),
+        test_dataloader=SimpleNamespace(dataset=dataset),
+    )
+    found = measure(runner, 'seg')
+    assert found.value == pytest.approx(93.75)
+    assert 0 < found.low < found.value and found.high == 100
 
 
 def test_average_precision_is_the_hosts(tmp_path: Path) -> None:

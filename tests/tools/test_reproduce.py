@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -27,7 +28,7 @@ from mnv2_mm.utils.files import write_json
 Tool = Callable[..., int]
 SHARED = Path(__file__).resolve().parents[3] / 'shared'
 FLAGS = ('--workers', 0)
-ROW = 'mobilenet_v2_w035_r096'
+ROW, WIDER = 'mobilenet_v2_w035_r096', 'mobilenet_v2_w050_r096'
 trained_files = pytest.mark.skipif(
     not (SHARED / 'weights').is_dir(), reason='needs the trained files of ../shared'
 )
@@ -97,6 +98,31 @@ def test_a_known_accuracy_once(
     assert run_tool('reproduce', *flags) == 0
     with pytest.raises(AssertionError, match='measured before'):
         run_tool('reproduce', *flags, '--limit', 3)
+
+
+@pytest.mark.parametrize(
+    ('flags', 'message'),
+    [
+        (['--rows', WIDER, ROW], 'does not fit the network'),
+        (['--rows', WIDER, '--interpreter'], 'pip install ai-edge-litert'),
+    ],
+)
+def test_all_weights_are_checked_before_the_first_row(
+    run_tool: Tool,
+    imagenet: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
+    flags: list,
+    message: str,
+) -> None:
+    monkeypatch.setattr(command, 'measure', None)
+    monkeypatch.setitem(sys.modules, 'ai_edge_litert.interpreter', None)
+    file = graph(tmp_path / 'graph.pb', slim_variables.classifier(0.5))
+    weights = [f'{name}={file}' for name in flags if name.startswith('mobile')]
+    flags = [*flags, '--data', imagenet, '--weights', *weights, *FLAGS]
+    assert run_tool('reproduce', 'figure5', *flags, '--work-dir', tmp_path) == 2
+    assert message in capsys.readouterr().err
 
 
 @pytest.fixture
@@ -203,6 +229,8 @@ def test_a_segmentation(
         (['figure5', '--peers', 'FILE.pb'], ['table4']),
         (['table6'], ['instances_val2017.json']),
         (['agreement'], ['--weights']),
+        (['agreement', '--weights', 'FILE.pb', '--rows', 'a'], ['--rows']),
+        (['agreement', '--weights', 'a=FILE.pb'], ['a=FILE.pb', '--weights FILE.pb']),
     ],
 )
 def test_wrong_arguments_are_one_message(
