@@ -12,6 +12,7 @@ from mnv2_mm.analysis.report.findings import (
     confusion_sections,
     percent,
     ratio,
+    without_truth,
     worst_first,
 )
 from mnv2_mm.runtime.drawing import class_name
@@ -60,6 +61,7 @@ def analyze_masks(samples: Sequence[Sample], classes: Sequence[str]) -> Findings
         f'average class, the predicted and the true region overlap by '
         f'{np.nanmean(iou):.0%}.'
     )
+    sentence += without_truth(classes, total.sum(1))
     meaning = 'overlap of true and predicted regions, mean over classes; 100 is perfect'
     ranked = [Ranked(*entry[1:]) for entry in sorted(scores, key=lambda s: s[0])]
     value = f'{100 * np.nanmean(iou):.1f}'
@@ -92,6 +94,7 @@ def analyze_classes(samples: Sequence[Sample], classes: Sequence[str]) -> Findin
     sentence = f'The model names {top1:.0%} of the images right.'
     if len(names) > 2 * best.shape[1]:
         sentence += f' The true class is among its best five for {top5:.0%}.'
+    sentence += without_truth(names, counts)
     recall, precision = ratio(right, counts), ratio(right, predicted)
     sections = [
         Section(

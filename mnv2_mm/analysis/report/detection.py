@@ -14,6 +14,7 @@ from mnv2_mm.analysis.report.findings import (
     confusion_sections,
     percent,
     ratio,
+    without_truth,
     worst_first,
 )
 from mnv2_mm.analysis.report.matching import KINDS, Boxes, error_kinds
@@ -52,8 +53,9 @@ def analyze_boxes(samples: Sequence[Sample], classes: Sequence[str]) -> Findings
         f'{threshold:.2f} or more count'
     )
     balance = '; this threshold has the best balance (F1) on these images'
-    sentence += f'{balance if found else ""}.'
     names = boxes.names
+    counts = np.bincount(boxes.true_labels[objects], minlength=len(names))
+    sentence += f'{balance if found else ""}.' + without_truth(names, counts)
     lines = {n: precision[0, :, i] for i, n in enumerate(names) if seen[i]}
     sections = [
         _class_section(boxes, ap, ap50, kept, right),

@@ -7,6 +7,7 @@ import numpy as np
 
 from mnv2_mm.analysis.report.collect import Sample
 from mnv2_mm.analysis.report.figures import Drawing, draw_matrix
+from mnv2_mm.datasets.checks.source import listed
 
 _PAIRS = 10  # of confused classes
 _ROWS = 100  # of the table of classes
@@ -74,6 +75,12 @@ def ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
 def worst_first(values: np.ndarray) -> np.ndarray:
     """Numbers of the classes for a table, without those that have no value."""
     return np.argsort(values, kind='stable')[: min(_ROWS, np.isfinite(values).sum())]
+
+
+def without_truth(classes: Sequence[str], counts: np.ndarray) -> str:
+    """A sentence about the classes that the test set does not have."""
+    names = [name for name, n in zip(classes, counts, strict=True) if not n]
+    return f' Not tested, as the test set has none: {listed(names)}.' if names else ''
 
 
 def confusion_sections(

@@ -34,6 +34,7 @@ def test_masks():
     assert findings.value == f'{100 * (1 / 2 + 5 / 6) / 2:.1f}'
     assert rows(findings, 'Classes')[0][::2] == ['sky', '50.0%']
     assert len(rows(findings, 'Classes')) == 2
+    assert findings.sentence.endswith('has none: sun.')
     assert rows(findings, 'Most confused') == [['sky', 'sea', '1', '50.0%']]
     assert [r.sample for r in findings.ranked] == samples
     assert findings.ranked[0].caption == 'IoU: sky 0.50, sea 0.50'
@@ -52,6 +53,7 @@ def test_classes():
     assert findings.value == '50.0'
     assert rows(findings, 'Classes')[0] == ['cat', '2', '50.0%', '50.0%']
     assert [row[0] for row in rows(findings, 'Classes')] == ['cat', 'dog']
+    assert findings.sentence.endswith('has none: bird.')
     pairs = [row[:3] for row in rows(findings, 'Most confused')]
     assert pairs == [['cat', 'dog', '1'], ['dog', 'cat', '1']]
     order = [samples.index(ranked.sample) for ranked in findings.ranked]

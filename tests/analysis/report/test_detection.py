@@ -154,6 +154,7 @@ def test_threshold_precision_and_recall():
     rows = {row[0]: row[1:] for row in texts(section(findings, 'Classes').rows)}
     assert rows['cat'][0] == '2' and rows['cat'][-2:] == ['50.0%', '100.0%']
     assert 'bird' not in rows  # there is none
+    assert findings.sentence.endswith('has none: bird.')
     assert [r.caption.partition(' ')[0] for r in findings.ranked] == ['0', '2']
 
 
