@@ -72,8 +72,9 @@ def load(
     Args:
         model: Name of a published network (configs/official); a config (path, name or
             read) with ``weights``; a checkpoint, whose config is found beside it, as a
-            training leaves it; or the folder of an exported model, which needs no
-            torch. Configs are Python and are run.
+            training leaves it; the folder of a training, for its best checkpoint; or
+            the folder of an exported model, which needs no torch. Configs are Python
+            and are run.
         weights: Checkpoint, ``mnv2_mm://NAME``, or a file of TFLite, TensorFlow or
             safetensors, which is converted; ``mnv2 convert`` converts a .pth of another
             code base.
@@ -104,10 +105,14 @@ def load(
                 )
             return ExportedModel(place)
         if place.is_dir():
-            raise InputError(
-                f'{place} holds no exported model; give a checkpoint in it, for '
-                f'example {place / "epoch_1.pth"}'
-            )
+            from mnv2_mm.checkpoints.hub import result_of
+
+            model, _ = result_of(str(place))
+            if model is None:
+                raise InputError(
+                    f'{place} holds neither an exported model nor a checkpoint of a '
+                    'training; give a file, or weights'
+                )
     make = partial(
         _from_weights,
         model,

@@ -137,6 +137,25 @@ def test_load_a_checkpoint_alone(
     assert results[0].plot().shape[2] == 3
 
 
+def test_load_the_folder_of_a_training(
+    trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, checkpoint = trained('cls')
+    folder = tmp_path / 'work_dir'
+    folder.mkdir()
+    get_config(config).dump(folder / config.name)
+    (best,) = checkpoint.parent.glob('best_*.pth')
+    for path in (checkpoint, best):
+        shutil.copy(path, folder)
+
+    def stop(config: object, weights: object, **_: object) -> None:
+        raise InputError(f'{weights} is taken')
+
+    monkeypatch.setattr('mnv2_mm.api.init_model', stop)
+    with pytest.raises(InputError, match=rf'{best.name} is taken'):
+        load(folder)
+
+
 def test_load_chooses_among_configs_and_runs_no_checkpoint(
     trained: Trained, tmp_path: Path
 ) -> None:
@@ -191,7 +210,7 @@ def test_mistakes_of_load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         (tmp_path / 'none.onnx', r'model\.json'),
         (get_config('ssdlite_sample'), 'weights'),
         ('ssdlite_sample', 'weights'),
-        (tmp_path, 'holds no exported model'),
+        (tmp_path, 'nor a checkpoint'),
         (5, 'int'),
     ):
         with pytest.raises(InputError, match=named):

@@ -101,7 +101,7 @@ def _record(path: Path) -> Path:
 
 
 def _by_hand(url: str, path: Path) -> str:
-    return f'Fetch {url}\nby hand to {path}, or give it with --weights'
+    return f'Fetch {url}\nby hand to {path}, or give the file as weights'
 
 
 def _go_on(url: str, part: Path, *, secure: bool) -> bool:

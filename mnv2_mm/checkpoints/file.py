@@ -82,8 +82,8 @@ def check_file(path: str | os.PathLike) -> None:
     path = os.path.expanduser(path)
     if not os.path.isfile(path):
         raise InputError(
-            f'there is no checkpoint {path}; give the .pth file of a training, e.g. '
-            'work_dirs/<config name>/epoch_1.pth'
+            f'there is no checkpoint {path}; correct the path (a training leaves its '
+            'files in work_dirs/<config name>)'
         )
     what = other_content(path)
     if what == CUT_OFF:

@@ -23,6 +23,7 @@ from mnv2_mm.checkpoints.convert import (
 )
 from mnv2_mm.checkpoints.download import check_digest, download, recorded_digest
 from mnv2_mm.checkpoints.file import check_file, read
+from mnv2_mm.checkpoints.resume import best_checkpoint, latest_checkpoint
 from mnv2_mm.checkpoints.source import Source
 from mnv2_mm.utils.config import get_config, list_models
 from mnv2_mm.utils.config_names import configs_in
@@ -190,3 +191,10 @@ def _convert(source: Source, cfg: Config, target: Path) -> None:
             f'{target} cannot be written ({error.strerror}); set {CACHE_VARIABLE} to '
             'a folder that can'
         ) from error
+
+
+def result_of(work_dir: str) -> tuple[str | None, float | None]:
+    """The best checkpoint of a training and its score, else the newest complete one."""
+    newest, _ = latest_checkpoint(work_dir)
+    best = newest and best_checkpoint(work_dir, read(newest))
+    return best or (newest, None)

@@ -28,10 +28,9 @@ from mnv2_mm.analysis.report.matching import library
 from mnv2_mm.analysis.report.page import draw_images, render
 from mnv2_mm.api import load
 from mnv2_mm.checkpoints.file import check_file
-from mnv2_mm.checkpoints.hub import config_of, local_checkpoint
+from mnv2_mm.checkpoints.hub import config_of, local_checkpoint, result_of
 from mnv2_mm.checkpoints.loading import safe_loading
 from mnv2_mm.commands.test import evaluation_runner
-from mnv2_mm.commands.train import result_of
 from mnv2_mm.engine.network_graph import EAGER_CALLS
 from mnv2_mm.engine.progress import scalars
 from mnv2_mm.runtime.machine import describe

@@ -16,13 +16,9 @@ from mmengine.config import Config, ConfigDict
 
 from mnv2_mm.checkpoints.content import check_entries
 from mnv2_mm.checkpoints.file import read
+from mnv2_mm.checkpoints.hub import result_of
 from mnv2_mm.checkpoints.loading import safe_loading
-from mnv2_mm.checkpoints.resume import (
-    best_checkpoint,
-    checkpoints,
-    last_validation,
-    latest_checkpoint,
-)
+from mnv2_mm.checkpoints.resume import checkpoints, last_validation, latest_checkpoint
 from mnv2_mm.engine.fast_training import set_fast, set_memory_use, set_mixed_precision
 from mnv2_mm.engine.launch import build_runner, preflight, set_launcher, set_work_dir
 from mnv2_mm.engine.work_dir_lock import lock_work_dir
@@ -208,13 +204,6 @@ def _is_finished(cfg: Config, path: str) -> bool:
             'without a name continues from the last checkpoint'
         )
     return False
-
-
-def result_of(work_dir: str) -> tuple[str | None, float | None]:
-    """The best checkpoint of a training and its score, else the newest complete one."""
-    newest, _ = latest_checkpoint(work_dir)
-    best = newest and best_checkpoint(work_dir, read(newest))
-    return best or (newest, None)
 
 
 def _report(cfg: Config) -> None:

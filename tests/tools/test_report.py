@@ -67,6 +67,7 @@ def check_in_chromium(path, folder):
         done = subprocess.run(
             [
                 CHROMIUM,
+                '--headless',
                 '--no-sandbox',
                 '--enable-logging=stderr',
                 *flags,
