@@ -366,6 +366,9 @@ def test_python_and_environment_differ(tmp_path):
     other = fake_python(tmp_path / 'other', 'echo 3.99')
     done = setup_env('--venv', tmp_path, '--python', other)
     assert done.returncode == 1
+    assert f'{other} 3.99; give' in done.stderr
+    other = fake_python(tmp_path / 'other', '[ $1 = - ] || echo 3.99')
+    done = setup_env('--venv', tmp_path, '--python', other)
     assert f'not of {other}' in done.stderr
 
 

@@ -248,7 +248,7 @@ folder with --venv, or remove it."
 }
 
 make_venv() {
-    local version
+    local version reason
     if "$py" -c '' 2>/dev/null; then
         version=$("$py" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
         case $version in
@@ -256,6 +256,9 @@ make_venv() {
             *) fail "$venv is made of Python $version; 3.10 to 3.13 is tested.
 Remove it (rm -r '$venv') and run this again." ;;
         esac
+        if [ -n "$python" ] && reason=$(unusable "$python") && [ -n "$reason" ]; then
+            fail "--python $python $reason; give a Python 3.10 to 3.13"
+        fi
         if [ -n "$python" ] && [ "$version" != "$("$python" -c \
             'import sys; print("%d.%d" % sys.version_info[:2])')" ]; then
             fail "$venv is made of Python $version, not of $python.

@@ -7,8 +7,8 @@ are compared first. What must fit depends on the use:
 ======== ==========================================================================
 resume   everything; each difference is an error
 test     every tensor of the model; extra tensors in the file are a warning
-finetune half of the backbone; the rest is a warning that names what keeps its
-         initial value
+finetune half of the backbone; what keeps its initial value is named, as a warning
+         unless the whole backbone is there
 ======== ==========================================================================
 
 A converted checkpoint states in its ``meta`` how pixels are scaled, as mean and std in
@@ -84,7 +84,10 @@ class CheckpointGuardHook(Hook):
             classes=(getattr(dataset, 'metainfo', None) or {}).get('classes'),
         )
         if not report.exact:
-            runner.logger.warning(str(report))
+            # a new head is what one expects of a start from weights of another task
+            usual = use == 'finetune' and report.share('backbone.') == 1
+            level = logging.INFO if usual else logging.WARNING
+            runner.logger.log(level, str(report))
         model, meta = unwrap(runner.model), checkpoint.get('meta')
         if use == 'test':
             level, message = logging.INFO, apply_preprocessing(model, meta)

@@ -45,6 +45,19 @@ def test_hook_finetunes_with_one_warning(
     assert torch.equal(target.head.weight, head)
 
 
+@pytest.mark.parametrize(('lacks', 'level'), [(None, 'INFO'), ('0.bias', 'WARNING')])
+def test_a_new_head_is_no_warning(
+    tmp_path: Path, lacks: str | None, level: str, capfd: pytest.CaptureFixture
+) -> None:
+    weights = Toy(classes=5).state_dict()
+    weights.pop(f'backbone.{lacks}', None)
+    path = str(tmp_path / 'a.pth')
+    torch.save(weights, path)
+    toy_runner(tmp_path / 'run', Toy(classes=3), load_from=path).train()
+    (line,) = [x for x in capfd.readouterr().out.splitlines() if 'tensors matched' in x]
+    assert f' {level} - ' in line
+
+
 def test_counts_of_numpy_and_a_state_that_is_not_resumed_are_read() -> None:
     model, meta = Toy(), {'epoch': np.int64(3)}
     state = {'state_dict': model.state_dict(), 'meta': meta, 'optimizer': []}
