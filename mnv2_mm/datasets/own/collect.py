@@ -266,7 +266,8 @@ def _masks(
     problems.add('image without a mask; it is left out', sorted(others))
     if not records:
         shown = '\n'.join(problems.lines())
-        raise InputError(f'no mask can be used (class folders: --task cls):\n{shown}')
+        hint = ' (class folders: --task cls)' if class_folders(files) else ''
+        raise InputError(f'no mask can be used{hint}:\n{shown}')
     names = class_names('masks', files)
     if set(seen) <= {0, 255} and 255 in seen:
         problems.add('masks of 0 and 255; 255 is written as class 1', FORMATS['masks'])

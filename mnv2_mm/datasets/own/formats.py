@@ -221,10 +221,11 @@ def recognize(files: Files, task: str | None, format: str | None) -> list[str]:
     else:
         found = boxes if task == 'det' or boxes else [n for n in other if other[n]][:1]
     if not found:
+        known = {'seg': ('masks', 'coco'), 'cls': ('folders',)}.get(task or '', FORMATS)
         raise InputError(
             f'{files.root} has {len(files.images)} images and no annotations that are '
             f'known{f" for --task {task}" if task else ""} '
-            f'({", ".join(FORMATS.values())}); other files: '
+            f'({", ".join(FORMATS[name] for name in known)}); other files: '
             f'{listed(files.others, 3) or "none"}'
         )
     return found
