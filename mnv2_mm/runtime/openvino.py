@@ -5,6 +5,7 @@ boxes it then found 157, up to 7.6 px away. So float32 is asked for; 8-bit layer
 """
 
 import os
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -42,12 +43,14 @@ class OpenVino:
             model = core.read_model(data, b'')
             self._network = core.compile_model(model, 'CPU', options)
             (_,) = self._network.inputs
+        # one request serves all calls; the next run overwrites its outputs
+        self._lock = threading.Lock()
         self.outputs = [value.any_name for value in self._network.outputs]
 
     def __call__(self, inputs: np.ndarray) -> dict[str, np.ndarray]:
         """(B, 3, H, W) float32 -> outputs by name."""
         pixels = np.ascontiguousarray(inputs, np.float32)
-        with backend_errors('openvino', f'cannot run the network on {inputs.shape}'):
+        what = f'cannot run the network on {inputs.shape}'
+        with self._lock, backend_errors('openvino', what):
             found = self._network([pixels])
-        # its arrays are views of memory that the next run overwrites
-        return {name: found[i].copy() for i, name in enumerate(self.outputs)}
+            return {name: found[i].copy() for i, name in enumerate(self.outputs)}

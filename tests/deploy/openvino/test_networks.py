@@ -1,5 +1,7 @@
 """Exported networks in OpenVINO give PyTorch's answers."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import cv2
 import numpy as np
 import pytest
@@ -56,6 +58,17 @@ def test_two_runs_do_not_share_memory(built):
     network(other)
     for name, value in found.items():
         np.testing.assert_array_equal(value, kept[name])
+
+
+def test_threads_share_a_network(built):
+    network = ExportedModel(built('det', 'openvino_static')).network
+    random = np.random.default_rng(0)
+    inputs = random.normal(0, 1, (4, 1, 3, 128, 128)).astype(np.float32)
+    wanted = [network(pixels) for pixels in inputs]
+    with ThreadPoolExecutor(4) as pool:
+        for number, found in enumerate(pool.map(network, [*inputs] * 30)):
+            for name, value in wanted[number % 4].items():
+                np.testing.assert_allclose(found[name], value, atol=1e-3)
 
 
 def test_a_damaged_file_is_refused(tmp_path):
