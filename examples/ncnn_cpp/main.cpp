@@ -13,6 +13,11 @@ int main(int argc, char** argv) try {
   if (argc < 3) throw std::runtime_error("give FOLDER IMAGE [SCORE | MASK.png]");
   const char* option = argc > 3 ? argv[3] : nullptr;
   const mnv2::Model model(argv[1]);
+  const bool boxes = model.info["task"] == "det";
+  double least = boxes ? double(model.info.at("thresholds").at("shown_score_thr")) : 0;
+  char rest;
+  if (boxes && option && std::sscanf(option, "%lf%c", &least, &rest) != 1)
+    throw std::runtime_error(std::string("the score ") + option + " is no number; give 0 to 1");
   const cv::Mat image = cv::imread(argv[2], cv::IMREAD_COLOR);
   if (image.empty()) throw std::runtime_error(std::string(argv[2]) + " cannot be read as an image");
   const mnv2::Result result = model.predict(image);
@@ -21,8 +26,6 @@ int main(int argc, char** argv) try {
     line["class"] = model.info.at("classes").at(label);
     std::puts(line.dump().c_str());
   };
-  const double least = !result.boxes.size() ? 0 : option ? std::stod(option)
-      : double(model.info.at("thresholds").at("shown_score_thr"));
   for (const auto& [label, score, x0, y0, x1, y1] : result.boxes)
     if (score >= least) print(label, {{"score", score}, {"box", {x0, y0, x1, y1}}});
 

@@ -1,6 +1,7 @@
 // Runs an exported ncnn model by its model.json. docs/model_schema.json of mnv2_mm
 // explains every key. Images are blue, green, red, as OpenCV and simpleocv read them.
 #pragma once
+#include <algorithm>
 #include <cmath>
 #include <fstream>
 #include <memory>
@@ -49,11 +50,21 @@ class Model {
     cv::Mat inside = image;  // the part of the network input without padding
     for (const json& step : info.at("preprocessing").at("steps")) inside = prepared(inside, step);
     const ncnn::Mat input = normalized(inside);
+    const json& shape = info.at("input").at("shape");
+    const auto differs = [&](int axis, int side) {
+      return !shape.at(axis).is_null() && side != int(shape[axis]);
+    };
+    if (differs(2, input.h) || differs(3, input.w))  // ncnn would compute something wrong
+      throw std::runtime_error("the image becomes an input of " + std::to_string(input.w) + "x" +
+                               std::to_string(input.h) + ", and the model takes " +
+                               shape[3].dump() + "x" + shape[2].dump() +
+                               "; export it with a test pipeline that resizes to this size");
     const json& output = info.at("outputs")[0];
     ncnn::Extractor extractor = net.create_extractor();
     ncnn::Mat found;
-    extractor.input(std::string(info.at("input").at("name")).c_str(), input);
-    extractor.extract(std::string(output.at("name")).c_str(), found);
+    if (extractor.input(std::string(info.at("input").at("name")).c_str(), input) ||
+        extractor.extract(std::string(output.at("name")).c_str(), found))
+      throw std::runtime_error("ncnn cannot run the network; export the model again");
     Result result;
     if (info["task"] == "cls") {
       result.probabilities.assign((const float*)found, (const float*)found + found.w);
@@ -82,7 +93,7 @@ class Model {
       width = w - 2 * int((w - w * double(step.at("share"))) / 2);
       height = h - 2 * int((h - h * double(step.at("share"))) / 2);
     } else if (what == "crop_square") {
-      width = height = least * double(step.at("share"));
+      width = height = std::max(1.0, least * double(step.at("share")));
     } else if (what == "resize_short") {
       width = double(step.at("side")) * w / least;
       height = double(step.at("side")) * h / least;
@@ -102,10 +113,43 @@ class Model {
     }
     if (what.rfind("resize", 0) || step.at("interpolation") != "bilinear")
       throw std::runtime_error("this example does not know the step " + step.dump());
-    cv::Mat resized(int(height), int(width), CV_8UC3);
-    ncnn::resize_bilinear_c3(image.data, image.cols, image.rows, resized.data, resized.cols,
-                             resized.rows);
-    return resized;
+    if (width < 1 || height < 1) throw std::runtime_error("the image is too narrow; crop it");
+    return resize(image, int(width), int(height));
+  }
+
+  struct Tap { int first, second, before, after; };  // two old pixels and their weights, 11 bits
+
+  static std::vector<Tap> taps(int from, int to, bool clamped) {
+    std::vector<Tap> result;
+    for (int i = 0; i < to; i++) {
+      const float place = float((i + 0.5) * (double(from) / to) - 0.5);
+      const int low = int(std::floor(place));
+      const float part = clamped && (low < 0 || low >= from - 1) ? 0 : place - low;
+      result.push_back({std::max(low, 0), std::min(low + 1, from - 1),
+                        int(std::lrint((1 - part) * 2048)), int(std::lrint(part * 2048))});
+    }
+    return result;
+  }
+
+  // Bilinear, bit by bit as OpenCV; ncnn::resize_bilinear_c3 rounds half weights otherwise.
+  static cv::Mat resize(const cv::Mat& image, int width, int height) {
+    cv::Mat result(height, width, CV_8UC3);
+    const std::vector<Tap> columns = taps(image.cols, width, true);
+    unsigned char* pixel = result.data;
+    for (const Tap& y : taps(image.rows, height, false)) {
+      const unsigned char* top = image.data + size_t(3) * image.cols * y.first;
+      const unsigned char* bottom = image.data + size_t(3) * image.cols * y.second;
+      for (const Tap& x : columns) {
+        for (int c = 0; c < 3; c++) {
+          const auto mix = [&](const unsigned char* row) {
+            return (row[3 * x.first + c] * x.before + row[3 * x.second + c] * x.after) >> 4;
+          };
+          const int above = (mix(top) * y.before) >> 16, below = (mix(bottom) * y.after) >> 16;
+          *pixel++ = (unsigned char)((above + below + 2) >> 2);
+        }
+      }
+    }
+    return result;
   }
 
   ncnn::Mat normalized(const cv::Mat& image) const {
@@ -132,6 +176,7 @@ class Model {
                const cv::Mat& image) const {
     if (info.at("ending").at("argmax") || info["ending"].at("resize"))
       throw std::runtime_error("this example takes logits; export without with_resize");
+    if (logits.c > 256) throw std::runtime_error("this example takes up to 256 classes");
     const auto resized = [&](const ncnn::Mat& from, int width, int height) {
       ncnn::ParamDict how;
       how.set(0, 2), how.set(3, height), how.set(4, width);  // bilinear

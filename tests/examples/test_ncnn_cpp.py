@@ -21,7 +21,10 @@ pytest.importorskip('mmdet.models')
 pytest.importorskip('mmseg.models')
 pytest.importorskip('mmpretrain.models')
 
+from exported_folders import write_folder
+
 from mnv2_mm.runtime.model import ExportedModel
+from mnv2_mm.runtime.ncnn import OPTIONS
 
 pytest_plugins = ['deploy_networks']
 
@@ -126,6 +129,29 @@ def test_it_predicts_as_the_python_runner(
         check(program, built(task, kind, **options), image)
 
 
+@pytest.mark.parametrize(
+    ('shape', 'share', 'side'),
+    [
+        ((640, 640), 1.0, 300),  # some weights are halves
+        ((700, 700), 1.0, 9),
+        ((1, 1), 0.875, 8),
+        ((3, 2), 1.0, 9),
+    ],
+)
+def test_the_steps_are_those_of_the_python_runner(
+    program: Path, tmp_path: Path, shape: tuple[int, int], share: float, side: int
+) -> None:
+    resize = dict(do='resize', size=[side, side], interpolation='bilinear')
+    info = dict(options=OPTIONS, input=dict(name='x', shape=[1, 3, side, side]))
+    folder = write_folder(tmp_path / 'mean', 'ncnn', **info)
+    text = json.loads((folder / 'model.json').read_text())
+    text['preprocessing']['steps'] = [dict(do='crop_square', share=share), resize]
+    (folder / 'model.json').write_text(json.dumps(text))
+    image = np.random.default_rng(0).integers(0, 255, (*shape, 3), np.uint8)
+    cv2.imwrite(str(tmp_path / 'a.png'), image)
+    check(program, folder, tmp_path / 'a.png')
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not SHARED.is_dir(), reason='needs the files of ../shared')
 @pytest.mark.parametrize('task', OFFICIAL)
@@ -147,25 +173,51 @@ def test_googles_networks(
     check(program, folder, image)
 
 
-@pytest.mark.parametrize('damage', ['no json', 'format', 'bytes', 'no image', 'step'])
+@pytest.mark.parametrize(
+    'damage',
+    [
+        'no json',
+        'format',
+        'bytes',
+        'no image',
+        'step',
+        'size',
+        'blob',
+        'narrow',
+        'score',
+    ],
+)
 def test_bad_input_is_one_message(
     program: Path, built: Callable, tmp_path: Path, damage: str
 ) -> None:
     folder, image = tmp_path / 'copy', tmp_path / 'a.png'
-    shutil.copytree(built('cls', 'ncnn_static'), folder)
+    task = 'det' if damage == 'score' else 'cls'
+    shutil.copytree(built(task, 'ncnn_static'), folder)
     cv2.imwrite(str(image), np.zeros((9, 9, 3), np.uint8))
     info = json.loads((folder / 'model.json').read_text())
-    if damage == 'no json':
-        (folder / 'model.json').unlink()
-    elif damage == 'bytes':
+    if damage == 'bytes':
         (folder / 'end2end.bin').write_bytes(b'short')
     elif damage == 'no image':
         image.unlink()
-    else:
-        info['format'] = 1 if damage == 'format' else info['format']
+    elif damage == 'format':
+        info['format'] = 1
+    elif damage == 'size':
+        info['input']['shape'][3] += 32
+    elif damage == 'blob':
+        info['input']['name'] = 'x'
+    elif damage == 'narrow':
+        cv2.imwrite(str(image), np.zeros((1, 500, 3), np.uint8))
+        resize = dict(do='resize', size=[64, 64], interpolation='bilinear')
+        info['preprocessing']['steps'] = [resize | dict(keep_ratio=True)]
+    elif damage == 'step':
         info['preprocessing']['steps'][0]['do'] = 'rotate'
-        (folder / 'model.json').write_text(json.dumps(info))
-    done = subprocess.run([program, folder, image], capture_output=True, text=True)
+    (folder / 'model.json').write_text(json.dumps(info))
+    if damage == 'no json':
+        (folder / 'model.json').unlink()
+    command = [program, folder, image, *(['high'] if damage == 'score' else [])]
+    done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 2
-    assert done.stderr.startswith('error: ')
-    assert done.stderr.count('\n') == 1
+    *others, error = done.stderr.splitlines()
+    assert error.startswith('error: ')
+    assert not others or damage == 'blob'  # ncnn says something of its own
+    assert damage != 'score' or 'high' in error

@@ -5,7 +5,9 @@
 
 #include "model.hpp"
 
-static std::unique_ptr<mnv2::Model> model;
+// Each call holds the model that it uses: an activity that Android makes anew, as on a
+// rotation, loads while the worker of the old one still detects.
+static std::shared_ptr<const mnv2::Model> current;
 
 // Runs a function; an exception of C++ becomes one of Kotlin.
 template <typename Function>
@@ -21,8 +23,9 @@ extern "C" JNIEXPORT void JNICALL
 Java_org_mnv2mm_Detector_load(JNIEnv* env, jobject, jstring folder) {
   const char* path = env->GetStringUTFChars(folder, nullptr);
   guarded(env, [&] {
-    model = std::make_unique<mnv2::Model>(path);
+    const auto model = std::make_shared<const mnv2::Model>(path);
     if (model->info["task"] != "det") throw std::runtime_error("this app draws boxes only");
+    std::atomic_store(&current, model);
   });
   env->ReleaseStringUTFChars(folder, path);
 }
@@ -30,7 +33,7 @@ Java_org_mnv2mm_Detector_load(JNIEnv* env, jobject, jstring folder) {
 extern "C" JNIEXPORT jstring JNICALL
 Java_org_mnv2mm_Detector_className(JNIEnv* env, jobject, jint label) {
   std::string name;
-  guarded(env, [&] { name = model->info.at("classes").at(label); });
+  guarded(env, [&] { name = std::atomic_load(&current)->info.at("classes").at(label); });
   return env->ExceptionCheck() ? nullptr : env->NewStringUTF(name.c_str());
 }
 
@@ -44,6 +47,7 @@ Java_org_mnv2mm_Detector_detect(JNIEnv* env, jobject, jintArray pixels, jint wid
     env->GetIntArrayRegion(pixels, 0, jsize(argb.size()), argb.data());
     for (size_t i = 0; i < argb.size(); i++)
       for (int c = 0; c < 3; c++) image.data[3 * i + c] = (unsigned char)(argb[i] >> (8 * c));
+    const auto model = std::atomic_load(&current);
     const double least = model->info.at("thresholds").at("shown_score_thr");
     for (const auto& box : model->predict(image).boxes)
       if (box.score >= least)
