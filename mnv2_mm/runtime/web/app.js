@@ -93,7 +93,7 @@ async function showFile() {
   if (!file) return;
   stop();
   try {
-    // pixels as they are in the file, like OpenCV
+    // no conversion of colors, like OpenCV; but a canvas makes transparent pixels black
     const image = await createImageBitmap(file, { colorSpaceConversion: 'none' }).catch(() => {
       throw new Error(`${file.name} is no image that this browser reads`);
     });
@@ -122,6 +122,11 @@ async function startCamera() {
     const mine = await navigator.mediaDevices.getUserMedia({ video: { ...which, width: { ideal: 640 }, height: { ideal: 480 } } });
     stop();  // one that a second click has started
     stream = video.srcObject = mine;
+    mine.getVideoTracks()[0].onended = () => {  // unplugged, or not allowed any more
+      if (stream !== mine) return;
+      stop();
+      say('The camera has stopped; start it again, or choose an image');
+    };
     $('camera').textContent = 'Stop';
     await video.play();
     await listCameras(mine.getVideoTracks()[0].getSettings().deviceId);
@@ -135,7 +140,7 @@ async function startCamera() {
     say({
       NotAllowedError: 'The camera is not allowed; allow it in the settings of the page',
       NotFoundError: 'There is no camera; choose an image',
-    }[error.name] ?? error.message);
+    }[error.name] ?? (error.message || error.name));
   }
 }
 

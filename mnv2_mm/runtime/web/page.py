@@ -27,12 +27,16 @@ _SHA512 = (
     'XAfKYQ=='
 )
 _ARCHIVE = f'onnxruntime-web-{VERSION}.tgz'
-_RUNTIME = ('ort.wasm.bundle.min.mjs', 'ort-wasm-simd-threaded.wasm')
+#: Their names there and in a page; nginx does not send .mjs as JavaScript.
+_RUNTIME = {
+    'ort.wasm.bundle.min.mjs': 'ort.wasm.bundle.min.js',
+    'ort-wasm-simd-threaded.wasm': 'ort-wasm-simd-threaded.wasm',
+}
 _SCRIPTS = ('index.html', 'app.js', 'predict.js')
 #: Keeps the other files for use without a network; it names them.
 WORKER = 'sw.js'
-#: All files of a page but the model's.
-PAGE = (*_SCRIPTS, *_RUNTIME, WORKER)
+#: All files of a page but the model's, also of an earlier version's.
+PAGE = {*_SCRIPTS, *_RUNTIME, *_RUNTIME.values(), WORKER}
 _CROPS = ('crop_share', 'crop_middle')
 
 
@@ -91,7 +95,7 @@ def runtime_files(archive: str | os.PathLike | None = None) -> dict[str, bytes]:
         with tarfile.open(path) as content:
             members = (content.extractfile(f'package/dist/{n}') for n in _RUNTIME)
             files = [member.read() for member in members if member]
-    return dict(zip(_RUNTIME, files, strict=True))
+    return dict(zip(_RUNTIME.values(), files, strict=True))
 
 
 def _fetch(folder: Path) -> Path:
@@ -129,6 +133,11 @@ def add_page(folder: Path, info: Mapping, runtime: Mapping[str, bytes]) -> int:
     if ending['resize'] or ending['argmax']:
         raise InputError(
             'the page resizes the logits itself; export without with_resize'
+        )
+    limits = info['thresholds']
+    if limits and not limits['in_graph']:
+        raise InputError(
+            'the page has no NMS of its own; export without with_nms=False'
         )
     for step in info['preprocessing']['steps']:
         if step['do'] not in _CROPS and step.get('interpolation') != 'bilinear':

@@ -1,7 +1,7 @@
 // Predict with an exported model in a browser, from its model.json: the same steps as
 // mnv2_mm/runtime/preprocess.py, masks.py and model.py. The drawImage of a canvas resizes
 // otherwise than OpenCV, by which boxes move.
-import * as ort from './ort.wasm.bundle.min.mjs';
+import * as ort from './ort.wasm.bundle.min.js';
 
 // Throw unless a model.json is what this page can run.
 export function check(info) {

@@ -49,6 +49,10 @@ needs_chromium = pytest.mark.skipif(not CHROMIUM, reason='Chromium is not instal
 
 
 class Handler(http.server.SimpleHTTPRequestHandler):
+    def guess_type(self, path: str) -> str:
+        mjs = path.endswith('.mjs')  # as nginx
+        return 'application/octet-stream' if mjs else super().guess_type(path)
+
     def log_message(self, *_: object) -> None:
         pass
 
@@ -234,11 +238,22 @@ def test_camera_files_and_no_network(
     assert 'runtime 14.2 MB' in tab.status('model .* MB', '#sizes')
     wanted = ExportedModel(folder)(cv2.imread(str(browser.photo)))
     same(tab.found(), wanted)
-    tab.page.click('#camera')
+    tab.page.evaluate(
+        "document.getElementById('video').srcObject.getTracks()[0]"
+        ".dispatchEvent(new Event('ended'))"
+    )
+    tab.status('stopped')
+    tab.status('^Camera$', '#camera')
     text = tmp_path / 'notes.png'
     text.write_text('no image')
     tab.page.set_input_files('#file', text)
     assert 'notes.png' in tab.status('no image')
+    tab.page.evaluate(
+        '() => { navigator.mediaDevices.getUserMedia = '
+        "() => Promise.reject(new DOMException('', 'NotReadableError')); }"
+    )
+    tab.page.click('#camera')
+    tab.status('NotReadableError')
     tab.page.evaluate("Object.defineProperty(navigator, 'mediaDevices', {value: null})")
     tab.page.click('#camera')
     assert 'python -m http.server' in tab.status('https')
@@ -301,11 +316,13 @@ def test_googles_networks(
     assert not tab.errors
 
 
-@pytest.mark.parametrize('mistake', ['backend', 'step', 'ending', 'archive', 'npm'])
+@pytest.mark.parametrize(
+    'mistake', ['backend', 'step', 'ending', 'nms', 'archive', 'npm']
+)
 def test_mistakes_are_named_and_nothing_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run_tool: Callable, mistake: str
 ) -> None:
-    task = 'seg' if mistake == 'ending' else 'cls'
+    task = {'ending': 'seg', 'nms': 'det'}.get(mistake, 'cls')
     folder = folder_of(tmp_path / 'model', task, STEPS['stretch'])
     text = json.loads((folder / 'model.json').read_text())
     archive = tmp_path / 'other.tgz'
@@ -316,15 +333,19 @@ def test_mistakes_are_named_and_nothing_is_written(
         text['preprocessing']['steps'][0]['interpolation'] = 'area'
     elif mistake == 'ending':
         text['ending']['resize'] = True
+    elif mistake == 'nms':
+        limits = dict(score_thr=0.1, nms_iou=0.5, max_per_img=9)
+        text['thresholds'] = dict(in_graph=False, **limits)
     (folder / 'model.json').write_text(json.dumps(text))
-    if mistake in ('step', 'ending'):
+    if mistake in ('step', 'ending', 'nms'):
         monkeypatch.setattr(page, 'runtime_files', lambda archive: {})
     if mistake == 'npm':
         monkeypatch.setenv('PATH', str(tmp_path))
     out = tmp_path / 'out/page'
     with pytest.raises(InputError) as error:
         page.write_page(folder, out, archive=None if mistake == 'npm' else archive)
-    named = dict(backend='openvino', step='area', ending='resize', archive='other.tgz')
+    named = dict(backend='openvino', step='area', ending='resize', nms='with_nms')
+    named |= dict(archive='other.tgz')
     assert named.get(mistake, '--onnxruntime-web') in str(error.value)
     assert not out.exists()
     if mistake == 'backend':
