@@ -49,18 +49,24 @@ def page(model: 'Predictor', title: str) -> 'Interface':
         ) from error
 
     def predict(
-        image: 'np.ndarray | None', threshold: float
+        image: str | None, threshold: float
     ) -> tuple['np.ndarray | None', dict]:
-        """Predict for an image (H, W, 3) uint8, RGB."""
+        """Predict for the file of an image."""
         if image is None:
             return None, {}
-        (result,) = model.predict(image[..., ::-1].copy(), threshold=threshold)
+        (result,) = model.predict(Path(image), threshold=threshold)
         return result.plot()[..., ::-1], result.to_dict()
 
     return gradio.Interface(
         predict,
         [
-            gradio.Image(sources=['upload', 'webcam', 'clipboard'], label='Image'),
+            gradio.Image(
+                sources=['upload', 'webcam', 'clipboard'],
+                label='Image',
+                # the file itself: Pillow clips 16 bits
+                type='filepath',
+                image_mode=None,
+            ),
             gradio.Slider(0, 1, 0.3, label='Lowest score of a box'),
         ],
         [gradio.Image(label='Prediction', format='png'), gradio.JSON(label='Numbers')],

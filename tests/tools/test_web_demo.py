@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 from exported_folders import write_folder
+from PIL import Image
 
 from mnv2_mm.runtime.model import ExportedModel
 from mnv2_mm.utils.errors import InputError
@@ -27,24 +28,31 @@ def tool() -> ModuleType:
     return module
 
 
-def test_it_answers_as_the_runner(tool: ModuleType, tmp_path: Path) -> None:
+@pytest.mark.parametrize('kind', ['color', '16 bits', 'animation'])
+def test_it_answers_as_the_runner(tool: ModuleType, tmp_path: Path, kind: str) -> None:
     pytest.importorskip('gradio', reason='gradio is not installed')
     from gradio_client import Client, handle_file
 
     model = ExportedModel(write_folder(tmp_path / 'model'))
     image = np.random.default_rng(0).integers(0, 255, (40, 60, 3), np.uint8)
     image[..., 0] //= 4  # a mistake in the order of the colors shows
-    cv2.imwrite(str(tmp_path / 'photo.png'), image)
+    file = tmp_path / ('photo.gif' if kind == 'animation' else 'photo.png')
+    if kind == 'animation':
+        first, second = (Image.fromarray(x) for x in (image[..., ::-1], 255 - image))
+        first.save(file, save_all=True, append_images=[second])
+    else:
+        pixels = image[..., 1].astype(np.uint16) * 256 if kind == '16 bits' else image
+        cv2.imwrite(str(file), pixels)
     page = tool.page(model, 'toy')
     _, address, shared = page.launch(prevent_thread_lock=True, quiet=True)
     try:
         assert '127.0.0.1' in address and shared is None
         client = Client(address, verbose=False)
-        photo = handle_file(str(tmp_path / 'photo.png'))
+        photo = handle_file(str(file))
         drawn, numbers = client.predict(photo, 0.3, api_name='/predict')
     finally:
         page.close()
-    (wanted,) = model.predict(image)
+    (wanted,) = model.predict(file)
     assert numbers == json.loads(json.dumps(wanted.to_dict()))
     np.testing.assert_array_equal(cv2.imread(drawn), wanted.plot())
 
