@@ -115,8 +115,10 @@ class Demo:
             )
             results = itertools.chain([first], others)
             for result in _with_progress(results, first.frames):
-                writer.write(drawing if result is first else result.plot())
+                image = drawing if result is first else result.plot()
+                # before the call in which Ctrl-C waits until the frame is written
                 frames.append({'frame': result.frame, **result.to_dict()})
+                writer.write(image)
         finally:
             writer.release()
         written = cv2.VideoCapture(path).get(cv2.CAP_PROP_FRAME_COUNT)

@@ -23,11 +23,12 @@ from mnv2_mm.utils.files import user_path
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-IMAGES = ('.bmp', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp')
+IMAGES = ('.bmp', '.gif', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp')
 VIDEOS = ('.avi', '.m4v', '.mkv', '.mov', '.mp4', '.webm')
 _TIMEOUT = 30  # seconds without a byte
-#: Ends of a drawing's name, see Result.stem_in: of the second image of a name, a frame.
-_DRAWN = re.compile(r'(?<=.)((_\d+)?)_drawn(_\d+)?$')
+#: Ends of a drawing's name, see Result.stem_in: of the second image of a name, a frame,
+#: a mask.
+_DRAWN = re.compile(r'(?<=.)((_\d+)?)_drawn(_\d+)?(_mask)?$')
 
 #: One image or video: an address, a file, a camera, an array, an image of Pillow, or
 #: what was read of these.
@@ -88,7 +89,8 @@ def _files(name: str) -> list[Leaf]:
             urlsplit(name)
         except ValueError as error:
             raise InputError(f'{name} is no address: {error}') from error
-        return [name]
+        scheme, _, rest = name.partition('://')
+        return [f'{scheme.lower()}://{rest}']
     path = user_path(name)
     try:
         if path.is_file():

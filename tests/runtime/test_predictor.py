@@ -17,6 +17,7 @@ from PIL import Image
 from mnv2_mm.api import load
 from mnv2_mm.runtime.predictor import Predictor
 from mnv2_mm.runtime.result import Result
+from mnv2_mm.runtime.sources import find_sources
 from mnv2_mm.utils.errors import InputError
 
 RGB = np.zeros((20, 30, 3), np.uint8) + np.array([200, 100, 50], np.uint8)
@@ -104,6 +105,7 @@ def test_addresses(photos: Path) -> None:
         place = f'http://127.0.0.1:{server.server_port}'
         (result,) = Mean().predict(f'{place}/b.png?size=1')
         assert result.name == 'b'
+        assert list(Mean().predict(f'{place}/b.png'.replace('http', 'HTTP')))
         np.testing.assert_array_equal(result.image, BGR)
         with pytest.raises(InputError, match='404'):
             list(Mean().predict(f'{place}/none.png'))
@@ -283,6 +285,12 @@ def test_an_exported_model_is_loaded_without_torch(tmp_path: Path) -> None:
     assert done.stdout == 'red 0.78, green 0.39, blue 0.20 3 None\n'
     with pytest.raises(InputError, match='device'):
         load(folder, device='cuda:0')
+
+
+def test_a_pattern_and_a_folder_hold_what_a_file_may_be(photos: Path) -> None:
+    Image.fromarray(RGB).save(photos / 'c.gif')
+    for source in (photos / 'c.gif', photos / '*.gif', photos):
+        assert find_sources(str(source))[-1] == photos / 'c.gif'
 
 
 def test_files_of_macos_are_no_images(photos: Path) -> None:

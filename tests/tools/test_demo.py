@@ -3,7 +3,7 @@
 import json
 import shutil
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import cv2
@@ -14,7 +14,9 @@ from image_headers import png_header
 from mnv2_mm.commands import demo
 from mnv2_mm.engine.predictor import Model
 from mnv2_mm.runtime.model import ExportedModel
+from mnv2_mm.runtime.predictor import Predictor
 from mnv2_mm.runtime.result import Result
+from mnv2_mm.runtime.sources import find_sources
 
 Tool = Callable[..., int]
 Trained = Callable[[str], tuple[Path, Path]]
@@ -130,6 +132,59 @@ def test_video(
     capture = cv2.VideoCapture(entry['drawn'])
     assert capture.get(cv2.CAP_PROP_FRAME_COUNT) == 3
     capture.release()
+
+
+class OneClass(Predictor):
+    """A segmentor of one class."""
+
+    def __init__(self) -> None:
+        self.info = {'classes': ('all',)}
+
+    def run(self, images: Sequence[np.ndarray]) -> list:
+        return [({'mask': np.zeros(image.shape[:2], int)}, None) for image in images]
+
+
+def test_a_video_that_is_stopped_has_a_result_for_each_frame(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Writer:
+        """Not a subclass, of which OpenCV frees the memory wrongly."""
+
+        def __init__(self, *arguments: object) -> None:
+            self.writer, self.frames = real(*arguments), 0
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(self.writer, name)
+
+        def write(self, image: np.ndarray) -> None:
+            self.writer.write(image)
+            self.frames += 1
+            if self.frames == 3:
+                raise KeyboardInterrupt  # Python raises it after a call of OpenCV
+
+    real = cv2.VideoWriter
+    monkeypatch.setattr(cv2, 'VideoWriter', Writer)
+    image, model = np.zeros((20, 30, 3), np.uint8), OneClass()
+    frames = (
+        Result(image, {'mask': image[..., 0]}, info=model.info, frame=i, rate=10.0)
+        for i in range(9)
+    )
+    run = demo.Demo(model, tmp_path, score_thr=0.3)
+    with pytest.raises(KeyboardInterrupt):
+        run._video(next(frames), frames)
+    (entry,) = run.results
+    capture = cv2.VideoCapture(entry['drawn'])
+    assert capture.get(cv2.CAP_PROP_FRAME_COUNT) == len(entry['frames']) == 3
+
+
+def test_drawings_and_masks_are_no_images_of_the_next_run(tmp_path: Path) -> None:
+    for name in ('a.jpg', 'a.png', 'b_mask.png'):
+        cv2.imwrite(str(tmp_path / name), np.zeros((20, 30, 3), np.uint8))
+    for _ in range(2):
+        sources = find_sources(str(tmp_path))
+        assert [file.name for file in sources] == ['a.jpg', 'a.png', 'b_mask.png']
+        demo.Demo(OneClass(), tmp_path, score_thr=0.3).run(sources)
+    assert len([*tmp_path.iterdir()]) == 9
 
 
 def test_an_exported_model(run_tool: Tool, tiny_data: Path, tmp_path: Path) -> None:
