@@ -5,7 +5,7 @@
 
 #include "model.hpp"
 
-// Each call holds the model that it uses: an activity that Android makes anew, as on a
+// Each call holds the model that it uses: an activity that Android recreates, as on a
 // rotation, loads while the worker of the old one still detects.
 static std::shared_ptr<const mnv2::Model> current;
 
