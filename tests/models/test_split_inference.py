@@ -75,16 +75,20 @@ def block(**kwargs) -> layers.InvertedResidual:
 
 @pytest.mark.parametrize(('split', 'widest'), [(2, 24), (5, 10), ('full', 1)])
 def test_no_more_of_the_expansion_than_a_part(split, widest):
-    model = block(stride=2, out_channels=4, expansion_split=split).to('meta')
+    class Block(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.block = block(stride=2, out_channels=4, expansion_split=split)
 
-    def forward(model: nn.Module, size: tuple[int, int]) -> torch.Tensor:
-        with torch.no_grad():
-            return model(torch.empty(1, 8, *size, device='meta'))
+        @torch.no_grad()
+        def forward(self, image: torch.Tensor) -> torch.Tensor:
+            return self.block(image.new_empty(1, 8, *image.shape[2:]))
 
-    record = trace(model, (10, 10), forward=forward)
+    record = trace(Block().to('meta'), (10, 10))
+    assert record.shapes[:2] == [(1, 3, 10, 10), (1, 8, 10, 10)]
     inner = [
         shape[1]
-        for shape in record.shapes[1:]
+        for shape in record.shapes[2:]
         if len(shape) == 4 and shape[0] == 1 and shape[2:] != (1, 1)
     ]
     assert max(inner) == widest
