@@ -152,8 +152,8 @@ else
     echo 'Give a file of them: --weights FILE. The training starts from random weights.'
 fi
 # torchrun without its log and traceback when a process has said why it ended
-torchrun='import os, sys
-os.environ["LOGLEVEL"] = "CRITICAL"
+torchrun='import logging, sys
+logging.disable(logging.WARNING)
 from torch.distributed.elastic.multiprocessing.api import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.run import main
