@@ -218,7 +218,10 @@ def _draw_list(
     lines = enumerate(zip(rows, fits, lengths, strict=True))
     for y, ((text, color), (own, _), length) in lines:
         end = first + round(bar * row * float(length))
-        panel[y * row + row // 5 : (y + 1) * row - row // 5, first:end] = color
+        top, low = y * row + row // 5, (y + 1) * row - row // 5
+        panel[top:low, first:end] = color
+        if np.any(color) and text_color(color) != (0, 0, 0):  # dark as the corner is
+            cv2.rectangle(panel, (first, top), (end - 1, low - 1), (255, 255, 255), 1)
         corner = first + (bar + 0.3) * row, y * row + (row + size) / 2
         write(panel, text, corner, own, (255, 255, 255))
 
