@@ -42,7 +42,7 @@ def repair_torchvision(site: Path | None = None) -> str | None:
     shutil.copyfile(__file__, module)
     line.write_text(_LINE, encoding='utf-8')
     return (
-        f'torchvision is imported without its compiled operators, which do not fit this '
+        'torchvision is imported without its compiled operators, which do not fit this '
         f'torch and are not needed ({line.name})'
     )
 
