@@ -67,7 +67,7 @@ def load(
 
     The network is optimized for inference, see :func:`init_model`. After a few images
     an export goes to the cache folder, by which the next program predicts without
-    torch.
+    torch (for the folder of a training it imports torch to find the best checkpoint).
 
     Args:
         model: Name of a published network (configs/official); a config (path, name or
@@ -109,10 +109,7 @@ def load(
 
             model, _ = result_of(str(place))
             if model is None:
-                raise InputError(
-                    f'{place} holds neither an exported model nor a checkpoint of a '
-                    'training; give a file, or weights'
-                )
+                raise InputError(_nothing_in(place))
     make = partial(
         _from_weights,
         model,
@@ -132,6 +129,19 @@ def load(
         folder = export_folder(model, weights)
     make = partial(make, folder=folder)
     return (folder and read_exports(folder, make)) or make()
+
+
+def _nothing_in(folder: Path) -> str:
+    """Why a folder cannot be loaded, and what can."""
+    from mnv2_mm.utils.published import SCHEME, published_models
+
+    text = f'{folder} holds neither an exported model nor epoch_N.pth or iter_N.pth of '
+    text += 'a training'
+    if files := sorted(path.name for path in folder.glob('*.pth')):
+        return f'{text}; give the file: {folder / files[0]}'
+    if folder.name in published_models():
+        return f'{text}; the published network is {SCHEME}{folder.name}'
+    return f'{text}; give a file, or weights'
 
 
 def _from_weights(

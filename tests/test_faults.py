@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from mnv2_mm.utils.cli import output_json
+
 ROOT = Path(__file__).resolve().parents[1]
 Tool = Callable[..., int]
 Mount = Callable[[str], Path]
@@ -114,6 +116,11 @@ def test_no_output_replaces_a_file_of_another_format(
             assert run_tool(tool, *arguments, tmp_path / 'epoch_1.pth') == 2
             assert f'must end in {kind}' in one_message(capfd.readouterr().err)
     assert (tmp_path / 'epoch_1.pth').read_bytes() == b'weights'
+
+
+def test_a_device_needs_no_ending() -> None:
+    for device in ('/dev/null', '/dev/stdout', '/dev/stderr'):
+        assert output_json(device) == device
 
 
 def test_no_tool_starts_on_a_full_disk(

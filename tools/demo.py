@@ -27,8 +27,8 @@ def main() -> int:
     )
     parser.add_argument(
         'model',
-        help='name of a published network, checkpoint beside its config, folder of a '
-        'training or of an exported model, or config with --weights',
+        help='name of a published network, checkpoint beside its config, work dir of a '
+        'training, folder of an exported model, or config with --weights',
     )
     parser.add_argument(
         'images',

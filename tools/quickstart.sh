@@ -153,7 +153,7 @@ else
 fi
 # torchrun without its log and traceback when a process has said why it ended
 torchrun='import logging, sys
-logging.disable(logging.WARNING)
+logging.disable()
 from torch.distributed.elastic.multiprocessing.api import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.run import main
@@ -162,7 +162,8 @@ try:
 except SignalException as stopped:
     sys.exit(128 + stopped.sigval)
 except ChildFailedError as failed:
-    sys.exit(failed.get_first_failure()[1].exitcode)'
+    code = failed.get_first_failure()[1].exitcode  # below 0: a signal
+    sys.exit(code if code >= 0 else 128 - code)'
 # The two trainings differ in width, and each goes on in its own folder.
 run=$work/random_start launcher=() flags=() options=()
 if [ -n "$start" ] && [ $random = no ]; then
@@ -219,9 +220,15 @@ work_dir, key, scale = sys.argv[1:]
 print(f'{read_curves(work_dir).last[key] * float(scale):.3f}')
 EOF
 )
-place='' activate=''
+place=''
 [ "$from" = "$PWD" ] || place=" (in $PWD)"
-[ "$setup" = no ] || activate=$'  source .venv/bin/activate\n'
+if [ "$setup" = yes ]; then
+    activate=$'  source .venv/bin/activate\n'
+    predict='mnv2 predict' test='mnv2 test' report='mnv2 report'
+else # mnv2 may be that of another installation
+    activate='' predict="$python tools/demo.py"
+    test="$python tools/test.py" report="$python tools/report.py"
+fi
 cat <<EOF
 
 ==== done in $(clock "$SECONDS") ($(clock "$installed") of it for the environment)
@@ -231,7 +238,7 @@ Look at${place}:
   $run/curves.png  loss and metrics over the training
   $weights
 Next${place}:
-${activate}  mnv2 predict $config YOUR_PHOTOS --weights $weights
-  mnv2 test $config $weights
-  mnv2 report $run
+${activate}  $predict $config YOUR_PHOTOS --weights $weights
+  $test $config $weights
+  $report $run
 EOF

@@ -256,9 +256,11 @@ make_venv() {
             *) fail "$venv is made of Python $version; 3.10 to 3.13 is tested.
 Remove it (rm -r '$venv') and run this again." ;;
         esac
-        if [ -n "$python" ] && reason=$(unusable "$python") && [ -n "$reason" ]; then
-            fail "--python $python $reason; give a Python 3.10 to 3.13"
-        fi
+        [ -z "$python" ] || reason=$(unusable "$python")
+        case ${reason:-} in
+            '' | *' module') ;; # modules that only a new environment needs
+            *) fail "--python $python $reason; give a Python 3.10 to 3.13" ;;
+        esac
         if [ -n "$python" ] && [ "$version" != "$("$python" -c \
             'import sys; print("%d.%d" % sys.version_info[:2])')" ]; then
             fail "$venv is made of Python $version, not of $python.

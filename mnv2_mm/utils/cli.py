@@ -42,7 +42,8 @@ def output_file(
     try:
         if not path:
             raise InputError('the name is empty; give the file or the folder to write')
-        if endings and not path.endswith(endings):
+        device = path.startswith('/dev/')  # of any ending; may be redirected to a file
+        if endings and not device and not path.endswith(endings):
             raise InputError(f'{path}: the name must end in {" or ".join(endings)}')
         check_output(path, folder=folder)
     except InputError as error:
@@ -70,8 +71,7 @@ def this_command(*more: str) -> str:
 output_folder = functools.partial(output_file, folder=True)
 #: matplotlib and OpenCV know these.
 output_image = functools.partial(output_file, endings=('.png', '.jpg', '.jpeg'))
-#: /dev/stdout has no ending.
-output_json = functools.partial(output_file, endings=('.json', '/dev/stdout'))
+output_json = functools.partial(output_file, endings=('.json',))
 
 
 def add_cfg_options(parser: argparse.ArgumentParser) -> None:

@@ -79,12 +79,15 @@ def _try(cfg: Config, key: str, given: Mapping, build: Callable[[], Any]) -> Any
 
 def _check_topk(cfg: Config, key: str) -> None:
     """Refuse a top-5 of three classes, at which mmpretrain fails after an epoch."""
-    head = (cfg.get('model') or {}).get('head') or {}
+    model = cfg.get('model')
+    head = model.get('head') if isinstance(model, Mapping) else None
     classes = head.get('num_classes') if isinstance(head, Mapping) else None
     given = cfg.get(key) or []
-    for entry in [given] if isinstance(given, Mapping) else given:
-        topk = entry.get('topk') or 0
-        most = max(topk) if isinstance(topk, Sequence) else topk
+    entries = given if isinstance(given, list | tuple) else [given]
+    for entry in (entry for entry in entries if isinstance(entry, Mapping)):
+        topk = entry.get('topk')
+        counts = topk if isinstance(topk, list | tuple) else [topk]
+        most = max((k for k in counts if isinstance(k, int)), default=0)
         if isinstance(classes, int) and most > classes:
             text = f'{key}.topk has {most}, but model.head.num_classes is {classes}'
             _refuse(cfg, f'{text}; set topk to (1,)')

@@ -80,7 +80,10 @@ def missing_message(error: BaseException) -> str | None:
         )
     top = (name or 'mnv2_mm').partition('.')[0]
     if isinstance(error, ModuleNotFoundError) and top != 'mnv2_mm':
-        if ACTIVATE.is_file() and ACTIVATE.parents[1] != Path(sys.prefix).resolve():
+        if (
+            ACTIVATE.is_file()
+            and ACTIVATE.parents[1].resolve() != Path(sys.prefix).resolve()
+        ):
             place = shlex.quote(str(ACTIVATE))
             return f'{top} is not installed in this environment; run: source {place}'
         return f'{top} is not installed; {check} says how to install it'

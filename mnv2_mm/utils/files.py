@@ -7,10 +7,10 @@ while they read their flags.
 
 import contextlib
 import errno
-import glob
 import itertools
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -157,30 +157,50 @@ def whole_folder(path: Path) -> Iterator[Path]:
     """An empty folder to fill, which becomes ``path`` at the end; after an error none.
 
     It replaces what is there. Leftovers of programs that were killed are removed.
+
+    Raises:
+        InputError: ``path`` is the current folder, or another program has made it
+            meanwhile.
     """
+    path = Path(os.path.realpath(path))
+    if path == Path.cwd() or path in Path.cwd().parents:
+        raise InputError(f'{path} is the current folder or above it; give another one')
     path.parent.mkdir(parents=True, exist_ok=True)
     _remove_leftovers(path)
+    was_there = path.exists()
     prefix = f'.{path.name}-{os.getpid()}-'
     work = Path(tempfile.mkdtemp(prefix=prefix, dir=path.parent))
+    made, old = work / 'made', work / 'old'
     try:
-        (work / 'made').mkdir()
-        yield work / 'made'
+        made.mkdir()
+        yield made
         if path.exists():
-            path.rename(work / 'old')
-        (work / 'made').rename(path)
+            if not was_there:
+                raise InputError(f'{path} was made by another program meanwhile')
+            path.rename(old)
+        try:
+            made.rename(path)
+        except OSError:
+            if old.exists():
+                old.rename(path)
+            raise
     finally:
         shutil.rmtree(work, ignore_errors=True)
 
 
 def _remove_leftovers(path: Path) -> None:
-    for folder in path.parent.glob(f'.{glob.escape(path.name)}-*-*'):
-        pid = folder.name.removeprefix(f'.{path.name}-').split('-')[0]
+    """Remove the folders that killed programs have left beside a path."""
+    name = re.compile(rf'\.{re.escape(path.name)}-(\d+)-\w{{8}}')
+    for folder in path.parent.iterdir():
+        match = name.fullmatch(folder.name)
+        if not match or not (folder / 'made').is_dir():
+            continue
         try:
-            os.kill(int(pid), 0)  # does it still run?
+            os.kill(int(match[1]), 0)  # does it still run?
         except ProcessLookupError:
             shutil.rmtree(folder, ignore_errors=True)
-        except (ValueError, OverflowError, OSError):
-            continue  # no folder of ours, or of another user
+        except (OverflowError, OSError):
+            continue  # no process of ours, or of another user
 
 
 def write_bytes(path: StrPath, data: bytes) -> None:

@@ -11,6 +11,7 @@ import pytest
 from mmengine.config import Config
 
 ROOT = Path(__file__).resolve().parents[2]
+SLOW = pytest.mark.slow
 
 #: Stands in for Python: notes each call, leaves what the real tool leaves.
 _STUB = f"""#!/usr/bin/env bash
@@ -196,7 +197,7 @@ def test_wrong_flags(checkout: Path, flags: list[str]) -> None:
     assert not (checkout / 'work_dirs').exists()
 
 
-@pytest.mark.slow
+@SLOW
 @pytest.mark.parametrize(
     ('task', 'least'), [('det', 0.85), ('seg', 0.75), ('cls', 0.9)]
 )
@@ -218,3 +219,25 @@ def test_real_run_reaches_its_figure(tmp_path: Path, task: str, least: float) ->
     work = tmp_path / 'work_dirs' / f'quickstart_{task}' / 'random_start'
     assert (work / 'curves.png').stat().st_size > 10_000
     assert len(list((work / 'images').glob('*.jpg'))) >= 12
+
+
+@pytest.mark.parametrize(
+    ('ending', 'code'),
+    [('sys.exit(7)', 7), pytest.param('os.kill(os.getpid(), 9)', 137, marks=SLOW)],
+)
+def test_two_processes_end_without_a_traceback(
+    tmp_path: Path, ending: str, code: int
+) -> None:
+    """What torchrun would say of a process that has said why it ends."""
+    script = (ROOT / 'tools/quickstart.sh').read_text()
+    (program,) = re.findall(r"^torchrun='(.*?)'$", script, re.DOTALL | re.MULTILINE)
+    child = tmp_path / 'child.py'
+    child.write_text(f'import os, sys\n{ending}\n')
+    flags = ['--standalone', '--nproc_per_node=2', child]
+    done = subprocess.run(
+        [sys.executable, '-c', program, *flags],
+        env=os.environ | {'OMP_NUM_THREADS': '1'},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (code, '')

@@ -77,6 +77,14 @@ def test_a_wrong_value_is_named_with_its_key(option: str, key: str, value: str) 
     assert '\n' not in text
 
 
+@pytest.mark.parametrize('topk', [None, 'a', (1, 'a'), 3])
+def test_what_is_no_top_k_is_left_to_the_host(topk: object) -> None:
+    cfg = config('test_evaluator=Accuracy')
+    check_values(cfg, splits=('test',))
+    cfg.test_evaluator = ['Accuracy', dict(type='Accuracy', topk=topk)]
+    check_values(cfg, splits=('test',))
+
+
 def test_an_evaluation_does_not_ask_for_an_optimizer() -> None:
     wrong = ['optim_wrapper.optimizer.lr=-1', 'train_dataloader.batch_size=0']
     cfg = config(*wrong, 'load_from=folder_of_an_exported_model')

@@ -3,6 +3,7 @@
 import errno
 import os
 import resource
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from mnv2_mm.utils.files import (
     check_output,
     save_figure,
     whole_file,
+    whole_folder,
     write_bytes,
     write_image,
     write_text,
@@ -162,3 +164,62 @@ def test_a_possible_output_is_left_as_it_is(tmp_path: Path) -> None:
     check_output(tmp_path, folder=True)
     assert names(tmp_path) == ['file']
     assert (tmp_path / 'file').read_text() == 'kept'
+
+
+def test_a_folder_is_replaced_whole(tmp_path: Path) -> None:
+    out = tmp_path / 'set [a]'
+    for content in ('first', 'second'):
+        with whole_folder(out) as made:
+            (made / content).touch()
+    assert [path.name for path in out.iterdir()] == ['second']
+    with pytest.raises(ZeroDivisionError), whole_folder(out) as made:
+        raise ZeroDivisionError
+    assert [path.name for path in tmp_path.iterdir()] == [out.name]
+
+
+def test_only_folders_of_dead_programs_are_removed(tmp_path: Path) -> None:
+    """Not those of the user, of a running program, or of a set with a longer name."""
+    dead = subprocess.Popen(['true'])
+    dead.wait()
+    left = tmp_path / f'.data-{dead.pid}-abcd1234'
+    kept = [f'.data-{os.getpid()}-abcd1234', f'.data-{dead.pid}-old']
+    kept += [f'.data-{dead.pid}-{os.getpid()}-abcd1234']
+    for name in (left.name, *kept):
+        (tmp_path / name / 'made').mkdir(parents=True)
+    with whole_folder(tmp_path / 'data'):
+        pass
+    assert {path.name for path in tmp_path.iterdir()} == {'data', *kept}
+
+
+def test_an_old_folder_comes_back_if_the_new_one_cannot_be_moved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / 'data'
+    (out / 'old').mkdir(parents=True)
+    rename = Path.rename
+
+    def refuse(path: Path, target: Path) -> Path:
+        if path.name == 'made':
+            raise PermissionError(errno.EACCES, 'a file is open')
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, 'rename', refuse)
+    with pytest.raises(PermissionError), whole_folder(out):
+        pass
+    assert [path.name for path in out.iterdir()] == ['old']
+
+
+def test_a_folder_of_another_run_or_the_current_one_is_not_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / 'data'
+    with pytest.raises(InputError, match='another program'), whole_folder(out):
+        (out / 'other').mkdir(parents=True)
+    assert [path.name for path in out.iterdir()] == ['other']
+    monkeypatch.chdir(out)
+    for name in ('.', '../data', '..'):
+        with (
+            pytest.raises(InputError, match='current folder'),
+            whole_folder(Path(name)),
+        ):
+            pass

@@ -17,7 +17,7 @@ from mnv2_mm.datasets.own.records import ImageIndex, stem_of
 from mnv2_mm.utils.errors import InputError
 
 IMAGES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.tif', '.tiff')
-#: Forms of boxes by name, the preferred one of equals first.
+#: Formats of boxes by name, the preferred one of equals first.
 FORMATS = {
     'coco': 'COCO JSON',
     'yolo': 'YOLO text files',
@@ -143,7 +143,7 @@ def _sort_in(files: Files, path: str, only: str) -> None:
 
 
 def _format_of(path: Path, ending: str, head: bytes) -> str:
-    """Form of an annotation file; '' if it is none, 'text' for names and lists."""
+    """Format of an annotation file; '' if it is none, 'text' for names and lists."""
     if ending == '.xml':
         root = re.search(rb'<(annotations?)\b', head)
         return {b'annotation': 'voc', b'annotations': 'cvat'}[root[1]] if root else ''

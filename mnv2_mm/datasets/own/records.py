@@ -81,7 +81,10 @@ class ImageIndex:
         """
         given = given.replace('\\', '/')
         base = os.path.basename(given)
-        for key in (os.path.normpath(given), base, stem_of(base)):
+        parts = os.path.normpath(given).split('/')
+        # a list of another machine has folders before the ones that are here
+        ends = ('/'.join(parts[i:]) for i in range(len(parts) - 1))
+        for key in (*ends, base, stem_of(base)):
             found = self._by_key.get(key, [])
             if len(found) > 1:
                 # the folders, and for instances_train2017.json its words

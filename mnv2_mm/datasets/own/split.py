@@ -21,7 +21,7 @@ _NAMES = {'train': 'train', 'training': 'train', 'val': 'val', 'valid': 'val'}
 _NAMES |= {'validation': 'val', 'dev': 'val', 'test': 'test', 'testing': 'test'}
 #: Copies that Roboflow makes of one image differ after this.
 _COPY = re.compile(r'\.rf\.[0-9a-f]{8,}$')
-_VIDEO = re.compile(r'frame|clip|video|\.rf\.', re.I)
+_VIDEO = re.compile(r'(?<![a-z])(frame|clip|video)(?![a-z])|\.rf\.', re.I)
 
 
 def split_records(
@@ -137,7 +137,8 @@ def groups(records: list[Record]) -> list[str] | None:
 
 
 def _says_video(records: list[Record]) -> bool:
-    said = sum(bool(_VIDEO.search(record.path)) for record in records)
+    ends = ('/'.join(record.path.split('/')[-2:]) for record in records)
+    said = sum(bool(_VIDEO.search(end)) for end in ends)
     return said * 2 > len(records)
 
 

@@ -60,7 +60,7 @@ def write_page(
     folder, info = read_info(exported)
     check_backend(info['backend'])
     runtime = runtime_files(archive)
-    with staging(out) as stage:
+    with staging(out, earlier=PAGE) as stage:
         for name in (JSON, *(file['name'] for file in info['files'])):
             shutil.copyfile(folder / name, stage / name)
         return add_page(stage, info, runtime)

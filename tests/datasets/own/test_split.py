@@ -88,11 +88,14 @@ def test_photos_of_a_camera_are_no_video(form):
 def test_photos_chosen_from_a_set_are_no_frames():
     """The numbers of frames have one step; those of chosen photos have many."""
 
-    def names(numbers):
-        paths = [f'{kind}_{n}.jpg' for kind in 'abcdefgh' for n in numbers]
+    def names(numbers, form='{kind}_{n}.jpg'):
+        paths = [form.format(kind=kind, n=n) for kind in 'abcdefgh' for n in numbers]
         return groups([record(path) for path in paths])
 
     assert names([3, 18, 40, 41, 90, 169]) is None
+    assert names([3, 18, 40, 41, 90, 169], '{kind}_CLIP_{n}.jpg') is not None
+    assert names([3, 18, 40, 41, 90, 169], 'video{kind}/video_{n}.jpg') is not None
+    assert names([3, 18, 40, 41, 90, 169], 'frames/{kind}_{n}.jpg') is None
     assert len(set(names([0, 10, 20, 30, 40, 55]))) == 8
 
 
@@ -124,6 +127,14 @@ def test_splits_of_the_data_are_kept(paths, notes):
     records = [record(p, split=n) for p, n in zip(paths, notes, strict=True)]
     splits, _, how = divided(records)
     assert list(splits.values()) == ['train', 'val'] and 'kept' in how
+
+
+def test_a_list_with_paths_of_another_machine(tmp_path):
+    paths = ['01/02/0.jpg', '02/01/0.jpg', 'train/1.jpg', 'train/data/1.jpg']
+    (tmp_path / 'val.txt').write_text('/content/01/02/0.jpg\n/data/train/1.jpg\n')
+    records = [record(path) for path in paths]
+    split_records(records, Files(tmp_path, texts=['val.txt']), Problems(), 0)
+    assert [r.split for r in records] == ['val', 'train', 'val', 'train']
 
 
 def test_lists_and_folders_named_by_files(tmp_path):
