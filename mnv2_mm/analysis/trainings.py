@@ -38,7 +38,12 @@ def run_training(
     if options:
         arguments += ['--cfg-options', *options]
     process = [sys.executable, repository_root() / 'tools/train.py', *arguments]
-    code = subprocess.run([*map(str, process)], check=False).returncode
+    started = subprocess.Popen([*map(str, process)])
+    try:
+        code = started.wait()
+    except KeyboardInterrupt:  # of the training too, which says so
+        started.wait()
+        sys.exit(130)
     if code:
         kept = any(work_dir.glob('*.pth'))
         remedy = '; the same command goes on from here' if kept else ''

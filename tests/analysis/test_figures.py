@@ -1,7 +1,6 @@
 """Figures 1, 6 and 7: their numbers by hand, and the tools that draw."""
 
 import json
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -331,10 +330,14 @@ def test_experiment_that_failed_at_its_start_may_be_changed(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture,
 ) -> None:
-    def failed(*args: object, **kwargs: object) -> subprocess.CompletedProcess:
-        return subprocess.CompletedProcess([], 2)
+    class Failed:
+        def __init__(self, command: list[str]) -> None:
+            assert command[1].endswith('train.py')
 
-    monkeypatch.setattr(subprocess, 'run', failed)
+        def wait(self) -> int:
+            return 2
+
+    monkeypatch.setattr('mnv2_mm.analysis.trainings.subprocess.Popen', Failed)
     more = ['--out', tmp_path]
     for option in ('model.misspelt=1', 'model.right=1'):
         assert run_tool(*experiment, option, *more) == 2
