@@ -103,6 +103,8 @@ def _make(
     write_config(task, made / config, values, notes)
     draw_summary(made / SUMMARY, records, classes, files, side)
     count = Counter(record.split for record in records)
+    often = values['val_interval']
+    often = f'{often} epochs' if often > 1 else 'epoch'
     lines = [
         f'source: {source} ({FORMATS[format]})',
         f'images: {", ".join(f"{n} {split}" for split, n in count.items())}; {how}',
@@ -111,7 +113,7 @@ def _make(
         f'start: {start}',
         *notes.values(),
         f'training: {values["max_epochs"]} epochs, batch {values["batch_size"]}, input '
-        f'{side}, evaluated every {values["val_interval"]} epochs',
+        f'{side}, evaluated every {often}',
     ]
     return lines, problems
 
