@@ -43,7 +43,8 @@ def draw(
     size = [round(side * factor) for side in image.shape[1::-1]]
     canvas = cv2.resize(image, size, interpolation=cv2.INTER_CUBIC)
     classes, palette = info.get('classes') or (), info.get('palette') or ()
-    if isinstance(palette, str) or len(palette) < max(len(classes), 1):
+    # a data set of other classes has the colors of those that it was made for
+    if isinstance(palette, str) or not len(palette) or len(palette) != len(classes):
         palette = default_palette(len(classes) or 64)
     colors = np.array(palette, np.uint8)[:, ::-1]
     if 'mask' in found:

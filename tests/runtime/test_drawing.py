@@ -156,3 +156,14 @@ def test_unusual_images_and_numbers(shape: tuple[int, int]) -> None:
         image = np.zeros((*shape, 3), np.uint8)
         drawn = beside({'prediction': draw(image, found, INFO)})
         assert drawn.dtype == np.uint8 and drawn.ndim == 3
+
+
+def test_colors_of_other_classes_are_not_taken() -> None:
+    """mmdet's CocoDataset keeps the 80 colors of COCO for a set of two classes."""
+    found = dict(boxes=np.array([[5, 5, 40, 40]]), labels=np.array([1]))
+    classes = {'classes': ('cell', 'platelet')}
+    expected = draw(gray(64, 64), found, classes)
+    other = draw(gray(64, 64), found, {**classes, 'palette': [(119, 11, 32)] * 80})
+    np.testing.assert_array_equal(other, expected)
+    own = draw(gray(64, 64), found, {**classes, 'palette': [(119, 11, 32)] * 2})
+    assert (own != expected).any()
