@@ -50,6 +50,11 @@ class InstalledManager:
         return compat.installed(cls.needs) and not with_custom_ops
 
     @classmethod
+    def get_version(cls) -> str:
+        """Version of the backend; mmdeploy's own needs pkg_resources."""
+        return compat.version_of(cls.needs) or 'None'
+
+    @classmethod
     def load(cls, files: Sequence[str], threads: int) -> 'Network':
         """Load the files; they run on the CPU."""
         return cls.runtime(files, threads=threads)

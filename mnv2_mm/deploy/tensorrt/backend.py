@@ -36,6 +36,11 @@ class TensorrtManager(InstalledManager, BaseBackendManager):
     needs = 'onnxruntime'  # an export needs no TensorRT
 
     @classmethod
+    def get_version(cls) -> str:
+        """Version of the installed TensorRT."""
+        return compat.version_of('tensorrt') or 'None'
+
+    @classmethod
     def load(cls, files: Sequence[str], threads: int) -> TensorRT | OnnxRuntime:
         """Load the engine if it can run here, else the ONNX file."""
         if engine_path(Path(files[0]).parent).is_file() and not missing():
