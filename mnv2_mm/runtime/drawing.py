@@ -44,7 +44,8 @@ def draw(
     canvas = cv2.resize(image, size, interpolation=cv2.INTER_CUBIC)
     classes, palette = info.get('classes') or (), info.get('palette') or ()
     # a data set of other classes has the colors of those that it was made for
-    if isinstance(palette, str) or not len(palette) or len(palette) != len(classes):
+    fits = len(palette) == len(classes) if classes else len(palette) > 0
+    if isinstance(palette, str) or not fits:
         palette = default_palette(len(classes) or 64)
     colors = np.array(palette, np.uint8)[:, ::-1]
     if 'mask' in found:
@@ -221,7 +222,8 @@ def _draw_list(
         end = first + round(bar * row * float(length))
         top, low = y * row + row // 5, (y + 1) * row - row // 5
         panel[top:low, first:end] = color
-        if np.any(color) and text_color(color) != (0, 0, 0):  # dark as the corner is
+        fill = tuple(map(int, color))
+        if any(fill) and text_color(fill) != (0, 0, 0):  # dark as the corner is
             cv2.rectangle(panel, (first, top), (end - 1, low - 1), (255, 255, 255), 1)
         corner = first + (bar + 0.3) * row, y * row + (row + size) / 2
         write(panel, text, corner, own, (255, 255, 255))

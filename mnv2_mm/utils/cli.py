@@ -42,7 +42,8 @@ def output_file(
     try:
         if not path:
             raise InputError('the name is empty; give the file or the folder to write')
-        device = path.startswith('/dev/')  # of any ending; may be redirected to a file
+        # without an ending; it may be redirected to a file
+        device = re.fullmatch(r'/dev/(null|stdout|stderr|fd/\d+)', path)
         if endings and not device and not path.endswith(endings):
             raise InputError(f'{path}: the name must end in {" or ".join(endings)}')
         check_output(path, folder=folder)
