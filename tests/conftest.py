@@ -11,7 +11,7 @@ import logging
 import os
 import sys
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from unittest import mock
 
@@ -86,6 +86,14 @@ def _no_default_scope() -> None:
     """Forget the scope that an earlier test has set, in whatever order they run."""
     if 'mmengine.registry' in sys.modules:
         sys.modules['mmengine.registry'].DefaultScope._instance_dict.clear()
+
+
+@pytest.fixture(autouse=True, scope='session')
+def _no_cache_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep what fixtures of several tests convert out of the user's cache."""
+    folder = tmp_path_factory.getbasetemp() / 'caches/shared'
+    with mock.patch.dict(os.environ, MNV2_MM_CACHE=str(folder)):
+        yield
 
 
 @pytest.fixture(autouse=True)
