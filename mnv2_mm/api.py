@@ -135,8 +135,7 @@ def _nothing_in(folder: Path) -> str:
     """Why a folder cannot be loaded, and what can."""
     from mnv2_mm.utils.published import SCHEME, published_models
 
-    text = f'{folder} holds neither an exported model nor epoch_N.pth or iter_N.pth of '
-    text += 'a training'
+    text = f'{folder} holds no exported model, and no epoch_N.pth or iter_N.pth'
     if files := sorted(path.name for path in folder.glob('*.pth')):
         return f'{text}; give the file: {folder / files[0]}'
     if folder.name in published_models():

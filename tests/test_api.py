@@ -210,7 +210,7 @@ def test_mistakes_of_load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         (tmp_path / 'none.onnx', r'model\.json'),
         (get_config('ssdlite_sample'), 'weights'),
         ('ssdlite_sample', 'weights'),
-        (tmp_path, 'nor epoch_N'),
+        (tmp_path, 'no epoch_N'),
         (5, 'int'),
     ):
         with pytest.raises(InputError, match=named):

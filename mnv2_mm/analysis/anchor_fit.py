@@ -66,8 +66,7 @@ def fit_anchors(records: list[Record], side: int, *, seed: int = 0) -> tuple[Fit
         high = np.linspace(low[-1], LARGEST, 7 - count)[1:]
         scales = (*low, *(round(float(h), 3) for h in high), 1.0)
         fits.append(_fit(boxes, side, scales, reduce_lowest=False))
-    least = official.mean, official.lowest
-    fits = [fit for fit in fits if fit.mean >= least[0] and fit.lowest >= least[1]]
+    fits = [f for f in fits if f.mean >= official.mean and f.lowest >= official.lowest]
     return official, max(fits, key=lambda fit: fit.matches)
 
 

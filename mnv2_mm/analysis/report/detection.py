@@ -58,7 +58,7 @@ def analyze_boxes(samples: Sequence[Sample], classes: Sequence[str]) -> Findings
     sentence += f'{balance if found else ""}.' + without_truth(names, counts)
     lines = {n: precision[0, :, i] for i, n in enumerate(names) if seen[i]}
     sections = [
-        _class_section(boxes, ap, ap50, kept, right),
+        _class_section(boxes, counts, ap, ap50, kept, right),
         Section(
             'Precision and recall',
             'Recall: which share of the objects is found. Precision: which share of '
@@ -99,17 +99,17 @@ def _best_threshold(scores: np.ndarray, right: np.ndarray, total: int) -> float:
 
 
 def _class_section(
-    boxes: Boxes, ap: np.ndarray, ap50: np.ndarray, kept: np.ndarray, right: np.ndarray
+    boxes: Boxes,
+    true: np.ndarray,
+    ap: np.ndarray,
+    ap50: np.ndarray,
+    kept: np.ndarray,
+    right: np.ndarray,
 ) -> Section:
-    """Figures of each class, the worst one first."""
-    count = len(boxes.names)
-    true, shown, good = (
-        np.bincount(labels, minlength=count)
-        for labels in (
-            boxes.true_labels[~boxes.crowd],
-            boxes.labels[kept],
-            boxes.labels[right],
-        )
+    """Figures of each class, the worst one first; ``true`` is the number of objects."""
+    shown, good = (
+        np.bincount(boxes.labels[chosen], minlength=len(true))
+        for chosen in (kept, right)
     )
     precision, recall = ratio(good, shown), ratio(good, true)
     return Section(
